@@ -1,0 +1,131 @@
+//! The boundary between deciding and computing: a plan goes in, tokens come out.
+//!
+//! The scheduler writes plans, a [`Backend`] carries them out. `LlamaBackend` does so with llama.cpp,
+//! `SimBackend` with a model of its cost and a check of every rule that llama.cpp would assert on.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::{
+    config::PoolShape,
+    request::{SamplingParams, Token},
+};
+
+pub(crate) mod llama;
+pub mod sim;
+
+/// A KV stream: one sequence of one context.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SlotId {
+    /// Index of the context within its worker.
+    pub context: usize,
+    /// llama.cpp's `seq_id` within the context.
+    pub seq: usize,
+}
+
+/// Names a running sequence towards the backend, independent of the slot it sits in.
+pub type SeqKey = usize;
+
+/// Changes that take effect before the call of the same plan, in order.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Op {
+    /// A sequence starts: set up its sampler and show it the prompt.
+    Begin {
+        /// The sequence.
+        key: SeqKey,
+        /// How to sample it.
+        params: Arc<SamplingParams>,
+        /// The end of its prompt, as much as the penalties look back on.
+        history: Vec<Token>,
+    },
+    /// A sequence is over: free its sampler.
+    End {
+        /// The sequence.
+        key: SeqKey,
+    },
+    /// Forget the KV of a slot from position `keep` on; 0 empties it.
+    Truncate {
+        /// The slot.
+        slot: SlotId,
+        /// Positions that stay.
+        keep: usize,
+    },
+    /// Make `dst` hold the first `keep` positions of `src`; both are of one context.
+    Copy {
+        /// Where the KV comes from; it stays as it is.
+        src: SlotId,
+        /// Where it goes; what was there is lost.
+        dst: SlotId,
+        /// Positions that `dst` holds afterwards.
+        keep: usize,
+    },
+}
+
+/// Which of the two kinds of work a call does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CallKind {
+    /// One row for each of several sequences.
+    Decode,
+    /// Many rows of one sequence's prompt, or of a few short ones.
+    Prefill,
+}
+
+/// One token to compute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// `seq_id` within the call's context.
+    pub seq: usize,
+    /// The token.
+    pub token: Token,
+    /// Its position: one after the last position of the slot.
+    pub pos: usize,
+    /// The sequence to sample for after this row; `None` computes KV only.
+    pub sample: Option<SeqKey>,
+}
+
+/// One `llama_decode`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Call {
+    /// The context.
+    pub context: usize,
+    /// Decode or prefill.
+    pub kind: CallKind,
+    /// Rows grouped by slot; in a decode call ascending by `seq`, one row each.
+    pub rows: Vec<Row>,
+}
+
+/// What to do next: housekeeping, then at most one call.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct StepPlan {
+    /// Housekeeping, in order.
+    pub ops: Vec<Op>,
+    /// The call; `None` when there is nothing to compute.
+    pub call: Option<Call>,
+}
+
+/// Why a call failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallError {
+    /// What llama.cpp said, in words.
+    pub message: String,
+}
+
+/// What became of a plan.
+#[derive(Clone, Debug)]
+pub struct StepOutcome {
+    /// Time the call took, operations and sampling included.
+    pub elapsed: Duration,
+    /// One token for each row with `sample`, in the order of the rows; `None` where no token was possible.
+    pub sampled: Result<Vec<Option<Token>>, CallError>,
+}
+
+/// Carries out plans. Owned by one worker thread.
+pub trait Backend {
+    /// The pool that plans may address.
+    fn shape(&self) -> PoolShape;
+
+    /// Whether a slot's KV can be copied and cut at any position (not so in recurrent models).
+    fn can_reuse_prefix(&self) -> bool;
+
+    /// Carries out one plan. After an error the slots of the call hold an unknown amount of KV and must be emptied.
+    fn run(&mut self, plan: &StepPlan) -> StepOutcome;
+}

@@ -1,0 +1,75 @@
+//! The functions of `shim.cpp`.
+
+use std::ffi::{c_char, c_int};
+
+use llama_cpp_sys_2 as sys;
+
+/// What `lc_decode` returns when llama.cpp threw.
+pub(super) const DECODE_THREW: i32 = -100;
+
+#[repr(C)]
+pub(super) struct Memory {
+    pub(super) repack_bytes: u64,
+    pub(super) kv_bytes: u64,
+    pub(super) compute_bytes: u64,
+}
+
+unsafe extern "C" {
+    pub(super) fn lc_model_load(
+        path: *const c_char,
+        params: sys::llama_model_params,
+        message: *mut c_char,
+        size: usize,
+    ) -> *mut sys::llama_model;
+
+    pub(super) fn lc_context_new(
+        model: *mut sys::llama_model,
+        params: sys::llama_context_params,
+        message: *mut c_char,
+        size: usize,
+    ) -> *mut sys::llama_context;
+
+    pub(super) fn lc_decode(
+        context: *mut sys::llama_context,
+        batch: sys::llama_batch,
+        message: *mut c_char,
+        size: usize,
+    ) -> c_int;
+
+    pub(super) fn lc_tokenize(
+        vocab: *const sys::llama_vocab,
+        text: *const c_char,
+        length: i32,
+        tokens: *mut sys::llama_token,
+        n_max: i32,
+        add_special: bool,
+        parse_special: bool,
+        message: *mut c_char,
+        size: usize,
+    ) -> i32;
+
+    pub(super) fn lc_memory_of(context: *const sys::llama_context) -> Memory;
+}
+
+/// Room for the text of an exception.
+pub(super) struct Message([u8; 512]);
+
+impl Message {
+    pub(super) fn new() -> Self {
+        Self([0; 512])
+    }
+
+    pub(super) fn as_mut_ptr(&mut self) -> *mut c_char {
+        self.0.as_mut_ptr().cast()
+    }
+
+    pub(super) fn size(&self) -> usize {
+        self.0.len()
+    }
+
+    /// What was thrown; empty if nothing was.
+    pub(super) fn text(&self) -> String {
+        let end = self.0.iter().position(|&b| b == 0).unwrap_or(self.0.len());
+        String::from_utf8_lossy(&self.0[..end]).into_owned()
+    }
+}

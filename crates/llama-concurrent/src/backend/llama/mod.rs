@@ -1,0 +1,114 @@
+//! The border to llama.cpp: all of the crate's unsafe code is in this folder.
+//!
+//! `llama-cpp-2` serves where its safe types suffice (process initialisation, samplers). Models, contexts, batches and
+//! thread pools go through the raw bindings of the same build, because `llama-cpp-2` offers no way to attach a thread
+//! pool, to choose repacking or to check sequence ids.
+
+#![allow(unsafe_code)]
+
+mod context;
+mod ffi;
+mod log;
+mod model;
+mod sampler;
+mod threadpool;
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use llama_cpp_2::token::data_array::LlamaTokenDataArray;
+
+pub(crate) use self::model::Model;
+use self::{context::Context, sampler::Sampler, threadpool::Threadpool};
+use super::{Backend, Call, CallError, Op, StepOutcome, StepPlan};
+use crate::{
+    config::{EngineConfig, PoolShape},
+    error::Result,
+    metrics::MemoryStats,
+    request::Token,
+    topology::WorkerPlan,
+};
+
+/// A pool of llama.cpp contexts on one set of threads.
+pub(crate) struct LlamaBackend {
+    // Contexts use the thread pool, so they are declared, and dropped, before it.
+    contexts: Vec<Context>,
+    _threads: Threadpool,
+    model: Arc<Model>,
+    shape: PoolShape,
+    samplers: Vec<Option<Sampler>>,
+    candidates: LlamaTokenDataArray,
+}
+
+impl LlamaBackend {
+    /// Creates the pool. Must be called on the thread that will decode: it becomes one of the compute threads.
+    pub(crate) fn new(model: Arc<Model>, shape: PoolShape, config: &EngineConfig, plan: &WorkerPlan) -> Result<Self> {
+        let threads = Threadpool::new(plan, config.poll)?;
+        let contexts = (0..shape.contexts)
+            .map(|_| Context::new(model.clone(), shape, config, &threads))
+            .collect::<Result<Vec<_>>>()?;
+        let candidates = LlamaTokenDataArray::new(Vec::new(), false);
+        Ok(Self { contexts, _threads: threads, model, shape, samplers: Vec::new(), candidates })
+    }
+
+    /// Memory of the pool; weights are counted once.
+    pub(crate) fn memory(&self) -> MemoryStats {
+        self.contexts.iter().map(Context::memory).fold(MemoryStats::default(), |sum, one| MemoryStats {
+            model_bytes: one.model_bytes,
+            repack_bytes: one.repack_bytes,
+            kv_bytes: sum.kv_bytes + one.kv_bytes,
+            compute_bytes: sum.compute_bytes + one.compute_bytes,
+        })
+    }
+
+    fn apply(&mut self, op: &Op) {
+        match op {
+            Op::Begin { key, params, history } => {
+                if self.samplers.len() <= *key {
+                    self.samplers.resize_with(key + 1, || None);
+                }
+                self.samplers[*key] = Some(Sampler::new(params, history, self.model.table()));
+            }
+            Op::End { key } => self.samplers[*key] = None,
+            Op::Truncate { slot, keep } => self.contexts[slot.context].truncate(slot.seq, *keep),
+            Op::Copy { src, dst, keep } => self.contexts[src.context].copy(src.seq, dst.seq, *keep),
+        }
+    }
+
+    fn compute(&mut self, call: &Call) -> Result<Vec<Option<Token>>, CallError> {
+        let context = &mut self.contexts[call.context];
+        context.decode(&call.rows)?;
+        let mut tokens = Vec::with_capacity(self.shape.slots);
+        for (index, row) in call.rows.iter().enumerate() {
+            let Some(key) = row.sample else { continue };
+            let sampler = self.samplers.get_mut(key).and_then(Option::as_mut);
+            let logits = context.logits(index);
+            tokens.push(sampler.zip(logits).and_then(|(s, logits)| s.sample(logits, &mut self.candidates)));
+        }
+        Ok(tokens)
+    }
+}
+
+impl Backend for LlamaBackend {
+    fn shape(&self) -> PoolShape {
+        self.shape
+    }
+
+    fn can_reuse_prefix(&self) -> bool {
+        self.model.has_plain_kv()
+    }
+
+    fn run(&mut self, plan: &StepPlan) -> StepOutcome {
+        let start = Instant::now();
+        plan.ops.iter().for_each(|op| self.apply(op));
+        match &plan.call {
+            Some(call) => {
+                let sampled = self.compute(call);
+                StepOutcome { elapsed: start.elapsed(), sampled }
+            }
+            None => StepOutcome { elapsed: Duration::ZERO, sampled: Ok(Vec::new()) },
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! A loaded model: weights, vocabulary and what the file says about itself.
+
+use std::{
+    ffi::{CStr, CString, c_char, c_void},
+    panic::AssertUnwindSafe,
+    path::Path,
+    ptr::NonNull,
+    sync::{Mutex, PoisonError},
+};
+
+use llama_cpp_sys_2 as sys;
+
+use super::{ffi, log};
+use crate::{
+    config::{EngineConfig, LoadProgress},
+    error::{Error, ErrorKind, Result},
+    request::Token,
+    vocab::TokenTable,
+};
+
+/// One load at a time: llama.cpp's complaints are process-wide, and two loads would mix them up.
+static LOADING: Mutex<()> = Mutex::new(());
+
+/// A model in memory, shared by all contexts.
+pub(crate) struct Model {
+    raw: NonNull<sys::llama_model>,
+    table: TokenTable,
+}
+
+// SAFETY: a loaded llama_model is read-only; llama.cpp documents its use by several contexts in several threads. The
+// one function that modifies shared state, creating a context, is under a lock (`Context::new`).
+unsafe impl Send for Model {}
+// SAFETY: as above.
+unsafe impl Sync for Model {}
+
+impl Model {
+    /// Loads a file whose header was checked before.
+    pub(crate) fn load(path: &Path, config: &EngineConfig) -> Result<Self> {
+        let _one_at_a_time = LOADING.lock().unwrap_or_else(PoisonError::into_inner);
+        log::init_process();
+        log::take_complaints();
+
+        let c_path = CString::new(path.as_os_str().as_encoded_bytes()).map_err(|_| {
+            Error::new(ErrorKind::ModelNotFound, format!("the path {} contains a NUL character", path.display()))
+        })?;
+        let mut progress = Progress { callback: config.progress.as_ref(), stopped: false };
+        // SAFETY: a plain constructor.
+        let mut params = unsafe { sys::llama_model_default_params() };
+        params.n_gpu_layers = 0;
+        params.load_mode = if config.mmap { sys::LLAMA_LOAD_MODE_MMAP } else { sys::LLAMA_LOAD_MODE_NONE };
+        params.use_extra_bufts = config.repack;
+        params.check_tensors = config.check_tensors;
+        params.progress_callback = Some(on_progress);
+        params.progress_callback_user_data = (&raw mut progress).cast();
+
+        let mut message = ffi::Message::new();
+        // SAFETY: path and message outlive the call, as does `progress`, which the callback uses only during it.
+        let raw = unsafe { ffi::lc_model_load(c_path.as_ptr(), params, message.as_mut_ptr(), message.size()) };
+        let Some(raw) = NonNull::new(raw) else {
+            if progress.stopped {
+                return Err(Error::new(ErrorKind::LoadCancelled, "loading was stopped by the progress callback"));
+            }
+            let complaints = log::take_complaints();
+            let reason = [message.text(), complaints].into_iter().filter(|s| !s.is_empty()).collect::<Vec<_>>();
+            return Err(Error::new(
+                ErrorKind::ModelInvalid,
+                format!("llama.cpp cannot load {}: {}", path.display(), reason.join("; ")),
+            ));
+        };
+        let mut model = Self { raw, table: TokenTable::default() };
+        model.table = model.read_table();
+        Ok(model)
+    }
+
+    fn vocab(&self) -> *const sys::llama_vocab {
+        // SAFETY: the model is alive; the vocabulary lives as long.
+        unsafe { sys::llama_model_get_vocab(self.raw.as_ptr()) }
+    }
+
+    pub(super) fn as_ptr(&self) -> *mut sys::llama_model {
+        self.raw.as_ptr()
+    }
+
+    pub(crate) fn table(&self) -> &TokenTable {
+        &self.table
+    }
+
+    pub(crate) fn n_ctx_train(&self) -> usize {
+        // SAFETY: the model is alive.
+        usize::try_from(unsafe { sys::llama_model_n_ctx_train(self.raw.as_ptr()) }).unwrap_or(0)
+    }
+
+    /// Bytes of all weights as they lie in the file.
+    pub(crate) fn size_bytes(&self) -> u64 {
+        // SAFETY: the model is alive.
+        unsafe { sys::llama_model_size(self.raw.as_ptr()) }
+    }
+
+    /// Whether the KV of a sequence can be cut and copied at any position.
+    pub(super) fn has_plain_kv(&self) -> bool {
+        // SAFETY: the model is alive.
+        unsafe { !sys::llama_model_is_recurrent(self.raw.as_ptr()) && !sys::llama_model_is_hybrid(self.raw.as_ptr()) }
+    }
+
+    /// The model's own chat template.
+    pub(crate) fn chat_template(&self) -> Option<String> {
+        // SAFETY: the model is alive; the result is NULL or a NUL-terminated string owned by the model.
+        let template = unsafe { sys::llama_model_chat_template(self.raw.as_ptr(), std::ptr::null()) };
+        // SAFETY: as above.
+        (!template.is_null()).then(|| unsafe { CStr::from_ptr(template) }.to_string_lossy().into_owned())
+    }
+
+    /// How BOS and EOS are written, empty where the model has none; chat templates use them.
+    pub(crate) fn bos_and_eos_text(&self) -> (String, String) {
+        // SAFETY: the vocabulary is alive.
+        let (bos, eos) = unsafe { (sys::llama_vocab_bos(self.vocab()), sys::llama_vocab_eos(self.vocab())) };
+        let text = |token| String::from_utf8_lossy(&self.piece(token, true)).into_owned();
+        (text(bos), text(eos))
+    }
+
+    /// Tokens of a text, with the special tokens that the model wants around every prompt where `add_special` is set.
+    pub(crate) fn tokenize(&self, text: &str, add_special: bool, parse_special: bool) -> Result<Vec<Token>> {
+        let refuse =
+            |why: String| Error::new(ErrorKind::InvalidRequest, format!("the text cannot be tokenized: {why}"));
+        let length = i32::try_from(text.len()).map_err(|_| refuse(format!("{} bytes are too many", text.len())))?;
+        // One token per byte and the special ones always suffice, except for tokenizers that normalise.
+        let mut tokens: Vec<Token> = vec![0; text.len() + 8];
+        for _ in 0..2 {
+            let room = i32::try_from(tokens.len()).unwrap_or(i32::MAX);
+            let mut message = ffi::Message::new();
+            // SAFETY: text and token buffers are valid for the lengths given; llama.cpp only reads the vocabulary.
+            let n = unsafe {
+                ffi::lc_tokenize(
+                    self.vocab(),
+                    text.as_ptr().cast(),
+                    length,
+                    tokens.as_mut_ptr(),
+                    room,
+                    add_special,
+                    parse_special,
+                    message.as_mut_ptr(),
+                    message.size(),
+                )
+            };
+            match usize::try_from(n) {
+                Ok(n) => {
+                    tokens.truncate(n);
+                    self.drop_second_bos(&mut tokens);
+                    return Ok(tokens);
+                }
+                Err(_) if n == i32::MIN => return Err(refuse(message.text())),
+                Err(_) => tokens.resize(n.unsigned_abs() as usize, 0),
+            }
+        }
+        Err(refuse("the tokenizer disagrees with itself about the number of tokens".into()))
+    }
+
+    /// Templates often write BOS themselves; llama.cpp then adds a second one, which degrades the answer.
+    fn drop_second_bos(&self, tokens: &mut Vec<Token>) {
+        // SAFETY: the vocabulary is alive.
+        let bos = unsafe { sys::llama_vocab_bos(self.vocab()) };
+        if bos >= 0 && tokens.len() >= 2 && tokens[0] == bos && tokens[1] == bos {
+            tokens.remove(0);
+        }
+    }
+
+    fn piece(&self, token: Token, special: bool) -> Vec<u8> {
+        let mut piece = vec![0u8; 64];
+        for _ in 0..2 {
+            if token < 0 {
+                return Vec::new();
+            }
+            // SAFETY: the buffer is valid for its length, and the token was checked to be in the vocabulary or negative.
+            let n = unsafe {
+                sys::llama_token_to_piece(
+                    self.vocab(),
+                    token,
+                    piece.as_mut_ptr().cast::<c_char>(),
+                    piece.len() as i32,
+                    0,
+                    special,
+                )
+            };
+            match usize::try_from(n) {
+                Ok(n) => {
+                    piece.truncate(n);
+                    return piece;
+                }
+                Err(_) => piece.resize(n.unsigned_abs() as usize, 0),
+            }
+        }
+        Vec::new()
+    }
+
+    fn read_table(&self) -> TokenTable {
+        // SAFETY: the vocabulary is alive.
+        let n_vocab = unsafe { sys::llama_vocab_n_tokens(self.vocab()) };
+        let ends = (0..n_vocab)
+            // SAFETY: the token is in the vocabulary.
+            .filter(|&token| unsafe { sys::llama_vocab_is_eog(self.vocab(), token) })
+            .collect();
+        TokenTable::new((0..n_vocab).map(|token| self.piece(token, false)), ends)
+    }
+}
+
+impl Drop for Model {
+    fn drop(&mut self) {
+        // SAFETY: loaded by us, freed once; contexts hold an `Arc` of the model, so none is left.
+        unsafe { sys::llama_model_free(self.raw.as_ptr()) }
+    }
+}
+
+struct Progress<'a> {
+    callback: Option<&'a LoadProgress>,
+    stopped: bool,
+}
+
+extern "C" fn on_progress(share: f32, user_data: *mut c_void) -> bool {
+    // SAFETY: `load` passes a `Progress` that outlives the load, and llama.cpp calls from one thread at a time.
+    let progress = unsafe { &mut *user_data.cast::<Progress<'_>>() };
+    let go_on = progress
+        .callback
+        .is_none_or(|callback| std::panic::catch_unwind(AssertUnwindSafe(|| callback(share))).unwrap_or(false));
+    progress.stopped |= !go_on;
+    go_on
+}

@@ -1,0 +1,81 @@
+// llama.cpp reports some failures as C++ exceptions, which must not unwind into Rust.
+// Each function here does one call and turns an exception into an ordinary result; nothing else lives here.
+
+#include "llama-ext.h"
+#include "llama.h"
+
+#include <cstdint>
+#include <cstdio>
+#include <cstring>
+#include <exception>
+
+namespace {
+
+// Writes what was thrown into the caller's buffer.
+void describe(char * message, size_t size, const char * text) {
+    if (message != nullptr && size > 0) {
+        std::snprintf(message, size, "%s", text);
+    }
+}
+
+template <typename Result, typename Call>
+Result guarded(char * message, size_t size, Result failed, Call call) noexcept {
+    try {
+        return call();
+    } catch (const std::exception & e) {
+        describe(message, size, e.what());
+    } catch (...) {
+        describe(message, size, "an exception of unknown type");
+    }
+    return failed;
+}
+
+}  // namespace
+
+extern "C" {
+
+llama_model * lc_model_load(const char * path, llama_model_params params, char * message, size_t size) {
+    return guarded<llama_model *>(message, size, nullptr, [&] { return llama_model_load_from_file(path, params); });
+}
+
+llama_context * lc_context_new(llama_model * model, llama_context_params params, char * message, size_t size) {
+    return guarded<llama_context *>(message, size, nullptr, [&] { return llama_init_from_model(model, params); });
+}
+
+// llama_decode's own results, or -100 for an exception.
+int32_t lc_decode(llama_context * context, llama_batch batch, char * message, size_t size) {
+    return guarded<int32_t>(message, size, -100, [&] { return llama_decode(context, batch); });
+}
+
+// llama_tokenize's own results, or INT32_MIN for an exception.
+int32_t lc_tokenize(const llama_vocab * vocab, const char * text, int32_t length, llama_token * tokens, int32_t n_max,
+                    bool add_special, bool parse_special, char * message, size_t size) {
+    return guarded<int32_t>(message, size, INT32_MIN, [&] {
+        return llama_tokenize(vocab, text, length, tokens, n_max, add_special, parse_special);
+    });
+}
+
+struct lc_memory {
+    uint64_t repack_bytes;
+    uint64_t kv_bytes;
+    uint64_t compute_bytes;
+};
+
+// What a context and its model hold beside the weights of the file. Weights in any other buffer than ordinary host
+// memory (mapped or read) were repacked for the CPU.
+lc_memory lc_memory_of(const llama_context * context) {
+    return guarded<lc_memory>(nullptr, 0, lc_memory{}, [&] {
+        lc_memory memory = {};
+        for (const auto & [buffer_type, bytes] : llama_get_memory_breakdown(context)) {
+            const char * name = ggml_backend_buft_name(buffer_type);
+            if (std::strcmp(name, "CPU") != 0 && std::strcmp(name, "CPU_Mapped") != 0) {
+                memory.repack_bytes += bytes.model;
+            }
+            memory.kv_bytes += bytes.context;
+            memory.compute_bytes += bytes.compute;
+        }
+        return memory;
+    });
+}
+
+}  // extern "C"

@@ -1,0 +1,171 @@
+//! A backend without a model: tokens are a function of the sequence so far, time is a function of the rows.
+//!
+//! It keeps the tokens of every slot and panics on whatever llama.cpp would assert on, so a scheduler that passes here
+//! plans valid calls. Because the next token depends on all KV of the slot, reusing a wrong prefix changes the output.
+
+use std::time::Duration;
+
+use super::{Backend, Call, CallError, CallKind, Op, Row, SlotId, StepOutcome, StepPlan};
+use crate::{config::PoolShape, request::Token};
+
+/// What a simulated call takes: a share for reading the weights, and a share for each row.
+#[derive(Clone, Copy, Debug)]
+pub struct SimCost {
+    /// Once for each part into which llama.cpp would split the call.
+    pub per_part: Duration,
+    /// For each row.
+    pub per_row: Duration,
+    /// For each copy of a KV stream.
+    pub per_copy: Duration,
+}
+
+impl Default for SimCost {
+    /// About a 1.1B model on two cores.
+    fn default() -> Self {
+        Self {
+            per_part: Duration::from_millis(60),
+            per_row: Duration::from_millis(15),
+            per_copy: Duration::from_millis(8),
+        }
+    }
+}
+
+/// The simulated backend.
+#[derive(Clone, Debug)]
+pub struct SimBackend {
+    shape: PoolShape,
+    cost: SimCost,
+    n_vocab: Token,
+    kv: Vec<Vec<Token>>,
+    samplers: Vec<bool>,
+    calls: u64,
+    /// Every n-th call fails, where set.
+    pub fail_every: Option<u64>,
+    /// Parts that decode calls were split into, beyond one each.
+    pub split_decodes: u64,
+}
+
+impl SimBackend {
+    /// A backend with empty slots whose tokens are `0..n_vocab`.
+    pub fn new(shape: PoolShape, cost: SimCost, n_vocab: Token) -> Self {
+        Self {
+            shape,
+            cost,
+            n_vocab,
+            kv: vec![Vec::new(); shape.contexts * shape.slots],
+            samplers: Vec::new(),
+            calls: 0,
+            fail_every: None,
+            split_decodes: 0,
+        }
+    }
+
+    /// The token that follows `sequence`: what a run alone on an empty slot would give.
+    pub fn next_token(sequence: &[Token], n_vocab: Token) -> Token {
+        let hash = sequence.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, &token| {
+            (hash ^ (token as u64).wrapping_add(1)).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(23)
+        });
+        ((hash >> 17) % n_vocab as u64) as Token
+    }
+
+    /// Sequences that have begun and not ended.
+    pub fn live_sequences(&self) -> usize {
+        self.samplers.iter().filter(|&&live| live).count()
+    }
+
+    fn slot(&mut self, id: SlotId) -> &mut Vec<Token> {
+        assert!(id.context < self.shape.contexts && id.seq < self.shape.slots, "slot {id:?} exists");
+        &mut self.kv[id.context * self.shape.slots + id.seq]
+    }
+
+    fn apply_op(&mut self, op: &Op) -> Duration {
+        match op {
+            Op::Begin { key, .. } => {
+                if self.samplers.len() <= *key {
+                    self.samplers.resize(key + 1, false);
+                }
+                assert!(!std::mem::replace(&mut self.samplers[*key], true), "sequence {key} begins once");
+            }
+            Op::End { key } => {
+                assert!(std::mem::take(&mut self.samplers[*key]), "sequence {key} ends after it began");
+            }
+            Op::Truncate { slot, keep } => {
+                let kv = self.slot(*slot);
+                assert!(*keep <= kv.len(), "only what is there can be kept");
+                kv.truncate(*keep);
+            }
+            Op::Copy { src, dst, keep } => {
+                assert_eq!(src.context, dst.context, "copies stay within a context");
+                assert_ne!(src, dst);
+                let source = self.slot(*src);
+                assert!(*keep <= source.len(), "only what is there can be copied");
+                let copied = source[..*keep].to_vec();
+                *self.slot(*dst) = copied;
+                return self.cost.per_copy;
+            }
+        }
+        Duration::ZERO
+    }
+
+    fn check_call(&self, call: &Call) {
+        assert!(!call.rows.is_empty() && call.rows.len() <= self.shape.n_batch, "1 to n_batch rows");
+        let mut seen = Vec::new();
+        for rows in call.rows.chunk_by(|a, b| a.seq == b.seq) {
+            assert!(!seen.contains(&rows[0].seq), "rows of a slot stand together");
+            seen.push(rows[0].seq);
+            if call.kind == CallKind::Decode {
+                assert_eq!(rows.len(), 1, "one row per slot in a decode");
+            }
+        }
+        if call.kind == CallKind::Decode {
+            assert!(seen.is_sorted(), "slots ascend in a decode");
+        }
+    }
+
+    fn compute_row(&mut self, context: usize, row: &Row) -> Option<Option<Token>> {
+        let n_ctx = self.shape.n_ctx;
+        let n_vocab = self.n_vocab;
+        if let Some(key) = row.sample {
+            assert!(self.samplers.get(key).is_some_and(|&live| live), "sampling for a live sequence");
+        }
+        let kv = self.slot(SlotId { context, seq: row.seq });
+        assert_eq!(row.pos, kv.len(), "positions follow each other");
+        assert!(kv.len() < n_ctx, "KV within the slot");
+        kv.push(row.token);
+        row.sample.map(|_| Some(Self::next_token(kv, n_vocab)))
+    }
+}
+
+impl Backend for SimBackend {
+    fn shape(&self) -> PoolShape {
+        self.shape
+    }
+
+    fn can_reuse_prefix(&self) -> bool {
+        true
+    }
+
+    fn run(&mut self, plan: &StepPlan) -> StepOutcome {
+        let mut elapsed: Duration = plan.ops.iter().map(|op| self.apply_op(op)).sum();
+        let Some(call) = &plan.call else {
+            return StepOutcome { elapsed, sampled: Ok(Vec::new()) };
+        };
+        self.check_call(call);
+        let parts = 1 + call.rows.windows(2).filter(|w| w[1].seq != w[0].seq && w[1].seq != w[0].seq + 1).count();
+        if call.kind == CallKind::Decode {
+            self.split_decodes += parts as u64 - 1;
+        }
+        elapsed += self.cost.per_part * parts as u32 + self.cost.per_row * call.rows.len() as u32;
+        self.calls += 1;
+        if self.fail_every.is_some_and(|n| self.calls.is_multiple_of(n)) {
+            // A failed llama_decode leaves an unknown part of its rows behind.
+            let half = call.rows.len() / 2;
+            for row in &call.rows[..half] {
+                self.compute_row(call.context, row);
+            }
+            return StepOutcome { elapsed, sampled: Err(CallError { message: "simulated failure".into() }) };
+        }
+        let sampled = call.rows.iter().filter_map(|row| self.compute_row(call.context, row)).collect();
+        StepOutcome { elapsed, sampled: Ok(sampled) }
+    }
+}

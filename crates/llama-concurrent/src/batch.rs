@@ -1,0 +1,140 @@
+//! Many prompts at once: lists of any length through the bounded queue, results in the order of the list.
+
+use std::{collections::VecDeque, time::Duration};
+
+use crossbeam_channel::{Receiver, Sender, unbounded};
+
+use crate::{
+    engine::{Engine, Ticket},
+    error::{ErrorKind, Result},
+    generation::Collector,
+    request::{Completion, Event, Priority, Prompt, Request, SamplingParams},
+    stream::Flow,
+};
+
+/// How long to wait before asking again for a place that other callers take.
+const RETRY: Duration = Duration::from_millis(50);
+
+impl Engine {
+    /// Generates for every prompt and returns the results in the order of the prompts.
+    ///
+    /// Request `i` uses `params.seed + i` and runs in the batch class. `progress` is called on this thread with
+    /// the number of finished prompts and the number of all; a panic in it cancels the rest.
+    ///
+    /// A prompt that cannot be served has its error in its place and does not disturb the others.
+    pub fn generate_batch<P: Into<Prompt>>(
+        &self,
+        prompts: impl IntoIterator<Item = P>,
+        params: &SamplingParams,
+        progress: impl FnMut(usize, usize),
+    ) -> Vec<Result<Completion>> {
+        let requests = prompts
+            .into_iter()
+            .enumerate()
+            .map(|(index, prompt)| {
+                let params = SamplingParams { seed: params.seed.wrapping_add(index as u32), ..params.clone() };
+                Request::new(prompt).with_params(params).with_priority(Priority::Batch)
+            })
+            .collect();
+        self.run_all(requests, progress)
+    }
+
+    /// Runs requests of any number and returns their results in order; `progress` as in
+    /// [`generate_batch`](Self::generate_batch).
+    pub fn run_all(&self, requests: Vec<Request>, mut progress: impl FnMut(usize, usize)) -> Vec<Result<Completion>> {
+        let total = requests.len();
+        let mut batch = Batch::new(total);
+        let mut waiting: VecDeque<(usize, Request)> = requests.into_iter().enumerate().collect();
+        while batch.done < total {
+            while let Some((index, request)) = waiting.pop_front() {
+                if !batch.start(self, index, &request) {
+                    waiting.push_front((index, request));
+                    break;
+                }
+            }
+            let before = batch.done;
+            batch.collect(self, !waiting.is_empty());
+            if batch.done > before || batch.done == total {
+                progress(batch.done, total);
+            }
+        }
+        batch.results.into_iter().flatten().collect()
+    }
+}
+
+struct Batch {
+    results: Vec<Option<Result<Completion>>>,
+    done: usize,
+    /// Dropped tickets cancel what is left if a progress callback panics.
+    running: Vec<Option<CancelOnDrop>>,
+    in_flight: usize,
+    finished: (Sender<(usize, Result<Completion>)>, Receiver<(usize, Result<Completion>)>),
+}
+
+struct CancelOnDrop(Ticket);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}
+
+impl Batch {
+    fn new(total: usize) -> Self {
+        Self {
+            results: (0..total).map(|_| None).collect(),
+            done: 0,
+            running: (0..total).map(|_| None).collect(),
+            in_flight: 0,
+            finished: unbounded(),
+        }
+    }
+
+    /// Submits one request; whether it was taken or refused for good, as opposed to: not now.
+    fn start(&mut self, engine: &Engine, index: usize, request: &Request) -> bool {
+        let mut collector = Collector::default();
+        let sender = self.finished.0.clone();
+        // The whole text is wanted anyway, so nothing here ever pauses.
+        let sink = move |event: Event| {
+            if let Some(result) = collector.take(event) {
+                let _ = sender.send((index, result));
+            }
+            Flow::Continue
+        };
+        match engine.submit_to(request, Box::new(sink)) {
+            Ok(ticket) => {
+                self.running[index] = Some(CancelOnDrop(ticket));
+                self.in_flight += 1;
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::Overloaded { .. }) => return false,
+            Err(error) => self.finish(index, Err(error)),
+        }
+        true
+    }
+
+    /// Waits until at least one more request of this batch ended or, if the queue is full of others, for a while.
+    fn collect(&mut self, engine: &Engine, queue_is_full: bool) {
+        if self.in_flight == 0 {
+            if queue_is_full {
+                engine.wait_for_room(RETRY);
+            }
+            return;
+        }
+        let Ok((index, result)) = self.finished.1.recv() else { return };
+        self.take(index, result);
+        while let Ok((index, result)) = self.finished.1.try_recv() {
+            self.take(index, result);
+        }
+    }
+
+    fn take(&mut self, index: usize, result: Result<Completion>) {
+        self.in_flight -= 1;
+        self.running[index] = None;
+        self.finish(index, result);
+    }
+
+    fn finish(&mut self, index: usize, result: Result<Completion>) {
+        self.results[index] = Some(result);
+        self.done += 1;
+    }
+}

@@ -1,0 +1,330 @@
+//! How an engine is set up. Every strategy is a pool shape: `workers x contexts x slots`.
+
+use std::{fmt, str::FromStr, sync::Arc, time::Duration};
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// Names for the useful pool shapes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Strategy {
+    /// One context with one slot: one request after the other, lowest latency for one user.
+    Sequential,
+    /// Many contexts of one slot each: one token per context per turn, isolated and exactly reproducible.
+    RoundRobin,
+    /// One context with many slots, decoded together: the highest throughput.
+    Batched,
+    /// `Batched`, one worker; becomes one worker per NUMA node with the topology planner.
+    #[default]
+    Auto,
+}
+
+impl Strategy {
+    /// Every strategy, in the order of the documentation.
+    pub const ALL: [Strategy; 4] = [Strategy::Sequential, Strategy::RoundRobin, Strategy::Batched, Strategy::Auto];
+
+    /// The name used on the command line and in reports.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Strategy::Sequential => "sequential",
+            Strategy::RoundRobin => "round-robin",
+            Strategy::Batched => "batched",
+            Strategy::Auto => "auto",
+        }
+    }
+}
+
+impl fmt::Display for Strategy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Strategy {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        Strategy::ALL.into_iter().find(|s| s.as_str() == name).ok_or_else(|| {
+            let known = Strategy::ALL.map(Strategy::as_str).join(", ");
+            Error::new(ErrorKind::InvalidConfig, format!("unknown strategy '{name}'; use one of {known}"))
+        })
+    }
+}
+
+/// Element type of a K or V cache.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum KvType {
+    /// 16-bit floats: the reference.
+    #[default]
+    F16,
+    /// 8-bit blocks: about half the memory of F16.
+    Q8_0,
+    /// 32-bit floats: twice the memory of F16.
+    F32,
+}
+
+impl KvType {
+    /// Bytes of one element, block scales included.
+    pub fn bytes_per_element(self) -> f64 {
+        match self {
+            KvType::F16 => 2.0,
+            KvType::Q8_0 => 34.0 / 32.0,
+            KvType::F32 => 4.0,
+        }
+    }
+}
+
+/// Called while a model loads with the share that is done, 0 to 1; returning `false` stops the load.
+pub type LoadProgress = Arc<dyn Fn(f32) -> bool + Send + Sync>;
+
+/// Everything that can be set about an engine. `None` means: chosen from the machine and the model.
+#[derive(Clone)]
+pub struct EngineConfig {
+    /// The pool shape by name; [`contexts`](Self::contexts) and [`slots`](Self::slots) refine it.
+    pub strategy: Strategy,
+    /// OS threads that each own contexts and decode; 1 unless set. More than one on the same memory is slower
+    /// (35 instead of 45 tok/s at 16 streams on two cores).
+    pub workers: Option<usize>,
+    /// Requests that run at once, over all workers. Each costs KV memory for `n_ctx` tokens: 22 MiB per 1024 tokens on
+    /// a 1.1B model. Unset: 16, halved until all KV fits in a quarter of the free memory.
+    pub slots: Option<usize>,
+    /// Tokens of prompt and output that one slot holds. Unset: the model's trained length, at most 2048.
+    pub n_ctx: Option<usize>,
+    /// Rows of one `llama_decode` at most; compute buffers grow with it.
+    pub n_batch: usize,
+    /// Compute threads over all workers. Unset: the physical cores that this process may use. More than may run at
+    /// once are lowered with a warning, because llama.cpp's barriers spin.
+    pub threads: Option<usize>,
+    /// Prefill work between two decodes at most, while anyone is decoding. A smaller value gives smoother streams and
+    /// later first tokens; at least 16 prompt tokens are always processed.
+    pub max_stall: Duration,
+    /// Requests waiting for a slot at most; one more is refused with `Overloaded`.
+    pub max_queued_requests: usize,
+    /// Prompt tokens of waiting requests at most; what exceeds it is refused with `Overloaded`.
+    pub max_queued_tokens: usize,
+    /// A batch request counts as if it had arrived this much later than it did.
+    pub batch_aging: Duration,
+    /// Events that a stream holds before its sequence is paused until the reader catches up.
+    pub stream_buffer: usize,
+    /// Reuse the KV of equal prompt beginnings instead of computing them again.
+    pub prefix_reuse: bool,
+    /// Bit-identical tokens whoever else is running: round-robin, fixed prefill chunks, no prefix reuse.
+    pub reproducible: bool,
+    /// Map the model file instead of reading it into private memory; all contexts and processes share the pages.
+    pub mmap: bool,
+    /// Repack weights for the CPU while loading: faster from about 4 rows, but a second copy of the weights in
+    /// anonymous memory (the mapped pages can then be reclaimed).
+    pub repack: bool,
+    /// Check every weight for NaN and infinity while loading; reads the whole file.
+    pub check_tensors: bool,
+    /// Element type of the K cache.
+    pub type_k: KvType,
+    /// Element type of the V cache.
+    pub type_v: KvType,
+    /// Pin each compute thread to its own core.
+    pub pin: bool,
+    /// How long idle compute threads spin before they sleep, 0 (not at all) to 100.
+    pub poll: u32,
+    /// Progress of loading.
+    pub progress: Option<LoadProgress>,
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        Self {
+            strategy: Strategy::default(),
+            workers: None,
+            slots: None,
+            n_ctx: None,
+            n_batch: 512,
+            threads: None,
+            max_stall: Duration::from_millis(200),
+            max_queued_requests: 1024,
+            max_queued_tokens: 1_000_000,
+            batch_aging: Duration::from_secs(10),
+            stream_buffer: 256,
+            prefix_reuse: true,
+            reproducible: false,
+            mmap: true,
+            repack: true,
+            check_tensors: false,
+            type_k: KvType::default(),
+            type_v: KvType::default(),
+            pin: true,
+            poll: 50,
+            progress: None,
+        }
+    }
+}
+
+impl fmt::Debug for EngineConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EngineConfig")
+            .field("strategy", &self.strategy)
+            .field("workers", &self.workers)
+            .field("slots", &self.slots)
+            .field("n_ctx", &self.n_ctx)
+            .field("threads", &self.threads)
+            .field("max_stall", &self.max_stall)
+            .field("reproducible", &self.reproducible)
+            .finish_non_exhaustive()
+    }
+}
+
+/// llama.cpp's own limit on sequences of one context (`LLAMA_MAX_SEQ`).
+pub(crate) const MAX_SLOTS: usize = 256;
+/// Shorter contexts than this leave no room for a chat turn, and llama.cpp pads to it anyway.
+const MIN_N_CTX: usize = 16;
+/// Slots where nobody says otherwise: fused decode gains little beyond (45-49 tok/s at 16, 52 at 32).
+const DEFAULT_SLOTS: usize = 16;
+/// Context length where nobody says otherwise.
+const DEFAULT_N_CTX: usize = 2048;
+
+/// The pool that one worker owns, fully decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolShape {
+    /// Contexts of this worker, visited in turn.
+    pub contexts: usize,
+    /// KV streams of each context, decoded together.
+    pub slots: usize,
+    /// Tokens that one slot holds.
+    pub n_ctx: usize,
+    /// Rows of one `llama_decode` at most.
+    pub n_batch: usize,
+}
+
+impl EngineConfig {
+    /// Checks every field that does not depend on the model.
+    pub fn validate(&self) -> Result<()> {
+        let invalid = |message: String| Err(Error::new(ErrorKind::InvalidConfig, message));
+        if let Some(slots) = self.slots {
+            if slots == 0 {
+                return invalid("slots is 0, but at least one request must be able to run; use 1 or more".into());
+            }
+            if slots > MAX_SLOTS {
+                return invalid(format!("slots is {slots}, but llama.cpp holds at most {MAX_SLOTS} sequences"));
+            }
+            if self.strategy == Strategy::Sequential && slots > 1 {
+                return invalid(format!(
+                    "strategy 'sequential' runs one request at a time, but slots is {slots}; use 'batched' or 'round-robin'"
+                ));
+            }
+        }
+        if self.workers == Some(0) || self.threads == Some(0) {
+            return invalid("workers and threads must be at least 1".into());
+        }
+        if self.n_ctx.is_some_and(|n| n < MIN_N_CTX) {
+            return invalid(format!("n_ctx is {}, but must be at least {MIN_N_CTX} tokens", self.n_ctx.unwrap_or(0)));
+        }
+        if self.n_ctx.is_some_and(|n| n > i32::MAX as usize / MAX_SLOTS) {
+            return invalid(format!("n_ctx is {}, which no machine can hold", self.n_ctx.unwrap_or(0)));
+        }
+        if !(16..=65_536).contains(&self.n_batch) {
+            return invalid(format!("n_batch is {}, but must be 16 to 65536 rows", self.n_batch));
+        }
+        if self.max_queued_requests == 0 || self.max_queued_tokens == 0 || self.stream_buffer == 0 {
+            return invalid("max_queued_requests, max_queued_tokens and stream_buffer must be at least 1".into());
+        }
+        if self.poll > 100 {
+            return invalid(format!("poll is {}, but must be 0 to 100", self.poll));
+        }
+        if self.reproducible && matches!(self.strategy, Strategy::Batched) {
+            return invalid(
+                "reproducible needs one sequence per context, but the strategy is 'batched'; use 'round-robin'".into(),
+            );
+        }
+        Ok(())
+    }
+
+    /// The strategy with `Auto` decided.
+    pub(crate) fn resolved_strategy(&self) -> Strategy {
+        match self.strategy {
+            Strategy::Auto if self.reproducible => Strategy::RoundRobin,
+            Strategy::Auto => Strategy::Batched,
+            other => other,
+        }
+    }
+
+    /// Decides the pool of each of `workers` workers.
+    ///
+    /// `kv_bytes_per_token` is of one sequence; `free_memory` in bytes bounds the default number of slots only.
+    pub(crate) fn pool_shape(
+        &self,
+        workers: usize,
+        n_ctx_train: usize,
+        kv_bytes_per_token: f64,
+        free_memory: Option<u64>,
+    ) -> PoolShape {
+        let n_ctx = self.n_ctx.unwrap_or_else(|| DEFAULT_N_CTX.min(n_ctx_train).max(MIN_N_CTX));
+        let strategy = self.resolved_strategy();
+        let total = match (strategy, self.slots) {
+            (Strategy::Sequential, _) => workers,
+            (_, Some(slots)) => slots,
+            (_, None) => {
+                let kv = |slots: usize| slots as f64 * n_ctx as f64 * kv_bytes_per_token;
+                let budget = free_memory.map_or(f64::INFINITY, |bytes| bytes as f64 / 4.0);
+                let mut slots = DEFAULT_SLOTS;
+                while slots > 1 && kv(slots) > budget {
+                    slots /= 2;
+                }
+                slots
+            }
+        };
+        let per_worker = total.div_ceil(workers);
+        let (contexts, slots) = match strategy {
+            Strategy::RoundRobin => (per_worker, 1),
+            _ => (1, per_worker),
+        };
+        // A decode call carries one row per slot, so a batch is never smaller than the slots.
+        PoolShape { contexts, slots, n_ctx, n_batch: self.n_batch.max(slots) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shape(strategy: Strategy, slots: Option<usize>, workers: usize) -> (usize, usize) {
+        let config = EngineConfig { strategy, slots, ..EngineConfig::default() };
+        config.validate().unwrap();
+        let shape = config.pool_shape(workers, 4096, 20_000.0, Some(u64::MAX));
+        (shape.contexts, shape.slots)
+    }
+
+    #[test]
+    fn strategies_are_shapes() {
+        assert_eq!(shape(Strategy::Sequential, None, 1), (1, 1));
+        assert_eq!(shape(Strategy::RoundRobin, Some(8), 1), (8, 1));
+        assert_eq!(shape(Strategy::Batched, Some(8), 1), (1, 8));
+        assert_eq!(shape(Strategy::Auto, None, 1), (1, DEFAULT_SLOTS));
+        assert_eq!(shape(Strategy::Batched, Some(9), 2), (1, 5));
+    }
+
+    #[test]
+    fn default_slots_respect_memory() {
+        let config = EngineConfig::default();
+        let kv_of_one = 2048.0 * 1000.0;
+        let shape = config.pool_shape(1, 4096, 1000.0, Some((kv_of_one * 4.0 * 4.0) as u64));
+        assert_eq!((shape.slots, shape.n_ctx), (4, 2048));
+        assert_eq!(config.pool_shape(1, 512, 1000.0, None).n_ctx, 512);
+    }
+
+    #[test]
+    fn bad_fields_are_refused_with_words() {
+        let base = EngineConfig::default();
+        let bad = [
+            EngineConfig { slots: Some(0), ..base.clone() },
+            EngineConfig { slots: Some(MAX_SLOTS + 1), ..base.clone() },
+            EngineConfig { strategy: Strategy::Sequential, slots: Some(4), ..base.clone() },
+            EngineConfig { n_ctx: Some(1), ..base.clone() },
+            EngineConfig { n_batch: 1, ..base.clone() },
+            EngineConfig { threads: Some(0), ..base.clone() },
+            EngineConfig { poll: 101, ..base.clone() },
+            EngineConfig { reproducible: true, strategy: Strategy::Batched, ..base },
+        ];
+        for config in bad {
+            let error = config.validate().unwrap_err();
+            assert_eq!(*error.kind(), ErrorKind::InvalidConfig, "{error}");
+        }
+        assert!("turbo".parse::<Strategy>().unwrap_err().to_string().contains("round-robin"));
+    }
+}

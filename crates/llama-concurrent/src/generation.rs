@@ -1,0 +1,140 @@
+//! The handle of one request: an iterator for threads, a stream for tasks. Dropping it cancels the request.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use futures_core::Stream;
+
+use crate::{
+    engine::Ticket,
+    error::{Error, Result},
+    request::{Completion, Delta, Event, Finish, FinishReason, RequestId, Token},
+    stream::{Received, StreamSource},
+};
+
+/// A running generation.
+///
+/// As an [`Iterator`] it blocks for each event; as a [`futures_core::Stream`] it can be awaited under any executor.
+/// Both end after [`Event::Finished`]. A reader that falls behind pauses its own request only.
+#[must_use = "dropping a generation cancels it"]
+pub struct Generation {
+    ticket: Ticket,
+    source: StreamSource,
+    finished: bool,
+}
+
+impl Generation {
+    pub(crate) fn new(ticket: Ticket, source: StreamSource) -> Self {
+        Self { ticket, source, finished: false }
+    }
+
+    /// The request's id, as in [`Engine::cancel`](crate::Engine::cancel).
+    pub fn id(&self) -> RequestId {
+        self.ticket.id()
+    }
+
+    /// Ends the request before its next token. What was generated can still be read, up to a `Finished` event.
+    pub fn cancel(&self) {
+        self.ticket.cancel();
+    }
+
+    /// The next event, or `None` if it does not come within `limit` or the generation is over.
+    pub fn next_within(&mut self, limit: Duration) -> Option<Event> {
+        if self.finished {
+            return None;
+        }
+        let received = self.source.receive(Some(Instant::now() + limit))?;
+        Some(self.note(received))
+    }
+
+    /// Waits for the end and returns everything that was not read yet.
+    ///
+    /// # Errors
+    /// The error of a generation that ended with [`FinishReason::Error`]. Cancelled and expired ones are completions.
+    pub fn wait(mut self) -> Result<Completion> {
+        let mut collector = Collector::default();
+        loop {
+            let received = self.source.receive(None);
+            if let Some(done) = received.and_then(|received| collector.take(self.note(received))) {
+                return done;
+            }
+        }
+    }
+
+    fn note(&mut self, received: Received) -> Event {
+        if received.resume {
+            self.ticket.resume();
+        }
+        self.finished = matches!(received.event, Event::Finished(_));
+        received.event
+    }
+}
+
+impl Iterator for Generation {
+    type Item = Event;
+
+    fn next(&mut self) -> Option<Event> {
+        if self.finished {
+            return None;
+        }
+        let received = self.source.receive(None)?;
+        Some(self.note(received))
+    }
+}
+
+impl Stream for Generation {
+    type Item = Event;
+
+    fn poll_next(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Option<Event>> {
+        if self.finished {
+            return Poll::Ready(None);
+        }
+        match self.source.poll(task) {
+            Poll::Ready(received) => Poll::Ready(Some(self.note(received))),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl Drop for Generation {
+    fn drop(&mut self) {
+        if !self.finished {
+            self.ticket.cancel();
+        }
+    }
+}
+
+/// Puts events together to a completion.
+#[derive(Debug, Default)]
+pub(crate) struct Collector {
+    text: String,
+    tokens: Vec<Token>,
+}
+
+impl Collector {
+    /// Takes an event; the last one gives the result.
+    pub(crate) fn take(&mut self, event: Event) -> Option<Result<Completion>> {
+        match event {
+            Event::Delta(Delta { text, token, .. }) => {
+                self.text.push_str(&text);
+                self.tokens.extend(token);
+                None
+            }
+            Event::Finished(finish) => Some(self.finish(*finish)),
+        }
+    }
+
+    fn finish(&mut self, finish: Finish) -> Result<Completion> {
+        match (finish.reason, &finish.error) {
+            (FinishReason::Error, Some(error)) => Err(Error::clone(error)),
+            _ => Ok(Completion {
+                text: std::mem::take(&mut self.text),
+                tokens: std::mem::take(&mut self.tokens),
+                finish,
+            }),
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! Concurrent inference on CPU over llama.cpp: one mapped model, many callers, no stalls.
+//!
+//! ```no_run
+//! use llama_concurrent::{Engine, EngineConfig, SamplingParams};
+//!
+//! let engine = Engine::load("models/demo.gguf", EngineConfig::default())?;
+//! let params = SamplingParams { max_tokens: Some(64), ..SamplingParams::default() };
+//!
+//! // From any number of threads:
+//! let answer = engine.generate("Once upon a time", params.clone())?;
+//! println!("{}", answer.text);
+//!
+//! // Or a list, in order:
+//! for result in engine.generate_batch(["A fox", "A boat"], &params, |done, total| eprintln!("{done}/{total}")) {
+//!     println!("{}", result?.text);
+//! }
+//! # Ok::<(), llama_concurrent::Error>(())
+//! ```
+//!
+//! An [`Engine`] owns a pool of `workers x contexts x slots`; a [`Strategy`] names the useful shapes of it. Each worker
+//! is one thread that repeats three lines: its [scheduler] plans one `llama_decode`, a [backend]
+//! carries it out, the scheduler turns the result into events. DESIGN.md in the repository has the reasons and figures.
+
+mod admission;
+pub mod backend;
+mod batch;
+mod config;
+mod engine;
+mod error;
+mod generation;
+pub mod gguf;
+mod metrics;
+mod request;
+mod router;
+pub mod scheduler;
+mod stream;
+pub mod text;
+mod topology;
+pub mod vocab;
+mod worker;
+
+pub use config::{EngineConfig, KvType, LoadProgress, PoolShape, Strategy};
+pub use engine::{Engine, Ticket};
+pub use error::{Error, ErrorKind, Result};
+pub use generation::Generation;
+pub use metrics::{CallTotals, EngineStats, MemoryStats, RequestTotals, Timings, WorkerTotals, quantile};
+pub use request::{
+    Completion, Delta, Event, Finish, FinishReason, Priority, Prompt, Request, RequestId, SamplingParams, Token,
+};
+pub use stream::{EventSink, Flow};
+pub use text::{ChatMessage, ChatOptions};

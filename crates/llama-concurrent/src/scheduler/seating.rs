@@ -1,0 +1,95 @@
+//! Seats: who gets a free slot, where in it the work starts, and keeping decoding slots side by side.
+
+use std::time::Duration;
+
+use super::{
+    Notice, Scheduler,
+    prefix::{self, Start},
+    slots,
+};
+use crate::backend::{Op, SeqKey, SlotId};
+
+/// Waiting requests that are looked at for one free slot while those before them await a running prefill.
+const MAX_LOOKAHEAD: usize = 64;
+
+impl Scheduler {
+    /// Moves one sequence per context so that decoding slots come to stand side by side.
+    pub(super) fn close_gaps(&mut self, ops: &mut Vec<Op>) {
+        if self.config.shape.slots < 3 {
+            return;
+        }
+        for context in 0..self.config.shape.contexts {
+            let is_decoding = |key: Option<SeqKey>| key.is_some_and(|key| self.sequences[key].is_decoding());
+            let decoding: Vec<bool> = self.slots.of_context(context).map(|(_, s)| is_decoding(s.occupant)).collect();
+            let free: Vec<bool> = self.slots.of_context(context).map(|(_, s)| s.occupant.is_none()).collect();
+            if let Some((from, to)) = slots::closing_move(&decoding, &free) {
+                self.move_sequence(SlotId { context, seq: from }, SlotId { context, seq: to }, ops);
+            }
+        }
+    }
+
+    fn move_sequence(&mut self, from: SlotId, to: SlotId, ops: &mut Vec<Op>) {
+        let Some(key) = self.slots.get(from).occupant else { return };
+        // What the gap still holds may be the beginning of somebody's next turn: give it the least useful free slot.
+        if !self.slots.get(to).held.is_empty() {
+            if let Some(shelter) = self.slots.cheapest_free(Some(to.context)).filter(|&s| s != to) {
+                let keep = self.slots.rehome(to, shelter);
+                ops.push(Op::Copy { src: to, dst: shelter, keep });
+            }
+        }
+        self.slots.seat(to, key);
+        self.slots.vacate(from, Vec::new());
+        let sequence = &mut self.sequences[key];
+        sequence.slot = Some(to);
+        ops.push(Op::Copy { src: from, dst: to, keep: sequence.computed });
+        ops.push(Op::Truncate { slot: from, keep: 0 });
+    }
+
+    pub(super) fn admit(&mut self, now: Duration, ops: &mut Vec<Op>) {
+        if self.waiting.len() == 0 || !self.slots.has_free() {
+            return;
+        }
+        let candidates: Vec<SeqKey> = self.waiting.iter().take(MAX_LOOKAHEAD).collect();
+        for key in candidates {
+            let start = if self.config.prefix_reuse {
+                prefix::find_start(&self.sequences[key].tokens, &self.slots, |k| &self.sequences[k])
+            } else {
+                self.slots.cheapest_free(None).map(|slot| Start::InPlace { slot, cached: 0 })
+            };
+            match start {
+                None => return,
+                Some(Start::Await) => {}
+                Some(start) => self.seat(key, start, now, ops),
+            }
+        }
+    }
+
+    fn seat(&mut self, key: SeqKey, start: Start, now: Duration, ops: &mut Vec<Op>) {
+        let (slot, cached, source) = match start {
+            Start::InPlace { slot, cached } => (slot, cached, None),
+            Start::CopyFrom { source, slot, cached } => (slot, cached, Some(source)),
+            Start::Await => return,
+        };
+        let held = self.slots.seat(slot, key);
+        match source {
+            Some(src) => {
+                if self.slots.get(src).occupant.is_none() {
+                    self.slots.touch(src);
+                }
+                ops.push(Op::Copy { src, dst: slot, keep: cached });
+            }
+            None if held > cached => ops.push(Op::Truncate { slot, keep: cached }),
+            None => {}
+        }
+        let sequence = &mut self.sequences[key];
+        self.waiting.remove(sequence.place, key);
+        sequence.slot = Some(slot);
+        sequence.computed = cached;
+        sequence.admitted = Some(now);
+        sequence.timings.queue = now.saturating_sub(sequence.submitted);
+        sequence.timings.n_cached_tokens = cached;
+        self.totals.cached_tokens += cached as u64;
+        self.notices.push(Notice::LeftQueue { id: sequence.id });
+        ops.push(Op::Begin { key, params: sequence.params.clone(), history: sequence.penalty_history() });
+    }
+}

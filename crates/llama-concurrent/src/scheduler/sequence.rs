@@ -1,0 +1,170 @@
+//! A request on its way: its tokens, how far they are computed, and its text.
+
+use std::{sync::Arc, time::Duration};
+
+use super::queue::Place;
+use crate::{
+    backend::SlotId,
+    metrics::Timings,
+    request::{Delta, Priority, RequestId, SamplingParams, Token},
+    text::TextStream,
+    vocab::TokenTable,
+};
+
+/// A request in the scheduler's terms: tokenized, validated, with absolute times.
+#[derive(Clone, Debug)]
+pub struct NewSequence {
+    /// The request.
+    pub id: RequestId,
+    /// Prompt tokens, at least one.
+    pub prompt: Vec<Token>,
+    /// How to sample.
+    pub params: Arc<SamplingParams>,
+    /// Who goes first.
+    pub priority: Priority,
+    /// When it was submitted.
+    pub submitted: Duration,
+    /// When to give up waiting for a slot.
+    pub queue_deadline: Option<Duration>,
+    /// When to give up altogether.
+    pub deadline: Option<Duration>,
+}
+
+/// What a sampled token did to a sequence.
+pub(super) enum Advance {
+    /// It goes on.
+    Continue,
+    /// The model ended it.
+    EndOfGeneration,
+    /// This stop string ended it.
+    StopString(usize),
+    /// It has all the tokens that it may have.
+    Full,
+}
+
+pub(super) struct Sequence {
+    pub(super) id: RequestId,
+    pub(super) params: Arc<SamplingParams>,
+    /// Prompt, then output. All but a freshly sampled last one are to be computed.
+    pub(super) tokens: Vec<Token>,
+    pub(super) n_prompt: usize,
+    /// Leading tokens whose KV is in the slot.
+    pub(super) computed: usize,
+    /// `tokens` never grows beyond this.
+    max_total: usize,
+    pub(super) slot: Option<SlotId>,
+    /// The reader is behind: keep the slot, decode nothing.
+    pub(super) paused: bool,
+    pub(super) place: Place,
+    pub(super) queue_deadline: Option<Duration>,
+    pub(super) deadline: Option<Duration>,
+    pub(super) submitted: Duration,
+    pub(super) admitted: Option<Duration>,
+    last_token: Option<Duration>,
+    text: TextStream,
+    pub(super) timings: Timings,
+}
+
+impl Sequence {
+    pub(super) fn new(new: NewSequence, place: Place, n_ctx: usize) -> Self {
+        let n_prompt = new.prompt.len();
+        let max_output = new.params.max_tokens.map_or(usize::MAX, |n| n as usize);
+        Self {
+            id: new.id,
+            n_prompt,
+            computed: 0,
+            max_total: n_prompt.saturating_add(max_output).min(n_ctx),
+            slot: None,
+            paused: false,
+            place,
+            queue_deadline: new.queue_deadline,
+            deadline: new.deadline,
+            submitted: new.submitted,
+            admitted: None,
+            last_token: None,
+            text: TextStream::new(&new.params.stop),
+            timings: Timings { n_prompt_tokens: n_prompt, ..Timings::default() },
+            tokens: new.prompt,
+            params: new.params,
+        }
+    }
+
+    pub(super) fn is_prefilling(&self) -> bool {
+        self.slot.is_some() && self.computed < self.n_prompt
+    }
+
+    /// Has a sampled token that waits to be computed.
+    pub(super) fn is_decoding(&self) -> bool {
+        self.slot.is_some() && self.computed >= self.n_prompt
+    }
+
+    pub(super) fn is_runnable(&self) -> bool {
+        self.is_decoding() && !self.paused
+    }
+
+    /// The next moment at which a deadline may strike.
+    pub(super) fn next_deadline(&self) -> Option<Duration> {
+        let queue = self.queue_deadline.filter(|_| self.slot.is_none());
+        queue.into_iter().chain(self.deadline).min()
+    }
+
+    /// Takes a sampled token; pushes what the caller should see to `emit`.
+    pub(super) fn accept(
+        &mut self,
+        token: Token,
+        now: Duration,
+        vocab: &TokenTable,
+        emit: impl FnOnce(Delta),
+    ) -> Advance {
+        if !self.params.ignore_eos && vocab.is_end_of_generation(token) {
+            return Advance::EndOfGeneration;
+        }
+        match self.last_token.replace(now) {
+            Some(last) => self.timings.itl.push(now.saturating_sub(last)),
+            None => self.timings.ttft = Some(now.saturating_sub(self.submitted)),
+        }
+        self.tokens.push(token);
+        let index = self.timings.n_output_tokens;
+        self.timings.n_output_tokens += 1;
+
+        let step = self.text.push(vocab.piece(token));
+        let full = self.tokens.len() >= self.max_total;
+        let mut text = step.text;
+        if full && step.stop.is_none() {
+            text.push_str(&self.text.finish());
+        }
+        emit(Delta { text, token: Some(token), index });
+        match step.stop {
+            Some(which) => Advance::StopString(which),
+            None if full => Advance::Full,
+            None => Advance::Continue,
+        }
+    }
+
+    /// Text that was held back in case a character or a stop string would be completed.
+    pub(super) fn take_held_text(&mut self) -> Option<Delta> {
+        let text = self.text.finish();
+        (!text.is_empty()).then(|| Delta { text, token: None, index: self.timings.n_output_tokens })
+    }
+
+    /// Tokens at the end of the prompt that the penalties look back on.
+    pub(super) fn penalty_history(&self) -> Vec<Token> {
+        if !self.params.has_penalties() {
+            return Vec::new();
+        }
+        let start = self.n_prompt.saturating_sub(self.params.penalty_last_n as usize);
+        self.tokens[start..self.n_prompt].to_vec()
+    }
+
+    pub(super) fn check_invariants(&self, n_ctx: usize) {
+        assert!(self.computed <= self.tokens.len(), "computed tokens within total");
+        assert!(self.tokens.len() <= n_ctx, "tokens within the slot");
+        if self.is_decoding() {
+            assert_eq!(self.computed + 1, self.tokens.len(), "exactly the last token waits");
+        }
+        if self.slot.is_none() {
+            assert_eq!(self.computed, 0, "a waiting request holds no KV");
+        }
+        assert_eq!(self.tokens.len(), self.n_prompt + self.timings.n_output_tokens);
+    }
+}

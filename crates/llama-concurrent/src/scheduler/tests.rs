@@ -1,0 +1,549 @@
+//! The scheduler against the simulated backend: thousands of steps in milliseconds, every rule checked after each.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::{
+    backend::{
+        Backend, Call, CallKind,
+        sim::{SimBackend, SimCost},
+    },
+    request::{Delta, Priority, SamplingParams, Token},
+};
+
+const N_VOCAB: Token = 40;
+/// Tokens 0 and 1 end a generation; the others are letters.
+const END: [Token; 2] = [0, 1];
+
+fn vocab() -> Arc<TokenTable> {
+    let pieces = (0..N_VOCAB).map(|t| if t < 2 { vec![] } else { vec![b'a' + (t % 26) as u8] });
+    Arc::new(TokenTable::new(pieces, END.to_vec()))
+}
+
+/// A worker without a thread: scheduler, backend and a clock that the backend's costs move.
+struct Rig {
+    scheduler: Scheduler,
+    backend: SimBackend,
+    now: Duration,
+    heard: HashMap<RequestId, Heard>,
+    calls: Vec<(Call, Duration)>,
+}
+
+#[derive(Default)]
+struct Heard {
+    left_queue: usize,
+    tokens: Vec<Token>,
+    text: String,
+    finish: Option<Finish>,
+}
+
+struct Setup {
+    contexts: usize,
+    slots: usize,
+    n_ctx: usize,
+    max_stall_ms: u64,
+    prefix_reuse: bool,
+    reproducible: bool,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self { contexts: 1, slots: 4, n_ctx: 256, max_stall_ms: 500, prefix_reuse: true, reproducible: false }
+    }
+}
+
+impl Rig {
+    fn new(setup: Setup) -> Self {
+        let shape = PoolShape { contexts: setup.contexts, slots: setup.slots, n_ctx: setup.n_ctx, n_batch: 512 };
+        let config = SchedulerConfig {
+            shape,
+            max_stall: Duration::from_millis(setup.max_stall_ms),
+            batch_aging: Duration::from_secs(10),
+            prefix_reuse: setup.prefix_reuse,
+            compact: true,
+            reproducible: setup.reproducible,
+        };
+        Self {
+            scheduler: Scheduler::new(config, vocab()),
+            backend: SimBackend::new(shape, SimCost::default(), N_VOCAB),
+            now: Duration::ZERO,
+            heard: HashMap::new(),
+            calls: Vec::new(),
+        }
+    }
+
+    fn submit(&mut self, id: RequestId, prompt: Vec<Token>, max_tokens: u32) {
+        self.submit_with(
+            id,
+            prompt,
+            Priority::Interactive,
+            SamplingParams { max_tokens: Some(max_tokens), ignore_eos: true, ..SamplingParams::default() },
+        );
+    }
+
+    fn submit_with(&mut self, id: RequestId, prompt: Vec<Token>, priority: Priority, params: SamplingParams) {
+        self.heard.insert(id, Heard::default());
+        self.scheduler.submit(NewSequence {
+            id,
+            prompt,
+            params: Arc::new(params),
+            priority,
+            submitted: self.now,
+            queue_deadline: None,
+            deadline: None,
+        });
+    }
+
+    /// The worker's three lines, and a record of what came of them. Whether anything was computed.
+    fn step(&mut self) -> bool {
+        let plan = self.scheduler.plan(self.now);
+        self.scheduler.check_invariants();
+        let outcome = self.backend.run(&plan);
+        self.now += outcome.elapsed;
+        let notices = self.scheduler.apply(outcome, self.now);
+        self.scheduler.check_invariants();
+        self.hear(notices);
+        let worked = plan.call.is_some();
+        self.calls.extend(plan.call.map(|call| (call, self.now)));
+        worked
+    }
+
+    fn hear(&mut self, notices: Vec<Notice>) {
+        for notice in notices {
+            match notice {
+                Notice::LeftQueue { id } => self.heard.get_mut(&id).unwrap().left_queue += 1,
+                Notice::Event { id, event } => {
+                    let heard = self.heard.get_mut(&id).unwrap();
+                    assert!(heard.finish.is_none(), "nothing follows the end");
+                    match event {
+                        Event::Delta(Delta { text, token, index }) => {
+                            assert_eq!(index, heard.tokens.len());
+                            heard.text.push_str(&text);
+                            heard.tokens.extend(token);
+                        }
+                        Event::Finished(finish) => heard.finish = Some(*finish),
+                    }
+                }
+            }
+        }
+    }
+
+    fn run_until_idle(&mut self) {
+        for _ in 0..100_000 {
+            if !self.step() && !self.scheduler.has_work() {
+                return;
+            }
+        }
+        panic!("the scheduler does not come to rest");
+    }
+
+    fn reason(&self, id: RequestId) -> FinishReason {
+        self.heard[&id].finish.as_ref().expect("finished").reason
+    }
+
+    fn timings(&self, id: RequestId) -> &crate::metrics::Timings {
+        &self.heard[&id].finish.as_ref().expect("finished").timings
+    }
+}
+
+/// What a prompt continues with when nothing interferes.
+fn alone(prompt: &[Token], n: usize) -> Vec<Token> {
+    let mut tokens = prompt.to_vec();
+    for _ in 0..n {
+        tokens.push(SimBackend::next_token(&tokens, N_VOCAB));
+    }
+    tokens.split_off(prompt.len())
+}
+
+fn prompt(seed: usize, len: usize) -> Vec<Token> {
+    (0..len).map(|i| 2 + ((i * 7 + seed * 13 + i * i * seed) % 38) as Token).collect()
+}
+
+#[test]
+fn sequences_are_fused_and_their_tokens_are_those_of_a_run_alone() {
+    let mut rig = Rig::new(Setup::default());
+    for id in 0..4 {
+        rig.submit(id, prompt(id as usize, 20), 30);
+    }
+    rig.run_until_idle();
+    for id in 0..4 {
+        assert_eq!(rig.heard[&id].tokens, alone(&prompt(id as usize, 20), 30));
+        assert_eq!(rig.reason(id), FinishReason::Length);
+        let timings = rig.timings(id);
+        assert_eq!((timings.n_prompt_tokens, timings.n_output_tokens, timings.itl.len()), (20, 30, 29));
+    }
+    let widest = rig.calls.iter().filter(|(c, _)| c.kind == CallKind::Decode).map(|(c, _)| c.rows.len()).max();
+    assert_eq!(widest, Some(4));
+}
+
+#[test]
+fn round_robin_gives_every_context_one_token_per_turn() {
+    let mut rig = Rig::new(Setup { contexts: 3, slots: 1, ..Setup::default() });
+    for id in 0..3 {
+        rig.submit(id, prompt(id as usize, 4), 10);
+    }
+    rig.run_until_idle();
+    let decodes: Vec<usize> =
+        rig.calls.iter().filter(|(c, _)| c.kind == CallKind::Decode).map(|(c, _)| c.context).collect();
+    let all_running = decodes.windows(3).filter(|w| w[0] != w[1] && w[1] != w[2] && w[0] != w[2]).count();
+    assert!(all_running >= 18, "{decodes:?}");
+    assert!(rig.calls.iter().all(|(c, _)| c.kind == CallKind::Prefill || c.rows.len() == 1));
+}
+
+#[test]
+fn a_long_prompt_stalls_the_others_no_longer_than_allowed() {
+    let gap_with = |max_stall_ms| {
+        let mut rig = Rig::new(Setup { n_ctx: 2048, max_stall_ms, ..Setup::default() });
+        for id in 0..3 {
+            rig.submit(id, prompt(id as usize, 8), 60);
+        }
+        while rig.heard[&2].tokens.len() < 10 {
+            rig.step();
+        }
+        rig.submit(9, prompt(9, 1200), 1);
+        rig.run_until_idle();
+        assert_eq!(rig.heard[&9].tokens, alone(&prompt(9, 1200), 1));
+        *rig.timings(0).itl.iter().max().unwrap()
+    };
+    // A simulated decode of three rows takes 105 ms, 16 prompt rows take 300 ms.
+    assert!(gap_with(500) <= Duration::from_millis(105 + 560), "{:?}", gap_with(500));
+    assert!(gap_with(1) <= Duration::from_millis(105 + 300), "the least chunk");
+    assert!(gap_with(1_000_000) > Duration::from_secs(5));
+}
+
+#[test]
+fn prefill_of_a_waiting_prompt_always_advances() {
+    let mut rig = Rig::new(Setup { n_ctx: 1024, max_stall_ms: 0, ..Setup::default() });
+    rig.submit(0, prompt(0, 4), 900);
+    rig.step();
+    rig.submit(1, prompt(1, 320), 4);
+    let before = rig.calls.len();
+    while rig.heard[&1].finish.is_none() {
+        rig.step();
+    }
+    let calls = rig.calls.len() - before;
+    assert!(calls <= 2 * (320 / MIN_CHUNK_FOR_TESTS) + 8, "{calls} calls");
+}
+
+const MIN_CHUNK_FOR_TESTS: usize = 16;
+
+#[test]
+fn an_equal_prefix_is_computed_once() {
+    let mut rig = Rig::new(Setup::default());
+    let shared = prompt(1, 100);
+    let with_tail = |n: usize| [shared.clone(), prompt(50 + n, 10)].concat();
+    for id in 0..4 {
+        rig.submit(id, with_tail(id as usize), 5);
+    }
+    rig.run_until_idle();
+    let computed: usize =
+        rig.calls.iter().filter(|(c, _)| c.kind == CallKind::Prefill).map(|(c, _)| c.rows.len()).sum();
+    assert!(computed <= 110 + 3 * 12, "{computed} prompt rows computed");
+    for id in 0..4 {
+        assert_eq!(rig.heard[&id].tokens, alone(&with_tail(id as usize), 5));
+    }
+    assert_eq!(rig.timings(0).n_cached_tokens, 0);
+    assert!(rig.timings(3).n_cached_tokens >= 100);
+}
+
+#[test]
+fn the_next_turn_of_a_chat_continues_where_the_last_one_ended() {
+    let mut rig = Rig::new(Setup::default());
+    rig.submit(0, prompt(3, 60), 20);
+    rig.run_until_idle();
+    let second = [prompt(3, 60), rig.heard[&0].tokens.clone(), prompt(4, 10)].concat();
+    rig.submit(1, second.clone(), 5);
+    rig.run_until_idle();
+    assert_eq!(rig.timings(1).n_cached_tokens, 79, "all but the last output token, which was never computed");
+    assert_eq!(rig.heard[&1].tokens, alone(&second, 5));
+}
+
+#[test]
+fn nothing_is_reused_when_reuse_is_off() {
+    let mut rig = Rig::new(Setup { prefix_reuse: false, ..Setup::default() });
+    for id in 0..6 {
+        rig.submit(id, prompt(1, 50), 5);
+    }
+    rig.run_until_idle();
+    assert!((0..6).all(|id| rig.timings(id).n_cached_tokens == 0));
+    assert!((0..6).all(|id| rig.heard[&id].tokens == alone(&prompt(1, 50), 5)));
+}
+
+#[test]
+fn decodes_stay_in_one_part_after_sequences_end() {
+    let mut rig = Rig::new(Setup { slots: 8, ..Setup::default() });
+    for id in 0..8 {
+        rig.submit(id, prompt(id as usize, 6), if id % 3 == 1 { 10 } else { 80 });
+    }
+    rig.run_until_idle();
+    for id in 0..8 {
+        let n = if id % 3 == 1 { 10 } else { 80 };
+        assert_eq!(rig.heard[&id].tokens, alone(&prompt(id as usize, 6), n), "moved sequences keep their KV");
+    }
+    assert!(rig.backend.split_decodes <= 6, "{} split decodes", rig.backend.split_decodes);
+}
+
+#[test]
+fn interactive_requests_overtake_batch_requests_until_those_have_aged() {
+    let mut rig = Rig::new(Setup { slots: 1, ..Setup::default() });
+    let params = SamplingParams { max_tokens: Some(3), ignore_eos: true, ..SamplingParams::default() };
+    rig.submit_with(0, prompt(0, 4), Priority::Interactive, params.clone());
+    rig.submit_with(1, prompt(1, 4), Priority::Batch, params.clone());
+    rig.submit_with(2, prompt(2, 4), Priority::Interactive, params.clone());
+    rig.run_until_idle();
+    assert!(rig.timings(2).queue < rig.timings(1).queue);
+
+    let mut rig = Rig::new(Setup { slots: 1, ..Setup::default() });
+    rig.submit_with(0, prompt(0, 4), Priority::Batch, params.clone());
+    rig.submit_with(1, prompt(0, 4), Priority::Batch, params.clone());
+    rig.now += Duration::from_secs(11);
+    rig.submit_with(2, prompt(2, 4), Priority::Interactive, params);
+    rig.run_until_idle();
+    let ended = |id| rig.timings(id).e2e + if id == 2 { Duration::from_secs(11) } else { Duration::ZERO };
+    assert!(ended(1) < ended(2), "aged batch requests are not overtaken");
+}
+
+#[test]
+fn a_paused_sequence_keeps_its_slot_and_goes_on_later() {
+    let mut rig = Rig::new(Setup { slots: 2, ..Setup::default() });
+    rig.submit(0, prompt(0, 4), 30);
+    rig.submit(1, prompt(1, 4), 30);
+    while rig.heard[&0].tokens.len() < 5 {
+        rig.step();
+    }
+    rig.scheduler.set_paused(0, true);
+    let had = rig.heard[&0].tokens.len();
+    rig.run_until_idle();
+    assert_eq!(rig.reason(1), FinishReason::Length);
+    assert_eq!(rig.heard[&0].tokens.len(), had);
+    rig.scheduler.set_paused(0, false);
+    rig.run_until_idle();
+    assert_eq!(rig.heard[&0].tokens, alone(&prompt(0, 4), 30));
+}
+
+#[test]
+fn deadlines_strike_in_the_queue_and_in_total() {
+    let mut rig = Rig::new(Setup { slots: 1, ..Setup::default() });
+    let params = Arc::new(SamplingParams { max_tokens: Some(200), ignore_eos: true, ..SamplingParams::default() });
+    for (id, queue, total) in [(0, None, Some(3)), (1, Some(1), None)] {
+        rig.heard.insert(id, Heard::default());
+        rig.scheduler.submit(NewSequence {
+            id,
+            prompt: prompt(id as usize, 4),
+            params: params.clone(),
+            priority: Priority::Interactive,
+            submitted: Duration::ZERO,
+            queue_deadline: queue.map(Duration::from_secs),
+            deadline: total.map(Duration::from_secs),
+        });
+    }
+    assert_eq!(rig.scheduler.next_deadline(), Some(Duration::from_secs(1)));
+    rig.run_until_idle();
+    assert_eq!((rig.reason(0), rig.reason(1)), (FinishReason::Deadline, FinishReason::Deadline));
+    assert!(rig.heard[&0].tokens.len() > 5 && rig.heard[&1].tokens.is_empty());
+    assert!(rig.timings(1).e2e >= Duration::from_secs(1) && rig.timings(1).e2e < Duration::from_millis(1200));
+    assert_eq!(rig.backend.live_sequences(), 0);
+}
+
+#[test]
+fn the_end_of_generation_and_stop_strings_end_a_text() {
+    let mut rig = Rig::new(Setup::default());
+    let free_run = alone(&prompt(5, 9), 100);
+    let natural_end = free_run.iter().position(|t| END.contains(t));
+    rig.submit_with(
+        0,
+        prompt(5, 9),
+        Priority::Interactive,
+        SamplingParams { max_tokens: Some(100), ..SamplingParams::default() },
+    );
+    rig.run_until_idle();
+    assert_eq!(rig.heard[&0].tokens.len(), natural_end.expect("one in twenty tokens ends"));
+    assert_eq!(rig.reason(0), FinishReason::Stop);
+
+    let whole: String = free_run.iter().flat_map(|&t| vocab().piece(t).to_vec()).map(char::from).collect();
+    let stop = whole[6..9].to_owned();
+    rig.submit_with(
+        1,
+        prompt(5, 9),
+        Priority::Interactive,
+        SamplingParams {
+            max_tokens: Some(100),
+            stop: vec!["????".into(), stop.clone()],
+            ignore_eos: true,
+            ..SamplingParams::default()
+        },
+    );
+    rig.run_until_idle();
+    assert_eq!(rig.heard[&1].text, whole[..whole.find(&stop).unwrap()]);
+    assert_eq!(rig.heard[&1].finish.as_ref().unwrap().stop, Some(1));
+}
+
+#[test]
+fn a_failed_call_ends_its_sequences_and_no_others() {
+    let mut rig = Rig::new(Setup { contexts: 2, slots: 1, ..Setup::default() });
+    rig.backend.fail_every = Some(9);
+    for id in 0..6 {
+        rig.submit(id, prompt(id as usize, 5), 6);
+    }
+    rig.run_until_idle();
+    let failed = (0..6).filter(|&id| rig.reason(id) == FinishReason::Error).count();
+    assert!(failed >= 1 && failed < 6, "{failed}");
+    for id in (0..6).filter(|&id| rig.reason(id) != FinishReason::Error) {
+        assert_eq!(rig.heard[&id].tokens, alone(&prompt(id as usize, 5), 6), "emptied slots serve the next request");
+    }
+    assert_eq!(rig.backend.live_sequences(), 0);
+}
+
+#[test]
+fn reproducible_chunks_do_not_depend_on_company() {
+    let chunks = |others: u64| {
+        let mut rig =
+            Rig::new(Setup { contexts: 4, slots: 1, reproducible: true, prefix_reuse: false, ..Setup::default() });
+        for id in 1..=others {
+            rig.submit(id, prompt(id as usize, 10), 40);
+        }
+        rig.step();
+        rig.submit(0, prompt(0, 90), 2);
+        rig.run_until_idle();
+        let mine = prompt(0, 90)[..8].to_vec();
+        let context = rig.calls.iter().find(|(c, _)| c.rows.iter().take(8).map(|r| r.token).eq(mine.iter().copied()));
+        let context = context.expect("prefilled").0.context;
+        rig.calls
+            .iter()
+            .filter(|(c, _)| c.context == context && c.kind == CallKind::Prefill)
+            .map(|(c, _)| c.rows.len())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(chunks(0), [32, 32, 26]);
+    assert_eq!(chunks(3), chunks(0));
+}
+
+/// What may happen to a worker between two steps.
+#[derive(Clone, Debug)]
+enum Act {
+    Submit {
+        prefix: usize,
+        len: usize,
+        max_tokens: u32,
+        priority: Priority,
+        queue_ms: Option<u64>,
+        total_ms: Option<u64>,
+    },
+    Cancel(usize),
+    Pause(usize),
+    Resume(usize),
+    Steps(usize),
+    Wait(u64),
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    let deadline = || prop::option::weighted(0.2, 1u64..3000);
+    prop_oneof![
+        4 => (0usize..3, 1usize..20, 1u32..12, any::<bool>(), deadline(), deadline()).prop_map(
+            |(prefix, len, max_tokens, batch, queue_ms, total_ms)| Act::Submit {
+                prefix,
+                len,
+                max_tokens,
+                priority: if batch { Priority::Batch } else { Priority::Interactive },
+                queue_ms,
+                total_ms,
+            }
+        ),
+        1 => (0usize..64).prop_map(Act::Cancel),
+        1 => (0usize..64).prop_map(Act::Pause),
+        1 => (0usize..64).prop_map(Act::Resume),
+        4 => (1usize..8).prop_map(Act::Steps),
+        1 => (1u64..2000).prop_map(Act::Wait),
+    ]
+}
+
+/// Runs random acts on a tiny pool, then lets everything end and checks that nothing was lost or said twice.
+fn survive(contexts: usize, slots: usize, fail_every: Option<u64>, acts: &[Act]) {
+    let mut rig = Rig::new(Setup { contexts, slots, n_ctx: 64, max_stall_ms: 300, ..Setup::default() });
+    rig.backend.fail_every = fail_every;
+    let mut submitted: Vec<(RequestId, Vec<Token>)> = Vec::new();
+    let pick = |n: usize, ids: &[(RequestId, Vec<Token>)]| (!ids.is_empty()).then(|| ids[n % ids.len()].0);
+    for act in acts {
+        match act {
+            Act::Submit { prefix, len, max_tokens, priority, queue_ms, total_ms } => {
+                let id = submitted.len() as RequestId;
+                let tokens = [prompt(*prefix, 20), prompt(id as usize, *len)].concat();
+                rig.heard.insert(id, Heard::default());
+                let at = |ms: &Option<u64>| ms.map(|ms| rig.now + Duration::from_millis(ms));
+                rig.scheduler.submit(NewSequence {
+                    id,
+                    prompt: tokens.clone(),
+                    params: Arc::new(SamplingParams { max_tokens: Some(*max_tokens), ..SamplingParams::default() }),
+                    priority: *priority,
+                    submitted: rig.now,
+                    queue_deadline: at(queue_ms),
+                    deadline: at(total_ms),
+                });
+                submitted.push((id, tokens));
+            }
+            Act::Cancel(n) => {
+                let now = rig.now;
+                pick(*n, &submitted).into_iter().for_each(|id| rig.scheduler.cancel(id, now));
+            }
+            Act::Pause(n) => pick(*n, &submitted).into_iter().for_each(|id| rig.scheduler.set_paused(id, true)),
+            Act::Resume(n) => pick(*n, &submitted).into_iter().for_each(|id| rig.scheduler.set_paused(id, false)),
+            Act::Steps(n) => (0..*n).for_each(|_| {
+                rig.step();
+            }),
+            Act::Wait(ms) => rig.now += Duration::from_millis(*ms),
+        }
+        rig.scheduler.check_invariants();
+    }
+    submitted.iter().for_each(|&(id, _)| rig.scheduler.set_paused(id, false));
+    rig.run_until_idle();
+    rig.step();
+    assert!(rig.scheduler.is_empty(), "all slots free at the end");
+    assert_eq!(rig.backend.live_sequences(), 0, "all samplers freed");
+    let totals = rig.scheduler.totals();
+    assert_eq!(totals.requests.finished(), submitted.len() as u64);
+    for (id, tokens) in &submitted {
+        let heard = &rig.heard[id];
+        assert!(heard.finish.is_some(), "one terminal event each");
+        assert_eq!(heard.left_queue, 1, "each request leaves the queue once");
+        assert_eq!(heard.tokens, alone(tokens, heard.tokens.len()), "the tokens of a run alone, as far as they go");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn random_acts_lose_nothing(
+        contexts in 1usize..3,
+        slots in 1usize..6,
+        fail_every in prop::option::weighted(0.3, 5u64..40),
+        acts in prop::collection::vec(act(), 1..80),
+    ) {
+        survive(contexts, slots, fail_every, &acts);
+    }
+}
+
+/// 2,000 requests with random lengths, cancels, drops, pauses and deadlines for each of 1,000 seeds.
+#[test]
+fn two_thousand_requests_for_each_of_a_thousand_seeds() {
+    use proptest::{
+        strategy::ValueTree,
+        test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
+    };
+    let submits = |acts: &[Act]| acts.iter().filter(|a| matches!(a, Act::Submit { .. })).count();
+    for seed in 0..1000u64 {
+        let mut bytes = [0u8; 32];
+        bytes[..8].copy_from_slice(&seed.to_le_bytes());
+        let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
+        let mut runner = TestRunner::new_with_rng(Config::default(), rng);
+        let strategy = act();
+        let mut acts = Vec::new();
+        while submits(&acts) < 2000 {
+            let more = (0..500).map(|_| strategy.new_tree(&mut runner).unwrap().current());
+            acts.extend(more);
+        }
+        survive(1 + (seed % 2) as usize, 2 + (seed % 3) as usize, (seed % 4 == 0).then_some(37), &acts);
+    }
+}

@@ -1,0 +1,57 @@
+//! The Jinja dialect of chat templates: what transformers adds to Jinja, and the limits of ours.
+
+use jiff::Zoned;
+use jiff::fmt::strtime::{BrokenDownTime, Config};
+use minijinja::syntax::SyntaxConfig;
+use minijinja::{Environment, Error, ErrorKind, Value};
+
+use super::{json, python};
+
+/// Steps per rendering. A message takes some hundreds in the longest templates, so this is enough for ten thousand of
+/// them. Five million steps measured 0.1 to 0.2 s in an optimized build.
+const FUEL: u64 = 5_000_000;
+
+/// The message of a template that called `raise_exception`, as the source of the engine's error.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Raised(pub(super) String);
+
+/// An environment without templates.
+pub(super) fn environment() -> Environment<'static> {
+    let mut environment = Environment::new();
+    environment.set_syntax(whitespace_as_in_transformers());
+    environment.set_fuel(Some(FUEL));
+    // Errors then name the expression that is undefined; that costs next to nothing until a rendering fails.
+    environment.set_debug(true);
+    environment.set_unknown_method_callback(python::call_method);
+    environment.add_function("raise_exception", raise_exception);
+    environment.add_function("strftime_now", strftime_now);
+    environment.add_filter("tojson", json::tojson);
+    environment.add_test("sequence", python::is_sequence);
+    environment
+}
+
+fn whitespace_as_in_transformers() -> SyntaxConfig {
+    SyntaxConfig::builder()
+        .trim_blocks(true)
+        .lstrip_blocks(true)
+        .keep_trailing_newline(false)
+        .build()
+        .expect("the default delimiters are valid")
+}
+
+fn raise_exception(message: &Value) -> Result<Value, Error> {
+    let raised = Raised(message.to_string());
+    Err(Error::new(ErrorKind::InvalidOperation, "raise_exception").with_source(raised))
+}
+
+fn strftime_now(format: &str) -> Result<String, Error> {
+    format_time(&Zoned::now(), format)
+}
+
+/// `strftime` as Python's: local time, English names, and unknown directives printed as they are.
+pub(super) fn format_time(time: &Zoned, format: &str) -> Result<String, Error> {
+    BrokenDownTime::from(time)
+        .to_string_with_config(&Config::new().lenient(true), format)
+        .map_err(|error| Error::new(ErrorKind::InvalidOperation, "strftime_now").with_source(error))
+}

@@ -1,0 +1,224 @@
+//! One OS thread that owns a scheduler and a backend: plan, run, apply, for as long as the engine lives.
+
+use std::{
+    collections::HashMap,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+
+use crate::{
+    admission::Admission,
+    backend::Backend,
+    error::{Error, ErrorKind},
+    metrics::{Timings, WorkerTotals},
+    request::{Event, Finish, FinishReason, RequestId},
+    scheduler::{NewSequence, Notice, Scheduler},
+    stream::{EventSink, Flow},
+};
+
+/// What callers tell a worker.
+pub(crate) enum Command {
+    /// A request whose place in the queue is reserved.
+    Submit(Box<NewSequence>, Box<dyn EventSink>),
+    /// End a request.
+    Cancel(RequestId),
+    /// The reader of a paused request caught up.
+    Resume(RequestId),
+    /// End all requests, then the thread.
+    Shutdown,
+}
+
+/// What a worker and the engine both look at.
+pub(crate) struct WorkerShared {
+    /// Requests handed to this worker and not finished; the router compares these.
+    pub(crate) load: AtomicUsize,
+    /// Published after every step.
+    pub(crate) totals: Mutex<WorkerTotals>,
+}
+
+impl WorkerShared {
+    pub(crate) fn new() -> Self {
+        Self { load: AtomicUsize::new(0), totals: Mutex::default() }
+    }
+
+    pub(crate) fn totals(&self) -> WorkerTotals {
+        *self.totals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The reader of a request, and what it counts for in the queue.
+struct Caller {
+    sink: Box<dyn EventSink>,
+    n_prompt: usize,
+}
+
+pub(crate) struct Worker<B> {
+    scheduler: Scheduler,
+    backend: B,
+    commands: Receiver<Command>,
+    callers: HashMap<RequestId, Caller>,
+    admission: Arc<Admission>,
+    shared: Arc<WorkerShared>,
+    epoch: Instant,
+    running: bool,
+}
+
+impl<B: Backend> Worker<B> {
+    pub(crate) fn new(
+        scheduler: Scheduler,
+        backend: B,
+        commands: Receiver<Command>,
+        admission: Arc<Admission>,
+        shared: Arc<WorkerShared>,
+        epoch: Instant,
+    ) -> Self {
+        Self { scheduler, backend, commands, callers: HashMap::new(), admission, shared, epoch, running: true }
+    }
+
+    /// Runs until shutdown. A panic becomes an error event for every request, now and later.
+    pub(crate) fn run(mut self) {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.serve())) {
+            let words = panic.downcast_ref::<String>().map(String::as_str);
+            let words = words.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("unknown cause");
+            tracing::error!("a worker of llama-concurrent panicked: {words}");
+            self.refuse_everything(&Error::new(
+                ErrorKind::Internal,
+                format!(
+                    "the engine stopped because of a defect in it ({words}); load a new one and please report this"
+                ),
+            ));
+        }
+    }
+
+    /// Ends when told to shut down and every request that was handed over has ended, also one still on its way.
+    fn serve(&mut self) {
+        while self.running || self.shared.load.load(Ordering::Acquire) > 0 {
+            self.take_commands();
+            let plan = self.scheduler.plan(self.epoch.elapsed());
+            let outcome = self.backend.run(&plan);
+            let notices = self.scheduler.apply(outcome, self.epoch.elapsed());
+            self.publish();
+            self.deliver(notices);
+        }
+    }
+
+    /// Takes all commands that are there; with nothing to compute, waits for one or for the next deadline.
+    fn take_commands(&mut self) {
+        if !self.scheduler.has_work() {
+            let first = match self.scheduler.next_deadline() {
+                Some(deadline) => self.commands.recv_deadline(self.epoch + deadline),
+                None => self.commands.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            };
+            match first {
+                Ok(command) => self.take(command),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => self.take(Command::Shutdown),
+            }
+        }
+        while let Ok(command) = self.commands.try_recv() {
+            self.take(command);
+        }
+    }
+
+    fn take(&mut self, command: Command) {
+        match command {
+            Command::Submit(sequence, sink) => {
+                let id = sequence.id;
+                self.callers.insert(id, Caller { sink, n_prompt: sequence.prompt.len() });
+                self.scheduler.submit(*sequence);
+                if !self.running {
+                    self.scheduler.cancel(id, self.epoch.elapsed());
+                }
+            }
+            Command::Cancel(id) => self.scheduler.cancel(id, self.epoch.elapsed()),
+            Command::Resume(id) => self.scheduler.set_paused(id, false),
+            Command::Shutdown => {
+                self.scheduler.cancel_all(self.epoch.elapsed());
+                self.running = false;
+            }
+        }
+    }
+
+    fn publish(&self) {
+        *self.shared.totals.lock().unwrap_or_else(PoisonError::into_inner) = self.scheduler.totals();
+    }
+
+    fn deliver(&mut self, notices: Vec<Notice>) {
+        for notice in notices {
+            match notice {
+                Notice::LeftQueue { id } => {
+                    if let Some(caller) = self.callers.get(&id) {
+                        self.admission.left_queue(caller.n_prompt);
+                    }
+                }
+                Notice::Event { id, event } => self.deliver_event(id, event),
+            }
+        }
+    }
+
+    fn deliver_event(&mut self, id: RequestId, event: Event) {
+        if let Event::Finished(finish) = event {
+            let Some(mut caller) = self.callers.remove(&id) else { return };
+            self.release(&finish.timings);
+            send(&mut *caller.sink, Event::Finished(finish));
+            return;
+        }
+        let Some(caller) = self.callers.get_mut(&id) else { return };
+        match send(&mut *caller.sink, event) {
+            Some(Flow::Continue) => {}
+            Some(Flow::Pause) => self.scheduler.set_paused(id, true),
+            None => {
+                caller.sink = Box::new(|_| Flow::Continue);
+                self.scheduler.cancel(id, self.epoch.elapsed());
+            }
+        }
+    }
+
+    fn release(&self, timings: &Timings) {
+        self.shared.load.fetch_sub(1, Ordering::AcqRel);
+        let service = timings.e2e.saturating_sub(timings.queue);
+        self.admission.finished((service > Duration::ZERO).then_some(service));
+    }
+
+    /// After a panic: nothing of the scheduler or the backend is trusted any more.
+    fn refuse_everything(&mut self, error: &Error) {
+        let finished = || {
+            Event::Finished(Box::new(Finish {
+                reason: FinishReason::Error,
+                stop: None,
+                error: Some(error.clone()),
+                timings: Timings::default(),
+            }))
+        };
+        self.admission.close(error.clone());
+        for (_, mut caller) in self.callers.drain() {
+            self.shared.load.fetch_sub(1, Ordering::AcqRel);
+            self.admission.finished(None);
+            send(&mut *caller.sink, finished());
+        }
+        let mut running = true;
+        while running || self.shared.load.load(Ordering::Acquire) > 0 {
+            match self.commands.recv() {
+                Ok(Command::Submit(_, mut sink)) => {
+                    self.shared.load.fetch_sub(1, Ordering::AcqRel);
+                    self.admission.finished(None);
+                    send(&mut *sink, finished());
+                }
+                Ok(Command::Cancel(_) | Command::Resume(_)) => {}
+                Ok(Command::Shutdown) => running = false,
+                Err(_) => return,
+            }
+        }
+    }
+}
+
+/// `None` if the sink panicked.
+fn send(sink: &mut dyn EventSink, event: Event) -> Option<Flow> {
+    catch_unwind(AssertUnwindSafe(|| sink.send(event))).ok()
+}
