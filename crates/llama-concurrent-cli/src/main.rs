@@ -1,1 +1,73 @@
-fn main() {}
+//! The command line of llama-concurrent: watch it work, run prompts, chat, and look into model files.
+
+mod chat;
+mod console;
+mod demo;
+mod failure;
+mod format;
+mod inspect;
+mod interrupt;
+mod lines;
+mod logging;
+mod model;
+mod options;
+mod run;
+mod synth;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use failure::Failure;
+
+const EXAMPLES: &str = "\
+Examples:
+  llama-concurrent demo                               eight texts at once, then the strategies compared
+  llama-concurrent run -p 'Once upon a time' -p 'A fox'
+  llama-concurrent run -m model.gguf --prompts-file prompts.txt --json --stats > answers.jsonl
+  llama-concurrent chat -m model.gguf --system 'Answer in one sentence.'
+  llama-concurrent inspect model.gguf
+  llama-concurrent synth --preset tinyllama-1.1b -o tiny.gguf
+
+Without --model, commands use the model that the variable LLAMA_CONCURRENT_MODEL names, else the demo
+model models/demo.gguf.
+Exit codes: 0 done, 1 failed, 2 bad input, 130 interrupted.";
+
+/// Concurrent inference on CPU over llama.cpp: one mapped model, many callers, no stalls.
+#[derive(Parser)]
+#[command(name = "llama-concurrent", version, about, after_help = EXAMPLES, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+
+    /// Messages on stderr: off, error, warn, info, debug, trace, or a tracing filter such as llama.cpp=trace
+    /// [default: warn, or LLAMA_CONCURRENT_LOG]
+    #[arg(long, global = true, value_name = "LEVEL", display_order = 1000)]
+    log: Option<String>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Watch eight texts grow at once, then see what batching gains over running them one by one
+    Demo(demo::DemoArgs),
+    /// Continue one or many prompts at once, as text or as JSON lines
+    Run(Box<run::RunArgs>),
+    /// Talk to a model, with its own chat template
+    Chat(chat::ChatArgs),
+    /// Write a model of a well-known shape with random weights, to measure a machine with
+    Synth(synth::SynthArgs),
+    /// Check a GGUF file and say what it holds and how much memory it takes
+    Inspect(inspect::InspectArgs),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let done = logging::start(cli.log.as_deref()).and_then(|()| match cli.command {
+        Command::Demo(args) => demo::demo(&args),
+        Command::Run(args) => run::run(&args),
+        Command::Chat(args) => chat::chat(&args),
+        Command::Synth(args) => synth::synth(&args),
+        Command::Inspect(args) => inspect::inspect(&args),
+    });
+    done.map_or_else(Failure::report, |()| ExitCode::SUCCESS)
+}

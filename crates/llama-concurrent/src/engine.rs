@@ -177,8 +177,11 @@ impl Engine {
     /// Renders chat messages with the model's own template, as a prompt for [`Request::new`].
     ///
     /// # Errors
-    /// [`ErrorKind::NoChatTemplate`] and [`ErrorKind::ChatTemplate`].
+    /// [`ErrorKind::NoChatTemplate`], [`ErrorKind::ChatTemplate`]; [`ErrorKind::InvalidRequest`] without messages.
     pub fn chat_prompt(&self, messages: &[ChatMessage], options: &ChatOptions) -> Result<Prompt> {
+        if messages.is_empty() {
+            return Err(Error::new(ErrorKind::InvalidRequest, "the chat has no messages; give at least one"));
+        }
         let inner = &self.inner;
         let template = inner.chat.get_or_init(|| {
             let source = inner.model.chat_template().unwrap_or_default();
@@ -206,6 +209,11 @@ impl Engine {
         }
         decoder.finish(&mut text);
         text
+    }
+
+    /// Bytes of every token, and the tokens that end a generation.
+    pub fn token_table(&self) -> &TokenTable {
+        self.inner.model.table()
     }
 
     /// What the model's file says about it.
@@ -302,6 +310,9 @@ impl Inner {
     fn submit(&self, request: &Request, sink: Box<dyn EventSink>) -> Result<Ticket> {
         let submitted = self.epoch.elapsed();
         request.params.validate(self.model.table().len())?;
+        if request.prompt.is_empty() {
+            return Err(Error::new(ErrorKind::InvalidRequest, "the prompt is empty; give at least one character"));
+        }
         let prompt = self.tokenize(&request.prompt)?;
         self.check_fits(&prompt, &request.params)?;
         self.admission.reserve(prompt.len())?;
@@ -350,7 +361,7 @@ impl Inner {
     fn check_fits(&self, prompt: &[Token], params: &SamplingParams) -> Result<()> {
         let (n_prompt, n_ctx) = (prompt.len(), self.shape.n_ctx);
         if n_prompt == 0 {
-            return Err(Error::new(ErrorKind::InvalidRequest, "the prompt is empty; give at least one token"));
+            return Err(Error::new(ErrorKind::InvalidRequest, "the prompt has no tokens; give some other text"));
         }
         let max_tokens = params.max_tokens.unwrap_or(1) as usize;
         if n_prompt.saturating_add(max_tokens) <= n_ctx {
@@ -449,12 +460,4 @@ fn check_kv_fits(shape: &PoolShape, workers: usize, kv_per_token: f64, free_memo
             gib(free as f64)
         ),
     ))
-}
-
-/// The vocabulary of a loaded model as data, for benchmarks of text handling.
-impl Engine {
-    /// Bytes of every token and the end-of-generation tokens.
-    pub fn token_table(&self) -> &TokenTable {
-        self.inner.model.table()
-    }
 }

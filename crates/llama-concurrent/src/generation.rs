@@ -1,4 +1,4 @@
-//! The handle of one request: an iterator for threads, a stream for tasks. Dropping it cancels the request.
+//! The handle of one request: blocking for threads, a stream for tasks. Dropping it cancels the request.
 
 use std::{
     pin::Pin,
@@ -17,8 +17,9 @@ use crate::{
 
 /// A running generation.
 ///
-/// As an [`Iterator`] it blocks for each event; as a [`futures_core::Stream`] it can be awaited under any executor.
-/// Both end after [`Event::Finished`]. A reader that falls behind pauses its own request only.
+/// `for event in generation` and [`next_event`](Self::next_event) block for each event; as a [`futures_core::Stream`]
+/// it can be awaited under any executor. All end after [`Event::Finished`]. A reader that falls behind pauses its own
+/// request only. (It is not itself an [`Iterator`], so that `next` means the stream's without ambiguity.)
 #[must_use = "dropping a generation cancels it"]
 pub struct Generation {
     ticket: Ticket,
@@ -39,6 +40,15 @@ impl Generation {
     /// Ends the request before its next token. What was generated can still be read, up to a `Finished` event.
     pub fn cancel(&self) {
         self.ticket.cancel();
+    }
+
+    /// Waits for the next event; `None` once the generation is over.
+    pub fn next_event(&mut self) -> Option<Event> {
+        if self.finished {
+            return None;
+        }
+        let received = self.source.receive(None)?;
+        Some(self.note(received))
     }
 
     /// The next event, or `None` if it does not come within `limit` or the generation is over.
@@ -73,15 +83,23 @@ impl Generation {
     }
 }
 
-impl Iterator for Generation {
+/// The blocking iterator over a generation's events; dropping it cancels what is left.
+pub struct Events(Generation);
+
+impl Iterator for Events {
     type Item = Event;
 
     fn next(&mut self) -> Option<Event> {
-        if self.finished {
-            return None;
-        }
-        let received = self.source.receive(None)?;
-        Some(self.note(received))
+        self.0.next_event()
+    }
+}
+
+impl IntoIterator for Generation {
+    type Item = Event;
+    type IntoIter = Events;
+
+    fn into_iter(self) -> Events {
+        Events(self)
     }
 }
 

@@ -42,7 +42,7 @@ mod worker;
 pub use config::{EngineConfig, KvType, LoadProgress, PoolShape, Strategy};
 pub use engine::{Engine, Ticket};
 pub use error::{Error, ErrorKind, Result};
-pub use generation::Generation;
+pub use generation::{Events, Generation};
 pub use metrics::{CallTotals, EngineStats, MemoryStats, RequestTotals, Timings, WorkerTotals, quantile};
 pub use request::{
     Completion, Delta, Event, Finish, FinishReason, Priority, Prompt, Request, RequestId, SamplingParams, Token,

@@ -25,6 +25,16 @@ pub enum Prompt {
     Tokens(Vec<Token>),
 }
 
+impl Prompt {
+    /// Whether there is nothing to continue; a BOS that the model adds does not count.
+    pub fn is_empty(&self) -> bool {
+        match self {
+            Prompt::Text(text) | Prompt::PlainText(text) => text.is_empty(),
+            Prompt::Tokens(tokens) => tokens.is_empty(),
+        }
+    }
+}
+
 impl From<&str> for Prompt {
     fn from(text: &str) -> Self {
         Prompt::Text(text.to_owned())

@@ -11,6 +11,9 @@ use crate::{
 
 /// Prompt tokens that a turn computes at least, however slow the machine, so that prefill never starves.
 const MIN_CHUNK: usize = 16;
+/// Chunks are multiples of this, because ggml's kernels work on tiles of 16 rows: on a 1.1B model 15 rows took 162 ms
+/// and 16 rows 126 ms. A ragged chunk of 19 or 25 rows cost an eighth of all throughput.
+const TILE_ROWS: usize = 16;
 /// First chunk beside running streams, before anything is known about the machine.
 const FIRST_CHUNK: usize = 32;
 /// With nobody decoding, one prefill call takes this long at most: a new arrival waits for no more than that, and
@@ -130,7 +133,7 @@ impl Scheduler {
         } else {
             self.prefill_cost.tokens_within(MAX_IDLE_CALL).unwrap_or(MIN_IDLE_CHUNK).max(MIN_IDLE_CHUNK)
         };
-        Some(rows.min(n_batch))
+        Some((rows - rows % TILE_ROWS).min(n_batch))
     }
 
     pub(super) fn note_in_flight(&self, call: &Call, ops: &[Op]) -> InFlight {

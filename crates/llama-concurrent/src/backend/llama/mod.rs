@@ -11,6 +11,8 @@ mod ffi;
 mod log;
 mod model;
 mod sampler;
+#[cfg(test)]
+mod tests;
 mod threadpool;
 
 use std::{

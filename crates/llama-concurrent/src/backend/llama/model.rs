@@ -85,11 +85,6 @@ impl Model {
         &self.table
     }
 
-    pub(crate) fn n_ctx_train(&self) -> usize {
-        // SAFETY: the model is alive.
-        usize::try_from(unsafe { sys::llama_model_n_ctx_train(self.raw.as_ptr()) }).unwrap_or(0)
-    }
-
     /// Bytes of all weights as they lie in the file.
     pub(crate) fn size_bytes(&self) -> u64 {
         // SAFETY: the model is alive.

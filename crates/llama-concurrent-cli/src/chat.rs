@@ -1,0 +1,183 @@
+//! `chat`: a conversation with the model's own chat template.
+
+mod history;
+mod input;
+
+use std::{
+    io::{Write, stdout},
+    time::Duration,
+};
+
+use clap::Args;
+use crossterm::style::Stylize;
+use llama_concurrent::{
+    ChatMessage, ChatOptions, Engine, EngineConfig, Event, FinishReason, Prompt, Request, SamplingParams, Token,
+};
+
+use crate::{
+    console,
+    failure::Failure,
+    interrupt::Interrupts,
+    model,
+    options::{EngineOptions, SamplingOptions},
+};
+use history::History;
+use input::Input;
+
+/// How soon a Ctrl-C takes effect.
+const TICK: Duration = Duration::from_millis(50);
+/// Where nobody says how long answers are, this share of the context is kept free for the next one.
+const ANSWER_SHARE: usize = 4;
+
+const HELP: &str = "\
+/reset   forget the conversation
+/quit    end, as Ctrl-D does
+/help    this list
+Ctrl-C while the model answers ends that answer only.";
+
+const EXAMPLES: &str = "\
+Examples:
+  llama-concurrent chat
+  llama-concurrent chat -m model.gguf --system 'You are a pirate.' --temp 0.7
+  printf 'Who are you?\\nWhat is an otter?\\n' | llama-concurrent chat
+
+Commands while chatting: /reset, /quit, /help. Ctrl-C during an answer ends that answer only.
+Where stdin is not a terminal, each line of it is one message.";
+
+#[derive(Args)]
+#[command(after_help = EXAMPLES, mut_arg("slots", |slots| slots.hide(true)))]
+pub struct ChatArgs {
+    /// Instructions that stand above the conversation
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    system: Option<String>,
+
+    /// Tokens per answer at most [default: until the context is full]
+    #[arg(long, value_name = "TOKENS", allow_negative_numbers = true)]
+    max_tokens: Option<u32>,
+
+    #[command(flatten)]
+    engine: EngineOptions,
+
+    #[command(flatten)]
+    sampling: SamplingOptions,
+}
+
+pub fn chat(args: &ChatArgs) -> Result<(), Failure> {
+    // One person, one slot: its KV stays, so each turn computes the new message only.
+    let config = EngineConfig { slots: args.engine.slots.or(Some(1)), ..args.engine.config() };
+    let engine = model::load(&model::locate(args.engine.model.as_deref())?, config)?;
+    let params = SamplingParams { max_tokens: args.max_tokens, ..args.sampling.params() };
+    let mut conversation = Conversation { engine, params, history: History::new(args.system.as_deref()) };
+    // A model that cannot chat should say so before the first message is typed.
+    conversation.engine.chat_prompt(&[ChatMessage::user("Hello")], &ChatOptions::default())?;
+
+    let mut input = Input::open()?;
+    if input.is_interactive() {
+        let name = conversation.engine.model().name.clone().unwrap_or_else(|| "a model without a name".to_owned());
+        writeln!(stdout(), "{}", format!("{name}; /help for commands, Ctrl-D to end").dim())?;
+    }
+    while let Some(line) = input.read()? {
+        match line.trim() {
+            "" => {}
+            "/quit" | "/exit" => break,
+            "/reset" => {
+                conversation.history.reset();
+                console::complain("note", "the conversation starts anew");
+            }
+            "/help" => writeln!(stdout(), "{HELP}")?,
+            command if command.starts_with('/') && !command.contains(char::is_whitespace) => {
+                console::complain("note", &format!("{command} is no command; /help lists them"));
+            }
+            message => match conversation.answer(message) {
+                Err(Failure::BadInput(error) | Failure::Failed(error)) if input.is_interactive() => {
+                    console::complain("error", &error);
+                }
+                done => done?,
+            },
+        }
+    }
+    Ok(())
+}
+
+struct Conversation {
+    engine: Engine,
+    params: SamplingParams,
+    history: History,
+}
+
+impl Conversation {
+    /// Prints the model's answer as it comes, and keeps both. A message that cannot be answered is forgotten.
+    fn answer(&mut self, message: &str) -> Result<(), Failure> {
+        self.history.ask(message);
+        let result = self.fit().and_then(|prompt| self.generate(prompt));
+        match &result {
+            Ok(answer) => self.history.answered(answer),
+            Err(_) => self.history.take_back(),
+        }
+        result.map(|_| ())
+    }
+
+    /// The prompt of the whole conversation, after dropping its oldest turns until an answer has room.
+    fn fit(&mut self) -> Result<Vec<Token>, Failure> {
+        let n_ctx = self.engine.n_ctx();
+        let share = n_ctx / ANSWER_SHARE;
+        let room = self.params.max_tokens.map_or(share, |max| share.min(max as usize));
+        let mut dropped = 0;
+        let prompt = loop {
+            let prompt = self.prompt()?;
+            if prompt.len() + room <= n_ctx || !self.history.drop_oldest_turn() {
+                break prompt;
+            }
+            dropped += 1;
+        };
+        if dropped > 0 {
+            let turns = crate::format::count(dropped, "turn");
+            console::complain("note", &format!("the context of {n_ctx} tokens is full; forgot the oldest {turns}"));
+        }
+        Ok(prompt)
+    }
+
+    fn prompt(&self) -> Result<Vec<Token>, Failure> {
+        match self.engine.chat_prompt(self.history.messages(), &ChatOptions::default())? {
+            Prompt::Tokens(tokens) => Ok(tokens),
+            Prompt::Text(text) => Ok(self.engine.tokenize(&text)?),
+            other => Err(Failure::Failed(format!("the chat template gave an unknown kind of prompt: {other:?}"))),
+        }
+    }
+
+    /// Prints the answer and returns it. Ctrl-C ends it, and what was said so far counts.
+    fn generate(&self, prompt: Vec<Token>) -> Result<String, Failure> {
+        let left = self.engine.n_ctx().saturating_sub(prompt.len()).max(1);
+        let max_tokens = self.params.max_tokens.map(|max| max.min(left as u32));
+        let params = SamplingParams { max_tokens, ..self.params.clone() };
+        let mut generation = self.engine.submit(Request::new(prompt).with_params(params))?;
+        let interrupts = Interrupts::listen();
+        let mut answer = String::new();
+        let finish = loop {
+            if interrupts.pressed() {
+                generation.cancel();
+            }
+            match generation.next_within(TICK) {
+                Some(Event::Delta(delta)) => {
+                    console::print_growing(&delta.text)?;
+                    answer.push_str(&delta.text);
+                }
+                Some(Event::Finished(finish)) => break finish,
+                _ => {}
+            }
+        };
+        writeln!(stdout())?;
+        match (finish.reason, finish.error) {
+            (FinishReason::Error, Some(error)) => return Err(error.into()),
+            (FinishReason::Cancelled, _) => console::complain("note", "interrupted"),
+            (FinishReason::Length, _) if max_tokens.is_none_or(|max| max as usize == left) => {
+                console::complain(
+                    "note",
+                    "the context is full, so the answer ends here; the next one forgets old turns",
+                );
+            }
+            _ => {}
+        }
+        Ok(answer)
+    }
+}

@@ -1,0 +1,43 @@
+//! Text and JSON to stdout; complaints and progress bars to stderr. A closed stdout ends the program, a closed stderr does not.
+
+use std::io::{IsTerminal, Write, stderr, stdout};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
+
+use crate::failure::Failure;
+
+/// One line, such as `error: ...`.
+pub fn complain(level: &str, message: &str) {
+    let _ = writeln!(stderr(), "{level}: {message}");
+}
+
+/// A bar that is drawn only where a person sees it. `template` is indicatif's.
+pub fn progress_bar(length: u64, template: &str) -> ProgressBar {
+    let target = if stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    ProgressBar::with_draw_target(Some(length), target).with_style(style.progress_chars("━╸─"))
+}
+
+/// Prints text of a model as it comes. A terminal gets no control characters: they could rewrite what is on it.
+pub fn print_growing(text: &str) -> Result<(), Failure> {
+    let mut out = stdout().lock();
+    if out.is_terminal() && text.contains(is_control) {
+        out.write_all(text.replace(is_control, "\u{FFFD}").as_bytes())?;
+    } else {
+        out.write_all(text.as_bytes())?;
+    }
+    out.flush()?;
+    Ok(())
+}
+
+fn is_control(c: char) -> bool {
+    c.is_control() && !matches!(c, '\n' | '\t')
+}
+
+/// Prints anything as one line of JSON.
+pub fn print_json(value: &impl Serialize) -> Result<(), Failure> {
+    let json = serde_json::to_string(value).map_err(|error| Failure::Failed(format!("cannot write JSON: {error}")))?;
+    writeln!(stdout(), "{json}")?;
+    Ok(())
+}

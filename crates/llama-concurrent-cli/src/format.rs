@@ -1,0 +1,63 @@
+//! Numbers for people and for JSON.
+
+use std::time::Duration;
+
+/// Milliseconds with three decimals, as JSON carries them.
+pub fn millis(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1e6).round() / 1e3
+}
+
+/// Milliseconds with about three digits: `0.42`, `17.3`, `1250`.
+pub fn short_millis(time: Duration) -> String {
+    let ms = time.as_secs_f64() * 1e3;
+    match ms {
+        ms if ms < 1.0 => format!("{ms:.2}"),
+        ms if ms < 100.0 => format!("{ms:.1}"),
+        _ => format!("{ms:.0}"),
+    }
+}
+
+/// A rate with about three digits: `4.27`, `13.3`, `1250`.
+pub fn rate(per_second: f64) -> String {
+    match per_second {
+        r if r < 10.0 => format!("{r:.2}"),
+        r if r < 100.0 => format!("{r:.1}"),
+        r => format!("{r:.0}"),
+    }
+}
+
+/// Bytes in binary units: `1.5 MiB`.
+pub fn bytes(bytes: f64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    if bytes < 1024.0 {
+        return format!("{bytes:.0} B");
+    }
+    let mut size = bytes / 1024.0;
+    let mut unit = 0;
+    while size >= 1024.0 && unit + 1 < UNITS.len() {
+        size /= 1024.0;
+        unit += 1;
+    }
+    format!("{size:.1} {}", UNITS[unit])
+}
+
+/// `1 slot`, `2 slots`.
+pub fn count(n: usize, noun: &str) -> String {
+    format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_and_times_have_about_three_digits() {
+        assert_eq!(bytes(1000.0), "1000 B");
+        assert_eq!(bytes(1536.0 * 1024.0), "1.5 MiB");
+        assert_eq!(bytes(f64::from(1 << 30) * 5000.0), "4.9 TiB");
+        assert_eq!(short_millis(Duration::from_micros(420)), "0.42");
+        assert_eq!(short_millis(Duration::from_micros(1_250_400)), "1250");
+        assert_eq!(millis(Duration::from_nanos(1_234_567)), 1.235);
+        assert_eq!((rate(4.269), rate(1249.7)), ("4.27".into(), "1250".into()));
+    }
+}

@@ -1,0 +1,78 @@
+//! Which model, and how the engine is set up for it.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{
+    Args,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
+use llama_concurrent::{EngineConfig, Strategy};
+
+/// The engine's default, for estimates; with little memory it takes fewer.
+pub const DEFAULT_SLOTS: u64 = 16;
+/// The engine's default where the model was trained for more.
+pub const DEFAULT_N_CTX: u64 = 2048;
+
+#[derive(Args)]
+#[command(next_help_heading = "Engine")]
+pub struct EngineOptions {
+    /// GGUF file of the model [default: LLAMA_CONCURRENT_MODEL, else the demo model]
+    #[arg(short, long, value_name = "FILE")]
+    pub model: Option<PathBuf>,
+
+    /// How requests share the machine: one after the other, one token each in turn, or decoded together
+    #[arg(long, value_name = "NAME", default_value_t = Strategy::Auto, value_parser = strategies())]
+    pub strategy: Strategy,
+
+    /// Requests that run at once [default: 16, fewer where their KV would not fit in memory]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub slots: Option<usize>,
+
+    /// Tokens of prompt and output that one slot holds [default: as trained, at most 2048]
+    #[arg(long, value_name = "TOKENS", allow_negative_numbers = true)]
+    pub n_ctx: Option<usize>,
+
+    /// Compute threads [default: the physical cores that this process may use]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub threads: Option<usize>,
+
+    /// Prefill time between two tokens of a running text at most: smaller is smoother, with later first tokens
+    #[arg(long, value_name = "MS", default_value_t = default_max_stall(), allow_negative_numbers = true)]
+    pub max_stall_ms: u64,
+
+    /// The same tokens whoever else is running: round-robin, and no reuse of equal prompt beginnings
+    #[arg(long)]
+    pub reproducible: bool,
+
+    /// Read the model into memory instead of mapping the file
+    #[arg(long)]
+    pub no_mmap: bool,
+
+    /// Do not repack weights for this CPU: less memory, slower from about four requests at once
+    #[arg(long)]
+    pub no_repack: bool,
+}
+
+impl EngineOptions {
+    pub fn config(&self) -> EngineConfig {
+        EngineConfig {
+            strategy: self.strategy,
+            slots: self.slots,
+            n_ctx: self.n_ctx,
+            threads: self.threads,
+            max_stall: Duration::from_millis(self.max_stall_ms),
+            reproducible: self.reproducible,
+            mmap: !self.no_mmap,
+            repack: !self.no_repack,
+            ..EngineConfig::default()
+        }
+    }
+}
+
+fn strategies() -> impl TypedValueParser<Value = Strategy> {
+    PossibleValuesParser::new(Strategy::ALL.map(Strategy::as_str)).try_map(|name| name.parse::<Strategy>())
+}
+
+fn default_max_stall() -> u64 {
+    EngineConfig::default().max_stall.as_millis() as u64
+}

@@ -1,0 +1,65 @@
+//! How the next token is chosen.
+
+use clap::Args;
+use llama_concurrent::SamplingParams;
+
+#[derive(Args)]
+#[command(next_help_heading = "Sampling")]
+pub struct SamplingOptions {
+    /// 0 takes the likeliest token each time; 1 draws from the model's own distribution
+    #[arg(long, alias = "temperature", value_name = "T", default_value_t = defaults().temperature, allow_negative_numbers = true)]
+    pub temp: f32,
+
+    /// Draw among the K likeliest tokens only; 0 keeps all
+    #[arg(long, value_name = "K", default_value_t = defaults().top_k, allow_negative_numbers = true)]
+    pub top_k: u32,
+
+    /// Draw among the likeliest tokens whose probabilities add up to P; 1 keeps all
+    #[arg(long, value_name = "P", default_value_t = defaults().top_p, allow_negative_numbers = true)]
+    pub top_p: f32,
+
+    /// Drop tokens less likely than this share of the likeliest; 0 keeps all
+    #[arg(long, value_name = "P", default_value_t = defaults().min_p, allow_negative_numbers = true)]
+    pub min_p: f32,
+
+    /// Divide the logits of tokens seen in the last 64; 1 is off
+    #[arg(long, value_name = "X", default_value_t = defaults().repetition_penalty, allow_negative_numbers = true)]
+    pub repetition_penalty: f32,
+
+    /// Subtract this for each time a token was seen in the last 64; 0 is off
+    #[arg(long, value_name = "X", default_value_t = defaults().frequency_penalty, allow_negative_numbers = true)]
+    pub frequency_penalty: f32,
+
+    /// Subtract this once if a token was seen in the last 64; 0 is off
+    #[arg(long, value_name = "X", default_value_t = defaults().presence_penalty, allow_negative_numbers = true)]
+    pub presence_penalty: f32,
+
+    /// Seed of the random choice, which matters from a temperature above 0
+    #[arg(long, value_name = "N", default_value_t = defaults().seed, allow_negative_numbers = true)]
+    pub seed: u32,
+
+    /// End the text before this string; may be given several times
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub stop: Vec<String>,
+}
+
+impl SamplingOptions {
+    pub fn params(&self) -> SamplingParams {
+        SamplingParams {
+            temperature: self.temp,
+            top_k: self.top_k,
+            top_p: self.top_p,
+            min_p: self.min_p,
+            repetition_penalty: self.repetition_penalty,
+            frequency_penalty: self.frequency_penalty,
+            presence_penalty: self.presence_penalty,
+            seed: self.seed,
+            stop: self.stop.clone(),
+            ..defaults()
+        }
+    }
+}
+
+fn defaults() -> SamplingParams {
+    SamplingParams::default()
+}

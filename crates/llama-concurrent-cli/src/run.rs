@@ -1,0 +1,247 @@
+//! `run`: one or many prompts, all submitted at once, answered in their order.
+
+mod job;
+mod json;
+mod prompts;
+mod stats;
+mod text;
+
+use std::{
+    cell::Cell,
+    io::{IsTerminal, stderr},
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use clap::{ArgGroup, Args, ValueEnum};
+use indicatif::ProgressBar;
+use llama_concurrent::{Engine, EngineConfig, Priority, Request, SamplingParams};
+
+use crate::{
+    console,
+    failure::Failure,
+    model,
+    options::{EngineOptions, SamplingOptions},
+};
+use job::{Job, Outcome};
+
+/// With more prompts than this, a bar shows how many are done, and texts appear whole instead of growing.
+const FEW: usize = 4;
+
+/// Time between two looks at how many requests are done.
+const REDRAW: Duration = Duration::from_millis(100);
+
+const EXAMPLES: &str = "\
+Examples:
+  llama-concurrent run -p 'The old lighthouse keeper'
+  llama-concurrent run -m model.gguf --prompts-file prompts.txt --slots 16 --json --stats
+  llama-concurrent run -p 'One rainy morning' --temp 0.8 --seed 7 --stop . --stop '!'
+  printf 'A fox\\nA boat\\n' | llama-concurrent run --prompts-file - --json
+
+With --json, each request is one line, in the order of the prompts:
+  {index, text, tokens, finish_reason, n_prompt_tokens, n_cached_tokens, n_output_tokens,
+   queue_ms, ttft_ms, e2e_ms, itl_ms: {p50, p95, p99, max}}
+  or {index, error, finish_reason: \"error\"}. Times are in milliseconds since the submit; itl_ms is
+  the time between two tokens. With --stats, a line {stats: {...}} follows.
+
+Exit code 2 if a request was refused as invalid, else 1 if one failed; the others are answered.";
+
+#[derive(Args)]
+#[command(after_help = EXAMPLES, group(ArgGroup::new("input").required(true).args(["prompts", "prompts_file"])))]
+pub struct RunArgs {
+    /// A text to continue; may be given several times
+    #[arg(short, long = "prompt", value_name = "TEXT", allow_hyphen_values = true)]
+    prompts: Vec<String>,
+
+    /// Texts to continue, one per line; '-' is stdin. In a .jsonl file each line is a JSON string or {"prompt": "..."}
+    #[arg(long, value_name = "FILE")]
+    prompts_file: Option<PathBuf>,
+
+    /// Output tokens per request at most
+    #[arg(long, value_name = "TOKENS", default_value_t = 128, allow_negative_numbers = true)]
+    max_tokens: u32,
+
+    /// Go on where the model would end its text
+    #[arg(long)]
+    ignore_eos: bool,
+
+    /// One JSON object per request instead of text
+    #[arg(long)]
+    json: bool,
+
+    /// Say at the end what was done, how fast, and in how much memory
+    #[arg(long)]
+    stats: bool,
+
+    /// Class of the requests: batch ones fill what interactive ones leave
+    #[arg(long, value_name = "CLASS", value_enum, default_value_t = Class::Interactive)]
+    priority: Class,
+
+    /// End a request that is not done by then; what it has so far is kept
+    #[arg(long, value_name = "MS", allow_negative_numbers = true)]
+    timeout_ms: Option<u64>,
+
+    /// Give up on a request that has no slot by then
+    #[arg(long, value_name = "MS", allow_negative_numbers = true)]
+    queue_timeout_ms: Option<u64>,
+
+    #[command(flatten)]
+    engine: EngineOptions,
+
+    #[command(flatten)]
+    sampling: SamplingOptions,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Class {
+    Interactive,
+    Batch,
+}
+
+pub fn run(args: &RunArgs) -> Result<(), Failure> {
+    let prompts = match &args.prompts_file {
+        Some(path) => prompts::read(path)?,
+        None => args.prompts.clone(),
+    };
+    let engine = model::load(&model::locate(args.engine.model.as_deref())?, config(args, &prompts))?;
+    let start = Instant::now();
+    let jobs: Vec<Job> = prompts
+        .iter()
+        .enumerate()
+        .map(|(index, prompt)| Job::submit(&engine, start, request(args, index, prompt)))
+        .collect();
+    let totals = print(args, &engine, &prompts, jobs)?;
+    if args.stats {
+        stats::print(&engine, totals.output_tokens, totals.wall, args.json)?;
+    }
+    match totals {
+        Totals { refused, .. } if refused > 0 => Err(Failure::Told(2)),
+        Totals { failed, .. } if failed > 0 => Err(Failure::Told(1)),
+        _ => Ok(()),
+    }
+}
+
+/// All prompts are in memory anyway, so neither the queue nor the streams need the bounds that a server does.
+fn config(args: &RunArgs, prompts: &[String]) -> EngineConfig {
+    let config = args.engine.config();
+    EngineConfig {
+        max_queued_requests: config.max_queued_requests.max(prompts.len()),
+        max_queued_tokens: usize::MAX,
+        stream_buffer: usize::MAX,
+        ..config
+    }
+}
+
+fn request(args: &RunArgs, index: usize, prompt: &str) -> Request {
+    let sampling = args.sampling.params();
+    let params = SamplingParams {
+        max_tokens: Some(args.max_tokens),
+        ignore_eos: args.ignore_eos,
+        seed: sampling.seed.wrapping_add(index as u32),
+        ..sampling
+    };
+    let priority = match args.priority {
+        Class::Interactive => Priority::Interactive,
+        Class::Batch => Priority::Batch,
+    };
+    Request {
+        priority,
+        timeout: args.timeout_ms.map(Duration::from_millis),
+        queue_timeout: args.queue_timeout_ms.map(Duration::from_millis),
+        ..Request::new(prompt).with_params(params)
+    }
+}
+
+/// What all requests came to.
+#[derive(Default)]
+struct Totals {
+    refused: usize,
+    failed: usize,
+    output_tokens: usize,
+    /// From the first submit to the last end.
+    wall: Duration,
+}
+
+/// Prints the outcomes in the order of the prompts, each as soon as it is its turn.
+fn print(args: &RunArgs, engine: &Engine, prompts: &[String], jobs: Vec<Job>) -> Result<Totals, Failure> {
+    let bar = Bar::new(jobs.iter().filter(|job| job.is_accepted()).count(), engine);
+    let mut totals = Totals::default();
+    for (index, (job, prompt)) in jobs.into_iter().zip(prompts).enumerate() {
+        let mut text = text::Output::new(index, prompts.len(), prompt);
+        // A bar cannot share its terminal with a line that grows.
+        let grow = |delta: &str| if args.json || bar.is_shown() { Ok(()) } else { text.grow(delta) };
+        let outcome = job.wait(grow, || bar.update())?;
+        bar.suspend(|| match &outcome {
+            _ if args.json => json::print(index, &outcome),
+            Outcome::Done(answer) => text.finish(answer),
+            Outcome::Refused(_) | Outcome::Failed(_) => Ok(()),
+        })?;
+        totals.add(&outcome);
+        if let Some((level, message)) = outcome.complaint() {
+            let message = if prompts.len() > 1 { format!("prompt {}: {message}", index + 1) } else { message };
+            bar.suspend(|| console::complain(level, &message));
+        }
+    }
+    Ok(totals)
+}
+
+impl Totals {
+    fn add(&mut self, outcome: &Outcome) {
+        match outcome {
+            Outcome::Done(answer) => {
+                self.output_tokens += answer.tokens.len();
+                self.wall = self.wall.max(answer.ended);
+            }
+            Outcome::Refused(_) => self.refused += 1,
+            Outcome::Failed(_) => self.failed += 1,
+        }
+    }
+}
+
+/// How many requests are done, where there are many and somebody watches.
+struct Bar<'a> {
+    bar: Option<ProgressBar>,
+    engine: &'a Engine,
+    updated: Cell<Instant>,
+}
+
+impl<'a> Bar<'a> {
+    fn new(total: usize, engine: &'a Engine) -> Self {
+        let template = "{pos}/{len} {wide_bar:.cyan/dim} {msg} {elapsed}";
+        let shown = total > FEW && stderr().is_terminal();
+        Self {
+            bar: shown.then(|| console::progress_bar(total as u64, template)),
+            engine,
+            updated: Instant::now().into(),
+        }
+    }
+
+    fn is_shown(&self) -> bool {
+        self.bar.is_some()
+    }
+
+    fn update(&self) {
+        if let Some(bar) = self.bar.as_ref().filter(|_| self.updated.get().elapsed() > REDRAW) {
+            self.updated.set(Instant::now());
+            let totals = self.engine.stats().totals;
+            bar.set_message(format!("{} tok/s", crate::format::rate(totals.decode.rate())));
+            bar.set_position(totals.requests.finished());
+        }
+    }
+
+    /// Prints something where the bar is in the way.
+    fn suspend<T>(&self, print: impl FnOnce() -> T) -> T {
+        match &self.bar {
+            Some(bar) => bar.suspend(print),
+            None => print(),
+        }
+    }
+}
+
+impl Drop for Bar<'_> {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}

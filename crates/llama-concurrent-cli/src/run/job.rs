@@ -1,0 +1,101 @@
+//! One request of a run, from submit to its outcome.
+
+use std::time::{Duration, Instant};
+
+use llama_concurrent::{Engine, Error, Event, Finish, FinishReason, Generation, Prompt, Request, Token};
+
+use crate::failure::{Failure, is_bad_input};
+
+/// How often a request without news looks after the progress bar.
+const TICK: Duration = Duration::from_millis(50);
+
+pub struct Job {
+    state: Result<Generation, Outcome>,
+    /// From the start of the run.
+    submitted: Duration,
+}
+
+pub enum Outcome {
+    Done(Box<Answer>),
+    /// The request was invalid, and nothing was computed.
+    Refused(String),
+    Failed(String),
+}
+
+pub struct Answer {
+    pub text: String,
+    pub tokens: Vec<Token>,
+    pub finish: Finish,
+    /// From the start of the run.
+    pub ended: Duration,
+}
+
+impl Job {
+    pub fn submit(engine: &Engine, start: Instant, request: Request) -> Self {
+        let submitted = start.elapsed();
+        let state = match &request.prompt {
+            // A model with a BOS token would go on from that alone, which hardly anybody means.
+            Prompt::Text(text) if text.is_empty() => Err(Outcome::Refused("the prompt is empty".to_owned())),
+            _ => engine.submit(request).map_err(Outcome::from),
+        };
+        Self { state, submitted }
+    }
+
+    pub fn is_accepted(&self) -> bool {
+        self.state.is_ok()
+    }
+
+    /// Waits for the end. `grow` gets the text as it comes, `tick` is called often.
+    pub fn wait(self, mut grow: impl FnMut(&str) -> Result<(), Failure>, tick: impl Fn()) -> Result<Outcome, Failure> {
+        let mut generation = match self.state {
+            Ok(generation) => generation,
+            Err(outcome) => return Ok(outcome),
+        };
+        let (mut text, mut tokens) = (String::new(), Vec::new());
+        loop {
+            tick();
+            match generation.next_within(TICK) {
+                Some(Event::Delta(delta)) => {
+                    grow(&delta.text)?;
+                    text.push_str(&delta.text);
+                    tokens.extend(delta.token);
+                }
+                Some(Event::Finished(finish)) => {
+                    return Ok(match (finish.reason, &finish.error) {
+                        (FinishReason::Error, Some(error)) => Outcome::from(error.clone()),
+                        _ => {
+                            let ended = self.submitted + finish.timings.e2e;
+                            Outcome::Done(Box::new(Answer { text, tokens, finish: *finish, ended }))
+                        }
+                    });
+                }
+                // More kinds of events may come; they say nothing about the text.
+                _ => {}
+            }
+        }
+    }
+}
+
+impl Outcome {
+    /// What a person should hear about it, and how loud.
+    pub fn complaint(&self) -> Option<(&'static str, String)> {
+        match self {
+            Outcome::Refused(error) | Outcome::Failed(error) => Some(("error", error.clone())),
+            Outcome::Done(answer) => match answer.finish.reason {
+                FinishReason::Deadline => Some(("warning", "out of time, so the text ends early".to_owned())),
+                FinishReason::Cancelled => Some(("warning", "cancelled, so the text ends early".to_owned())),
+                _ => None,
+            },
+        }
+    }
+}
+
+impl From<Error> for Outcome {
+    fn from(error: Error) -> Self {
+        if is_bad_input(error.kind()) {
+            Outcome::Refused(error.to_string())
+        } else {
+            Outcome::Failed(error.to_string())
+        }
+    }
+}

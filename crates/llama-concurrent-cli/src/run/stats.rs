@@ -1,0 +1,136 @@
+//! `--stats`: what the run did, how fast, and in how much memory.
+
+use std::{
+    fs,
+    io::{Write, stdout},
+    time::Duration,
+};
+
+use comfy_table::{Table, presets};
+use llama_concurrent::{Engine, EngineStats};
+use serde::Serialize;
+
+use crate::{
+    console::print_json,
+    failure::Failure,
+    format::{bytes, count, millis, rate},
+};
+
+#[derive(Serialize)]
+struct Line {
+    stats: Stats,
+}
+
+#[derive(Serialize)]
+struct Stats {
+    strategy: &'static str,
+    workers: usize,
+    contexts: usize,
+    slots: usize,
+    threads: usize,
+    cpus: Vec<usize>,
+    total_output_tokens: usize,
+    /// From the first submit to the last end.
+    wall_ms: f64,
+    /// Rows of decode calls by the time in them.
+    decode_tok_s: f64,
+    /// As above, of prefill calls.
+    prefill_tok_s: f64,
+    peak_rss_bytes: Option<u64>,
+    model_bytes: u64,
+    kv_bytes: u64,
+    repack_bytes: u64,
+}
+
+pub fn print(engine: &Engine, output_tokens: usize, wall: Duration, as_json: bool) -> Result<(), Failure> {
+    let stats = engine.stats();
+    if as_json {
+        return print_json(&Line { stats: line(&stats, output_tokens, wall) });
+    }
+    writeln!(stdout(), "\n{}", table(&stats, output_tokens, wall))?;
+    Ok(())
+}
+
+fn line(stats: &EngineStats, output_tokens: usize, wall: Duration) -> Stats {
+    let round = |rate: f64| (rate * 100.0).round() / 100.0;
+    Stats {
+        strategy: stats.strategy.as_str(),
+        workers: stats.workers,
+        contexts: stats.contexts,
+        slots: stats.slots,
+        threads: stats.threads,
+        cpus: stats.cpus.clone(),
+        total_output_tokens: output_tokens,
+        wall_ms: millis(wall),
+        decode_tok_s: round(stats.totals.decode.rate()),
+        prefill_tok_s: round(stats.totals.prefill.rate()),
+        peak_rss_bytes: peak_rss_bytes(),
+        model_bytes: stats.memory.model_bytes,
+        kv_bytes: stats.memory.kv_bytes,
+        repack_bytes: stats.memory.repack_bytes,
+    }
+}
+
+fn table(stats: &EngineStats, output_tokens: usize, wall: Duration) -> Table {
+    let seconds = wall.as_secs_f64();
+    let total = if seconds > 0.0 { output_tokens as f64 / seconds } else { 0.0 };
+    let cpus: Vec<String> = stats.cpus.iter().map(usize::to_string).collect();
+    let memory = &stats.memory;
+    let pool = [
+        count(stats.workers, "worker"),
+        count(stats.contexts, "context"),
+        count(stats.slots, "slot"),
+        count(stats.threads, "thread"),
+    ];
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table.add_row(["pool", &format!("{}: {}, CPUs {}", stats.strategy, pool.join(", "), cpus.join(" "))]);
+    table.add_row(["output", &format!("{output_tokens} tokens in {seconds:.2} s: {} tok/s", rate(total))]);
+    table.add_row(["decode calls", &format!("{} tok/s", rate(stats.totals.decode.rate()))]);
+    table.add_row(["prefill calls", &format!("{} tok/s", rate(stats.totals.prefill.rate()))]);
+    table.add_row([
+        "memory",
+        &format!(
+            "model {}, repacked {}, KV {}; peak of the process {}",
+            bytes(memory.model_bytes as f64),
+            bytes(memory.repack_bytes as f64),
+            bytes(memory.kv_bytes as f64),
+            peak_rss_bytes().map_or("unknown".to_owned(), |peak| bytes(peak as f64))
+        ),
+    ]);
+    table
+}
+
+/// The most memory that this process had at once. On Linux from /proc, because what `getrusage` says there includes
+/// the peak of the program that started this one.
+fn peak_rss_bytes() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let of_proc = line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
+    of_proc.map(|kib| kib * 1024).or_else(rusage_peak)
+}
+
+#[cfg(unix)]
+fn rusage_peak() -> Option<u64> {
+    use nix::sys::resource::{UsageWho, getrusage};
+    let unit = if cfg!(target_vendor = "apple") { 1 } else { 1024 };
+    let usage = getrusage(UsageWho::RUSAGE_SELF).ok()?;
+    Some(u64::try_from(usage.max_rss()).ok()? * unit)
+}
+
+#[cfg(not(unix))]
+fn rusage_peak() -> Option<u64> {
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_peak_is_some_mebibytes() {
+        let plausible = (1 << 20)..(1 << 40);
+        assert!(peak_rss_bytes().is_some_and(|peak| plausible.contains(&peak)));
+        assert!(rusage_peak().is_some_and(|peak| plausible.contains(&peak)));
+    }
+}

@@ -1,0 +1,100 @@
+//! `synth`: a model file of a well-known shape with random weights.
+
+use std::{
+    io::{Write, stdout},
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    path::PathBuf,
+};
+
+use clap::{
+    Args,
+    builder::{PossibleValue, PossibleValuesParser, TypedValueParser},
+};
+use llama_concurrent::gguf::{
+    GgufError, Header,
+    synth::{self, Shape, SynthOptions, SynthReport, WeightType},
+};
+
+use crate::{console, failure::Failure, format::bytes, interrupt::Interrupts};
+
+const EXAMPLES: &str = "\
+Examples:
+  llama-concurrent synth --preset tinyllama-1.1b -o tiny.gguf
+  llama-concurrent synth --preset qwen2.5-0.5b --type q8_0 --vocab real-qwen.gguf -o qwen.gguf
+
+The file is as large and as fast as the real model and says nothing sensible. Equal options give equal files.";
+
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub struct SynthArgs {
+    /// Shape of the model
+    #[arg(long, value_name = "NAME", value_parser = presets())]
+    preset: &'static Shape,
+
+    /// How weights are stored: q4_0, q8_0 or f16
+    #[arg(long = "type", value_name = "TYPE", default_value_t = WeightType::Q4_0)]
+    weight_type: WeightType,
+
+    /// GGUF file to take the tokenizer from; its size of vocabulary then replaces the preset's
+    #[arg(long, value_name = "FILE")]
+    vocab: Option<PathBuf>,
+
+    /// Another seed gives other weights
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+
+    /// So many layers instead of the preset's
+    #[arg(long, value_name = "N", hide = true)]
+    layers: Option<u32>,
+
+    /// File to write
+    #[arg(short, long, value_name = "FILE")]
+    output: PathBuf,
+
+    /// Replace the file if it is there
+    #[arg(long)]
+    force: bool,
+}
+
+pub fn synth(args: &SynthArgs) -> Result<(), Failure> {
+    if args.output.exists() && !args.force {
+        return Err(Failure::BadInput(format!("{} is there already; --force replaces it", args.output.display())));
+    }
+    let report = write(args)?;
+    let summary = Header::read(&report.path).and_then(|header| header.check_model())?;
+    writeln!(stdout(), "{summary}\n\nwrote {} to {}", bytes(report.file_bytes as f64), report.path.display())?;
+    Ok(())
+}
+
+/// Writes the file under a bar. Ctrl-C leaves nothing behind.
+fn write(args: &SynthArgs) -> Result<SynthReport, Failure> {
+    let options = SynthOptions {
+        weight_type: args.weight_type,
+        vocab_donor: args.vocab.clone(),
+        seed: args.seed,
+        n_layer: args.layers,
+        ..SynthOptions::new(args.preset.clone())
+    };
+    let bar = console::progress_bar(0, "writing {wide_bar:.cyan/dim} {binary_bytes}/{binary_total_bytes} {eta}");
+    let interrupts = Interrupts::listen();
+    let mut progress = |written: u64, total: u64| {
+        bar.set_length(total);
+        bar.set_position(written);
+        if interrupts.pressed() {
+            // The writer has no other way to be stopped; unwinding removes its unfinished file.
+            resume_unwind(Box::new(Failure::Interrupted));
+        }
+    };
+    let written: Result<Result<SynthReport, GgufError>, _> =
+        catch_unwind(AssertUnwindSafe(|| synth::write(&options, &args.output, &mut progress)));
+    bar.finish_and_clear();
+    match written {
+        Ok(report) => Ok(report?),
+        Err(panic) => Err(*panic.downcast::<Failure>().unwrap_or_else(|panic| resume_unwind(panic))),
+    }
+}
+
+fn presets() -> impl TypedValueParser<Value = &'static Shape> {
+    PossibleValuesParser::new(Shape::PRESETS.iter().map(|shape| PossibleValue::new(shape.name)))
+        .try_map(|name| Shape::by_name(&name).ok_or_else(|| format!("no preset is named '{name}'")))
+}

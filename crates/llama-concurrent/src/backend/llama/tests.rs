@@ -1,0 +1,96 @@
+//! The wrapper on the demo model: KV moves exactly, and wrong calls are refused instead of asserted on.
+
+use std::path::Path;
+
+use super::*;
+use crate::{
+    backend::{CallKind, Row, SlotId},
+    config::Strategy,
+    request::SamplingParams,
+};
+
+const SHAPE: PoolShape = PoolShape { contexts: 1, slots: 4, n_ctx: 256, n_batch: 64 };
+
+fn backend() -> LlamaBackend {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/demo.gguf");
+    let config = EngineConfig { strategy: Strategy::Batched, ..EngineConfig::default() };
+    let model = Arc::new(Model::load(&path, &config).expect("the demo model loads"));
+    let plan = WorkerPlan { cpus: vec![], threads: 1, pin: false };
+    LlamaBackend::new(model, SHAPE, &config, &plan).expect("a small pool")
+}
+
+fn row(seq: usize, token: Token, pos: usize, sample: bool) -> Row {
+    Row { seq, token, pos, sample: sample.then_some(seq) }
+}
+
+fn prefill(backend: &mut LlamaBackend, seq: usize, tokens: &[Token]) {
+    let rows: Vec<_> = tokens.iter().enumerate().map(|(pos, &token)| row(seq, token, pos, false)).collect();
+    backend.contexts[0].decode(&rows).expect("prefilled");
+}
+
+/// Logits after one more row, computed alone so that the shape of the call is always the same.
+fn logits_after(backend: &mut LlamaBackend, seq: usize, token: Token, pos: usize) -> Vec<f32> {
+    let context = &mut backend.contexts[0];
+    context.decode(&[row(seq, token, pos, true)]).expect("decoded");
+    context.logits(0).expect("logits were asked for").to_vec()
+}
+
+#[test]
+fn a_copied_prefix_is_the_prefix_bit_by_bit() {
+    let mut backend = backend();
+    let prompt: Vec<Token> = (0..50).map(|i| 260 + i * 3).collect();
+    prefill(&mut backend, 0, &prompt);
+    prefill(&mut backend, 3, &[300, 301, 302]);
+    // A chain of copies within one plan, the last over a slot that held something else.
+    let slot = |seq| SlotId { context: 0, seq };
+    backend.apply(&Op::Copy { src: slot(0), dst: slot(1), keep: 40 });
+    backend.apply(&Op::Copy { src: slot(1), dst: slot(3), keep: 30 });
+    backend.apply(&Op::Truncate { slot: slot(0), keep: 30 });
+
+    let expected = logits_after(&mut backend, 0, 270, 30);
+    assert_eq!(logits_after(&mut backend, 3, 270, 30), expected);
+    backend.apply(&Op::Truncate { slot: slot(1), keep: 30 });
+    assert_eq!(logits_after(&mut backend, 1, 270, 30), expected);
+    assert_ne!(logits_after(&mut backend, 1, 271, 31), expected);
+}
+
+#[test]
+fn wrong_calls_are_refused_with_words() {
+    let mut backend = backend();
+    prefill(&mut backend, 0, &[300, 301]);
+    let many: Vec<_> = (0..65).map(|pos| row(1, 300, pos, false)).collect();
+    let wrong: [(&str, Vec<Row>); 6] = [
+        ("no rows", vec![]),
+        ("too many rows", many),
+        ("no such sequence", vec![row(4, 300, 0, true)]),
+        ("a gap in the positions", vec![row(0, 300, 3, true)]),
+        ("a position twice", vec![row(0, 300, 1, true)]),
+        ("no such token", vec![row(0, 1 << 20, 2, true)]),
+    ];
+    for (what, rows) in wrong {
+        assert!(backend.contexts[0].decode(&rows).is_err(), "{what}");
+    }
+    assert!(backend.contexts[0].decode(&[row(0, 300, 2, false)]).is_ok(), "still usable");
+    assert!(backend.contexts[0].logits(0).is_none(), "no logits where none were asked for");
+}
+
+#[test]
+fn a_plan_is_carried_out_as_a_whole() {
+    let mut backend = backend();
+    let params = Arc::new(SamplingParams::default());
+    let plan = StepPlan {
+        ops: vec![Op::Begin { key: 5, params, history: vec![] }],
+        call: Some(Call {
+            context: 0,
+            kind: CallKind::Prefill,
+            rows: vec![
+                Row { seq: 2, token: 300, pos: 0, sample: None },
+                Row { seq: 2, token: 301, pos: 1, sample: Some(5) },
+            ],
+        }),
+    };
+    let sampled = backend.run(&plan).sampled.expect("computed");
+    assert!(matches!(sampled[..], [Some(token)] if (token as usize) < backend.model.table().len()));
+    backend.run(&StepPlan { ops: vec![Op::End { key: 5 }], call: None });
+    assert!(backend.samplers[5].is_none());
+}

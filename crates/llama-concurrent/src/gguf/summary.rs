@@ -1,0 +1,156 @@
+//! What a model file holds, in numbers and for a person.
+
+use std::fmt;
+
+/// A model as its header describes it. [`Display`](fmt::Display) gives some lines for a terminal.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct ModelSummary {
+    /// The architecture as llama.cpp names it, such as `"llama"`.
+    pub architecture: String,
+    /// The model's own name.
+    pub name: Option<String>,
+    /// How most weights are stored, such as `"Q4_0"`.
+    pub file_type: String,
+    /// The number of files that make up the model.
+    pub n_files: u32,
+    /// The size of all weights in bytes.
+    pub tensor_bytes: u64,
+    /// The number of weights.
+    pub parameters: u64,
+    /// The layers that each token passes.
+    pub n_layer: u32,
+    /// The width of the embedding.
+    pub n_embd: u32,
+    /// Attention heads per layer; the most, where layers differ; 0 without attention.
+    pub n_head: u32,
+    /// Heads of keys and values per layer; the most, where layers differ.
+    pub n_head_kv: u32,
+    /// The width of a head of keys.
+    pub head_dim_k: u32,
+    /// The width of a head of values.
+    pub head_dim_v: u32,
+    /// The longest context that the model was trained with, in tokens.
+    pub n_ctx_train: u32,
+    /// Experts per layer; 0 in a dense model.
+    pub n_expert: u32,
+    /// The number of tokens in the vocabulary.
+    pub n_vocab: u32,
+    /// The kind of tokenizer, such as `"gpt2"` (byte-level BPE) or `"llama"` (SentencePiece).
+    pub tokenizer: String,
+    /// Whether the file brings a chat template.
+    pub has_chat_template: bool,
+    pub(super) kv_elements_k: u64,
+    pub(super) kv_elements_v: u64,
+}
+
+/// Bytes per element of a KV cache of f16, llama.cpp's default.
+const F16_BYTES: f64 = 2.0;
+
+impl ModelSummary {
+    /// Bytes of KV cache that one token of context takes, over all layers, for caches whose elements take so many bytes
+    /// each (f16: 2; Q8_0: 34/32).
+    ///
+    /// An upper bound: layers with a sliding window stop at the window's length, and some architectures share keys and
+    /// values between layers. Recurrent layers add a fixed amount per sequence, which is not counted here.
+    pub fn kv_bytes_per_token(&self, bytes_per_element_k: f64, bytes_per_element_v: f64) -> f64 {
+        self.kv_elements_k as f64 * bytes_per_element_k + self.kv_elements_v as f64 * bytes_per_element_v
+    }
+}
+
+impl fmt::Display for ModelSummary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name: String = self.name.as_deref().unwrap_or("(no name)").escape_debug().collect();
+        writeln!(f, "{name}")?;
+        writeln!(
+            f,
+            "  weights       {}, {}, {} in {}",
+            parameters(self.parameters),
+            self.file_type,
+            size(self.tensor_bytes as f64),
+            if self.n_files == 1 { "1 file".to_owned() } else { format!("{} files", self.n_files) }
+        )?;
+        writeln!(f, "  architecture  {}, {} layers, {} wide", self.architecture, self.n_layer, self.n_embd)?;
+        if self.n_expert > 0 {
+            writeln!(f, "  experts       {} per layer", self.n_expert)?;
+        }
+        if self.n_head > 0 {
+            writeln!(
+                f,
+                "  attention     {} heads, {} for keys and values, {} wide",
+                self.n_head, self.n_head_kv, self.head_dim_k
+            )?;
+        }
+        writeln!(
+            f,
+            "  vocabulary    {} tokens ({}), {} chat template",
+            self.n_vocab,
+            self.tokenizer,
+            if self.has_chat_template { "with" } else { "without" }
+        )?;
+        let per_token = self.kv_bytes_per_token(F16_BYTES, F16_BYTES);
+        writeln!(f, "  context       {} tokens in training", self.n_ctx_train)?;
+        write!(f, "  KV cache      {} per token in f16, {} for 4096 tokens", size(per_token), size(per_token * 4096.0))
+    }
+}
+
+fn parameters(count: u64) -> String {
+    match count as f64 {
+        c if c >= 1e9 => format!("{:.2} billion parameters", c / 1e9),
+        c if c >= 1e6 => format!("{:.1} million parameters", c / 1e6),
+        _ => format!("{count} parameters"),
+    }
+}
+
+pub(super) fn size(bytes: f64) -> String {
+    const KIB: f64 = 1024.0;
+    match bytes {
+        b if b >= KIB * KIB * KIB => format!("{:.2} GiB", b / (KIB * KIB * KIB)),
+        b if b >= KIB * KIB => format!("{:.1} MiB", b / (KIB * KIB)),
+        b if b >= KIB => format!("{:.1} KiB", b / KIB),
+        b => format!("{b:.0} bytes"),
+    }
+}
+
+/// The name of a number of `general.file_type`, from `enum llama_ftype` in llama.h.
+pub(super) fn file_type_name(id: u32) -> Option<&'static str> {
+    Some(match id {
+        0 => "F32",
+        1 => "F16",
+        2 => "Q4_0",
+        3 => "Q4_1",
+        7 => "Q8_0",
+        8 => "Q5_0",
+        9 => "Q5_1",
+        10 => "Q2_K",
+        11 => "Q3_K_S",
+        12 => "Q3_K_M",
+        13 => "Q3_K_L",
+        14 => "Q4_K_S",
+        15 => "Q4_K_M",
+        16 => "Q5_K_S",
+        17 => "Q5_K_M",
+        18 => "Q6_K",
+        19 => "IQ2_XXS",
+        20 => "IQ2_XS",
+        21 => "Q2_K_S",
+        22 => "IQ3_XS",
+        23 => "IQ3_XXS",
+        24 => "IQ1_S",
+        25 => "IQ4_NL",
+        26 => "IQ3_S",
+        27 => "IQ3_M",
+        28 => "IQ2_S",
+        29 => "IQ2_M",
+        30 => "IQ4_XS",
+        31 => "IQ1_M",
+        32 => "BF16",
+        36 => "TQ1_0",
+        37 => "TQ2_0",
+        38 => "MXFP4",
+        39 => "NVFP4",
+        40 => "Q1_0",
+        41 => "Q2_0",
+        _ => return None,
+    })
+}

@@ -1,0 +1,202 @@
+//! Sound files whose contents llama.cpp would refuse or abort on.
+
+use super::*;
+use GgufErrorKind::{Invalid, Unsupported};
+
+fn text(value: &str) -> Value {
+    Value::String(value.to_owned())
+}
+
+fn numbers(values: &[i32]) -> Value {
+    Value::Array(Array::from_i32(values.iter().copied()))
+}
+
+fn texts(values: &[&str]) -> Value {
+    Value::Array(Array::from_strings(values))
+}
+
+#[test]
+fn a_sound_model_is_described() {
+    let summary = check(&tiny_model()).unwrap();
+    assert_eq!((summary.architecture.as_str(), summary.name.as_deref()), ("llama", Some("tiny")));
+    assert_eq!((summary.n_layer, summary.n_embd, summary.n_ctx_train), (2, 32, 64));
+    assert_eq!((summary.n_head, summary.n_head_kv, summary.head_dim_k, summary.head_dim_v), (4, 2, 8, 8));
+    assert_eq!((summary.n_vocab, summary.has_chat_template), (4, false));
+    assert_eq!(summary.parameters, 32 * 4 + 2 * (32 + 32 * 32));
+    assert_eq!(summary.tensor_bytes, 4 * 18 + 2 * (32 * 4 + 32 * 32 * 2));
+    // Two layers, two heads of eight for keys and as many for values.
+    assert_eq!(summary.kv_bytes_per_token(2.0, 1.0), 32.0 * 2.0 + 32.0);
+
+    let shown = summary.to_string();
+    for line in ["tiny", "F16, 4.3 KiB in 1 file", "llama, 2 layers", "4 tokens (gpt2)", "64 tokens in training"] {
+        assert!(shown.contains(line), "'{line}' is not in:\n{shown}");
+    }
+}
+
+#[test]
+fn architectures() {
+    let with = |name: &str| check(&tiny_model_with(&[("general.architecture", text(name))], &[]));
+    assert_refused(with("clip"), Unsupported, "image or audio part");
+    assert_refused(with("bert"), Unsupported, "embeddings");
+    assert_refused(with("t5"), Unsupported, "encoder");
+    assert_refused(with("eagle3"), Unsupported, "draft");
+    assert_refused(with("what\u{1b}ever"), Unsupported, "'what\\u{1b}ever' is unknown");
+    assert_refused(with("qwen2"), Invalid, "'qwen2.block_count' is missing");
+    let mut plan = tiny_model_with(&[("general.type", text("adapter"))], &[]);
+    assert_refused(check(&plan), Unsupported, "LoRA adapter");
+    plan = tiny_model_with(&[], &["general.architecture"]);
+    assert_refused(check(&plan), Invalid, "'general.architecture' is missing");
+}
+
+#[test]
+fn vocabulary_files_are_no_models_but_vocabularies() {
+    let mut plan = tiny_model();
+    plan.tensors.clear();
+    let header = parse(&encode(&plan)).unwrap();
+    assert_refused(header.check_model(), Unsupported, "a vocabulary but no weights");
+    let vocabulary = header.check_vocabulary().unwrap();
+    assert_eq!((vocabulary.tokenizer.as_str(), vocabulary.n_tokens), ("gpt2", 4));
+}
+
+/// Each line: what is changed, and what the error must say.
+#[test]
+fn sizes_that_llama_cpp_would_abort_on() {
+    let u32s = |pairs: &[(&'static str, u32)]| -> Vec<(&'static str, Value)> {
+        pairs.iter().map(|&(key, value)| (key, Value::U32(value))).collect()
+    };
+    let cases: &[(&[(&'static str, u32)], &str)] = &[
+        (&[("llama.block_count", 0)], "'llama.block_count' is 0"),
+        (&[("llama.block_count", 513)], "512 layers at most"),
+        (&[("llama.block_count", 3)], "'blk.2.attn_norm.weight' is missing"),
+        (&[("llama.nextn_predict_layers", 2)], "leaves none"),
+        (&[("llama.embedding_length", 0)], "'llama.embedding_length' is 0"),
+        (&[("llama.embedding_length", 64), ("llama.rope.dimension_count", 16)], "'token_embd.weight' has the shape"),
+        (&[("llama.context_length", 0)], "'llama.context_length' is 0"),
+        (&[("llama.attention.head_count", 0)], "attention needs heads"),
+        (&[("llama.attention.head_count_kv", 0)], "attention needs heads"),
+        (&[("llama.attention.head_count", 5), ("llama.attention.head_count_kv", 5)], "does not divide among 5 heads"),
+        (&[("llama.attention.head_count_kv", 3)], "do not divide them evenly"),
+        (&[("llama.attention.head_count_kv", 8)], "do not divide them evenly"),
+        (&[("llama.attention.key_length", 0)], "'llama.attention.key_length' is 0"),
+        (&[("llama.attention.key_length", 16)], "aborts where they differ"),
+        (&[("llama.rope.dimension_count", 4)], "heads are 8 wide"),
+        (&[("llama.expert_count", 8)], "uses none"),
+        (&[("llama.expert_used_count", 2)], "0 experts, of which a token uses 2"),
+        (&[("llama.expert_count", 4), ("llama.expert_used_count", 5)], "uses 5"),
+        (&[("llama.expert_count", 2000), ("llama.expert_used_count", 5)], "1024 at most"),
+        (&[("llama.expert_count", 4), ("llama.expert_used_count", 2), ("llama.expert_group_count", 4)], "4 groups"),
+        (&[("llama.expert_count", 8), ("llama.expert_used_count", 2), ("llama.expert_group_count", 3)], "3 groups"),
+        (&[("llama.expert_count", 8), ("llama.expert_used_count", 2), ("llama.expert_group_count", 2)], "uses 0"),
+        (&[("llama.expert_group_count", 1)], "0 experts in 1 groups"),
+    ];
+    for (changes, words) in cases {
+        assert_refused(check(&tiny_model_with(&u32s(changes), &[])), Invalid, words);
+    }
+    for key in ["block_count", "context_length", "embedding_length", "attention.head_count"] {
+        let key = format!("llama.{key}");
+        assert_refused(check(&tiny_model_with(&[], &[&key])), Invalid, &format!("'{key}' is missing"));
+    }
+}
+
+#[test]
+fn settings_of_the_wrong_type_or_length() {
+    let refused = |key: &str, value: Value, words: &str| {
+        assert_refused(check(&tiny_model_with(&[(key, value)], &[])), Invalid, words);
+    };
+    refused("llama.block_count", Value::U64(2), "is of type u64, and llama.cpp reads u32");
+    refused("llama.embedding_length", text("32"), "is of type str");
+    refused("llama.attention.head_count", numbers(&[4]), "has 1 entries, and the model has 2 layers");
+    refused("llama.attention.head_count_kv", numbers(&[2, -2]), "negative");
+    refused("llama.feed_forward_length", texts(&["64", "64"]), "is of type arr[str]");
+    refused("split.count", Value::U32(2), "reads u16");
+    let plan = tiny_model_with(&[("llama.rope.scaling.type", text("magic"))], &[]);
+    assert_refused(check(&plan), Unsupported, "none, linear, yarn and longrope");
+}
+
+#[test]
+fn layers_may_differ() {
+    let per_layer = tiny_model_with(&[("llama.attention.head_count_kv", numbers(&[4, 1]))], &[]);
+    let summary = check(&per_layer).unwrap();
+    assert_eq!((summary.n_head_kv, summary.kv_bytes_per_token(1.0, 0.0)), (4, 8.0 * 5.0));
+}
+
+#[test]
+fn tensors_that_llama_cpp_would_abort_on() {
+    let changed = |index: usize, change: &dyn Fn(&mut TensorPlan)| {
+        let mut plan = tiny_model();
+        change(&mut plan.tensors[index]);
+        check(&plan)
+    };
+    assert_refused(changed(0, &|t| t.name = "other".to_owned()), Invalid, "'token_embd.weight' is missing");
+    assert_refused(changed(0, &|t| t.dims[1] = 5), Invalid, "the 4 tokens of the vocabulary");
+    assert_refused(changed(1, &|t| t.tensor_type = TensorType::F16), Unsupported, "aborts unless it is F32");
+    assert_refused(changed(2, &|t| t.tensor_type = TensorType::from_id(24).unwrap()), Unsupported, "of type I8");
+    assert_refused(changed(3, &|t| t.name = "blk.9.attn_norm.weight".to_owned()), Invalid, "'blk.1.attn_norm.weight'");
+}
+
+#[test]
+fn tensors_must_be_aligned_for_mapping() {
+    let mut plan = tiny_model_with(&[("general.alignment", Value::U32(16))], &[]);
+    // All sizes multiples of 32, so that the offsets are right for both alignments.
+    plan.tensors[0].tensor_type = TensorType::F16;
+    let mut offsets = [0, 16].map(|wanted| {
+        (0..32).find_map(|len| {
+            plan.metadata[1].1 = Value::String("x".repeat(len));
+            parse(&encode(&plan)).ok().filter(|header| header.data_offset() % 32 == wanted)
+        })
+    });
+    let [even, odd] = offsets.each_mut().map(|header| header.take().expect("one length of the name gives this offset"));
+    even.check_model().unwrap();
+    assert_refused(odd.check_model(), Unsupported, "no multiple of 32");
+}
+
+#[test]
+fn vocabularies_that_llama_cpp_would_refuse_or_abort_on() {
+    let with = |changes: &[(&str, Value)]| check(&tiny_model_with(changes, &[]));
+    let without = |key: &str| check(&tiny_model_with(&[], &[key]));
+    assert_refused(without("tokenizer.ggml.model"), Unsupported, "no vocabulary");
+    assert_refused(without("tokenizer.ggml.tokens"), Invalid, "'tokenizer.ggml.tokens' is missing");
+    assert_refused(without("tokenizer.ggml.merges"), Invalid, "'tokenizer.ggml.merges' is missing");
+    assert_refused(with(&[("tokenizer.ggml.model", text("none"))]), Unsupported, "without a vocabulary");
+    assert_refused(with(&[("tokenizer.ggml.model", text("new"))]), Unsupported, "the tokenizer 'new' is unknown");
+    assert_refused(with(&[("tokenizer.ggml.pre", text("new"))]), Unsupported, "the pre-tokenizer 'new' is unknown");
+    assert_refused(with(&[("tokenizer.ggml.tokens", texts(&[]))]), Invalid, "empty");
+    assert_refused(with(&[("tokenizer.ggml.tokens", numbers(&[1]))]), Invalid, "arr[i32]");
+    assert_refused(with(&[("tokenizer.ggml.token_type", numbers(&[1, 1]))]), Invalid, "2 entries for 4 tokens");
+    assert_refused(with(&[("tokenizer.ggml.scores", texts(&["1"; 4]))]), Invalid, "arr[str]");
+    assert_refused(with(&[("tokenizer.ggml.eos_token_id", Value::U32(4))]), Invalid, "has 4 tokens");
+    assert_refused(with(&[("tokenizer.ggml.eot_token_id", Value::I32(1))]), Invalid, "reads u32");
+    assert_refused(with(&[("tokenizer.ggml.add_bos_token", Value::Bool(true))]), Invalid, "which token to add");
+    with(&[("tokenizer.ggml.token_type", numbers(&[1; 5]))]).expect("longer attributes do no harm");
+    with(&[("tokenizer.ggml.add_eos_token", Value::Bool(true))]).expect("there is an eos id");
+}
+
+#[test]
+fn duplicate_tokens_as_llama_cpp_sees_them() {
+    let with = |tokens: &[&str]| check(&tiny_model_with(&[("tokenizer.ggml.tokens", texts(tokens))], &[]));
+    assert_refused(with(&["a", "b", "ab", "b"]), Invalid, "the token 'b' twice, as 1 and 3");
+    assert_refused(with(&["a", "b", "x\0y", "x\0z"]), Invalid, "the token 'x' twice");
+    assert_refused(with(&["[EMPTY_3]", "b", "c", ""]), Invalid, "twice, as 0 and 3");
+    with(&["a", "b", "", ""]).expect("empty tokens are told apart by their number");
+}
+
+#[test]
+fn sentencepiece_needs_a_token_for_each_byte() {
+    let mut tokens: Vec<String> = (0..=u8::MAX).map(|byte| format!("<0x{byte:02X}>")).collect();
+    let plan = |tokens: &[String]| {
+        let mut plan = tiny_model_with(
+            &[
+                ("tokenizer.ggml.model", text("llama")),
+                ("tokenizer.ggml.tokens", Value::Array(Array::from_strings(tokens))),
+            ],
+            &["tokenizer.ggml.token_type"],
+        );
+        plan.tensors[0].dims[1] = tokens.len() as u64;
+        plan
+    };
+    check(&plan(&tokens)).unwrap();
+    tokens[0x41] = "A".to_owned();
+    check(&plan(&tokens)).expect("the letter itself does as well");
+    tokens[0x41] = "AA".to_owned();
+    assert_refused(check(&plan(&tokens)), Unsupported, "no token for the byte 0x41");
+}

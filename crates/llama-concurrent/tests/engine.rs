@@ -1,0 +1,407 @@
+//! The engine on the demo model: what a caller sees, from many threads at once.
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
+    time::Duration,
+};
+
+use futures_util::StreamExt;
+use llama_concurrent::{
+    ChatMessage, ChatOptions, Completion, Engine, EngineConfig, ErrorKind, Event, FinishReason, Flow, Generation,
+    Priority, Request, SamplingParams, Strategy,
+};
+
+fn demo_model() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../models/demo.gguf")
+}
+
+/// One compute thread unless said otherwise: tests run beside each other, and ggml's barriers spin.
+fn engine(mut config: EngineConfig) -> Engine {
+    config.threads.get_or_insert(1);
+    Engine::load(demo_model(), config).expect("the demo model loads")
+}
+
+fn batched(slots: usize) -> EngineConfig {
+    EngineConfig { strategy: Strategy::Batched, slots: Some(slots), n_ctx: Some(512), ..EngineConfig::default() }
+}
+
+fn tokens(n: u32) -> SamplingParams {
+    SamplingParams { max_tokens: Some(n), ignore_eos: true, ..SamplingParams::default() }
+}
+
+fn endless() -> SamplingParams {
+    SamplingParams { ignore_eos: true, ..SamplingParams::default() }
+}
+
+/// Reads to the end; panics unless exactly one `Finished` comes, as the last event.
+fn read_all(generation: Generation) -> (String, FinishReason) {
+    let mut text = String::new();
+    let mut reason = None;
+    for event in generation {
+        assert!(reason.is_none(), "nothing follows the end");
+        match event {
+            Event::Delta(delta) => text.push_str(&delta.text),
+            Event::Finished(finish) => reason = Some(finish.reason),
+            _ => {}
+        }
+    }
+    (text, reason.expect("one terminal event"))
+}
+
+#[test]
+fn one_prompt_gives_readable_text_and_true_timings() {
+    let engine = engine(batched(2));
+    let done = engine.generate("Once upon a time", tokens(40)).unwrap();
+    assert_eq!(done.finish.reason, FinishReason::Length);
+    assert_eq!(done.tokens.len(), 40);
+    assert_eq!(done.text, engine.detokenize(&done.tokens));
+    assert!(done.text.split_whitespace().count() > 5, "{}", done.text);
+    let timings = &done.finish.timings;
+    assert_eq!((timings.n_output_tokens, timings.itl.len()), (40, 39));
+    assert_eq!(timings.n_prompt_tokens, engine.tokenize("Once upon a time").unwrap().len());
+    let ttft = timings.ttft.unwrap();
+    assert!(timings.queue <= ttft && ttft + timings.itl.iter().sum::<Duration>() <= timings.e2e);
+    assert_eq!(engine.generate("Once upon a time", tokens(40)).unwrap().tokens, done.tokens, "greedy repeats itself");
+}
+
+#[test]
+fn five_hundred_requests_from_thirty_two_threads_end_exactly_once() {
+    let engine = engine(batched(8));
+    let ended = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for thread in 0..32 {
+            let (engine, ended) = (engine.clone(), &ended);
+            scope.spawn(move || {
+                for i in (thread..500).step_by(32) {
+                    let prompt = format!("The {} story about a small fox", "long ".repeat(i % 30));
+                    let request = Request::new(prompt).with_params(tokens(5 + (i % 40) as u32));
+                    let mut generation = engine.submit(request).unwrap();
+                    match i % 6 {
+                        0 => {
+                            let _ = generation.next_event();
+                            drop(generation);
+                            continue;
+                        }
+                        1 => generation.cancel(),
+                        _ => {}
+                    }
+                    let (_, reason) = read_all(generation);
+                    let expected: &[_] = match i % 6 {
+                        1 => &[FinishReason::Cancelled, FinishReason::Length],
+                        _ => &[FinishReason::Length],
+                    };
+                    assert!(expected.contains(&reason), "{reason:?}");
+                    ended.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    engine.drain();
+    let stats = engine.stats();
+    assert_eq!(ended.into_inner(), 500 - 84, "all but the dropped ones were read to their end");
+    assert_eq!((stats.totals.running, stats.totals.waiting), (0, 0), "all slots are free");
+    assert_eq!((stats.totals.requests.submitted, stats.totals.requests.finished()), (500, 500));
+    assert_eq!(*engine.submit(Request::new("late")).err().unwrap().kind(), ErrorKind::ShuttingDown);
+}
+
+#[test]
+fn reproducible_tokens_do_not_depend_on_company() {
+    let engine = engine(EngineConfig {
+        strategy: Strategy::RoundRobin,
+        slots: Some(8),
+        n_ctx: Some(256),
+        reproducible: true,
+        ..EngineConfig::default()
+    });
+    for seed in 0..20 {
+        for temperature in [0.0, 1.2] {
+            let params = SamplingParams { temperature, seed, ..tokens(24) };
+            let prompt = format!("A story number {seed} about a boat {}", "and a bird ".repeat(seed as usize % 9));
+            let alone = engine.generate(prompt.as_str(), params.clone()).unwrap();
+            let others: Vec<_> = (0..7)
+                .map(|i| {
+                    let prompt = format!("{} and {i} {}", "another".repeat(i), "tale ".repeat(i * 5));
+                    engine.submit(Request::new(prompt).with_params(tokens(20 + i as u32))).unwrap()
+                })
+                .collect();
+            let among = engine.generate(prompt.as_str(), params).unwrap();
+            assert_eq!(alone.tokens, among.tokens, "seed {seed}, temperature {temperature}");
+            others.into_iter().for_each(|other| drop(read_all(other)));
+        }
+    }
+}
+
+#[test]
+fn sampling_depends_on_the_seed_alone() {
+    let engine = engine(EngineConfig { reproducible: true, slots: Some(2), ..EngineConfig::default() });
+    let run = |seed| {
+        let params = SamplingParams { temperature: 1.5, top_k: 0, top_p: 1.0, min_p: 0.0, seed, ..tokens(16) };
+        engine.generate("Once upon a time", params).unwrap().tokens
+    };
+    assert_eq!(run(7), run(7));
+    assert_ne!(run(7), run(8));
+}
+
+#[test]
+fn a_batch_keeps_its_order_and_outgrows_the_queue() {
+    let config = EngineConfig { max_queued_requests: 2, ..batched(2) };
+    let engine = engine(config);
+    let prompts: Vec<String> = (0..40).map(|i| format!("Number {i} is {}", "so ".repeat(i % 7))).collect();
+    let expected: Vec<usize> = prompts.iter().map(|p| engine.tokenize(p).unwrap().len()).collect();
+    let mut seen = Vec::new();
+    let results = engine.generate_batch(&prompts, &tokens(6), |done, total| seen.push((done, total)));
+    let got: Vec<usize> = results.iter().map(|r| r.as_ref().unwrap().finish.timings.n_prompt_tokens).collect();
+    assert_eq!(got, expected);
+    assert_eq!(seen.last(), Some(&(40, 40)));
+    assert!(seen.is_sorted());
+}
+
+#[test]
+fn a_bad_prompt_of_a_batch_disturbs_no_other() {
+    let engine = engine(batched(4));
+    let long = "word ".repeat(3000);
+    let results = engine.generate_batch(["good", &long, "", "also good"], &tokens(4), |_, _| {});
+    let kinds: Vec<_> = results.iter().map(|r| r.as_ref().err().map(|e| e.kind().clone())).collect();
+    assert!(matches!(kinds[1], Some(ErrorKind::PromptTooLong { n_ctx: 512, max_tokens: 4, .. })), "{kinds:?}");
+    assert_eq!(kinds[2], Some(ErrorKind::InvalidRequest));
+    assert!(kinds[0].is_none() && kinds[3].is_none());
+    let message = results[1].as_ref().unwrap_err().to_string();
+    let n_prompt = engine.tokenize(&long).unwrap().len().to_string();
+    assert!(message.contains(&n_prompt) && message.contains("512"), "{message}");
+}
+
+#[test]
+fn a_full_queue_refuses_at_once_and_says_when_to_come_back() {
+    let engine = engine(EngineConfig { max_queued_requests: 1, ..batched(1) });
+    let _running = engine.submit(Request::new("a").with_params(endless())).unwrap();
+    let _waiting = engine.submit(Request::new("b").with_params(endless())).unwrap();
+    let error = engine.submit(Request::new("c").with_params(tokens(1))).err().unwrap();
+    assert!(error.retry_after().is_some_and(|d| !d.is_zero()), "{error}");
+    assert_eq!(engine.stats().totals.requests.rejected, 1);
+}
+
+#[test]
+fn a_slow_reader_stops_only_its_own_stream() {
+    let engine = engine(EngineConfig { stream_buffer: 8, ..batched(2) });
+    let mut slow = engine.submit(Request::new("slow").with_params(tokens(100))).unwrap();
+    let first = slow.next_event();
+    let (text, reason) = read_all(engine.submit(Request::new("quick").with_params(tokens(300))).unwrap());
+    assert_eq!(reason, FinishReason::Length);
+    assert!(!text.is_empty() && first.is_some());
+    let before = engine.stats().totals.output_tokens;
+    assert!(before < 300 + 100, "the slow stream was paused: {before} tokens in all");
+    let (_, reason) = read_all(slow);
+    assert_eq!(reason, FinishReason::Length, "and goes on when it is read");
+    assert_eq!(engine.stats().totals.output_tokens, 400);
+}
+
+#[test]
+fn deadlines_end_requests_in_the_queue_and_in_their_slot() {
+    let engine = engine(EngineConfig { stream_buffer: 4, ..batched(1) });
+    let short = Duration::from_millis(150);
+    // A reader that never reads keeps its slot for as long as its deadline allows.
+    let running = engine.submit(Request::new("a").with_params(endless()).with_timeout(short * 4)).unwrap();
+    let waiting = engine.submit(Request::new("b").with_params(tokens(3)).with_queue_timeout(short)).unwrap();
+    let (text, reason) = read_all(waiting);
+    assert_eq!((text.as_str(), reason), ("", FinishReason::Deadline));
+    assert_eq!(read_all(running).1, FinishReason::Deadline);
+}
+
+#[test]
+fn dropping_the_engine_ends_every_stream() {
+    let engine = engine(batched(2));
+    let streams: Vec<_> =
+        (0..6).map(|_| engine.submit(Request::new("go on").with_params(tokens(400))).unwrap()).collect();
+    drop(engine);
+    for stream in streams {
+        let reason = read_all(stream).1;
+        assert!(matches!(reason, FinishReason::Cancelled | FinishReason::Length), "{reason:?}");
+    }
+}
+
+#[test]
+fn a_generation_is_a_stream_for_tasks() {
+    let engine = engine(batched(4));
+    let expected = engine.generate("Once upon a time", tokens(20)).unwrap().text;
+    let texts: Vec<String> = futures_executor(async {
+        let streams = (0..3).map(|_| engine.submit(Request::new("Once upon a time").with_params(tokens(20))).unwrap());
+        futures_util::future::join_all(streams.map(|stream| {
+            stream.fold(String::new(), |mut text, event| async move {
+                if let Event::Delta(delta) = event {
+                    text.push_str(&delta.text);
+                }
+                text
+            })
+        }))
+        .await
+    });
+    assert!(texts.iter().all(|text| text.len() == expected.len() || !text.is_empty()), "{texts:?}");
+    assert_eq!(texts.len(), 3);
+}
+
+/// Runs a future on this thread with a waker that unparks it: no executor needed to use the engine.
+fn futures_executor<T>(future: impl Future<Output = T>) -> T {
+    struct Unpark(std::thread::Thread);
+    impl std::task::Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = std::task::Waker::from(Arc::new(Unpark(std::thread::current())));
+    let mut task = std::task::Context::from_waker(&waker);
+    let mut future = std::pin::pin!(future);
+    loop {
+        match future.as_mut().poll(&mut task) {
+            std::task::Poll::Ready(value) => return value,
+            std::task::Poll::Pending => std::thread::park(),
+        }
+    }
+}
+
+#[test]
+fn equal_beginnings_are_computed_once() {
+    let engine = engine(batched(4));
+    let shared = "Once upon a time there was a small fox who lived near a river. ".repeat(4);
+    let requests = (0..4).map(|i| Request::new(format!("{shared}{i} ")).with_params(tokens(8))).collect();
+    let results: Vec<Completion> = engine.run_all(requests, |_, _| {}).into_iter().map(Result::unwrap).collect();
+    let cached: Vec<_> = results.iter().map(|r| r.finish.timings.n_cached_tokens).collect();
+    let shared_tokens = engine.tokenize(&shared).unwrap().len();
+    assert!(cached.iter().filter(|&&n| n + 4 >= shared_tokens).count() >= 3, "{cached:?} of {shared_tokens}");
+    let config = EngineConfig { prefix_reuse: false, ..batched(4) };
+    let without = Engine::load(demo_model(), config).unwrap();
+    without.generate(shared.as_str(), tokens(1)).unwrap();
+    assert_eq!(without.generate(shared.as_str(), tokens(1)).unwrap().finish.timings.n_cached_tokens, 0);
+}
+
+#[test]
+fn stop_strings_are_never_shown() {
+    let engine = engine(batched(1));
+    let free = engine.generate("Once upon a time", tokens(40)).unwrap().text;
+    let middle: String = free.chars().skip(20).take(7).collect();
+    let params = SamplingParams { stop: vec![middle.clone()], ..tokens(40) };
+    let stopped = engine.generate("Once upon a time", params).unwrap();
+    assert_eq!(stopped.text, free[..free.find(&middle).unwrap()]);
+    assert_eq!((stopped.finish.reason, stopped.finish.stop), (FinishReason::Stop, Some(0)));
+}
+
+#[test]
+fn the_chat_template_of_the_model_is_used() {
+    let engine = engine(batched(1));
+    let prompt = engine.chat_prompt(&[ChatMessage::user("What is a cat?")], &ChatOptions::default()).unwrap();
+    let answer = engine.generate(prompt, SamplingParams { max_tokens: Some(80), ..Default::default() }).unwrap();
+    assert!(!answer.text.is_empty());
+    let nothing = engine.chat_prompt(&[], &ChatOptions::default()).unwrap_err();
+    assert_eq!(*nothing.kind(), ErrorKind::InvalidRequest);
+}
+
+#[test]
+fn contexts_share_one_copy_of_the_weights() {
+    let memory = |contexts| {
+        let config = EngineConfig {
+            strategy: Strategy::RoundRobin,
+            slots: Some(contexts),
+            n_ctx: Some(512),
+            ..EngineConfig::default()
+        };
+        let engine = engine(config);
+        let done = engine.generate_batch(vec!["A tale"; contexts], &tokens(5), |_, _| {});
+        assert!(done.iter().all(Result::is_ok));
+        assert_eq!(engine.stats().contexts, contexts);
+        engine.stats().memory
+    };
+    let (one, eight) = (memory(1), memory(8));
+    assert_eq!((one.model_bytes, one.repack_bytes), (eight.model_bytes, eight.repack_bytes));
+    assert_eq!(one.kv_bytes * 8, eight.kv_bytes);
+}
+
+#[test]
+fn two_engines_and_two_workers_live_side_by_side() {
+    let one = engine(batched(2));
+    let two = engine(EngineConfig { workers: Some(2), threads: Some(2), ..batched(4) });
+    let a = one.generate("Once upon a time", tokens(12)).unwrap().tokens;
+    let requests = (0..8).map(|_| Request::new("Once upon a time").with_params(tokens(12))).collect();
+    for result in two.run_all(requests, |_, _| {}) {
+        assert_eq!(result.unwrap().tokens.len(), a.len());
+    }
+    assert!(two.stats().workers <= 2);
+}
+
+#[test]
+fn a_panicking_sink_loses_only_its_own_request() {
+    let engine = engine(batched(2));
+    let request = Request::new("a").with_params(endless()).with_priority(Priority::Batch);
+    engine.submit_to(&request, Box::new(|_| panic!("a defect of the caller"))).unwrap();
+    let (sender, receiver) = mpsc::channel();
+    let sink = move |event| {
+        if let Event::Finished(finish) = event {
+            sender.send(finish.reason).unwrap();
+        }
+        Flow::Continue
+    };
+    engine.submit_to(&Request::new("b").with_params(tokens(30)), Box::new(sink)).unwrap();
+    assert_eq!(receiver.recv().unwrap(), FinishReason::Length);
+    engine.drain();
+    assert_eq!(engine.stats().totals.requests.cancelled, 1);
+}
+
+#[test]
+fn a_bias_that_forbids_everything_fails_alone() {
+    let engine = engine(batched(2));
+    let n_vocab = engine.token_table().len() as i32;
+    let other = engine.submit(Request::new("fine").with_params(tokens(30))).unwrap();
+    let params = SamplingParams { logit_bias: (0..n_vocab).map(|t| (t, f32::NEG_INFINITY)).collect(), ..tokens(5) };
+    let error = engine.generate("a", params).unwrap_err();
+    assert_eq!(*error.kind(), ErrorKind::Decode, "{error}");
+    assert_eq!(read_all(other).1, FinishReason::Length);
+}
+
+#[test]
+fn bad_files_and_settings_are_refused_with_words() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, bytes: &[u8]| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path
+    };
+    let model = std::fs::read(demo_model()).unwrap();
+    let load = |path: PathBuf| Engine::load(path, batched(1)).err().expect("refused").kind().clone();
+    assert_eq!(load(dir.path().join("absent.gguf")), ErrorKind::ModelNotFound);
+    assert!(matches!(load(dir.path().to_owned()), ErrorKind::ModelNotFound | ErrorKind::ModelInvalid));
+    assert_eq!(load(write("empty.gguf", b"")), ErrorKind::ModelInvalid);
+    assert_eq!(load(write("text.gguf", b"this is not a model")), ErrorKind::ModelInvalid);
+    for tenth in 1..10 {
+        assert_eq!(load(write("cut.gguf", &model[..model.len() * tenth / 10])), ErrorKind::ModelInvalid);
+    }
+    assert_eq!(load(write("cut.gguf", &model[..model.len() - 1])), ErrorKind::ModelInvalid);
+    let foreign = model.windows(5).position(|w| w == b"llama").unwrap();
+    let mut other = model.clone();
+    other[foreign..foreign + 5].copy_from_slice(b"lemma");
+    assert!(matches!(load(write("foreign.gguf", &other)), ErrorKind::ModelUnsupported | ErrorKind::ModelInvalid));
+
+    let many = EngineConfig { threads: Some(4096), ..batched(1) };
+    let engine = engine(many);
+    assert!(engine.warnings()[0].contains("4096"), "{:?}", engine.warnings());
+    assert!(engine.stats().threads < 4096);
+}
+
+#[test]
+fn loading_can_be_watched_and_stopped() {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counter = calls.clone();
+    let watch = EngineConfig {
+        progress: Some(Arc::new(move |_| {
+            counter.fetch_add(1, Ordering::Relaxed);
+            true
+        })),
+        ..batched(1)
+    };
+    drop(engine(watch));
+    assert!(calls.load(Ordering::Relaxed) > 0);
+    let stop = EngineConfig { progress: Some(Arc::new(|_| false)), ..batched(1) };
+    assert_eq!(*Engine::load(demo_model(), stop).err().unwrap().kind(), ErrorKind::LoadCancelled);
+}

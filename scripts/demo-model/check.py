@@ -1,0 +1,68 @@
+"""Compares a GGUF in llama.cpp (the wheel `xllamacpp`) with the JAX forward that trained it: tokens and greedy text.
+
+`python check.py ../../models/demo.gguf`
+"""
+
+import json
+import sys
+import urllib.request
+from pathlib import Path
+from random import Random
+
+import xllamacpp
+from gguf_file import read_gguf
+from grammar import BOS, document, plain_story, render_chat
+from prompts import QUESTIONS, STORIES
+from train import greedy_tokens
+
+LIMIT = 300
+
+
+def main(path: Path) -> None:
+    params, shape, tokenizer = read_gguf(path)
+    server = start_server(path)
+    rng = Random(77)
+    texts = [plain_story(rng) for _ in range(200)] + [document(rng) for _ in range(200)] + ["  two spaces\n\n\ttab 1234 naïve 日本語 😊🦙 it's I'll\r\n ", "a\n b  c   \n"]
+    differ = [text for text in texts if tokenize(server, text) != tokenizer.encode(text, add_special_tokens=False).ids]
+    print(f"tokenization: {len(texts) - len(differ)} of {len(texts)} texts agree")
+    for text in differ[:3]:
+        print(f"  differs: {text[:200]!r}")
+
+    with_bos = post(server, "/tokenize", {"content": "Once", "add_special": True})["tokens"]
+    print(f"BOS is added: {with_bos[0] == tokenizer.token_to_id(BOS)}")
+    messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}]
+    applied = post(server, "/apply-template", {"messages": messages})["prompt"]
+    print(f"chat template: {applied == render_chat(messages, add_generation_prompt=True)}")
+
+    prompts = STORIES + [render_chat([{"role": "user", "content": q}], add_generation_prompt=True) for q in QUESTIONS]
+    same = 0
+    for prompt in prompts:
+        ours = greedy_tokens(params, shape, tokenizer, BOS + prompt, LIMIT)
+        theirs = post(server, "/completion", {"prompt": prompt, "n_predict": LIMIT, "temperature": 0, "top_k": 1, "return_tokens": True})
+        got = [token for token in theirs["tokens"] if token != tokenizer.token_to_id("<|end|>")]
+        agree = next((i for i, (a, b) in enumerate(zip(ours, got)) if a != b), min(len(ours), len(got)))
+        same += ours == got
+        print(f"\n> {prompt!r}: {agree} of {len(ours)} tokens agree, stop: {theirs['stop_type']}, {len(got)} tokens\n{theirs['content']}")
+    print(f"\ngreedy text: {same} of {len(prompts)} prompts agree to the last token")
+
+
+def start_server(path: Path) -> str:
+    params = xllamacpp.CommonParams()
+    params.model.path = str(path)
+    params.n_ctx, params.n_parallel, params.cpuparams.n_threads, params.warmup = 1024, 1, 2, False
+    main.server = xllamacpp.Server(params)  # kept alive with the process
+    return main.server.listening_address
+
+
+def post(server: str, route: str, body: dict) -> dict:
+    request = urllib.request.Request(server + route, json.dumps(body).encode(), {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request) as reply:
+        return json.load(reply)
+
+
+def tokenize(server: str, text: str) -> list[int]:
+    return post(server, "/tokenize", {"content": text, "add_special": False, "parse_special": True})["tokens"]
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,56 @@
+#!/usr/bin/env bash
+# Installs what a build needs and sets up the environment of a build. Sourced by the other scripts; run alone, it
+# only installs. Installs by apt or brew where it may, and otherwise says what to install.
+
+missing() {
+    local tool
+    for tool in cmake c++ clang; do
+        command -v "$tool" >/dev/null || echo "$tool"
+    done
+    # bindgen loads libclang itself; the clang binary alone is not enough.
+    if [ "$(uname)" = Linux ] && ! ls /usr/lib/llvm-*/lib/libclang*.so* /usr/lib*/libclang*.so* /usr/lib/*/libclang*.so* >/dev/null 2>&1; then
+        echo libclang
+    fi
+    [ -e /usr/include/hwloc.h ] || [ "$(uname)" != Linux ] || echo hwloc
+}
+
+install_missing() {
+    local wanted
+    wanted=$(missing | tr '\n' ' ')
+    [ -z "$wanted" ] && return 0
+    echo "setup: missing: $wanted" >&2
+    if command -v apt-get >/dev/null; then
+        local packages="build-essential cmake clang libclang-dev libhwloc-dev ninja-build ccache"
+        if [ "$(id -u)" = 0 ]; then
+            apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $packages >/dev/null
+        elif sudo -n true 2>/dev/null; then
+            sudo apt-get update -qq && sudo DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $packages >/dev/null
+        else
+            echo "setup: please run: sudo apt-get install $packages" >&2
+            return 1
+        fi
+    elif command -v brew >/dev/null; then
+        brew install cmake llvm hwloc ninja ccache
+    else
+        echo "setup: please install cmake, a C++17 compiler, clang with libclang, and hwloc" >&2
+        return 1
+    fi
+}
+
+require_rust() {
+    command -v cargo >/dev/null && return 0
+    echo "setup: Rust is missing; install it with rustup (1.88 or newer), then run this again" >&2
+    return 1
+}
+
+install_missing && require_rust || exit 1
+
+# Faster builds where the tools are there; the results are the same.
+if command -v ninja >/dev/null; then
+    export CMAKE_GENERATOR=Ninja
+fi
+if command -v ccache >/dev/null; then
+    export CMAKE_C_COMPILER_LAUNCHER=ccache CMAKE_CXX_COMPILER_LAUNCHER=ccache
+fi
+# With it set, ggml is built for the oldest CPUs.
+unset SOURCE_DATE_EPOCH

@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# All tests: format, lints, unit and integration tests, documentation, examples, the demo.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. scripts/setup.sh
+
+step() { printf '\n== %s\n' "$*"; }
+
+# One profile for everything: ggml is never built twice, and never without optimisation.
+step format
+cargo fmt --all --check
+
+step lints
+cargo clippy --release --workspace --all-targets -- --deny warnings
+
+step examples
+cargo build --release --workspace --examples
+for example in examples/rust/*.rs; do
+    target/release/examples/"$(basename "$example" .rs)" models/demo.gguf >/dev/null
+done
+
+step demo
+target/release/llama-concurrent demo </dev/null | tail -n 14
+
+step documentation
+RUSTDOCFLAGS="--deny warnings" cargo doc --release --workspace --no-deps --quiet
+cargo test --release --workspace --doc --quiet
+
+step "scripts and training code"
+for script in scripts/*.sh .ci/run; do bash -n "$script"; done
+if command -v python3 >/dev/null; then
+    python3 -c 'import ast, sys
+for name in sys.argv[1:]: ast.parse(open(name).read(), name)' scripts/demo-model/*.py
+fi
+
+step tests
+if command -v cargo-nextest >/dev/null; then
+    cargo nextest run --release --workspace
+else
+    cargo test --release --workspace --lib --bins --tests
+fi
