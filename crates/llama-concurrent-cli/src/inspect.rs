@@ -101,10 +101,10 @@ fn print_text(
         writeln!(out, "\n{estimate}")?;
     }
     if args.metadata {
-        writeln!(out, "\n{}", metadata_table(header))?;
+        writeln!(out, "\n{}", metadata_table(header).trim_fmt())?;
     }
     if args.tensors {
-        writeln!(out, "\n{}", tensor_table(header))?;
+        writeln!(out, "\n{}", tensor_table(header).trim_fmt())?;
     }
     Ok(())
 }

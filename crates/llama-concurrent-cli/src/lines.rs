@@ -35,6 +35,11 @@ impl<R: BufRead> Lines<R> {
         Self { source: source.to_owned(), reader, number: 0 }
     }
 
+    /// What is read: a file's name, or `stdin`.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
     /// A complaint about a line of this source.
     pub fn complaint(&self, number: usize, what: impl std::fmt::Display) -> Failure {
         Failure::BadInput(format!("{}, line {number}: {what}", self.source))

@@ -1,5 +1,6 @@
 //! `run`: one or many prompts, all submitted at once, answered in their order.
 
+mod bar;
 mod job;
 mod json;
 mod prompts;
@@ -7,14 +8,11 @@ mod stats;
 mod text;
 
 use std::{
-    cell::Cell,
-    io::{IsTerminal, stderr},
     path::PathBuf,
     time::{Duration, Instant},
 };
 
 use clap::{ArgGroup, Args, ValueEnum};
-use indicatif::ProgressBar;
 use llama_concurrent::{Engine, EngineConfig, Priority, Request, SamplingParams};
 
 use crate::{
@@ -23,13 +21,8 @@ use crate::{
     model,
     options::{EngineOptions, SamplingOptions},
 };
+use bar::Bar;
 use job::{Job, Outcome};
-
-/// With more prompts than this, a bar shows how many are done, and texts appear whole instead of growing.
-const FEW: usize = 4;
-
-/// Time between two looks at how many requests are done.
-const REDRAW: Duration = Duration::from_millis(100);
 
 const EXAMPLES: &str = "\
 Examples:
@@ -194,54 +187,6 @@ impl Totals {
             }
             Outcome::Refused(_) => self.refused += 1,
             Outcome::Failed(_) => self.failed += 1,
-        }
-    }
-}
-
-/// How many requests are done, where there are many and somebody watches.
-struct Bar<'a> {
-    bar: Option<ProgressBar>,
-    engine: &'a Engine,
-    updated: Cell<Instant>,
-}
-
-impl<'a> Bar<'a> {
-    fn new(total: usize, engine: &'a Engine) -> Self {
-        let template = "{pos}/{len} {wide_bar:.cyan/dim} {msg} {elapsed}";
-        let shown = total > FEW && stderr().is_terminal();
-        Self {
-            bar: shown.then(|| console::progress_bar(total as u64, template)),
-            engine,
-            updated: Instant::now().into(),
-        }
-    }
-
-    fn is_shown(&self) -> bool {
-        self.bar.is_some()
-    }
-
-    fn update(&self) {
-        if let Some(bar) = self.bar.as_ref().filter(|_| self.updated.get().elapsed() > REDRAW) {
-            self.updated.set(Instant::now());
-            let totals = self.engine.stats().totals;
-            bar.set_message(format!("{} tok/s", crate::format::rate(totals.decode.rate())));
-            bar.set_position(totals.requests.finished());
-        }
-    }
-
-    /// Prints something where the bar is in the way.
-    fn suspend<T>(&self, print: impl FnOnce() -> T) -> T {
-        match &self.bar {
-            Some(bar) => bar.suspend(print),
-            None => print(),
-        }
-    }
-}
-
-impl Drop for Bar<'_> {
-    fn drop(&mut self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
         }
     }
 }

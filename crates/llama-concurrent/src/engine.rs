@@ -197,7 +197,16 @@ impl Engine {
     /// # Errors
     /// [`ErrorKind::InvalidRequest`] if the tokenizer refuses the text.
     pub fn tokenize(&self, text: &str) -> Result<Vec<Token>> {
-        self.inner.tokenize(&Prompt::Text(text.to_owned()))
+        self.tokenize_with(text, true, true)
+    }
+
+    /// Tokens of a text. `add_special` adds BOS and the like where the model wants them; `parse_special` reads special
+    /// tokens that are written out in the text.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidRequest`] if the tokenizer refuses the text.
+    pub fn tokenize_with(&self, text: &str, add_special: bool, parse_special: bool) -> Result<Vec<Token>> {
+        self.inner.model.tokenize(text, add_special, parse_special)
     }
 
     /// Text of tokens; control tokens have none, incomplete characters become U+FFFD.

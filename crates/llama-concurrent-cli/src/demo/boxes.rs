@@ -168,3 +168,66 @@ fn cut(text: &str, width: usize) -> String {
     };
     text.chars().take_while(fits).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STATES: [State; 4] = [State::Waiting, State::Prefill, State::Decoding, State::Done];
+
+    fn page(output: &str) -> Page<'_> {
+        let pane = |i: usize| Pane {
+            state: STATES[i % STATES.len()],
+            prompt: "Once upon a time",
+            output,
+            tokens: 96,
+            rate: Some(123.4),
+        };
+        Page { title: "demo", panes: (0..8).map(pane).collect(), summary: "768 tokens".to_owned() }
+    }
+
+    /// A line as it looks: without colours.
+    fn looks(line: &str) -> String {
+        let mut parts = line.split('\u{1b}');
+        let first = parts.next().unwrap_or_default().to_owned();
+        first + &parts.map(|part| part.split_once('m').expect("a colour").1).collect::<String>()
+    }
+
+    #[test]
+    fn a_page_never_exceeds_its_terminal() {
+        let long =
+            " there was a small 🦊 who lived in a house\n\tand\u{1b}[2J a wordofmorethanonelineinanarrowbox".repeat(9);
+        for output in ["", " there", &long] {
+            for width in (2..140).step_by(6) {
+                for height in 1..50 {
+                    let lines = page(output).fit(width, height);
+                    assert!(lines.len() < height.max(1), "{} lines in {width}x{height}", lines.len());
+                    for line in lines.iter().map(|line| looks(line)) {
+                        assert!(line.width() < width, "{line:?} in {width}x{height}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_low_box_shows_the_end_and_a_whole_page_everything() {
+        let output = (1..=90).map(|i| format!(" word{i}")).collect::<String>();
+        let seen = |lines: Vec<String>| lines.iter().map(|line| looks(line)).collect::<Vec<_>>().join("\n");
+        let low = seen(page(&output).fit(80, 24));
+        assert!(low.contains("word90") && !low.contains("Once upon a time"), "{low}");
+        let whole = seen(page(&output).whole(80));
+        assert!(whole.contains("Once upon a time word1 ") && whole.contains("word90"), "{whole}");
+        for word in ["1 waiting", "2 prefill", "3 decoding 96 tokens, 123 tok/s", "8 done 96 tokens"] {
+            assert!(whole.contains(word), "'{word}' is missing in: {whole}");
+        }
+    }
+
+    #[test]
+    fn the_prompt_is_told_from_the_output_after_wrapping() {
+        let mut left = "Once upon".chars().filter(|c| !c.is_whitespace()).count();
+        assert_eq!(split("Once", &mut left), ("Once", ""));
+        assert_eq!(split("upon a time", &mut left), ("upon", " a time"));
+        assert_eq!(split("there", &mut left), ("", "there"));
+    }
+}

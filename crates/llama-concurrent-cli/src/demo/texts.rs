@@ -62,10 +62,10 @@ impl Texts {
         })
     }
 
-    /// Every text as it stands. `running` texts have a slot; they took theirs in order.
-    pub fn panes(&self, running: usize) -> Vec<Pane<'_>> {
+    /// Every text as it stands. They are alone in the engine, and take its `slots` in order.
+    pub fn panes(&self, slots: usize) -> Vec<Pane<'_>> {
         let decoding = self.texts.iter().filter(|text| text.tokens > 0 && text.finish.is_none()).count();
-        let mut in_prefill = running.saturating_sub(decoding);
+        let mut in_prefill = slots.saturating_sub(decoding);
         let mut state = |text: &Text| match (&text.finish, text.tokens) {
             (Some(_), _) => State::Done,
             (None, 0) if in_prefill == 0 => State::Waiting,

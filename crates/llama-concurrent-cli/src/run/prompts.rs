@@ -20,7 +20,7 @@ pub fn read(path: &Path) -> Result<Vec<String>, Failure> {
         prompts.push(prompt);
     }
     if prompts.is_empty() {
-        return Err(Failure::BadInput(format!("{}: there is no prompt in it; write one per line", path.display())));
+        return Err(Failure::BadInput(format!("{}: there is no prompt in it; write one per line", lines.source())));
     }
     Ok(prompts)
 }

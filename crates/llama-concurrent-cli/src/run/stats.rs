@@ -47,7 +47,7 @@ pub fn print(engine: &Engine, output_tokens: usize, wall: Duration, as_json: boo
     if as_json {
         return print_json(&Line { stats: line(&stats, output_tokens, wall) });
     }
-    writeln!(stdout(), "\n{}", table(&stats, output_tokens, wall))?;
+    writeln!(stdout(), "\n{}", table(&stats, output_tokens, wall).trim_fmt())?;
     Ok(())
 }
 

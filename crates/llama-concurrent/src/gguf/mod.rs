@@ -15,6 +15,7 @@ mod architecture;
 mod encode;
 mod error;
 mod header;
+mod hyperparameters;
 mod layout;
 mod model;
 mod reader;

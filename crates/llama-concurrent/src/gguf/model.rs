@@ -1,22 +1,18 @@
 //! Whether a sound file holds a model that llama.cpp will load, and that it will not abort on later.
 //!
-//! Follows `llama_model_base::load_hparams`, the `GGML_ASSERT`s of `src/models/` and the CPU backend's operators in
-//! the pinned llama.cpp. What its loader refuses with a clear message of its own (a tensor of the wrong shape) is left
-//! to it.
+//! Follows the loader and the CPU backend's operators in the pinned llama.cpp. What the loader refuses with a clear
+//! message of its own (a tensor of the wrong shape) is left to it.
 
-use super::architecture::{self, Architecture, HeadRule};
+use super::architecture::{self, Architecture};
 use super::error::{GgufError, Problem};
 use super::header::Header;
+use super::hyperparameters::Hyperparameters;
 use super::split;
 use super::summary::{ModelSummary, file_type_name};
 use super::tensor::{TensorInfo, TensorType};
 use super::value::Value;
 use super::vocabulary;
 
-/// `LLAMA_MAX_LAYERS`.
-const MAX_LAYERS: u32 = 512;
-/// `LLAMA_MAX_EXPERTS`.
-const MAX_EXPERTS: u32 = 1024;
 /// `TENSOR_ALIGNMENT` in ggml-backend.cpp: a mapped buffer that starts elsewhere is an assertion failure.
 const MAPPED_ALIGNMENT: u64 = 32;
 
@@ -71,14 +67,13 @@ impl Header {
         if weights.tensors().next().is_none() {
             return Err(self.without_weights());
         }
-        let shape = Shape::read(self, name, architecture)?;
-        check_experts(self, name, shape.n_layer_all)?;
-        check_rope(self, name, architecture, &shape)?;
+        let sizes = Hyperparameters::read(self, name, architecture)?;
         let vocabulary = vocabulary::check(self)?;
-        weights.check(architecture, &shape, vocabulary.n_tokens)?;
+        weights.check(architecture, &sizes, vocabulary.n_tokens)?;
 
-        let (kv_elements_k, kv_elements_v) = shape.kv_elements_per_token(self, name)?;
-        let tensor_bytes = weights.tensors().map(|tensor| tensor.bytes).sum();
+        let (kv_elements_k, kv_elements_v) = sizes.kv_elements_per_token(self, name)?;
+        // Sparse files can claim more than a sum of 64 bits holds.
+        let total = |size: fn(&TensorInfo) -> u64| weights.tensors().map(size).fold(0, u64::saturating_add);
         Ok(ModelSummary {
             architecture: name.to_owned(),
             name: self.str("general.name")?.map(str::to_owned),
@@ -87,15 +82,15 @@ impl Header {
                 None => weights.most_common_type().name().to_owned(),
             },
             n_files: weights.parts.len() as u32,
-            tensor_bytes,
-            parameters: weights.tensors().map(|tensor| tensor.elements).sum(),
-            n_layer: shape.n_layer,
-            n_embd: shape.n_embd,
-            n_head: shape.n_head.iter().copied().max().unwrap_or(0),
-            n_head_kv: shape.n_head_kv.iter().copied().max().unwrap_or(0),
-            head_dim_k: shape.head_dim_k,
-            head_dim_v: shape.head_dim_v,
-            n_ctx_train: shape.n_ctx_train,
+            tensor_bytes: total(|tensor| tensor.bytes),
+            parameters: total(|tensor| tensor.elements),
+            n_layer: sizes.n_layer,
+            n_embd: sizes.n_embd,
+            n_head: sizes.n_head.iter().copied().max().unwrap_or(0),
+            n_head_kv: sizes.n_head_kv.iter().copied().max().unwrap_or(0),
+            head_dim_k: sizes.head_dim_k,
+            head_dim_v: sizes.head_dim_v,
+            n_ctx_train: sizes.n_ctx_train,
             n_expert: self.u32(&format!("{name}.expert_count"))?.unwrap_or(0),
             n_vocab: vocabulary.n_tokens,
             tokenizer: vocabulary.tokenizer,
@@ -104,186 +99,6 @@ impl Header {
             kv_elements_v,
         })
     }
-}
-
-/// The sizes that the checks need; heads per layer, as some models vary them.
-struct Shape {
-    /// Layers in the file, those for the prediction of further tokens included.
-    n_layer_all: u32,
-    /// Layers that each token passes.
-    n_layer: u32,
-    n_embd: u32,
-    n_ctx_train: u32,
-    n_head: Vec<u32>,
-    n_head_kv: Vec<u32>,
-    head_dim_k: u32,
-    head_dim_v: u32,
-}
-
-impl Shape {
-    fn read(header: &Header, name: &str, architecture: Architecture) -> Result<Shape, Problem> {
-        let n_layer_all = positive(header, &format!("{name}.block_count"))?;
-        if n_layer_all > MAX_LAYERS {
-            return Err(Problem::invalid(format!(
-                "'{name}.block_count' is {n_layer_all}, and llama.cpp takes {MAX_LAYERS} layers at most; the file is \
-                 damaged"
-            )));
-        }
-        let n_layer_nextn = header.u32(&format!("{name}.nextn_predict_layers"))?.unwrap_or(0);
-        if n_layer_nextn >= n_layer_all {
-            return Err(Problem::invalid(format!(
-                "'{name}.nextn_predict_layers' is {n_layer_nextn} of {n_layer_all} layers, which leaves none to \
-                 generate with; get a complete file of the model"
-            )));
-        }
-        let n_embd = positive(header, &format!("{name}.embedding_length"))?;
-        let n_ctx_train = positive(header, &format!("{name}.context_length"))?;
-        header.per_layer(&format!("{name}.feed_forward_length"), n_layer_all)?;
-
-        let head_key = format!("{name}.attention.head_count");
-        let n_head = match header.per_layer(&head_key, n_layer_all)? {
-            Some(heads) => heads,
-            None if architecture.recurrent => vec![0; n_layer_all as usize],
-            None => return Err(missing(&head_key)),
-        };
-        let n_head_kv = header.per_layer(&format!("{head_key}_kv"), n_layer_all)?.unwrap_or_else(|| n_head.clone());
-        check_heads(&head_key, &n_head, &n_head_kv, architecture)?;
-
-        let (key_length, value_length) =
-            (format!("{name}.attention.key_length"), format!("{name}.attention.value_length"));
-        let (head_dim_k, head_dim_v) = match n_head[0] {
-            0 => (0, 0),
-            heads => (head_dim(header, &key_length, n_embd, heads)?, head_dim(header, &value_length, n_embd, heads)?),
-        };
-        if architecture.heads != HeadRule::Free && head_dim_k != head_dim_v {
-            return Err(Problem::invalid(format!(
-                "'{key_length}' is {head_dim_k} and '{value_length}' is {head_dim_v}; llama.cpp aborts where they \
-                 differ in a model of the architecture '{name}'"
-            )));
-        }
-        let n_layer = n_layer_all - n_layer_nextn;
-        Ok(Shape { n_layer_all, n_layer, n_embd, n_ctx_train, n_head, n_head_kv, head_dim_k, head_dim_v })
-    }
-
-    /// Elements of the key and the value cache that one token takes, all layers together.
-    fn kv_elements_per_token(&self, header: &Header, name: &str) -> Result<(u64, u64), Problem> {
-        // Of each so many layers only the last attends; the others keep a state of fixed size.
-        let interval = header.u32(&format!("{name}.full_attention_interval"))?.unwrap_or(1).max(1);
-        // Weights that a token passes several times, each time with keys and values of their own.
-        let loops = u64::from(header.u32(&format!("{name}.num_loops"))?.unwrap_or(1).clamp(1, MAX_LAYERS));
-        let heads: u64 = (1..=self.n_layer)
-            .zip(&self.n_head_kv)
-            .filter(|(layer, _)| layer.is_multiple_of(interval))
-            .map(|(_, &heads)| u64::from(heads))
-            .sum();
-        // Latent attention stores one vector for both.
-        let latent = header.u32(&format!("{name}.attention.key_length_mla"))?.unwrap_or(0) > 0;
-        let width_v = if latent { 0 } else { self.head_dim_v };
-        let elements = |width: u32| heads.saturating_mul(u64::from(width)).saturating_mul(loops);
-        Ok((elements(self.head_dim_k), elements(width_v)))
-    }
-}
-
-fn check_heads(key: &str, n_head: &[u32], n_head_kv: &[u32], architecture: Architecture) -> Result<(), Problem> {
-    for (layer, (&heads, &heads_kv)) in n_head.iter().zip(n_head_kv).enumerate() {
-        if (heads == 0 || heads_kv == 0) && !architecture.partly_without_heads {
-            return Err(Problem::invalid(format!(
-                "'{key}' or '{key}_kv' is 0 in layer {layer}, and attention needs heads; the file was written wrongly"
-            )));
-        }
-        if heads_kv != 0 && !heads.is_multiple_of(heads_kv) {
-            return Err(Problem::invalid(format!(
-                "layer {layer} has {heads} attention heads and {heads_kv} for keys and values, which do not divide \
-                 them evenly ('{key}', '{key}_kv'); the file was written wrongly"
-            )));
-        }
-    }
-    Ok(())
-}
-
-fn head_dim(header: &Header, key: &str, n_embd: u32, heads: u32) -> Result<u32, Problem> {
-    match header.u32(key)? {
-        Some(0) => Err(Problem::invalid(format!("'{key}' is 0; the file was written wrongly"))),
-        Some(dim) => Ok(dim),
-        None if n_embd.is_multiple_of(heads) => Ok(n_embd / heads),
-        None => Err(Problem::invalid(format!(
-            "the embedding length of {n_embd} does not divide among {heads} heads, and '{key}' is missing; \
-             the file was written wrongly"
-        ))),
-    }
-}
-
-fn check_rope(header: &Header, name: &str, architecture: Architecture, shape: &Shape) -> Result<(), Problem> {
-    let scaling = format!("{name}.rope.scaling.type");
-    if let Some(kind) = header.str(&scaling)?
-        && !matches!(kind, "none" | "linear" | "yarn" | "longrope")
-    {
-        return Err(Problem::unsupported(format!(
-            "'{scaling}' is '{}', and llama.cpp knows none, linear, yarn and longrope",
-            kind.escape_debug()
-        )));
-    }
-    let key = format!("{name}.rope.dimension_count");
-    let given = header.u32(&key)?;
-    let dims = given.unwrap_or(shape.head_dim_k);
-    if architecture.heads == HeadRule::KeyEqualsValueEqualsRope && dims != shape.head_dim_k && shape.n_head[0] > 0 {
-        return Err(Problem::invalid(format!(
-            "'{key}' is {dims}, and heads are {} wide; llama.cpp aborts where they differ in a model of the \
-             architecture '{name}'",
-            shape.head_dim_k
-        )));
-    }
-    let rotates = given.is_some() || architecture.heads == HeadRule::KeyEqualsValueEqualsRope;
-    if rotates && !dims.is_multiple_of(2) {
-        return Err(Problem::invalid(format!(
-            "rotary embedding turns pairs, and '{key}' is {dims}; the file was written wrongly"
-        )));
-    }
-    Ok(())
-}
-
-/// The assertions on experts in `load_hparams`.
-fn check_experts(header: &Header, name: &str, n_layer: u32) -> Result<(), Problem> {
-    let count = |what: &str| header.u32(&format!("{name}.{what}")).map(Option::unwrap_or_default);
-    let mut experts = count("expert_count")?;
-    let used_per_layer = header.per_layer(&format!("{name}.expert_used_count"), n_layer)?;
-    let mut used = used_per_layer.and_then(|layers| layers.into_iter().max()).unwrap_or(0);
-    let (groups, groups_used) = (count("expert_group_count")?, count("expert_group_used_count")?);
-
-    if matches!(name, "hunyuan_vl" | "hunyuan-dense") && experts <= 1 {
-        (experts, used) = (0, 0);
-    }
-    let wrong = if experts > MAX_EXPERTS {
-        format!("{experts} experts, and llama.cpp takes {MAX_EXPERTS} at most")
-    } else if used > experts {
-        format!("{experts} experts, of which a token uses {used}")
-    } else if experts > 0 && used == 0 {
-        format!("{experts} experts, of which a token uses none")
-    } else if groups > 0 && groups >= experts {
-        format!("{experts} experts in {groups} groups")
-    } else if groups > 1 && !experts.is_multiple_of(groups) {
-        format!("{experts} experts, which do not divide among {groups} groups")
-    } else if groups > 1 && (groups_used == 0 || groups_used >= groups) {
-        format!("{groups} groups of experts, of which a token uses {groups_used}")
-    } else {
-        return Ok(());
-    };
-    Err(Problem::invalid(format!(
-        "the model announces {wrong} ('{name}.expert_count', 'expert_used_count', 'expert_group_count', \
-         'expert_group_used_count'); llama.cpp aborts on that: the file was written wrongly"
-    )))
-}
-
-fn positive(header: &Header, key: &str) -> Result<u32, Problem> {
-    match header.u32(key)? {
-        Some(0) => Err(Problem::invalid(format!("'{key}' is 0; the file was written wrongly"))),
-        Some(value) => Ok(value),
-        None => Err(missing(key)),
-    }
-}
-
-fn missing(key: &str) -> Problem {
-    Problem::invalid(format!("'{key}' is missing, and llama.cpp cannot load a model without it; get another copy"))
 }
 
 /// The tensors of all files of a model.
@@ -300,7 +115,7 @@ impl Weights<'_> {
         self.parts.iter().find_map(|part| part.tensor(name))
     }
 
-    fn check(&self, architecture: Architecture, shape: &Shape, n_vocab: u32) -> Result<(), Problem> {
+    fn check(&self, architecture: Architecture, sizes: &Hyperparameters, n_vocab: u32) -> Result<(), Problem> {
         for part in &self.parts {
             for tensor in part.tensors() {
                 check_place(part, tensor)?;
@@ -308,7 +123,7 @@ impl Weights<'_> {
             }
         }
         let embeddings = self.find("token_embd.weight").ok_or_else(|| missing_tensor("token_embd.weight"))?;
-        let expected = [u64::from(shape.n_embd), u64::from(n_vocab)];
+        let expected = [u64::from(sizes.n_embd), u64::from(n_vocab)];
         if embeddings.dims != expected {
             return Err(Problem::invalid(format!(
                 "'token_embd.weight' has the shape {:?}, and {expected:?} follows from the embedding length and the \
@@ -317,7 +132,7 @@ impl Weights<'_> {
             )));
         }
         if architecture.block_norm {
-            for layer in 0..shape.n_layer {
+            for layer in 0..sizes.n_layer {
                 let name = format!("blk.{layer}.attn_norm.weight");
                 self.find(&name).ok_or_else(|| missing_tensor(&name))?;
             }

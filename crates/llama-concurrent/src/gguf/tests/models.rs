@@ -108,6 +108,9 @@ fn settings_of_the_wrong_type_or_length() {
     refused("llama.attention.head_count", numbers(&[4]), "has 1 entries, and the model has 2 layers");
     refused("llama.attention.head_count_kv", numbers(&[2, -2]), "negative");
     refused("llama.feed_forward_length", texts(&["64", "64"]), "is of type arr[str]");
+    refused("llama.rope.freq_base", Value::F32(f32::NAN), "is NaN");
+    refused("llama.attention.layer_norm_rms_epsilon", Value::F32(-1.0), "is -1");
+    refused("llama.attention.layer_norm_rms_epsilon", Value::F64(1e-5), "reads f32");
     refused("split.count", Value::U32(2), "reads u16");
     let plan = tiny_model_with(&[("llama.rope.scaling.type", text("magic"))], &[]);
     assert_refused(check(&plan), Unsupported, "none, linear, yarn and longrope");

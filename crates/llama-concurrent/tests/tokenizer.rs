@@ -1,0 +1,61 @@
+//! Real tokenizers against their published test vectors, where those files are at hand.
+//!
+//! They are looked for in `$LLAMA_CONCURRENT_VOCAB_DIR` and in `../shared/vocab` beside the repository; each is a
+//! vocabulary-only GGUF with texts in `FILE.inp` and their tokens in `FILE.out`.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use llama_concurrent::{
+    Engine, EngineConfig, SamplingParams,
+    gguf::synth::{self, Shape, SynthOptions},
+};
+
+fn vocabularies() -> Vec<PathBuf> {
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/vocab");
+    let dir = std::env::var_os("LLAMA_CONCURRENT_VOCAB_DIR").map_or(beside, PathBuf::from);
+    let entries = fs::read_dir(&dir).into_iter().flatten().flatten();
+    let mut files: Vec<_> =
+        entries.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|e| e == "gguf")).collect();
+    files.sort();
+    if files.is_empty() {
+        eprintln!("skipped: no vocabularies in {}", dir.display());
+    }
+    files
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> String {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    fs::read_to_string(PathBuf::from(name)).expect("texts and tokens lie beside a vocabulary")
+}
+
+#[test]
+fn real_tokenizers_give_their_published_tokens() {
+    let dir = tempfile::tempdir().unwrap();
+    for vocabulary in vocabularies() {
+        // A model of two small layers around the real vocabulary.
+        let shape = Shape { n_embd: 64, n_ff: 64, n_head: 2, n_head_kv: 2, ..Shape::TINYLLAMA_1_1B.clone() };
+        let options =
+            SynthOptions { vocab_donor: Some(vocabulary.clone()), n_layer: Some(2), ..SynthOptions::new(shape) };
+        let model = dir.path().join("model.gguf");
+        synth::write(&options, &model, &mut |_, _| {}).unwrap();
+        let config = EngineConfig { slots: Some(1), threads: Some(1), ..EngineConfig::default() };
+        let engine = Engine::load(&model, config).unwrap();
+
+        let texts = with_suffix(&vocabulary, ".inp");
+        let tokens = with_suffix(&vocabulary, ".out");
+        let mut checked = 0;
+        for (text, expected) in texts.split("\n__ggml_vocab_test__\n").zip(tokens.lines()) {
+            let expected: Vec<i32> = expected.split_whitespace().map(|id| id.parse().unwrap()).collect();
+            let got = engine.tokenize_with(text, false, false).unwrap();
+            assert_eq!(got, expected, "{}: {text:?}", vocabulary.display());
+            checked += 1;
+        }
+        assert!(checked >= 40, "{checked} texts");
+        let params = SamplingParams { max_tokens: Some(3), ignore_eos: true, ..SamplingParams::default() };
+        assert_eq!(engine.generate("The vocabulary is real", params).unwrap().tokens.len(), 3);
+    }
+}
