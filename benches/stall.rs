@@ -29,6 +29,9 @@ struct Args {
     /// Compute threads; all cores unless given.
     #[arg(long)]
     threads: Option<usize>,
+    /// Turn flash attention off on both sides.
+    #[arg(long)]
+    no_flash_attn: bool,
     /// Pairs of runs.
     #[arg(long, default_value_t = 3)]
     repeats: usize,
@@ -63,6 +66,7 @@ fn run(args: &Args, max_stall: Duration) -> Run {
         threads: args.threads,
         max_stall,
         prefix_reuse: false,
+        flash_attn: !args.no_flash_attn,
         ..EngineConfig::default()
     };
     let engine = Engine::load(&args.model, config).expect("the engine loads the model");

@@ -8,7 +8,7 @@ missing() {
         command -v "$tool" >/dev/null || echo "$tool"
     done
     # bindgen loads libclang itself; the clang binary alone is not enough.
-    if [ "$(uname)" = Linux ] && ! ls /usr/lib/llvm-*/lib/libclang*.so* /usr/lib*/libclang*.so* /usr/lib/*/libclang*.so* >/dev/null 2>&1; then
+    if [ "$(uname)" = Linux ] && [ -z "${LIBCLANG_PATH:-}" ] && ! find /usr/lib /usr/lib64 /usr/local/lib -name 'libclang*.so*' 2>/dev/null | grep -q .; then
         echo libclang
     fi
     [ -e /usr/include/hwloc.h ] || [ "$(uname)" != Linux ] || echo hwloc

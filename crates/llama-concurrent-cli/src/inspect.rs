@@ -8,7 +8,7 @@ use std::{
 use clap::{Args, value_parser};
 use comfy_table::{Table, presets};
 use llama_concurrent::{
-    KvType,
+    DEFAULT_N_CTX, DEFAULT_SLOTS, KvType,
     gguf::{Header, ModelSummary, TensorInfo, Value},
 };
 use serde_json::{Value as Json, json};
@@ -17,7 +17,6 @@ use crate::{
     console::print_json,
     failure::Failure,
     format::{bytes, count},
-    options::{DEFAULT_N_CTX, DEFAULT_SLOTS},
 };
 
 const EXAMPLES: &str = "\
@@ -47,7 +46,7 @@ pub struct InspectArgs {
     tensors: bool,
 
     /// Estimate the memory of this many requests at once
-    #[arg(long, value_name = "N", default_value_t = DEFAULT_SLOTS, value_parser = value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_SLOTS as u64, value_parser = value_parser!(u64).range(1..))]
     slots: u64,
 
     /// Estimate with so many tokens of context for each [default: as trained, at most 2048]
@@ -119,7 +118,7 @@ struct Estimate {
 
 impl Estimate {
     fn new(args: &InspectArgs, model: &ModelSummary) -> Self {
-        let n_ctx = args.n_ctx.unwrap_or(u64::from(model.n_ctx_train).min(DEFAULT_N_CTX));
+        let n_ctx = args.n_ctx.unwrap_or(u64::from(model.n_ctx_train).min(DEFAULT_N_CTX as u64));
         let kv = kv_per_token(model) * args.slots as f64 * n_ctx as f64;
         Self { slots: args.slots, n_ctx, weights: model.tensor_bytes as f64, kv }
     }

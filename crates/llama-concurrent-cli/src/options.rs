@@ -3,5 +3,5 @@
 mod engine;
 mod sampling;
 
-pub use engine::{DEFAULT_N_CTX, DEFAULT_SLOTS, EngineOptions};
+pub use engine::EngineOptions;
 pub use sampling::SamplingOptions;

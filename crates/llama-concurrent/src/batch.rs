@@ -68,8 +68,12 @@ struct Batch {
     /// Dropped tickets cancel what is left if a progress callback panics.
     running: Vec<Option<CancelOnDrop>>,
     in_flight: usize,
-    finished: (Sender<(usize, Result<Completion>)>, Receiver<(usize, Result<Completion>)>),
+    sender: Sender<Ended>,
+    ended: Receiver<Ended>,
 }
+
+/// Which request ended, and how.
+type Ended = (usize, Result<Completion>);
 
 struct CancelOnDrop(Ticket);
 
@@ -81,19 +85,21 @@ impl Drop for CancelOnDrop {
 
 impl Batch {
     fn new(total: usize) -> Self {
+        let (sender, ended) = unbounded();
         Self {
             results: (0..total).map(|_| None).collect(),
             done: 0,
             running: (0..total).map(|_| None).collect(),
             in_flight: 0,
-            finished: unbounded(),
+            sender,
+            ended,
         }
     }
 
     /// Submits one request; whether it was taken or refused for good, as opposed to: not now.
     fn start(&mut self, engine: &Engine, index: usize, request: &Request) -> bool {
         let mut collector = Collector::default();
-        let sender = self.finished.0.clone();
+        let sender = self.sender.clone();
         // The whole text is wanted anyway, so nothing here ever pauses.
         let sink = move |event: Event| {
             if let Some(result) = collector.take(event) {
@@ -120,9 +126,9 @@ impl Batch {
             }
             return;
         }
-        let Ok((index, result)) = self.finished.1.recv() else { return };
+        let Ok((index, result)) = self.ended.recv() else { return };
         self.take(index, result);
-        while let Ok((index, result)) = self.finished.1.try_recv() {
+        while let Ok((index, result)) = self.ended.try_recv() {
             self.take(index, result);
         }
     }

@@ -98,16 +98,21 @@ impl Engine {
         let path = path.as_ref();
         config.validate()?;
         let summary = Header::read(path).and_then(|header| header.check_model())?;
-        let placement =
+        let mut placement =
             topology::plan_workers(&Machine::detect(), config.workers.unwrap_or(1), config.threads, config.pin);
-        placement.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-
         let free_memory = topology::free_memory();
         let kv_per_token =
             summary.kv_bytes_per_token(config.type_k.bytes_per_element(), config.type_v.bytes_per_element());
         let n_workers = placement.workers.len();
         let n_ctx_train = summary.n_ctx_train as usize;
         let shape = config.pool_shape(n_workers, n_ctx_train, kv_per_token, free_memory);
+        if shape.n_ctx > n_ctx_train {
+            placement.warnings.push(format!(
+                "n_ctx is {}, but the model was trained for {n_ctx_train} tokens; expect nonsense beyond those",
+                shape.n_ctx
+            ));
+        }
+        placement.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
         check_kv_fits(&shape, n_workers, kv_per_token, free_memory)?;
 
         let model = Arc::new(Model::load(path, &config)?);

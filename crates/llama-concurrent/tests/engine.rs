@@ -369,7 +369,7 @@ fn bad_files_and_settings_are_refused_with_words() {
         path
     };
     let model = std::fs::read(demo_model()).unwrap();
-    let load = |path: PathBuf| Engine::load(path, batched(1)).err().expect("refused").kind().clone();
+    let load = |path: PathBuf| Engine::load(path, batched(1)).expect_err("refused").kind().clone();
     assert_eq!(load(dir.path().join("absent.gguf")), ErrorKind::ModelNotFound);
     assert!(matches!(load(dir.path().to_owned()), ErrorKind::ModelNotFound | ErrorKind::ModelInvalid));
     assert_eq!(load(write("empty.gguf", b"")), ErrorKind::ModelInvalid);

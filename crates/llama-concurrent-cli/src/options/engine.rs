@@ -6,12 +6,7 @@ use clap::{
     Args,
     builder::{PossibleValuesParser, TypedValueParser},
 };
-use llama_concurrent::{EngineConfig, Strategy};
-
-/// The engine's default, for estimates; with little memory it takes fewer.
-pub const DEFAULT_SLOTS: u64 = 16;
-/// The engine's default where the model was trained for more.
-pub const DEFAULT_N_CTX: u64 = 2048;
+use llama_concurrent::{EngineConfig, KvType, Strategy};
 
 #[derive(Args)]
 #[command(next_help_heading = "Engine")]
@@ -32,6 +27,10 @@ pub struct EngineOptions {
     #[arg(long, value_name = "TOKENS", allow_negative_numbers = true)]
     pub n_ctx: Option<usize>,
 
+    /// Element type of the KV cache; q8_0 takes about half the memory
+    #[arg(long, value_name = "TYPE", default_value_t = KvType::default(), value_parser = kv_types())]
+    pub kv_type: KvType,
+
     /// Compute threads [default: the physical cores that this process may use]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub threads: Option<usize>,
@@ -48,6 +47,10 @@ pub struct EngineOptions {
     #[arg(long)]
     pub no_mmap: bool,
 
+    /// No flash attention: prompts beside running texts are computed faster, many short texts slower
+    #[arg(long)]
+    pub no_flash_attn: bool,
+
     /// Do not repack weights for this CPU: less memory, slower from about four requests at once
     #[arg(long)]
     pub no_repack: bool,
@@ -59,11 +62,14 @@ impl EngineOptions {
             strategy: self.strategy,
             slots: self.slots,
             n_ctx: self.n_ctx,
+            type_k: self.kv_type,
+            type_v: self.kv_type,
             threads: self.threads,
             max_stall: Duration::from_millis(self.max_stall_ms),
             reproducible: self.reproducible,
             mmap: !self.no_mmap,
             repack: !self.no_repack,
+            flash_attn: !self.no_flash_attn,
             ..EngineConfig::default()
         }
     }
@@ -71,6 +77,10 @@ impl EngineOptions {
 
 fn strategies() -> impl TypedValueParser<Value = Strategy> {
     PossibleValuesParser::new(Strategy::ALL.map(Strategy::as_str)).try_map(|name| name.parse::<Strategy>())
+}
+
+fn kv_types() -> impl TypedValueParser<Value = KvType> {
+    PossibleValuesParser::new(KvType::ALL.map(KvType::as_str)).try_map(|name| name.parse::<KvType>())
 }
 
 fn default_max_stall() -> u64 {

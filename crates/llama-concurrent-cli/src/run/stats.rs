@@ -40,6 +40,7 @@ struct Stats {
     model_bytes: u64,
     kv_bytes: u64,
     repack_bytes: u64,
+    compute_bytes: u64,
 }
 
 pub fn print(engine: &Engine, output_tokens: usize, wall: Duration, as_json: bool) -> Result<(), Failure> {
@@ -68,6 +69,7 @@ fn line(stats: &EngineStats, output_tokens: usize, wall: Duration) -> Stats {
         model_bytes: stats.memory.model_bytes,
         kv_bytes: stats.memory.kv_bytes,
         repack_bytes: stats.memory.repack_bytes,
+        compute_bytes: stats.memory.compute_bytes,
     }
 }
 

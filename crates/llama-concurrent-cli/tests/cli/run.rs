@@ -17,7 +17,7 @@ const KEYS: [&str; 11] = [
     "e2e_ms",
     "itl_ms",
 ];
-const STATS: [&str; 14] = [
+const STATS: [&str; 15] = [
     "strategy",
     "workers",
     "contexts",
@@ -32,6 +32,7 @@ const STATS: [&str; 14] = [
     "model_bytes",
     "kv_bytes",
     "repack_bytes",
+    "compute_bytes",
 ];
 
 fn keys(value: &Value) -> Vec<&str> {

@@ -249,10 +249,10 @@ impl Scheduler {
                 self.notices.push(Notice::LeftQueue { id });
             }
         }
-        if stop.is_none() {
-            if let Some(delta) = sequence.take_held_text() {
-                self.notices.push(Notice::Event { id, event: Event::Delta(delta) });
-            }
+        if stop.is_none()
+            && let Some(delta) = sequence.take_held_text()
+        {
+            self.notices.push(Notice::Event { id, event: Event::Delta(delta) });
         }
         let requests = &mut self.totals.requests;
         match reason {

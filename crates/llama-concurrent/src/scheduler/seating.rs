@@ -31,11 +31,11 @@ impl Scheduler {
     fn move_sequence(&mut self, from: SlotId, to: SlotId, ops: &mut Vec<Op>) {
         let Some(key) = self.slots.get(from).occupant else { return };
         // What the gap still holds may be the beginning of somebody's next turn: give it the least useful free slot.
-        if !self.slots.get(to).held.is_empty() {
-            if let Some(shelter) = self.slots.cheapest_free(Some(to.context)).filter(|&s| s != to) {
-                let keep = self.slots.rehome(to, shelter);
-                ops.push(Op::Copy { src: to, dst: shelter, keep });
-            }
+        if !self.slots.get(to).held.is_empty()
+            && let Some(shelter) = self.slots.cheapest_free(Some(to.context)).filter(|&s| s != to)
+        {
+            let keep = self.slots.rehome(to, shelter);
+            ops.push(Op::Copy { src: to, dst: shelter, keep });
         }
         self.slots.seat(to, key);
         self.slots.vacate(from, Vec::new());

@@ -144,7 +144,7 @@ impl Sequence {
     /// Text that was held back in case a character or a stop string would be completed.
     pub(super) fn take_held_text(&mut self) -> Option<Delta> {
         let text = self.text.finish();
-        (!text.is_empty()).then(|| Delta { text, token: None, index: self.timings.n_output_tokens })
+        (!text.is_empty()).then_some(Delta { text, token: None, index: self.timings.n_output_tokens })
     }
 
     /// Tokens at the end of the prompt that the penalties look back on.

@@ -49,6 +49,8 @@ impl Context {
         params.n_threads_batch = threads.n_threads() as i32;
         params.type_k = ggml_type(config.type_k);
         params.type_v = ggml_type(config.type_v);
+        params.flash_attn_type =
+            if config.flash_attn { sys::LLAMA_FLASH_ATTN_TYPE_AUTO } else { sys::LLAMA_FLASH_ATTN_TYPE_DISABLED };
         params.no_perf = true;
         params.kv_unified = false;
 
