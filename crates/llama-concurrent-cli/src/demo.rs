@@ -26,15 +26,16 @@ use texts::{State, Texts};
 
 /// About 30 redraws per second.
 const FRAME: Duration = Duration::from_millis(33);
-/// Tokens per second and text that `--slow` reads: a fast reader.
-const READING_RATE: f64 = 12.0;
-/// Tokens that wait for a slow reader before their text is paused.
-const SLOW_BUFFER: usize = 4;
+/// Tokens per second and text that a person at a terminal can follow; the demo model alone makes thousands.
+const READING_RATE: f64 = 25.0;
+/// Tokens that wait for a paced reader before their text is paused.
+const PACED_BUFFER: usize = 4;
 
 const EXAMPLES: &str = "\
 Examples:
   llama-concurrent demo
-  llama-concurrent demo --slow --slots 4              read at a person's pace, with half of the texts waiting
+  llama-concurrent demo --slots 4 --read-speed 12     half of the texts wait for a slot
+  llama-concurrent demo --read-speed 0                as fast as the model goes
   llama-concurrent demo -m model.gguf --max-tokens 40
   llama-concurrent demo > texts.txt                   plain lines where stdout is not a terminal
 
@@ -59,13 +60,22 @@ pub struct DemoArgs {
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     threads: Option<usize>,
 
-    /// Read each text at a person's pace: its stream fills up, and the engine pauses it until it is read
-    #[arg(long)]
-    slow: bool,
+    /// Read each text no faster than this, 0 for no limit: its stream fills up, and the engine pauses it until it is
+    /// read [default: 25 in a terminal, else 0]
+    #[arg(long, value_name = "TOKENS_PER_S")]
+    read_speed: Option<f64>,
 
     /// Leave out the comparison of strategies
     #[arg(long)]
     no_table: bool,
+}
+
+impl DemoArgs {
+    /// Tokens per second and text that are read at most.
+    fn pace(&self) -> Option<f64> {
+        let default = if stdout().is_terminal() { READING_RATE } else { 0.0 };
+        Some(self.read_speed.unwrap_or(default)).filter(|rate| rate.is_finite() && *rate > 0.0)
+    }
 }
 
 pub fn demo(args: &DemoArgs) -> Result<(), Failure> {
@@ -80,11 +90,11 @@ pub fn demo(args: &DemoArgs) -> Result<(), Failure> {
 
 fn show_texts(args: &DemoArgs, path: &Path) -> Result<(), Failure> {
     let config = EngineConfig { slots: Some(args.slots), threads: args.threads, ..EngineConfig::default() };
-    let stream_buffer = if args.slow { SLOW_BUFFER } else { config.stream_buffer };
+    let pace = args.pace();
+    let stream_buffer = if pace.is_some() { PACED_BUFFER } else { config.stream_buffer };
     let engine = model::load(path, EngineConfig { stream_buffer, ..config })?;
     let title = title(&engine, args);
     let mut texts = Texts::submit(&engine, args.max_tokens)?;
-    let pace = args.slow.then_some(READING_RATE);
     let screen = if stdout().is_terminal() { Screen::open().ok() } else { None };
     match screen {
         Some(screen) => watch(screen, &title, &engine, &mut texts, pace)?,
@@ -142,7 +152,7 @@ fn page<'a>(title: &'a str, engine: &Engine, texts: &'a Texts) -> Page<'a> {
 fn title(engine: &Engine, args: &DemoArgs) -> String {
     let stats = engine.stats();
     let name = engine.model().name.as_deref().unwrap_or("model without a name");
-    let pace = if args.slow { format!(", read at {READING_RATE:.0} tok/s each") } else { String::new() };
+    let pace = args.pace().map_or(String::new(), |rate| format!(", read at {rate:.0} tok/s each"));
     format!(
         "{name}: {} at once, {}, {}{pace}",
         count(prompts::PROMPTS.len(), "text"),

@@ -19,7 +19,7 @@ fn texts_are_lines_and_strategies_are_a_table() {
 
 #[test]
 fn a_slow_reader_gets_everything() {
-    let args = ["demo", "--threads", "1", "--max-tokens", "6", "--slots", "3", "--no-table", "--slow"];
+    let args = ["demo", "--threads", "1", "--max-tokens", "6", "--slots", "3", "--no-table", "--read-speed", "40"];
     let out = call(&args).well().out;
     assert_eq!(numbers(&out), [1, 2, 3, 4, 5, 6, 7, 8]);
     assert!(!out.contains("sequential"), "{out}");
