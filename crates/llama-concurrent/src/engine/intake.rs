@@ -1,0 +1,89 @@
+//! Taking a request on the caller's thread: tokenize, check, reserve a place, hand it to a worker.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use super::{Inner, Ticket, shutting_down};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    request::{Prompt, Request, SamplingParams, Token},
+    router,
+    scheduler::NewSequence,
+    stream::EventSink,
+    worker::Command,
+};
+
+impl Inner {
+    pub(super) fn submit(&self, request: &Request, sink: Box<dyn EventSink>) -> Result<Ticket> {
+        let submitted = self.epoch.elapsed();
+        request.params.validate(self.model.table().len())?;
+        if request.prompt.is_empty() {
+            return Err(Error::new(ErrorKind::InvalidRequest, "the prompt is empty; give at least one character"));
+        }
+        let prompt = self.tokenize(&request.prompt)?;
+        self.check_fits(&prompt, &request.params)?;
+        self.admission.reserve(prompt.len())?;
+
+        let index = router::least_loaded(self.workers.iter().map(|worker| &*worker.shared)).unwrap_or(0);
+        let worker = &self.workers[index];
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        let n_prompt = prompt.len();
+        let sequence = NewSequence {
+            id,
+            prompt,
+            params: Arc::new(request.params.clone()),
+            priority: request.priority,
+            submitted,
+            queue_deadline: request.queue_timeout.map(|limit| submitted.saturating_add(limit)),
+            deadline: request.timeout.map(|limit| submitted.saturating_add(limit)),
+        };
+        // Counted before it is sent: a worker that shuts down waits for what is on its way.
+        worker.shared.load.fetch_add(1, Ordering::AcqRel);
+        if worker.commands.send(Command::Submit(Box::new(sequence), sink)).is_err() {
+            worker.shared.load.fetch_sub(1, Ordering::AcqRel);
+            self.admission.left_queue(n_prompt);
+            self.admission.finished(None);
+            return Err(shutting_down());
+        }
+        Ok(Ticket { id, commands: worker.commands.clone() })
+    }
+
+    fn tokenize(&self, prompt: &Prompt) -> Result<Vec<Token>> {
+        match prompt {
+            Prompt::Text(text) => self.model.tokenize(text, true, true),
+            Prompt::PlainText(text) => self.model.tokenize(text, true, false),
+            Prompt::Tokens(tokens) => {
+                let n_vocab = self.model.table().len();
+                match tokens.iter().find(|&&token| usize::try_from(token).map_or(true, |t| t >= n_vocab)) {
+                    None => Ok(tokens.clone()),
+                    Some(token) => Err(Error::new(
+                        ErrorKind::InvalidRequest,
+                        format!("prompt token {token} is not in the vocabulary of {n_vocab} tokens"),
+                    )),
+                }
+            }
+        }
+    }
+
+    fn check_fits(&self, prompt: &[Token], params: &SamplingParams) -> Result<()> {
+        let (n_prompt, n_ctx) = (prompt.len(), self.shape.n_ctx);
+        if n_prompt == 0 {
+            return Err(Error::new(ErrorKind::InvalidRequest, "the prompt has no tokens; give some other text"));
+        }
+        let max_tokens = params.max_tokens.unwrap_or(1) as usize;
+        if n_prompt.saturating_add(max_tokens) <= n_ctx {
+            return Ok(());
+        }
+        let output = match params.max_tokens {
+            Some(n) => format!("max_tokens {n}"),
+            None => "at least 1 output token".into(),
+        };
+        Err(Error::new(
+            ErrorKind::PromptTooLong { n_prompt, max_tokens, n_ctx },
+            format!(
+                "the prompt has {n_prompt} tokens; with {output} that exceeds the {n_ctx} tokens of a slot; \
+                 shorten the prompt, lower max_tokens or raise n_ctx (the model was trained for {})",
+                self.summary.n_ctx_train
+            ),
+        ))
+    }
+}
