@@ -222,3 +222,97 @@ impl<B: Backend> Worker<B> {
 fn send(sink: &mut dyn EventSink, event: Event) -> Option<Flow> {
     catch_unwind(AssertUnwindSafe(|| sink.send(event))).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+    use crate::{
+        backend::{
+            StepOutcome, StepPlan,
+            sim::{SimBackend, SimCost},
+        },
+        config::PoolShape,
+        request::{Priority, SamplingParams},
+        scheduler::SchedulerConfig,
+        vocab::TokenTable,
+    };
+
+    const SHAPE: PoolShape = PoolShape { contexts: 1, slots: 2, n_ctx: 64, n_batch: 64 };
+
+    /// Computes some steps, then has a defect.
+    struct Defective {
+        sound: SimBackend,
+        steps_left: usize,
+    }
+
+    impl Backend for Defective {
+        fn shape(&self) -> PoolShape {
+            SHAPE
+        }
+
+        fn can_reuse_prefix(&self) -> bool {
+            true
+        }
+
+        fn run(&mut self, plan: &StepPlan) -> StepOutcome {
+            self.steps_left = self.steps_left.checked_sub(1).expect("a defect for the test");
+            self.sound.run(plan)
+        }
+    }
+
+    fn sequence(id: RequestId) -> Box<NewSequence> {
+        Box::new(NewSequence {
+            id,
+            prompt: vec![3; 8],
+            params: Arc::new(SamplingParams { ignore_eos: true, ..SamplingParams::default() }),
+            priority: Priority::Interactive,
+            submitted: Duration::ZERO,
+            queue_deadline: None,
+            deadline: None,
+        })
+    }
+
+    #[test]
+    fn a_panic_of_the_worker_reaches_every_caller_as_an_error() {
+        let (commands, inbox) = crossbeam_channel::unbounded();
+        let admission = Arc::new(Admission::new(2, 10, 1000));
+        let shared = Arc::new(WorkerShared::new());
+        let config = SchedulerConfig {
+            shape: SHAPE,
+            max_stall: Duration::ZERO,
+            batch_aging: Duration::ZERO,
+            prefix_reuse: true,
+            compact: true,
+            reproducible: false,
+        };
+        let vocab = Arc::new(TokenTable::new((0..40).map(|_| b"x"), vec![]));
+        let scheduler = Scheduler::new(config, vocab);
+        let backend = Defective { sound: SimBackend::new(SHAPE, SimCost::default(), 40), steps_left: 5 };
+        let (ended, ends) = mpsc::channel();
+        let submit = |id| {
+            let ended = ended.clone();
+            admission.reserve(8).unwrap();
+            shared.load.fetch_add(1, Ordering::AcqRel);
+            let sink = move |event| {
+                if let Event::Finished(finish) = event {
+                    ended.send((id, finish.error.map(|error| error.kind().clone()))).unwrap();
+                }
+                Flow::Continue
+            };
+            commands.send(Command::Submit(sequence(id), Box::new(sink))).unwrap();
+        };
+        // Two that run and one that waits when the defect strikes.
+        (0..3).for_each(submit);
+        let worker = Worker::new(scheduler, backend, inbox, admission.clone(), shared.clone(), Instant::now());
+        let thread = std::thread::spawn(move || worker.run());
+        let mut got: Vec<_> = (0..3).map(|_| ends.recv().unwrap()).collect();
+        got.sort_by_key(|&(id, _)| id);
+        assert_eq!(got, (0..3).map(|id| (id, Some(ErrorKind::Internal))).collect::<Vec<_>>());
+        assert_eq!(*admission.reserve(1).unwrap_err().kind(), ErrorKind::Internal, "later ones are refused");
+        commands.send(Command::Shutdown).unwrap();
+        thread.join().unwrap();
+        assert_eq!(shared.load.load(Ordering::Acquire), 0);
+    }
+}
