@@ -13,8 +13,8 @@ cargo fmt --all --check
 step lints
 cargo clippy --release --workspace --all-targets -- --deny warnings
 
-step examples
-cargo build --release --workspace --examples
+step "binary and examples"
+cargo build --release --workspace --bins --examples
 for example in examples/rust/*.rs; do
     target/release/examples/"$(basename "$example" .rs)" models/demo.gguf >/dev/null
 done
