@@ -108,7 +108,7 @@ pub type LoadProgress = Arc<dyn Fn(f32) -> bool + Send + Sync>;
 /// Everything that can be set about an engine. `None` means: chosen from the machine and the model.
 #[derive(Clone)]
 pub struct EngineConfig {
-    /// The pool shape by name; [`contexts`](Self::contexts) and [`slots`](Self::slots) refine it.
+    /// The pool shape by name; [`slots`](Self::slots) and [`workers`](Self::workers) give its size.
     pub strategy: Strategy,
     /// OS threads that each own contexts and decode; 1 unless set. More than one on the same memory is slower
     /// (35 instead of 45 tok/s at 16 streams on two cores).
