@@ -11,7 +11,7 @@ use crate::{
 
 /// Prompt tokens that a turn computes at least, however slow the machine, so that prefill never starves.
 const MIN_CHUNK: usize = 16;
-/// Chunks are multiples of this, because ggml's kernels work on tiles of 16 rows: on a 1.1B model 15 rows took 162 ms
+/// A chunk within a prompt is a multiple of this, because ggml's kernels work on tiles of 16 rows: on a 1.1B model 15 rows took 162 ms
 /// and 16 rows 126 ms. A ragged chunk of 19 or 25 rows cost an eighth of all throughput.
 const TILE_ROWS: usize = 16;
 /// First chunk beside running streams, before anything is known about the machine.
@@ -100,7 +100,9 @@ impl Scheduler {
         let mut rows = Vec::new();
         for &(_, key, slot) in line.iter().filter(|(.., slot)| slot.context == context) {
             let sequence = &self.sequences[key];
-            let n = (sequence.n_prompt - sequence.computed).min(chunk - rows.len());
+            let (left, room) = (sequence.n_prompt - sequence.computed, chunk - rows.len());
+            // A prompt that does not end here stops at whole tiles; a short rest is not left for a call of its own.
+            let n = if left <= room { left } else { room - room % TILE_ROWS };
             let end = sequence.computed + n;
             rows.extend((sequence.computed..end).map(|pos| Row {
                 seq: slot.seq,
@@ -133,7 +135,7 @@ impl Scheduler {
         } else {
             self.prefill_cost.tokens_within(MAX_IDLE_CALL).unwrap_or(MIN_IDLE_CHUNK).max(MIN_IDLE_CHUNK)
         };
-        Some((rows - rows % TILE_ROWS).min(n_batch))
+        Some(rows.min(n_batch))
     }
 
     pub(super) fn note_in_flight(&self, call: &Call, ops: &[Op]) -> InFlight {
