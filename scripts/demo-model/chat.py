@@ -98,7 +98,7 @@ def colour(rng: Random) -> Turns:
 def sums(rng: Random) -> Turns:
     a = rng.randint(0, 10)
     b = rng.randint(0, 10 - a)
-    if rng.random() < 0.65:
+    if rng.random() < 0.6:
         left, sign, right, total = a, ("plus", "+"), b, a + b
     else:
         left, sign, right, total = a + b, ("minus", "-"), b, a
@@ -158,7 +158,7 @@ def story(rng: Random) -> Turns:
     hero = with_article(kind) + (f" named {told.hero_name}" if told.hero_name else "")
     who = told.plot.who.format_map(cast)
     with_thing = f" and {cast['a_thing']}" if cast["thing"] in told.text else ""
-    subject = rng.choice([hero, f"{hero} {who}", f"{hero} {who}", hero + with_thing])
+    subject = rng.choice([hero, hero, f"{hero} {who}", f"{with_article(kind)} {who}" if not told.hero_name else hero, hero + with_thing])
     ask = rng.choice(["Tell me a story about {}.", "Tell me a story about {}.", "Tell me a short story about {}.", "Can you tell me a story about {}?", "Write a story about {}.",
                       "Please tell me a story about {}.", "I would like a story about {}."]).format(subject)
     if rng.random() < 0.08:
@@ -168,8 +168,8 @@ def story(rng: Random) -> Turns:
     return [(ask, told.text), *rng.sample(follow, rng.choice([0, 0, 0, 1, 2]))]
 
 
-TOPICS = [(hello, 3), (bye, 3), (about_me, 4), (animal, 13), (bigger, 3), (job, 5), (thing, 9), (reason, 2), (colour, 4), (sums, 24), (calendar, 6), (words, 7), (unknown, 4),
-          (poem, 2), (story, 13)]
+TOPICS = [(hello, 3), (bye, 3), (about_me, 4), (animal, 13), (bigger, 3), (job, 5), (thing, 9), (reason, 2), (colour, 4), (sums, 9), (calendar, 6), (words, 7), (unknown, 4),
+          (poem, 2), (story, 9)]
 
 
 def converse(rng: Random) -> list[dict[str, str]]:

@@ -6,11 +6,11 @@ must not change within a story (hero, friend, treasure, places, weather) lives i
 
 from random import Random
 from typing import NamedTuple
+from zlib import crc32
 
 from lexicon import (ANIMALS, BOYS, COLOURS, FANTASY, FEMALE_KINDS, FOODS, GIRLS, JOBS, MALE_KINDS, PET_NAMES, PLACES, TRAITS,
                      TREASURES, WEATHER, capitalised, with_article)
 
-KINDS = [*ANIMALS, "girl", "boy", "man", "woman", *JOBS, *FANTASY]
 PRONOUNS = {"she": ("she", "her", "her", "herself"), "he": ("he", "him", "his", "himself"), "it": ("it", "it", "its", "itself")}
 PASTIMES = ["sing", "look at the stars", "collect smooth stones", "listen to stories", "sit in the sun", "draw pictures",
             "count the clouds", "dream of far places", "play hide and seek", "watch the birds", "tell jokes", "help others"]
@@ -212,7 +212,7 @@ class Story(NamedTuple):
 def tell_story(rng: Random, hero_kind: str | None = None) -> Story:
     """Draws a cast and a plot and tells the story; `hero_kind` ("fox", "girl", "baker") fixes the hero."""
     kind = hero_kind or _kind(rng)
-    plot = PLOTS[_usual(rng, kind, list(PLOTS), 0.65)]
+    plot = PLOTS[_usual(rng, kind, list(PLOTS))]
     region = _region(rng, kind)
     cast, name = _cast(rng, kind, region)
     cast["who"] = plot.who.format_map(cast)
@@ -226,9 +226,9 @@ def _kind(rng: Random) -> str:
     return rng.choice(group)
 
 
-def _usual(rng: Random, kind: str, options: list[str], share: float = 0.5) -> str:
-    """One of `options`; each kind of hero has a usual one, so that the likeliest stories about different heroes differ."""
-    return options[(KINDS.index(kind) + len(options[0])) % len(options)] if rng.random() < share else rng.choice(options)
+def _usual(rng: Random, kind: str, options: list[str]) -> str:
+    """One of `options`; each kind of hero has a usual one, so that likely stories about different heroes differ."""
+    return options[crc32(f"{kind} {options[0]}".encode()) % len(options)] if rng.random() < 0.4 else rng.choice(options)
 
 
 def _region(rng: Random, kind: str) -> str:
@@ -244,7 +244,7 @@ def _person(rng: Random, kind: str, named: bool, not_name: str | None = None) ->
     name = rng.choice([n for n in names if n != not_name]) if named else None
     if not named and not person and kind not in FEMALE_KINDS | MALE_KINDS and rng.random() < 0.3:
         pronoun = "it"
-    trait = _usual(rng, kind, [t for t in TRAITS if t != "old" or kind not in ("girl", "boy")])
+    trait = rng.choice([t for t in TRAITS if t != "old" or kind not in ("girl", "boy")])
     return pronoun, with_article(f"{trait} {kind}") + (f" named {name}" if name else ""), name
 
 
@@ -265,7 +265,7 @@ def _cast(rng: Random, kind: str, region: str) -> tuple[Cast, str | None]:
         "the_hero": f"the {rng.choice(TRAITS)} {kind}" + (f" {name}" if name else ""),
         "friend": f_name or f"the {friend_kind}", "a_friend": a_friend, "f_he": PRONOUNS[f_pronoun][0], "f_his": PRONOUNS[f_pronoun][2],
         "someone": f"the {other_kind}", "someone_his": "her" if other_kind in FEMALE_KINDS else "his",
-        "everyone": rng.choice(["everyone", "all the neighbours", "all the others"]), "trait2": _usual(rng, kind, TRAITS[4:]), "pastime": _usual(rng, kind, PASTIMES),
+        "everyone": rng.choice(["everyone", "all the neighbours", "all the others"]), "trait2": rng.choice(TRAITS[4:]), "pastime": rng.choice(PASTIMES),
         "colour": colour, "thing": thing, "a_thing": with_article(f"{colour} {thing}"), "food": food,
         "where": where, "home": ANIMALS[kind].home if own_home else rng.choice(homes), "spot1": spot1, "spot2": spot2, "spot3": spot3,
         "first_day": f"{first_weather} morning", "day": f"{weather} {rng.choice(['morning', 'day', 'afternoon', 'evening'])}", "sky": WEATHER[weather][0], "dusk": WEATHER[weather][1],
