@@ -32,6 +32,8 @@ pub(crate) enum Command {
     Resume(RequestId),
     /// End all requests, then the thread.
     Shutdown,
+    /// Have a defect.
+    Panic,
 }
 
 /// What a worker and the engine both look at.
@@ -142,6 +144,7 @@ impl<B: Backend> Worker<B> {
                 self.scheduler.cancel_all(self.epoch.elapsed());
                 self.running = false;
             }
+            Command::Panic => panic!("a defect for a test"),
         }
     }
 
@@ -210,7 +213,7 @@ impl<B: Backend> Worker<B> {
                     self.admission.finished(None);
                     send(&mut *sink, finished());
                 }
-                Ok(Command::Cancel(_) | Command::Resume(_)) => {}
+                Ok(Command::Cancel(_) | Command::Resume(_) | Command::Panic) => {}
                 Ok(Command::Shutdown) => running = false,
                 Err(_) => return,
             }

@@ -221,9 +221,17 @@ impl Engine {
         self.inner.shutdown();
     }
 
-    /// Waits until a request left the queue or ended, `limit` at most.
-    pub(crate) fn wait_for_room(&self, limit: Duration) {
+    /// Waits until a request left the queue or ended, `limit` at most: the moment to try again after `Overloaded`.
+    pub fn wait_for_room(&self, limit: Duration) {
         self.inner.admission.wait_for_change(limit);
+    }
+
+    /// Makes every worker panic before its next step, so that tests of bindings see what their callers would.
+    #[doc(hidden)]
+    pub fn panic_for_test(&self) {
+        for worker in &self.inner.workers {
+            let _ = worker.commands.send(Command::Panic);
+        }
     }
 }
 

@@ -79,6 +79,7 @@ impl Inner {
             let parts = (self.model.clone(), self.shape, config.clone(), plan.clone(), vocab.clone());
             let (admission, epoch, worker_shared) = (self.admission.clone(), self.epoch, shared.clone());
             let thread = std::thread::Builder::new().name(format!("llama-worker-{index}")).spawn(move || {
+                leave_signals_to_others();
                 let (model, shape, config, plan, vocab) = parts;
                 let backend = match LlamaBackend::new(model, shape, &config, &plan) {
                     Ok(backend) => backend,
@@ -110,6 +111,15 @@ impl Inner {
         Ok(())
     }
 }
+
+/// Signals are for the threads of the program. The compute threads that this thread starts inherit the mask.
+#[cfg(unix)]
+fn leave_signals_to_others() {
+    let _ = nix::sys::signal::SigSet::all().thread_block();
+}
+
+#[cfg(not(unix))]
+fn leave_signals_to_others() {}
 
 fn scheduler_config(config: &EngineConfig, backend: &impl Backend) -> SchedulerConfig {
     let reuse = backend.can_reuse_prefix();

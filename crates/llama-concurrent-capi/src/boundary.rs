@@ -1,0 +1,149 @@
+//! The wall around every exported function: no panic gets out, and every failure leaves its words behind.
+
+use std::{
+    cell::RefCell,
+    ffi::{CString, c_char},
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Once,
+    time::Duration,
+};
+
+use llama_concurrent::{Error, ErrorKind};
+
+use crate::{pointers, status::llama_infer_status as Status};
+
+/// Why a call failed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Failure {
+    pub status: Status,
+    pub message: String,
+    /// The engine's own kind, where it has one: some have numbers in them.
+    kind: Option<ErrorKind>,
+}
+
+pub type Result<T, E = Failure> = std::result::Result<T, E>;
+
+impl Failure {
+    pub fn new(status: Status, message: impl Into<String>) -> Self {
+        Self { status, message: message.into(), kind: None }
+    }
+
+    pub fn argument(message: impl Into<String>) -> Self {
+        Self::new(Status::InvalidArgument, message)
+    }
+
+    /// A number of an enum that has no such number.
+    pub fn unknown(status: Status, field: &str, number: i32, of: &str) -> Self {
+        Self::new(status, format!("{field} is {number}, which is none of enum {of}"))
+    }
+
+    pub fn shutting_down() -> Self {
+        Self::new(Status::ShuttingDown, "the engine is shutting down and takes no new requests")
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self { status: Status::of(error.kind()), message: error.to_string(), kind: Some(error.kind().clone()) }
+    }
+}
+
+struct LastError {
+    failure: Failure,
+    text: CString,
+}
+
+thread_local! {
+    static LAST_ERROR: RefCell<Option<LastError>> = const { RefCell::new(None) };
+}
+
+/// Runs the body of an exported function.
+pub fn boundary(body: impl FnOnce() -> Result<()>) -> Status {
+    // The host owns stderr, so a panic is told in our log, not printed.
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}"))));
+
+    let outcome = catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|panic| {
+        let words = panic.downcast_ref::<String>().map(String::as_str);
+        let words = words.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("unknown cause");
+        Err(Failure::new(Status::Internal, format!("a defect of this library: {words}; please report it")))
+    });
+    match outcome {
+        Ok(()) => Status::Ok,
+        Err(failure) => {
+            let status = failure.status;
+            let text = c_text(&failure.message);
+            // While a thread ends its last error is gone already; the status alone must do then.
+            let _ = LAST_ERROR.try_with(|last| last.replace(Some(LastError { failure, text })));
+            status
+        }
+    }
+}
+
+/// A text for C. A NUL within it would end it early, so it becomes a visible character.
+pub fn c_text(text: &str) -> CString {
+    CString::new(text.replace('\0', "\u{2400}")).unwrap_or_default()
+}
+
+/// Numbers of the last error of a thread; 0 where they do not apply.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct llama_infer_error_detail {
+    /// `sizeof(llama_infer_error_detail)`, set by the caller.
+    pub size: usize,
+    /// What the function returned.
+    pub status: Status,
+    /// `LLAMA_INFER_STATUS_OVERLOADED`: estimated milliseconds until a place in the queue becomes free.
+    pub retry_after_ms: u32,
+    /// `LLAMA_INFER_STATUS_PROMPT_TOO_LONG`: tokens of the prompt.
+    pub n_prompt_tokens: u32,
+    /// `LLAMA_INFER_STATUS_PROMPT_TOO_LONG`: output tokens that were asked for.
+    pub max_tokens: u32,
+    /// `LLAMA_INFER_STATUS_PROMPT_TOO_LONG`: tokens that a slot holds.
+    pub n_ctx: u32,
+}
+
+/// What went wrong in the last call on this thread that failed: what was asked, which limit applied, what to do.
+///
+/// Calls that succeed leave it alone. The text is never NULL, empty if nothing failed yet, and lives until the next call
+/// of this library that fails on this thread, or the thread's end.
+#[unsafe(no_mangle)]
+pub extern "C" fn llama_infer_last_error() -> *const c_char {
+    let text = LAST_ERROR.try_with(|last| last.borrow().as_ref().map(|last| last.text.as_ptr()));
+    text.ok().flatten().unwrap_or(c"".as_ptr())
+}
+
+/// The numbers that belong to `llama_infer_last_error`.
+///
+/// `detail->size` must be set. `LLAMA_INFER_STATUS_NOT_FOUND` if nothing failed on this thread yet. Does not count as
+/// a failed call itself: the last error stays.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn llama_infer_last_error_detail(detail: *mut llama_infer_error_detail) -> Status {
+    let failure = LAST_ERROR.try_with(|last| last.borrow().as_ref().map(|last| last.failure.clone()));
+    let Some(failure) = failure.ok().flatten() else { return Status::NotFound };
+    let clip = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    let mut filled = llama_infer_error_detail {
+        size: 0,
+        status: failure.status,
+        retry_after_ms: 0,
+        n_prompt_tokens: 0,
+        max_tokens: 0,
+        n_ctx: 0,
+    };
+    match failure.kind {
+        Some(ErrorKind::Overloaded { retry_after }) => filled.retry_after_ms = millis(retry_after),
+        Some(ErrorKind::PromptTooLong { n_prompt, max_tokens, n_ctx }) => {
+            (filled.n_prompt_tokens, filled.max_tokens, filled.n_ctx) = (clip(n_prompt), clip(max_tokens), clip(n_ctx));
+        }
+        _ => {}
+    }
+    // SAFETY: `detail` is NULL or a struct with its size, as the header asks.
+    match unsafe { pointers::write_sized(detail, filled, "detail") } {
+        Ok(()) => Status::Ok,
+        Err(failure) => failure.status,
+    }
+}
+
+fn millis(time: Duration) -> u32 {
+    u32::try_from(time.as_millis()).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,221 @@
+//! `llama_engine_params`: everything that can be set about an engine.
+
+use std::{ffi::c_void, sync::Arc, time::Duration};
+
+use llama_concurrent::{EngineConfig, KvType, Strategy};
+
+use crate::{
+    boundary::{Failure, Result, boundary},
+    pointers::{self, Versioned, c_bool},
+    status::llama_infer_status as Status,
+};
+
+/// How requests share the pool of contexts and slots.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub enum llama_engine_strategy {
+    /// Chosen by the library: at present `BATCHED`.
+    Auto = 0,
+    /// One context with one slot: one request after the other.
+    Sequential = 1,
+    /// Many contexts of one slot each, one token per context per turn: isolated and exactly reproducible.
+    RoundRobin = 2,
+    /// One context with many slots, decoded together: the highest throughput.
+    Batched = 3,
+}
+
+/// Element type of a K or V cache.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub enum llama_engine_kv_type {
+    /// 16-bit floats.
+    F16 = 0,
+    /// 8-bit blocks: about half the memory of F16.
+    Q8_0 = 1,
+    /// 32-bit floats: twice the memory of F16.
+    F32 = 2,
+}
+
+/// Called while a model loads, with the share that is done, 0 to 1; false stops the load. Runs on the thread that called
+/// `llama_engine_load`.
+pub type llama_engine_progress_callback = Option<unsafe extern "C" fn(share: f32, user_data: *mut c_void) -> c_bool>;
+
+/// Everything that can be set about an engine. Start from `llama_engine_default_params`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct llama_engine_params {
+    /// `sizeof(llama_engine_params)`, set by `llama_engine_default_params`.
+    pub size: usize,
+    /// One of `llama_engine_strategy`. Default: AUTO.
+    pub strategy: i32,
+    /// Requests that run at once. Each costs KV memory for `n_ctx` tokens: 22 MiB per 1024 tokens on a 1.1B model. 0
+    /// (default): 16, fewer where memory is short.
+    pub slots: u32,
+    /// Tokens of prompt and output that one slot holds. 0 (default): the model's trained length, at most 2048.
+    pub n_ctx: u32,
+    /// Rows of one `llama_decode` at most; compute buffers grow with it. Default: 512.
+    pub n_batch: u32,
+    /// Compute threads. 0 (default): the physical cores that this process may use. More than may run at once are
+    /// lowered, with a warning in the log, because llama.cpp's barriers spin.
+    pub threads: u32,
+    /// Threads that each own contexts and decode. 0 (default): 1. More than one on the same memory is slower.
+    pub workers: u32,
+    /// Milliseconds of somebody else's prompt between two tokens of a running request at most. Default: 200. Smaller
+    /// gives smoother streams and later first tokens.
+    pub max_stall_ms: u32,
+    /// Requests that may wait for a slot; one more is refused with `OVERLOADED`. Default: 1024.
+    pub max_queued_requests: u32,
+    /// Prompt tokens that may wait for a slot. Default: 1000000.
+    pub max_queued_tokens: u64,
+    /// A request of the batch class counts as if it had come so many milliseconds later. Default: 10000.
+    pub batch_aging_ms: u32,
+    /// Events that may wait for their reader; then the request pauses until the reader caught up. Default: 256.
+    pub stream_buffer: u32,
+    /// Element type of the K cache, one of `llama_engine_kv_type`. Default: F16.
+    pub type_k: i32,
+    /// Element type of the V cache, one of `llama_engine_kv_type`. Default: F16.
+    pub type_v: i32,
+    /// How long idle compute threads spin before they sleep, 0 (not at all) to 100. Default: 50.
+    pub poll: u32,
+    /// Reuse what was computed for equal beginnings of prompts. Default: true.
+    pub prefix_reuse: c_bool,
+    /// Bit-identical tokens whoever else is running: round-robin, fixed prefill chunks, no reuse. Default: false.
+    pub reproducible: c_bool,
+    /// Map the model file instead of reading it into private memory. Default: true.
+    pub mmap: c_bool,
+    /// Repack weights for the CPU while loading: faster from about 4 requests on, a second copy in memory. Default:
+    /// true.
+    pub repack: c_bool,
+    /// Check every weight for NaN and infinity while loading. Default: false.
+    pub check_tensors: c_bool,
+    /// Use llama.cpp's flash attention. A Q8_0 V cache needs it. Default: true.
+    pub flash_attn: c_bool,
+    /// Pin each compute thread to its own core. Default: true.
+    pub pin: c_bool,
+    /// Called while the model loads; may be NULL (default).
+    pub progress: llama_engine_progress_callback,
+    /// Passed to `progress`.
+    pub progress_user_data: *mut c_void,
+}
+
+// SAFETY: `#[repr(C)]`, starts with its size; numbers, a raw pointer and an optional function.
+unsafe impl Versioned for llama_engine_params {
+    const INITIALIZER: &'static str = "start from llama_engine_default_params()";
+}
+
+/// A pointer that we hand back to its owner and never follow.
+#[derive(Clone, Copy)]
+struct Theirs(*mut c_void);
+
+// SAFETY: the progress callback runs on the thread that passed it.
+unsafe impl Send for Theirs {}
+// SAFETY: as above.
+unsafe impl Sync for Theirs {}
+
+impl llama_engine_params {
+    pub fn defaults() -> Self {
+        let config = EngineConfig::default();
+        Self {
+            size: size_of::<Self>(),
+            strategy: llama_engine_strategy::Auto as i32,
+            slots: 0,
+            n_ctx: 0,
+            n_batch: config.n_batch as u32,
+            threads: 0,
+            workers: 0,
+            max_stall_ms: config.max_stall.as_millis() as u32,
+            max_queued_requests: config.max_queued_requests as u32,
+            max_queued_tokens: config.max_queued_tokens as u64,
+            batch_aging_ms: config.batch_aging.as_millis() as u32,
+            stream_buffer: config.stream_buffer as u32,
+            type_k: llama_engine_kv_type::F16 as i32,
+            type_v: llama_engine_kv_type::F16 as i32,
+            poll: config.poll,
+            prefix_reuse: config.prefix_reuse.into(),
+            reproducible: config.reproducible.into(),
+            mmap: config.mmap.into(),
+            repack: config.repack.into(),
+            check_tensors: config.check_tensors.into(),
+            flash_attn: config.flash_attn.into(),
+            pin: config.pin.into(),
+            progress: None,
+            progress_user_data: std::ptr::null_mut(),
+        }
+    }
+
+    pub fn config(&self) -> Result<EngineConfig> {
+        let chosen = |n: u32| (n > 0).then_some(n as usize);
+        let millis = |ms: u32| Duration::from_millis(ms.into());
+        let user_data = Theirs(self.progress_user_data);
+        Ok(EngineConfig {
+            strategy: strategy(self.strategy)?,
+            workers: chosen(self.workers),
+            slots: chosen(self.slots),
+            n_ctx: chosen(self.n_ctx),
+            n_batch: self.n_batch as usize,
+            threads: chosen(self.threads),
+            max_stall: millis(self.max_stall_ms),
+            max_queued_requests: self.max_queued_requests as usize,
+            max_queued_tokens: usize::try_from(self.max_queued_tokens).unwrap_or(usize::MAX),
+            batch_aging: millis(self.batch_aging_ms),
+            stream_buffer: self.stream_buffer as usize,
+            prefix_reuse: self.prefix_reuse != 0,
+            reproducible: self.reproducible != 0,
+            mmap: self.mmap != 0,
+            repack: self.repack != 0,
+            check_tensors: self.check_tensors != 0,
+            type_k: kv_type(self.type_k, "type_k")?,
+            type_v: kv_type(self.type_v, "type_v")?,
+            flash_attn: self.flash_attn != 0,
+            pin: self.pin != 0,
+            poll: self.poll,
+            progress: self.progress.map(|progress| -> llama_concurrent::LoadProgress {
+                Arc::new(move |share| {
+                    let user_data = user_data;
+                    // SAFETY: by passing it, the caller promised that it can be called so until the load is over.
+                    unsafe { progress(share, user_data.0) != 0 }
+                })
+            }),
+        })
+    }
+}
+
+fn strategy(number: i32) -> Result<Strategy> {
+    use llama_engine_strategy as Named;
+    [
+        (Named::Auto, Strategy::Auto),
+        (Named::Sequential, Strategy::Sequential),
+        (Named::RoundRobin, Strategy::RoundRobin),
+        (Named::Batched, Strategy::Batched),
+    ]
+    .into_iter()
+    .find_map(|(named, strategy)| (named as i32 == number).then_some(strategy))
+    .ok_or_else(|| Failure::unknown(Status::InvalidConfig, "strategy", number, "llama_engine_strategy"))
+}
+
+/// The number of a strategy in the header.
+pub fn strategy_number(strategy: Strategy) -> i32 {
+    let number = match strategy {
+        Strategy::Auto => llama_engine_strategy::Auto,
+        Strategy::Sequential => llama_engine_strategy::Sequential,
+        Strategy::RoundRobin => llama_engine_strategy::RoundRobin,
+        Strategy::Batched => llama_engine_strategy::Batched,
+    };
+    number as i32
+}
+
+fn kv_type(number: i32, field: &str) -> Result<KvType> {
+    use llama_engine_kv_type as Named;
+    [(Named::F16, KvType::F16), (Named::Q8_0, KvType::Q8_0), (Named::F32, KvType::F32)]
+        .into_iter()
+        .find_map(|(named, kv_type)| (named as i32 == number).then_some(kv_type))
+        .ok_or_else(|| Failure::unknown(Status::InvalidConfig, field, number, "llama_engine_kv_type"))
+}
+
+/// Fills a struct of `size` bytes with the defaults. `llama_engine_default_params` is the convenient form: it passes the
+/// size that the caller was compiled with, so programs and libraries of different versions fit together.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn llama_engine_params_init(params: *mut llama_engine_params, size: usize) -> Status {
+    // SAFETY: `params` is NULL or writable for `size` bytes, as the header asks.
+    boundary(|| unsafe { pointers::write_of_size(params, size, llama_engine_params::defaults(), "params") })
+}

@@ -1,0 +1,242 @@
+//! `llama_infer_params`: how one request is to be served.
+
+use std::{
+    ffi::{c_char, c_void},
+    time::Duration,
+};
+
+use llama_concurrent::{ChatOptions, Priority, Prompt, Request, SamplingParams};
+
+use crate::{
+    boundary::{Failure, Result, boundary},
+    event::llama_infer_event,
+    pointers::{self, Versioned, c_bool},
+    queue::{Queue, llama_infer_queue},
+    shared::Destination,
+    status::llama_infer_status as Status,
+};
+
+/// Who goes first when slots or time for prompts are short.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub enum llama_infer_priority {
+    /// Somebody waits for the answer.
+    Interactive = 0,
+    /// Fills what interactive requests leave, and is never starved.
+    Batch = 1,
+}
+
+/// Something that is added to the logit of one token.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct llama_infer_logit_bias {
+    /// The token.
+    pub token: i32,
+    /// What is added; minus infinity forbids the token.
+    pub bias: f32,
+}
+
+/// One message of a chat.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct llama_infer_message {
+    /// Who speaks: mostly "system", "user" or "assistant".
+    pub role: *const c_char,
+    /// What is said.
+    pub content: *const c_char,
+}
+
+/// Gets the events of a request: any number of `TOKEN`, then one `FINISHED` per prompt.
+pub type llama_infer_callback = Option<unsafe extern "C" fn(event: *const llama_infer_event, user_data: *mut c_void)>;
+
+/// How a request is to be served. Start from `llama_infer_default_params`. Nothing that it points to is needed after the
+/// call that it is passed to.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct llama_infer_params {
+    /// `sizeof(llama_infer_params)`, set by `llama_infer_default_params`.
+    pub size: usize,
+    /// Output tokens at most. 0 (default): until the slot is full.
+    pub max_tokens: u32,
+    /// 0 (default) takes the likeliest token each time; 1 samples the model's own distribution.
+    pub temperature: f32,
+    /// Keep so many of the likeliest tokens; 0 keeps all. Default: 40.
+    pub top_k: u32,
+    /// Keep the likeliest tokens whose probabilities add up to this; 1 keeps all. Default: 0.95.
+    pub top_p: f32,
+    /// Drop tokens less likely than this share of the likeliest; 0 keeps all. Default: 0.05.
+    pub min_p: f32,
+    /// Divides the logits of tokens seen in the last `penalty_last_n`; 1 (default) is off.
+    pub repetition_penalty: f32,
+    /// Subtracted for each time that a token was seen in that window; 0 (default) is off.
+    pub frequency_penalty: f32,
+    /// Subtracted once if a token was seen in that window; 0 (default) is off.
+    pub presence_penalty: f32,
+    /// Window of the penalties in tokens, over prompt and output. Default: 64.
+    pub penalty_last_n: u32,
+    /// Seed of the random choice. Default: 0. Prompt i of a batch uses `seed + i`.
+    pub seed: u32,
+    /// One of `llama_infer_priority`. Default: INTERACTIVE. Batches always run as BATCH.
+    pub priority: i32,
+    /// Give up if no slot was found after so many milliseconds; 0 (default): wait as long as it takes.
+    pub queue_timeout_ms: u32,
+    /// Give up if not finished after so many milliseconds from the submission; 0 (default): no limit.
+    pub timeout_ms: u32,
+    /// Texts that end the generation and are never part of the output; NULL (default) if there are none.
+    pub stop: *const *const c_char,
+    /// Number of `stop`.
+    pub n_stop: usize,
+    /// Added to the logits of single tokens; NULL (default) if there are none.
+    pub logit_bias: *const llama_infer_logit_bias,
+    /// Number of `logit_bias`.
+    pub n_logit_bias: usize,
+    /// Where the events go instead of to a callback, which must be NULL then. Default: NULL.
+    pub queue: *mut llama_infer_queue,
+    /// Chats: the tools that the model may call, as the JSON that its template expects; NULL (default) for none.
+    pub chat_tools: *const c_char,
+    /// Chats: further variables of the template, as a JSON object, such as `{"enable_thinking": false}`; NULL (default)
+    /// for none.
+    pub chat_variables: *const c_char,
+    /// Do not end at the model's end-of-generation tokens. Default: false.
+    pub ignore_eos: c_bool,
+    /// Read special tokens that are written out in a prompt, such as `<|user|>`. Default: true. Turn it off for text
+    /// that you do not trust.
+    pub parse_special: c_bool,
+    /// Chats: end the prompt with the opening of an answer. Default: true.
+    pub add_generation_prompt: c_bool,
+}
+
+// SAFETY: `#[repr(C)]`, starts with its size; numbers and raw pointers.
+unsafe impl Versioned for llama_infer_params {
+    const INITIALIZER: &'static str = "start from llama_infer_default_params()";
+}
+
+impl llama_infer_params {
+    pub fn defaults() -> Self {
+        let sampling = SamplingParams::default();
+        let chat = ChatOptions::default();
+        Self {
+            size: size_of::<Self>(),
+            max_tokens: sampling.max_tokens.unwrap_or(0),
+            temperature: sampling.temperature,
+            top_k: sampling.top_k,
+            top_p: sampling.top_p,
+            min_p: sampling.min_p,
+            repetition_penalty: sampling.repetition_penalty,
+            frequency_penalty: sampling.frequency_penalty,
+            presence_penalty: sampling.presence_penalty,
+            penalty_last_n: sampling.penalty_last_n,
+            seed: sampling.seed,
+            priority: llama_infer_priority::Interactive as i32,
+            queue_timeout_ms: 0,
+            timeout_ms: 0,
+            stop: std::ptr::null(),
+            n_stop: 0,
+            logit_bias: std::ptr::null(),
+            n_logit_bias: 0,
+            queue: std::ptr::null_mut(),
+            chat_tools: std::ptr::null(),
+            chat_variables: std::ptr::null(),
+            ignore_eos: sampling.ignore_eos.into(),
+            parse_special: true.into(),
+            add_generation_prompt: chat.add_generation_prompt.into(),
+        }
+    }
+
+    /// The caller's parameters; NULL stands for the defaults.
+    ///
+    /// # Safety
+    /// As the header asks of `llama_infer_params`.
+    pub unsafe fn read(params: *const Self) -> Result<Self> {
+        // SAFETY: the caller's promise.
+        unsafe { pointers::read_sized(params, Self::defaults(), "params") }
+    }
+
+    pub fn prompt(&self, text: &str) -> Prompt {
+        if self.parse_special != 0 { Prompt::Text(text.to_owned()) } else { Prompt::PlainText(text.to_owned()) }
+    }
+
+    /// A request for one prompt.
+    ///
+    /// # Safety
+    /// The struct was read from a caller who keeps to the header, and everything that it points to still lives.
+    pub unsafe fn request(&self, prompt: Prompt) -> Result<Request> {
+        let limit = |ms: u32| (ms > 0).then(|| Duration::from_millis(ms.into()));
+        let priority = match self.priority {
+            n if n == llama_infer_priority::Interactive as i32 => Priority::Interactive,
+            n if n == llama_infer_priority::Batch as i32 => Priority::Batch,
+            n => return Err(Failure::unknown(Status::InvalidRequest, "priority", n, "llama_infer_priority")),
+        };
+        // SAFETY: the caller's promise.
+        let (stop, logit_bias) = unsafe {
+            (
+                pointers::texts(self.stop, self.n_stop, "stop")?,
+                pointers::slice(self.logit_bias, self.n_logit_bias, "logit_bias")?,
+            )
+        };
+        let params = SamplingParams {
+            max_tokens: (self.max_tokens > 0).then_some(self.max_tokens),
+            temperature: self.temperature,
+            top_k: self.top_k,
+            top_p: self.top_p,
+            min_p: self.min_p,
+            repetition_penalty: self.repetition_penalty,
+            frequency_penalty: self.frequency_penalty,
+            presence_penalty: self.presence_penalty,
+            penalty_last_n: self.penalty_last_n,
+            seed: self.seed,
+            logit_bias: logit_bias.iter().map(|entry| (entry.token, entry.bias)).collect(),
+            stop: stop.into_iter().map(str::to_owned).collect(),
+            ignore_eos: self.ignore_eos != 0,
+        };
+        let request = Request {
+            prompt,
+            params,
+            priority,
+            queue_timeout: limit(self.queue_timeout_ms),
+            timeout: limit(self.timeout_ms),
+        };
+        Ok(request)
+    }
+
+    /// # Safety
+    /// As [`request`](Self::request).
+    pub unsafe fn chat_options(&self) -> Result<ChatOptions> {
+        // SAFETY: the caller's promise.
+        let (tools, variables) = unsafe {
+            (
+                pointers::optional_text(self.chat_tools, "chat_tools")?,
+                pointers::optional_text(self.chat_variables, "chat_variables")?,
+            )
+        };
+        let wrong = |field: &str, error: serde_json::Error| {
+            Failure::new(Status::InvalidRequest, format!("{field} is not the JSON that is expected there: {error}"))
+        };
+        Ok(ChatOptions {
+            add_generation_prompt: self.add_generation_prompt != 0,
+            tools: tools.map(serde_json::from_str).transpose().map_err(|error| wrong("chat_tools", error))?,
+            extra: variables
+                .map_or(Ok(serde_json::Map::new()), serde_json::from_str)
+                .map_err(|error| wrong("chat_variables", error))?,
+        })
+    }
+
+    /// Where the events go: to the callback or to the queue, one of the two.
+    pub fn destination(&self, on_event: llama_infer_callback) -> Result<Destination> {
+        match (on_event, self.queue.is_null()) {
+            (Some(on_event), true) => Ok(Destination::Callback(on_event)),
+            (None, false) => Ok(Destination::Queue(Queue::get(self.queue)?)),
+            (None, true) => {
+                Err(Failure::argument("on_event is NULL and params->queue too: nobody would get the events"))
+            }
+            (Some(_), false) => Err(Failure::argument("on_event and params->queue are both set; use one of them")),
+        }
+    }
+}
+
+/// Fills a struct of `size` bytes with the defaults; see `llama_infer_default_params`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn llama_infer_params_init(params: *mut llama_infer_params, size: usize) -> Status {
+    // SAFETY: `params` is NULL or writable for `size` bytes, as the header asks.
+    boundary(|| unsafe { pointers::write_of_size(params, size, llama_infer_params::defaults(), "params") })
+}

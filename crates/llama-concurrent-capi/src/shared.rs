@@ -1,0 +1,197 @@
+//! What an engine handle stands for.
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use llama_concurrent::{Engine, Request};
+
+use crate::{
+    boundary::{Failure, Result},
+    call::{self, Call, Calls, EventFn, LiveCalls},
+    callbacks::CallbackThreads,
+    engine::llama_engine,
+    event::{Origin, llama_infer_id},
+    feeder,
+    handles::Handles,
+    mailbox::Mailbox,
+    queue::Queue,
+    status::llama_infer_status as Status,
+};
+
+/// All engines of the process.
+pub static ENGINES: Handles<Shared> = Handles::new("engine");
+
+/// The upper bits of an id tell the engine, so that an id of another engine is found out.
+const ID_BITS: u32 = 40;
+
+pub struct Shared {
+    pub engine: Engine,
+    handle: usize,
+    ordinal: u64,
+    next: AtomicU64,
+    calls: Arc<Calls>,
+    mailbox: Arc<Mailbox<Call>>,
+    callbacks: Arc<CallbackThreads>,
+    feeders: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// Where the events of a call go.
+pub enum Destination {
+    Callback(EventFn),
+    Queue(Arc<Queue>),
+}
+
+impl Shared {
+    pub fn new(engine: Engine, handle: usize, mailbox: Arc<Mailbox<Call>>, callbacks: Arc<CallbackThreads>) -> Self {
+        static ORDINAL: AtomicU64 = AtomicU64::new(1);
+        Self {
+            engine,
+            handle,
+            ordinal: ORDINAL.fetch_add(1, Ordering::Relaxed),
+            next: AtomicU64::new(1),
+            calls: Arc::default(),
+            mailbox,
+            callbacks,
+            feeders: Mutex::default(),
+        }
+    }
+
+    /// Enters a call of so many prompts.
+    pub fn open(
+        &self,
+        prompts: usize,
+        destination: Destination,
+        user_data: *mut std::ffi::c_void,
+    ) -> Result<Arc<Call>> {
+        let id = self.ordinal << ID_BITS | self.next.fetch_add(1, Ordering::Relaxed);
+        let engine = std::ptr::without_provenance_mut::<llama_engine>(self.handle);
+        let origin = Origin { id, engine, user_data };
+        let call = match &destination {
+            Destination::Callback(on_event) => {
+                Call::new(origin, Some(*on_event), self.mailbox.clone(), prompts, self.calls.clone())
+            }
+            Destination::Queue(queue) => Call::new(origin, None, queue.mailbox(), prompts, self.calls.clone()),
+        };
+        self.calls.insert(call.clone())?;
+        if let Destination::Queue(queue) = &destination {
+            queue.attach(&call).inspect_err(|_| call.abandon())?;
+        }
+        Ok(call)
+    }
+
+    /// Runs one request. Its events wait for `call.release`.
+    pub fn start(&self, call: &Arc<Call>, request: Request) -> Result<()> {
+        match self.engine.submit(request) {
+            Ok(generation) => {
+                call.add(0, generation);
+                Ok(())
+            }
+            Err(error) => {
+                call.abandon();
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Runs many requests. Their events wait for `call.release`.
+    pub fn start_all(&self, call: &Arc<Call>, requests: Vec<Request>) -> Result<()> {
+        let mut feeders = self.feeders.lock().unwrap_or_else(PoisonError::into_inner);
+        feeders.retain(|thread| !thread.is_finished());
+        let thread = feeder::feed(self.engine.clone(), call.clone(), requests).map_err(|error| {
+            call.abandon();
+            Failure::new(Status::OutOfMemory, format!("cannot start a thread for the batch: {error}"))
+        })?;
+        feeders.push(thread);
+        Ok(())
+    }
+
+    fn has_given_out(&self, id: llama_infer_id) -> bool {
+        id >> ID_BITS == self.ordinal && {
+            let n = id & ((1 << ID_BITS) - 1);
+            (1..self.next.load(Ordering::Relaxed)).contains(&n)
+        }
+    }
+
+    fn check_id(&self, id: llama_infer_id) -> Result<()> {
+        if self.has_given_out(id) {
+            return Ok(());
+        }
+        Err(Failure::new(Status::NotFound, format!("this engine never gave out the id {id}")))
+    }
+
+    /// Whether this thread is inside one of this engine's callbacks; waiting for them there would be for ever.
+    pub fn refuse_in_callback(&self, what: &str) -> Result<()> {
+        match call::current() {
+            Some(id) if id >> ID_BITS == self.ordinal => Err(Failure::new(
+                Status::InCallback,
+                format!("{what} from inside a callback would wait for itself; do it on another thread"),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    pub fn cancel(&self, id: llama_infer_id) -> Result<()> {
+        self.check_id(id)?;
+        if let Some(call) = self.calls.get(id) {
+            call.cancel();
+        }
+        Ok(())
+    }
+
+    pub fn wait(&self, id: llama_infer_id, limit: Option<Duration>) -> Result<()> {
+        self.check_id(id)?;
+        if call::current() == Some(id) {
+            return self.refuse_in_callback("waiting for a request");
+        }
+        self.wait_while(limit, |calls| calls.contains_key(&id))
+    }
+
+    /// Waits for everything that was started before.
+    pub fn wait_all(&self, limit: Option<Duration>) -> Result<()> {
+        self.refuse_in_callback("waiting for all requests")?;
+        let next = self.ordinal << ID_BITS | self.next.load(Ordering::Relaxed);
+        self.wait_while(limit, |calls| calls.range(..next).next().is_some())
+    }
+
+    pub fn drain(&self, limit: Option<Duration>) -> Result<()> {
+        self.refuse_in_callback("draining the engine")?;
+        self.calls.close();
+        self.wait_while(limit, |calls| !calls.is_empty())
+    }
+
+    fn wait_while(&self, limit: Option<Duration>, go_on: impl Fn(&LiveCalls) -> bool) -> Result<()> {
+        if self.calls.wait_while(limit, go_on) {
+            return Ok(());
+        }
+        Err(Failure::new(Status::Timeout, "requests were still running when the time was over"))
+    }
+
+    /// Cancels what runs and ends all threads. Every call with a callback gets its last event first; what goes to a
+    /// queue can be polled afterwards.
+    pub fn free(&self) {
+        self.calls.close();
+        self.calls.all().iter().for_each(|call| call.cancel());
+        self.engine.shutdown();
+        let feeders = std::mem::take(&mut *self.feeders.lock().unwrap_or_else(PoisonError::into_inner));
+        for feeder in feeders {
+            let _ = feeder.join();
+        }
+        self.calls.wait_while(None, |calls| calls.values().any(|call| call.has_callback()));
+        self.callbacks.join();
+    }
+
+    /// As [`free`](Self::free), when the process ends: nobody is called back any more, and nobody is waited for but
+    /// the threads that compute.
+    pub fn abandon(&self) {
+        self.calls.close();
+        self.mailbox.close();
+        self.calls.all().iter().for_each(|call| call.cancel());
+        self.engine.shutdown();
+    }
+}

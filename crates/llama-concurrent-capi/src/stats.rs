@@ -1,0 +1,128 @@
+//! `llama_engine_stats`: what was decided, what was done, what is going on.
+
+use std::time::Duration;
+
+use crate::{
+    boundary::boundary,
+    engine::llama_engine,
+    engine_params::strategy_number,
+    pointers::{self, Versioned},
+    shared::ENGINES,
+    status::llama_infer_status as Status,
+};
+
+/// The state of an engine at one moment. Counts are since it was loaded.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct llama_engine_stats {
+    /// `sizeof(llama_engine_stats)`, set by the caller.
+    pub size: usize,
+    /// One of `llama_engine_strategy`, never AUTO.
+    pub strategy: i32,
+    /// Threads that own contexts.
+    pub workers: u32,
+    /// Contexts over all workers.
+    pub contexts: u32,
+    /// Requests that can run at once.
+    pub slots: u32,
+    /// Tokens of prompt and output that one slot holds.
+    pub n_ctx: u32,
+    /// Compute threads.
+    pub threads: u32,
+    /// Tokens that the model was trained to look back on.
+    pub n_ctx_train: u32,
+    /// Tokens in the vocabulary.
+    pub n_vocab: u32,
+    /// Bytes of the weights as they lie in the file.
+    pub model_bytes: u64,
+    /// Bytes of the weights that were repacked for this CPU.
+    pub repack_bytes: u64,
+    /// Bytes of the K and V caches.
+    pub kv_bytes: u64,
+    /// Bytes of scratch memory.
+    pub compute_bytes: u64,
+    /// `llama_decode` calls that generated tokens.
+    pub decode_calls: u64,
+    /// Rows in them, which are tokens.
+    pub decode_rows: u64,
+    /// Milliseconds in them.
+    pub decode_ms: f64,
+    /// `llama_decode` calls that computed prompts.
+    pub prefill_calls: u64,
+    /// Rows in them, which are prompt tokens.
+    pub prefill_rows: u64,
+    /// Milliseconds in them.
+    pub prefill_ms: f64,
+    /// Output tokens.
+    pub output_tokens: u64,
+    /// Prompt tokens that were reused instead of computed.
+    pub cached_tokens: u64,
+    /// Prompts that were accepted.
+    pub requests_submitted: u64,
+    /// Prompts that were refused because the queue was full.
+    pub requests_rejected: u64,
+    /// Ended by the model or a stop string.
+    pub requests_stopped: u64,
+    /// Ended by `max_tokens` or a full slot.
+    pub requests_length: u64,
+    /// Cancelled.
+    pub requests_cancelled: u64,
+    /// Out of time.
+    pub requests_deadline: u64,
+    /// Failed.
+    pub requests_failed: u64,
+    /// Prompts in a slot now.
+    pub requests_running: u32,
+    /// Prompts that wait for a slot now.
+    pub requests_waiting: u32,
+}
+
+// SAFETY: `#[repr(C)]`, starts with its size; numbers.
+unsafe impl Versioned for llama_engine_stats {
+    const INITIALIZER: &'static str = "set it to sizeof(llama_engine_stats)";
+}
+
+/// Fills `*stats`, whose `size` must be set. Cheap: no worker is asked.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn llama_engine_get_stats(engine: *mut llama_engine, stats: *mut llama_engine_stats) -> Status {
+    boundary(|| {
+        let shared = ENGINES.get(engine)?;
+        let (now, model) = (shared.engine.stats(), shared.engine.model());
+        let (decode, prefill, requests) = (now.totals.decode, now.totals.prefill, now.totals.requests);
+        let ms = |time: Duration| time.as_secs_f64() * 1000.0;
+        let filled = llama_engine_stats {
+            size: 0,
+            strategy: strategy_number(now.strategy),
+            workers: now.workers as u32,
+            contexts: now.contexts as u32,
+            slots: now.slots as u32,
+            n_ctx: now.n_ctx as u32,
+            threads: now.threads as u32,
+            n_ctx_train: model.n_ctx_train,
+            n_vocab: model.n_vocab,
+            model_bytes: now.memory.model_bytes,
+            repack_bytes: now.memory.repack_bytes,
+            kv_bytes: now.memory.kv_bytes,
+            compute_bytes: now.memory.compute_bytes,
+            decode_calls: decode.calls,
+            decode_rows: decode.rows,
+            decode_ms: ms(decode.busy),
+            prefill_calls: prefill.calls,
+            prefill_rows: prefill.rows,
+            prefill_ms: ms(prefill.busy),
+            output_tokens: now.totals.output_tokens,
+            cached_tokens: now.totals.cached_tokens,
+            requests_submitted: requests.submitted,
+            requests_rejected: requests.rejected,
+            requests_stopped: requests.stopped,
+            requests_length: requests.length,
+            requests_cancelled: requests.cancelled,
+            requests_deadline: requests.deadline,
+            requests_failed: requests.failed,
+            requests_running: now.totals.running as u32,
+            requests_waiting: now.totals.waiting as u32,
+        };
+        // SAFETY: `stats` is what the header asks for.
+        unsafe { pointers::write_sized(stats, filled, "stats") }
+    })
+}

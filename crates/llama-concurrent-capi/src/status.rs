@@ -1,0 +1,141 @@
+//! What every function returns.
+
+use std::ffi::{CStr, c_char};
+
+use llama_concurrent::ErrorKind;
+
+/// What a function returns. A number is never given a second meaning, and new ones may come: treat those that you do
+/// not know as errors.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum llama_infer_status {
+    /// It worked.
+    Ok = 0,
+    /// A pointer is NULL that must not be, a string is not UTF-8, or a struct has an impossible size.
+    InvalidArgument = 1,
+    /// The handle was never given out, or was freed.
+    InvalidHandle = 2,
+    /// A field of `llama_engine_params` is out of range or contradicts another.
+    InvalidConfig = 3,
+    /// A field of `llama_infer_params`, the prompt or a message is out of range.
+    InvalidRequest = 4,
+    /// Prompt and requested output do not fit into a slot; `llama_infer_last_error_detail` has the numbers.
+    PromptTooLong = 5,
+    /// The model file does not exist or cannot be opened.
+    ModelNotFound = 6,
+    /// The model file is damaged, cut short or not a GGUF file.
+    ModelInvalid = 7,
+    /// The model file is sound, but this build cannot run it.
+    ModelUnsupported = 8,
+    /// Memory for weights, KV cache, buffers or threads was refused.
+    OutOfMemory = 9,
+    /// The queue is full; `llama_infer_last_error_detail` says when to try again.
+    Overloaded = 10,
+    /// The model has no chat template.
+    NoChatTemplate = 11,
+    /// The chat template could not be compiled or rendered.
+    ChatTemplate = 12,
+    /// The engine is draining or shut down and takes no new requests.
+    ShuttingDown = 13,
+    /// llama.cpp refused or failed a computation.
+    Decode = 14,
+    /// The progress callback stopped the load.
+    LoadCancelled = 15,
+    /// A defect of this library.
+    Internal = 16,
+    /// The time was over before that happened which was waited for.
+    Timeout = 17,
+    /// Called from inside a callback that it would wait for; nothing was done.
+    InCallback = 18,
+    /// This engine never gave out that id.
+    NotFound = 19,
+    /// The buffer is too small; the size that is needed was written.
+    BufferTooSmall = 20,
+    /// Another thread is polling this queue.
+    Busy = 21,
+}
+
+use llama_infer_status as Status;
+
+impl Status {
+    pub const ALL: [Status; 22] = [
+        Status::Ok,
+        Status::InvalidArgument,
+        Status::InvalidHandle,
+        Status::InvalidConfig,
+        Status::InvalidRequest,
+        Status::PromptTooLong,
+        Status::ModelNotFound,
+        Status::ModelInvalid,
+        Status::ModelUnsupported,
+        Status::OutOfMemory,
+        Status::Overloaded,
+        Status::NoChatTemplate,
+        Status::ChatTemplate,
+        Status::ShuttingDown,
+        Status::Decode,
+        Status::LoadCancelled,
+        Status::Internal,
+        Status::Timeout,
+        Status::InCallback,
+        Status::NotFound,
+        Status::BufferTooSmall,
+        Status::Busy,
+    ];
+
+    pub fn of(kind: &ErrorKind) -> Self {
+        match kind {
+            ErrorKind::InvalidConfig => Status::InvalidConfig,
+            ErrorKind::InvalidRequest => Status::InvalidRequest,
+            ErrorKind::PromptTooLong { .. } => Status::PromptTooLong,
+            ErrorKind::ModelNotFound => Status::ModelNotFound,
+            ErrorKind::ModelInvalid => Status::ModelInvalid,
+            ErrorKind::ModelUnsupported => Status::ModelUnsupported,
+            ErrorKind::OutOfMemory => Status::OutOfMemory,
+            ErrorKind::Overloaded { .. } => Status::Overloaded,
+            ErrorKind::NoChatTemplate => Status::NoChatTemplate,
+            ErrorKind::ChatTemplate => Status::ChatTemplate,
+            ErrorKind::ShuttingDown => Status::ShuttingDown,
+            ErrorKind::Decode => Status::Decode,
+            ErrorKind::LoadCancelled => Status::LoadCancelled,
+            // `ErrorKind` may grow; `tests::every_kind_has_its_status` sees to it that none is forgotten here.
+            _ => Status::Internal,
+        }
+    }
+
+    fn name(self) -> &'static CStr {
+        match self {
+            Status::Ok => c"ok",
+            Status::InvalidArgument => c"invalid argument",
+            Status::InvalidHandle => c"invalid handle",
+            Status::InvalidConfig => c"invalid configuration",
+            Status::InvalidRequest => c"invalid request",
+            Status::PromptTooLong => c"prompt too long",
+            Status::ModelNotFound => c"model not found",
+            Status::ModelInvalid => c"invalid model file",
+            Status::ModelUnsupported => c"unsupported model",
+            Status::OutOfMemory => c"out of memory",
+            Status::Overloaded => c"overloaded",
+            Status::NoChatTemplate => c"no chat template",
+            Status::ChatTemplate => c"chat template failed",
+            Status::ShuttingDown => c"shutting down",
+            Status::Decode => c"decode failed",
+            Status::LoadCancelled => c"load cancelled",
+            Status::Internal => c"internal error",
+            Status::Timeout => c"timeout",
+            Status::InCallback => c"called from a callback",
+            Status::NotFound => c"not found",
+            Status::BufferTooSmall => c"buffer too small",
+            Status::Busy => c"busy",
+        }
+    }
+}
+
+/// The name of a status, such as "prompt too long"; "unknown status" for a number that is none.
+///
+/// The text lives as long as the library and is never NULL.
+#[unsafe(no_mangle)]
+pub extern "C" fn llama_infer_status_name(status: i32) -> *const c_char {
+    let known = Status::ALL.into_iter().find(|&known| known as i32 == status);
+    known.map_or(c"unknown status", Status::name).as_ptr()
+}

@@ -1,0 +1,79 @@
+//! Tokens and text.
+
+use std::ffi::c_char;
+
+use crate::{
+    boundary::{Failure, boundary},
+    engine::llama_engine,
+    pointers::{self, c_bool},
+    shared::ENGINES,
+    status::llama_infer_status as Status,
+};
+
+/// The tokens of a text.
+///
+/// `add_special` adds BOS and the like where the model wants them; `parse_special` reads special tokens that are written
+/// out in the text. With both, the tokens are those of `llama_infer_async`. They are written to `tokens` if `capacity` of
+/// them suffice; their number goes to `*n_tokens` in any case. `BUFFER_TOO_SMALL` otherwise. `n_tokens` may be NULL, and
+/// so may `tokens` if `capacity` is 0. A text of n bytes has n + 8 tokens at most.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn llama_engine_tokenize(
+    engine: *mut llama_engine,
+    text: *const c_char,
+    add_special: c_bool,
+    parse_special: c_bool,
+    tokens: *mut i32,
+    capacity: usize,
+    n_tokens: *mut usize,
+) -> Status {
+    // SAFETY: the pointers are what the header asks for.
+    boundary(|| unsafe {
+        let engine = ENGINES.get(engine)?;
+        let text = pointers::text(text, "text")?;
+        let found = engine.engine.tokenize_with(text, add_special != 0, parse_special != 0)?;
+        pointers::fill(&found, tokens, capacity, n_tokens, "tokens")
+    })
+}
+
+/// The number of tokens that a text has as a prompt of `llama_infer_async`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn llama_engine_count_tokens(
+    engine: *mut llama_engine,
+    text: *const c_char,
+    n_tokens: *mut usize,
+) -> Status {
+    // SAFETY: the pointers are what the header asks for.
+    boundary(|| unsafe {
+        pointers::required(n_tokens, "n_tokens")?;
+        let engine = ENGINES.get(engine)?;
+        let found = engine.engine.tokenize(pointers::text(text, "text")?)?;
+        pointers::write(n_tokens, found.len(), "n_tokens")
+    })
+}
+
+/// The text of tokens. Control tokens have none; incomplete characters become U+FFFD.
+///
+/// Written as `llama_engine_chat_prompt` does.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn llama_engine_detokenize(
+    engine: *mut llama_engine,
+    tokens: *const i32,
+    n_tokens: usize,
+    buffer: *mut c_char,
+    capacity: usize,
+    length: *mut usize,
+) -> Status {
+    // SAFETY: the pointers are what the header asks for.
+    boundary(|| unsafe {
+        let engine = ENGINES.get(engine)?;
+        let tokens = pointers::slice(tokens, n_tokens, "tokens")?;
+        let n_vocab = engine.engine.token_table().len();
+        if let Some(token) = tokens.iter().find(|&&token| usize::try_from(token).map_or(true, |t| t >= n_vocab)) {
+            return Err(Failure::new(
+                Status::InvalidRequest,
+                format!("token {token} is not in the vocabulary of {n_vocab} tokens"),
+            ));
+        }
+        pointers::fill_text(&engine.engine.detokenize(tokens), buffer, capacity, length, "buffer")
+    })
+}
