@@ -76,12 +76,11 @@ impl CallbackThreads {
     fn enter(self: &Arc<Self>) {
         let mut crew = self.lock();
         crew.free -= 1;
-        if crew.free == 0 && !crew.closed {
-            if let Err(error) = self.hire(&mut crew) {
-                tracing::warn!(
-                    "no further callback thread could be started ({error}); a callback that blocks now delays others"
-                );
-            }
+        if crew.free == 0
+            && !crew.closed
+            && let Err(error) = self.hire(&mut crew)
+        {
+            tracing::warn!("no further callback thread could be started: {error}; one that blocks now delays others");
         }
     }
 

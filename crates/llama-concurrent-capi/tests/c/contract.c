@@ -1,0 +1,1085 @@
+/*
+ * The contract of llama_concurrent.h, sentence by sentence. Run plainly, with sanitizers and under Valgrind by
+ * tests/c_programs.rs and scripts/test-memory.sh.
+ *
+ *     contract MODEL DIRECTORY [TEST]...
+ *
+ * DIRECTORY holds broken model files. Without TEST, all run. Nothing here depends on time: who waits does so for events,
+ * with a limit of a minute or two that only a defect reaches.
+ */
+#include <llama_concurrent.h>
+#include <math.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define PATIENCE_MS 120000
+
+static const char *model;
+static const char *directory;
+static const char *test_name = "";
+
+#define CHECK(condition)                                                                                              \
+    do {                                                                                                              \
+        if (!(condition)) {                                                                                           \
+            fprintf(stderr, "%s: %s:%d: %s; last error: %s\n", test_name, __FILE__, __LINE__, #condition,             \
+                    llama_infer_last_error());                                                                        \
+            abort();                                                                                                  \
+        }                                                                                                             \
+    } while (0)
+
+#define CHECK_STATUS(expected, call)                                                                                  \
+    do {                                                                                                              \
+        llama_infer_status status_ = (call);                                                                          \
+        if (status_ != LLAMA_INFER_STATUS_##expected) {                                                               \
+            fprintf(stderr, "%s: %s:%d: %s gave '%s' instead of '%s'; last error: %s\n", test_name, __FILE__,         \
+                    __LINE__, #call, llama_infer_status_name((int32_t)status_),                                       \
+                    llama_infer_status_name(LLAMA_INFER_STATUS_##expected), llama_infer_last_error());                \
+            abort();                                                                                                  \
+        }                                                                                                             \
+    } while (0)
+
+#define CHECK_OK(call) CHECK_STATUS(OK, call)
+#define ERROR_SAYS(words) CHECK(strstr(llama_infer_last_error(), words) != NULL)
+
+/* ---- tools ---- */
+
+/* A door that threads wait at until somebody opens it. */
+struct gate {
+    pthread_mutex_t mutex;
+    pthread_cond_t changed;
+    int open;
+};
+
+#define GATE_INIT {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0}
+
+static void gate_open(struct gate *gate) {
+    pthread_mutex_lock(&gate->mutex);
+    gate->open = 1;
+    pthread_cond_broadcast(&gate->changed);
+    pthread_mutex_unlock(&gate->mutex);
+}
+
+static void gate_pass(struct gate *gate) {
+    struct timespec limit;
+    clock_gettime(CLOCK_REALTIME, &limit);
+    limit.tv_sec += PATIENCE_MS / 1000;
+    pthread_mutex_lock(&gate->mutex);
+    while (!gate->open)
+        CHECK(pthread_cond_timedwait(&gate->changed, &gate->mutex, &limit) == 0);
+    pthread_mutex_unlock(&gate->mutex);
+}
+
+/* What a request told. Its callbacks come one after the other; `inside` finds out if they do not. */
+struct log {
+    atomic_int inside;
+    int tokens;
+    int finished;
+    int last;
+    llama_infer_id id;
+    llama_infer_finish_reason reason;
+    llama_infer_status status;
+    char text[1 << 15];
+    size_t length;
+};
+
+static void take(struct log *log, const llama_infer_event *event) {
+    CHECK(event->size == sizeof *event);
+    CHECK(event->text && strlen(event->text) <= event->text_length && event->text[event->text_length] == '\0');
+    CHECK(log->id == 0 || log->id == event->id);
+    log->id = event->id;
+    CHECK(!log->last);
+    if (event->type == LLAMA_INFER_EVENT_TYPE_TOKEN) {
+        CHECK(event->result == NULL && event->n_remaining >= 1);
+        CHECK((event->n_tokens == 0) == (event->tokens == NULL));
+        CHECK(event->n_tokens == 0 || event->position == (size_t)log->tokens);
+        log->tokens += (int)event->n_tokens;
+        CHECK(log->length + event->text_length < sizeof log->text);
+        memcpy(log->text + log->length, event->text, event->text_length + 1);
+        log->length += event->text_length;
+    } else {
+        const llama_infer_result *result = event->result;
+        CHECK(event->type == LLAMA_INFER_EVENT_TYPE_FINISHED && result && result->size == sizeof *result);
+        CHECK((result->reason == LLAMA_INFER_FINISH_REASON_ERROR) == (result->error != NULL));
+        CHECK((result->status == LLAMA_INFER_STATUS_OK) == (result->error == NULL));
+        CHECK((result->n_tokens == 0) == (result->tokens == NULL) && (result->n_itl == 0) == (result->itl_ms == NULL));
+        CHECK(result->text && result->text[result->text_length] == '\0');
+        CHECK((result->ttft_ms < 0) == (result->n_output_tokens == 0));
+        CHECK(result->e2e_ms >= result->queue_ms && result->queue_ms >= 0);
+        log->finished++;
+        log->reason = result->reason;
+        log->status = result->status;
+        log->last = event->n_remaining == 0;
+    }
+}
+
+static void on_event(const llama_infer_event *event, void *user_data) {
+    struct log *log = user_data;
+    CHECK(event->user_data == user_data);
+    CHECK(atomic_fetch_add(&log->inside, 1) == 0);
+    take(log, event);
+    if (event->type == LLAMA_INFER_EVENT_TYPE_FINISHED && event->result->reason != LLAMA_INFER_FINISH_REASON_CANCELLED &&
+        event->n_remaining == 0 && log->finished == 1) {
+        CHECK((size_t)log->tokens == event->result->n_tokens && log->length == event->result->text_length);
+        CHECK(memcmp(log->text, event->result->text, log->length) == 0);
+    }
+    atomic_fetch_sub(&log->inside, 1);
+}
+
+static void keep_token(const llama_infer_event *event, void *user_data) {
+    if (event->n_tokens > 0)
+        *(int32_t *)user_data = event->tokens[0];
+}
+
+static void ignore(const llama_infer_event *event, void *user_data) {
+    (void)event;
+    (void)user_data;
+}
+
+static llama_engine *load_with(uint32_t slots) {
+    llama_engine_params params = llama_engine_default_params();
+    params.slots = slots;
+    params.threads = 1;
+    params.pin = false;
+    llama_engine *engine = NULL;
+    CHECK_OK(llama_engine_load(model, &params, &engine));
+    CHECK(engine != NULL);
+    return engine;
+}
+
+static llama_engine *load(void) {
+    return load_with(4);
+}
+
+static llama_infer_params of_length(uint32_t max_tokens) {
+    llama_infer_params params = llama_infer_default_params();
+    params.max_tokens = max_tokens;
+    params.ignore_eos = true;
+    return params;
+}
+
+/* ---- tests ---- */
+
+static void test_defaults(void) {
+    llama_engine_params engine_params = llama_engine_default_params();
+    CHECK(engine_params.size == sizeof engine_params && engine_params.n_batch == 512 && engine_params.mmap);
+    CHECK(engine_params.progress == NULL && engine_params.max_stall_ms == 200 && !engine_params.reproducible);
+    llama_infer_params params = llama_infer_default_params();
+    CHECK(params.size == sizeof params && params.top_k == 40 && params.parse_special && params.queue == NULL);
+    CHECK(params.temperature == 0.0f && params.repetition_penalty == 1.0f && !params.ignore_eos);
+    CHECK(strcmp(llama_concurrent_version(), LLAMA_CONCURRENT_VERSION) == 0);
+    CHECK(strcmp(llama_infer_status_name(LLAMA_INFER_STATUS_OK), "ok") == 0);
+    CHECK(strcmp(llama_infer_status_name(-7), "unknown status") == 0);
+}
+
+static void test_one_request(void) {
+    llama_engine *engine = load();
+    llama_infer_params params = of_length(30);
+    static struct log first, second;
+    llama_infer_id id = 0;
+    CHECK_OK(llama_infer_async(engine, "Once upon a time", &params, on_event, &first, &id));
+    CHECK(id != 0);
+    CHECK_OK(llama_infer_wait(engine, id, PATIENCE_MS));
+    CHECK(first.finished == 1 && first.tokens == 30 && first.id == id && first.length > 0);
+    CHECK(first.reason == LLAMA_INFER_FINISH_REASON_LENGTH);
+    /* Greedy: the same again. And waiting for what is over is no error. */
+    CHECK_OK(llama_infer_async(engine, "Once upon a time", &params, on_event, &second, &id));
+    CHECK_OK(llama_infer_wait_all(engine, -1));
+    CHECK_OK(llama_infer_wait(engine, id, 0));
+    CHECK(strcmp(first.text, second.text) == 0);
+    CHECK_OK(llama_engine_free(engine));
+}
+
+struct many {
+    llama_engine *engine;
+    struct log logs[25];
+};
+
+static void *submit_many(void *argument) {
+    struct many *many = argument;
+    for (int i = 0; i < 25; i++) {
+        llama_infer_params params = of_length(4 + (uint32_t)i);
+        params.temperature = 0.9f;
+        params.seed = (uint32_t)i;
+        llama_infer_id id = 0;
+        CHECK_OK(llama_infer_async(many->engine, i % 2 ? "A fox" : "The old boat", &params, on_event, &many->logs[i], &id));
+        if (i % 5 == 0)
+            CHECK_OK(llama_infer_cancel(many->engine, id));
+    }
+    return NULL;
+}
+
+static void test_a_hundred_requests_from_four_threads(void) {
+    static struct many jobs[4];
+    llama_engine *engine = load();
+    pthread_t threads[4];
+    for (int t = 0; t < 4; t++) {
+        jobs[t].engine = engine;
+        CHECK(pthread_create(&threads[t], NULL, submit_many, &jobs[t]) == 0);
+    }
+    for (int t = 0; t < 4; t++)
+        pthread_join(threads[t], NULL);
+    CHECK_OK(llama_infer_wait_all(engine, PATIENCE_MS));
+    for (int t = 0; t < 4; t++)
+        for (int i = 0; i < 25; i++) {
+            const struct log *log = &jobs[t].logs[i];
+            CHECK(log->finished == 1 && log->last);
+            CHECK(i % 5 == 0 || (log->tokens == 4 + i && log->reason == LLAMA_INFER_FINISH_REASON_LENGTH));
+        }
+    llama_engine_stats stats = {.size = sizeof stats};
+    CHECK_OK(llama_engine_get_stats(engine, &stats));
+    CHECK(stats.requests_submitted == 100 && stats.requests_running == 0 && stats.requests_waiting == 0);
+    CHECK(stats.requests_length + stats.requests_cancelled == 100 && stats.slots == 4 && stats.n_vocab > 0);
+    CHECK_OK(llama_engine_free(engine));
+}
+
+static void cancel_at_third(const llama_infer_event *event, void *user_data) {
+    struct log *log = user_data;
+    take(log, event);
+    if (event->type == LLAMA_INFER_EVENT_TYPE_TOKEN && log->tokens == 3)
+        CHECK_OK(llama_infer_cancel(event->engine, event->id));
+    CHECK(log->tokens <= 3); /* after the cancel only the end comes */
+}
+
+static void test_cancel_from_inside_callbacks(void) {
+    static struct log logs[20];
+    llama_engine *engine = load();
+    llama_infer_params params = of_length(500);
+    for (int i = 0; i < 20; i++)
+        CHECK_OK(llama_infer_async(engine, "Once upon a time", &params, cancel_at_third, &logs[i], NULL));
+    CHECK_OK(llama_infer_wait_all(engine, PATIENCE_MS));
+    for (int i = 0; i < 20; i++)
+        CHECK(logs[i].finished == 1 && logs[i].reason == LLAMA_INFER_FINISH_REASON_CANCELLED && logs[i].tokens == 3);
+    CHECK_OK(llama_engine_free(engine));
+}
+
+static void test_free_while_requests_run(void) {
+    static struct log logs[12];
+    llama_engine *engine = load();
+    llama_infer_params params = of_length(900);
+    llama_infer_id ids[12];
+    for (int i = 0; i < 12; i++)
+        CHECK_OK(llama_infer_async(engine, "Once upon a time", &params, on_event, &logs[i], &ids[i]));
+    CHECK_STATUS(TIMEOUT, llama_infer_wait_all(engine, 0));
+    CHECK_OK(llama_engine_free(engine));
+    for (int i = 0; i < 12; i++)
+        CHECK(logs[i].finished == 1 && logs[i].last && logs[i].reason == LLAMA_INFER_FINISH_REASON_CANCELLED);
+    CHECK_STATUS(INVALID_HANDLE, llama_infer_wait(engine, ids[0], -1));
+}
+
+struct inside {
+    struct log log;
+    llama_engine *other;
+    llama_infer_id other_id;
+    int done;
+};
+
+static void try_what_would_never_end(const llama_infer_event *event, void *user_data) {
+    struct inside *inside = user_data;
+    take(&inside->log, event);
+    if (inside->done++)
+        return;
+    CHECK_STATUS(IN_CALLBACK, llama_engine_free(event->engine));
+    CHECK_STATUS(IN_CALLBACK, llama_engine_drain(event->engine, -1));
+    CHECK_STATUS(IN_CALLBACK, llama_infer_wait_all(event->engine, -1));
+    CHECK_STATUS(IN_CALLBACK, llama_infer_wait(event->engine, event->id, -1));
+    ERROR_SAYS("another thread");
+    /* Another request may be waited for, and another engine freed. */
+    CHECK_OK(llama_infer_wait(event->engine, inside->other_id, PATIENCE_MS));
+    CHECK_OK(llama_engine_free(inside->other));
+}
+
+static void test_what_callbacks_may_do(void) {
+    static struct log other;
+    static struct inside inside;
+    llama_engine *engine = load();
+    inside.other = load_with(1);
+    llama_infer_params params = of_length(20);
+    CHECK_OK(llama_infer_async(engine, "The other one", &params, on_event, &other, &inside.other_id));
+    CHECK_OK(llama_infer_async(engine, "This one", &params, try_what_would_never_end, &inside, NULL));
+    CHECK_OK(llama_infer_wait_all(engine, PATIENCE_MS));
+    CHECK(inside.log.finished == 1 && inside.log.tokens == 20 && other.finished == 1);
+    CHECK_OK(llama_engine_free(engine));
+}
+
+static struct gate others_are_done = GATE_INIT;
+
+static void block_until_others_are_done(const llama_infer_event *event, void *user_data) {
+    struct log *log = user_data;
+    take(log, event);
+    if (log->tokens == 1 && event->type == LLAMA_INFER_EVENT_TYPE_TOKEN)
+        gate_pass(&others_are_done);
+}
+
+/* The blocked callbacks end only when everybody else was served: if they held others up, this would never end. */
+static void test_a_blocked_callback_delays_only_its_own_request(void) {
+    static struct log blocked[6], others[10];
+    llama_engine *engine = load_with(8);
+    llama_infer_params params = of_length(40);
+    for (int i = 0; i < 6; i++)
+        CHECK_OK(llama_infer_async(engine, "Slow", &params, block_until_others_are_done, &blocked[i], NULL));
+    llama_infer_id ids[10];
+    for (int i = 0; i < 10; i++)
+        CHECK_OK(llama_infer_async(engine, "Quick", &params, on_event, &others[i], &ids[i]));
+    for (int i = 0; i < 10; i++)
+        CHECK_OK(llama_infer_wait(engine, ids[i], PATIENCE_MS));
+    gate_open(&others_are_done);
+    CHECK_OK(llama_infer_wait_all(engine, PATIENCE_MS));
+    for (int i = 0; i < 6; i++)
+        CHECK(blocked[i].finished == 1 && blocked[i].tokens == 40);
+    CHECK_OK(llama_engine_free(engine));
+}
+
+static struct gate may_read = GATE_INIT;
+
+static void read_late(const llama_infer_event *event, void *user_data) {
+    gate_pass(&may_read);
+    on_event(event, user_data);
+}
+
+static void test_a_reader_that_falls_behind_pauses_and_loses_nothing(void) {
+    static struct log late;
+    llama_engine_params engine_params = llama_engine_default_params();
+    engine_params.slots = 2;
+    engine_params.threads = 1;
+    engine_params.pin = false;
+    engine_params.stream_buffer = 4;
+    llama_engine *engine = NULL;
+    CHECK_OK(llama_engine_load(model, &engine_params, &engine));
+    llama_infer_params params = of_length(100);
+    llama_infer_id id;
+    CHECK_OK(llama_infer_async(engine, "Late", &params, read_late, &late, NULL));
+    CHECK_OK(llama_infer_async(engine, "In time", &params, ignore, NULL, &id));
+    CHECK_OK(llama_infer_wait(engine, id, PATIENCE_MS));
+    llama_engine_stats stats = {.size = sizeof stats};
+    CHECK_OK(llama_engine_get_stats(engine, &stats));
+    CHECK(stats.output_tokens < 120); /* 100 of the one, a few of the other */
+    gate_open(&may_read);
+    CHECK_OK(llama_infer_wait_all(engine, PATIENCE_MS));
+    CHECK(late.tokens == 100 && late.finished == 1);
+    CHECK_OK(llama_engine_free(engine));
+}
+
+static void test_broken_files(void) {
+    static const char *const names[] = {"empty.gguf", "text.gguf", "cut.gguf", "zeros.gguf"};
+    llama_engine *const untouched = (llama_engine *)&model;
+    llama_engine *engine = untouched;
+    char path[4096];
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        snprintf(path, sizeof path, "%s/%s", directory, names[i]);
+        CHECK_STATUS(MODEL_INVALID, llama_engine_load(path, NULL, &engine));
+        CHECK(engine == untouched);
+        ERROR_SAYS(":");
+    }
+    snprintf(path, sizeof path, "%s/missing.gguf", directory);
+    CHECK_STATUS(MODEL_NOT_FOUND, llama_engine_load(path, NULL, &engine));
+    ERROR_SAYS("missing.gguf");
+    CHECK_STATUS(MODEL_NOT_FOUND, llama_engine_load("", NULL, &engine));
+    CHECK(llama_engine_load(directory, NULL, &engine) != LLAMA_INFER_STATUS_OK);
+    CHECK_STATUS(MODEL_NOT_FOUND, llama_engine_load("\xff\xfe", NULL, &engine)); /* a path is bytes */
+    CHECK(engine == untouched);
+}
+
+static void test_null_everywhere(void) {
+    llama_engine *engine = load();
+    llama_infer_queue *queue = NULL;
+    CHECK_OK(llama_infer_queue_new(&queue));
+    llama_infer_params params = of_length(4), queued = params;
+    queued.queue = queue;
+    static struct log log;
+    const char *prompts[] = {"A", "B"};
+    const char *with_null[] = {"A", NULL};
+    const int32_t tokens[] = {1, 2};
+    llama_infer_message messages[] = {{"user", "Hello"}}, no_role[] = {{NULL, "Hello"}}, no_content[] = {{"user", NULL}};
+    const llama_infer_event *event = NULL;
+    llama_infer_id id = 77;
+    size_t n = 0;
+    char text[4096];
+    int32_t ids[64];
+
+    CHECK_STATUS(INVALID_ARGUMENT, llama_engine_params_init(NULL, sizeof(llama_engine_params)));
+    CHECK_STATUS(INVALID_ARGUMENT, llama_infer_params_init(NULL, sizeof params));
+    CHECK_STATUS(INVALID_ARGUMENT, llama_engine_load(NULL, NULL, &engine));
+    CHECK_STATUS(INVALID_ARGUMENT, llama_engine_load(model, NULL, NULL));
+    CHECK_OK(llama_engine_free(NULL));
+    CHECK_OK(llama_infer_queue_free(NULL));
+    CHECK(llama_infer_queue_fd(NULL) == -1);
+    CHECK_STATUS(INVALID_ARGUMENT, llama_infer_queue_new(NULL));
+    CHECK_STATUS(INVALID_ARGUMENT, llama_infer_poll(NULL, 0, &event));
+    CHECK_STATUS(INVALID_ARGUMENT, llama_infer_poll(queue, 0, NULL));
+    CHECK_STATUS(INVALID_ARGUMENT, llama_engine_drain(NULL, 0));
+    CHECK_STATUS(INVALID_ARGUMENT, llama_infer_cancel(NULL, 1));
+    CHECK_STATUS(INVALID_ARGUMENT, llama_infer_wait(NULL, 1, 0));
+    CHECK_STATUS(INVALID_ARGUMENT, llama_infer_wait_all(NULL, 0));
+    CHECK_STATUS(INVALID_ARGUMENT, llama_engine_get_stats(engine, NULL));
+    CHECK_STATUS(INVALID_ARGUMENT, llama_engine_get_stats(NULL, NULL));
+
+    CHECK_STATUS(INVALID_ARGUMENT, llama_infer_async(NULL, "A", &params, on_event, &log, &id));
+    CHECK_STATUS(INVALID_ARGUMENT, llama_infer_async(engine, NULL, &params, on_event, &log, &id));
+    ERROR_SAYS("prompt is NULL");
+    CHECK_STATUS(INVALID_ARGUMENT, llama_infer_async(engine, "A", &params, NULL, &log, &id));
+    CHECK_STATUS(INVALID_ARGUMENT, llama_infer_async(engine, "A", &queued, on_event, &log, &id)); /* both */
+    CHECK_STATUS(INVALID_ARGUMENT, llama_infer_tokens_async(NULL, tokens, 2, &params, on_event, &log, &id));
+    CHECK_STATUS(INVALID_ARGUMENT, llama_infer_tokens_async(engine, NULL, 2, &params, on_event, &log, &id));
+    CHECK_STATUS(INVALID_REQUEST, llama_infer_tokens_async(engine, NULL, 0, &params, on_event, &log, &id));
+    CHECK_STATUS(INVALID_ARGUMENT, llama_infer_chat_async(NULL, messages, 1, &params, on_event, &log, &id));
+    CHECK_STATUS(INVALID_ARGUMENT, llama_infer_chat_async(engine, NULL, 1, &params, on_event, &log, &id));
+    CHECK_STATUS(INVALID_REQUEST, llama_infer_chat_async(engine, NULL, 0, &params, on_event, &log, &id));
+    CHECK_STATUS(INVALID_ARGUMENT, llama_infer_chat_async(engine, no_role, 1, &params, on_event, &log, &id));
+    CHECK_STATUS(INVALID_ARGUMENT, llama_infer_chat_async(engine, no_content, 1, &params, on_event, &log, &id));
+    ERROR_SAYS("messages[0].content");
+    CHECK_STATUS(INVALID_ARGUMENT, llama_infer_batch_async(NULL, prompts, 2, &params, on_event, &log, &id));
+    CHECK_STATUS(INVALID_ARGUMENT, llama_infer_batch_async(engine, NULL, 2, &params, on_event, &log, &id));
+    CHECK_STATUS(INVALID_ARGUMENT, llama_infer_batch_async(engine, prompts, 0, &params, on_event, &log, &id));
+    CHECK_STATUS(INVALID_ARGUMENT, llama_infer_batch_async(engine, with_null, 2, &params, on_event, &log, &id));
+    ERROR_SAYS("prompts[1] is NULL");
+    CHECK(id == 77 && log.id == 0); /* nothing was started, nothing written */
+
+    params.n_stop = 1;
+    CHECK_STATUS(INVALID_ARGUMENT, llama_infer_async(engine, "A", &params, on_event, &log, &id));
+    params.stop = &with_null[1];
+    CHECK_STATUS(INVALID_ARGUMENT, llama_infer_async(engine, "A", &params, on_event, &log, &id));
+    params.n_stop = 0;
+    params.n_logit_bias = 3;
+    CHECK_STATUS(INVALID_ARGUMENT, llama_infer_async(engine, "A", &params, on_event, &log, &id));
+    params.n_logit_bias = SIZE_MAX / 4;
+    params.logit_bias = (const llama_infer_logit_bias *)tokens;
+    CHECK_STATUS(INVALID_ARGUMENT, llama_infer_async(engine, "A", &params, on_event, &log, &id));
+    params.n_logit_bias = 0;
+
+    CHECK_STATUS(INVALID_ARGUMENT, llama_engine_tokenize(NULL, "A", true, true, ids, 64, &n));
+    CHECK_STATUS(INVALID_ARGUMENT, llama_engine_tokenize(engine, NULL, true, true, ids, 64, &n));
+    CHECK_STATUS(INVALID_ARGUMENT, llama_engine_tokenize(engine, "A", true, true, NULL, 64, &n));
+    CHECK_OK(llama_engine_tokenize(engine, "A", true, true, ids, 64, NULL));
+    CHECK_STATUS(INVALID_ARGUMENT, llama_engine_count_tokens(NULL, "A", &n));
+    CHECK_STATUS(INVALID_ARGUMENT, llama_engine_count_tokens(engine, NULL, &n));
+    CHECK_STATUS(INVALID_ARGUMENT, llama_engine_count_tokens(engine, "A", NULL));
+    CHECK_STATUS(INVALID_ARGUMENT, llama_engine_detokenize(NULL, tokens, 2, text, sizeof text, &n));
+    CHECK_STATUS(INVALID_ARGUMENT, llama_engine_detokenize(engine, NULL, 2, text, sizeof text, &n));
+    CHECK_STATUS(INVALID_ARGUMENT, llama_engine_detokenize(engine, tokens, 2, NULL, sizeof text, &n));
+    CHECK_OK(llama_engine_detokenize(engine, NULL, 0, text, sizeof text, NULL));
+    CHECK(text[0] == '\0');
+    CHECK_STATUS(INVALID_ARGUMENT, llama_engine_chat_prompt(NULL, messages, 1, NULL, text, sizeof text, &n));
+    CHECK_STATUS(INVALID_ARGUMENT, llama_engine_chat_prompt(engine, NULL, 1, NULL, text, sizeof text, &n));
+    CHECK_STATUS(INVALID_ARGUMENT, llama_engine_chat_prompt(engine, messages, 1, NULL, NULL, sizeof text, &n));
+    CHECK_OK(llama_engine_chat_prompt(engine, messages, 1, NULL, text, sizeof text, NULL));
+    CHECK_STATUS(INVALID_ARGUMENT, llama_engine_warnings(NULL, text, sizeof text, &n));
+    CHECK_OK(llama_engine_warnings(engine, text, sizeof text, NULL));
+    CHECK_OK(llama_concurrent_set_log(NULL, 0, NULL));
+    CHECK_STATUS(INVALID_ARGUMENT, llama_infer_last_error_detail(NULL));
+
+    /* What may be NULL. */
+    params = of_length(4);
+    CHECK_OK(llama_infer_async(engine, "A", &params, ignore, NULL, NULL));
+    CHECK_OK(llama_infer_wait_all(engine, PATIENCE_MS));
+    CHECK_OK(llama_infer_async(engine, "A", NULL, ignore, NULL, NULL));
+    CHECK_OK(llama_infer_queue_free(queue));
+    CHECK_OK(llama_engine_free(engine));
+}
+
+static void test_handles_and_ids(void) {
+    llama_engine *engine = load(), *other = load_with(1);
+    llama_infer_queue *queue = NULL;
+    CHECK_OK(llama_infer_queue_new(&queue));
+    llama_infer_params params = of_length(4);
+    llama_infer_id id = 0;
+    CHECK_OK(llama_infer_async(engine, "A", &params, ignore, NULL, &id));
+    CHECK_STATUS(NOT_FOUND, llama_infer_wait(engine, 0, -1));
+    CHECK_STATUS(NOT_FOUND, llama_infer_wait(engine, id + 1, -1));
+    CHECK_STATUS(NOT_FOUND, llama_infer_cancel(engine, UINT64_MAX));
+    CHECK_STATUS(NOT_FOUND, llama_infer_cancel(other, id));
+    CHECK_STATUS(INVALID_HANDLE, llama_infer_wait((llama_engine *)queue, id, -1));
+    CHECK_STATUS(INVALID_HANDLE, llama_infer_wait((llama_engine *)&id, id, -1));
+    params.queue = (llama_infer_queue *)engine;
+    CHECK_STATUS(INVALID_HANDLE, llama_infer_async(engine, "A", &params, NULL, NULL, NULL));
+    CHECK_OK(llama_engine_free(engine));
+    CHECK_STATUS(INVALID_HANDLE, llama_engine_free(engine));
+    CHECK_STATUS(INVALID_HANDLE, llama_infer_cancel(engine, id));
+    CHECK_OK(llama_infer_queue_free(queue));
+    CHECK_STATUS(INVALID_HANDLE, llama_infer_queue_free(queue));
+    CHECK(llama_infer_queue_fd(queue) == -1);
+    params.queue = queue;
+    CHECK_STATUS(INVALID_HANDLE, llama_infer_async(other, "A", &params, NULL, NULL, NULL));
+    CHECK_OK(llama_engine_free(other));
+}
+
+static void test_structs_of_other_versions(void) {
+    llama_engine *engine = load();
+    static struct log log;
+
+    /* Of an older header: it ends before `seed`. What follows in memory must not be read. */
+    struct {
+        llama_infer_params params;
+        char after[64];
+    } newer;
+    memset(&newer, 0xff, sizeof newer);
+    char *old = malloc(offsetof(llama_infer_params, seed));
+    CHECK_OK(llama_infer_params_init((llama_infer_params *)old, offsetof(llama_infer_params, seed)));
+    size_t size;
+    memcpy(&size, old, sizeof size);
+    CHECK(size == offsetof(llama_infer_params, seed));
+    uint32_t max_tokens = 7;
+    memcpy(old + offsetof(llama_infer_params, max_tokens), &max_tokens, sizeof max_tokens);
+    CHECK_OK(llama_infer_async(engine, "A", (const llama_infer_params *)old, on_event, &log, NULL));
+    CHECK_OK(llama_infer_wait_all(engine, PATIENCE_MS));
+    CHECK(log.finished == 1 && log.tokens <= 7);
+    free(old);
+
+    /* Of a newer header: fine while what is not known here is 0. */
+    CHECK_OK(llama_infer_params_init(&newer.params, sizeof newer));
+    CHECK(newer.params.size == sizeof newer && newer.after[0] == 0 && newer.after[63] == 0);
+    newer.params.max_tokens = 3;
+    CHECK_OK(llama_infer_async(engine, "A", &newer.params, ignore, NULL, NULL));
+    newer.after[10] = 1;
+    CHECK_STATUS(INVALID_ARGUMENT, llama_infer_async(engine, "A", &newer.params, ignore, NULL, NULL));
+    ERROR_SAYS("update the library");
+
+    /* Never initialised. */
+    newer.params.size = 0;
+    CHECK_STATUS(INVALID_ARGUMENT, llama_infer_async(engine, "A", &newer.params, ignore, NULL, NULL));
+    ERROR_SAYS("llama_infer_default_params");
+    newer.params.size = (size_t)-1;
+    CHECK_STATUS(INVALID_ARGUMENT, llama_infer_async(engine, "A", &newer.params, ignore, NULL, NULL));
+
+    /* Structs that are filled: only as far as they go. */
+    char *stats = malloc(offsetof(llama_engine_stats, model_bytes));
+    size = offsetof(llama_engine_stats, model_bytes);
+    memcpy(stats, &size, sizeof size);
+    CHECK_OK(llama_engine_get_stats(engine, (llama_engine_stats *)stats));
+    CHECK(((llama_engine_stats *)stats)->slots == 4);
+    size = 0;
+    memcpy(stats, &size, sizeof size);
+    CHECK_STATUS(INVALID_ARGUMENT, llama_engine_get_stats(engine, (llama_engine_stats *)stats));
+    free(stats);
+
+    llama_engine_params engine_params = llama_engine_default_params();
+    engine_params.size = 3;
+    llama_engine *none = NULL;
+    CHECK_STATUS(INVALID_ARGUMENT, llama_engine_load(model, &engine_params, &none));
+    CHECK(none == NULL);
+    CHECK_OK(llama_engine_free(engine));
+}
+
+static void test_values_out_of_range(void) {
+    llama_engine *engine = load(), *none = NULL;
+    llama_infer_params params = of_length(4);
+    params.temperature = NAN;
+    CHECK_STATUS(INVALID_REQUEST, llama_infer_async(engine, "A", &params, ignore, NULL, NULL));
+    ERROR_SAYS("temperature");
+    params = of_length(4);
+    params.priority = 9;
+    CHECK_STATUS(INVALID_REQUEST, llama_infer_async(engine, "A", &params, ignore, NULL, NULL));
+    ERROR_SAYS("llama_infer_priority");
+    params = of_length(4);
+    CHECK_STATUS(INVALID_REQUEST, llama_infer_async(engine, "", &params, ignore, NULL, NULL));
+    CHECK_STATUS(INVALID_ARGUMENT, llama_infer_async(engine, "caf\xe9", &params, ignore, NULL, NULL));
+    ERROR_SAYS("UTF-8");
+    const int32_t wild[] = {1, 1 << 30};
+    CHECK_STATUS(INVALID_REQUEST, llama_infer_tokens_async(engine, wild, 2, &params, ignore, NULL, NULL));
+    char text[16];
+    CHECK_STATUS(INVALID_REQUEST, llama_engine_detokenize(engine, wild, 2, text, sizeof text, NULL));
+    params.chat_tools = "not json";
+    llama_infer_message message = {"user", "Hello"};
+    CHECK_STATUS(INVALID_REQUEST, llama_infer_chat_async(engine, &message, 1, &params, ignore, NULL, NULL));
+    ERROR_SAYS("chat_tools");
+    params.chat_tools = NULL;
+    params.chat_variables = "[1]";
+    CHECK_STATUS(INVALID_REQUEST, llama_infer_chat_async(engine, &message, 1, &params, ignore, NULL, NULL));
+
+    params = of_length(1000000);
+    CHECK_STATUS(PROMPT_TOO_LONG, llama_infer_async(engine, "A fox", &params, ignore, NULL, NULL));
+    llama_infer_error_detail detail = {.size = sizeof detail};
+    CHECK_OK(llama_infer_last_error_detail(&detail));
+    CHECK(detail.status == LLAMA_INFER_STATUS_PROMPT_TOO_LONG && detail.max_tokens == 1000000);
+    CHECK(detail.n_prompt_tokens > 0 && detail.n_ctx > 0 && detail.retry_after_ms == 0);
+    CHECK_OK(llama_engine_free(engine));
+
+    llama_engine_params engine_params = llama_engine_default_params();
+    engine_params.strategy = 17;
+    CHECK_STATUS(INVALID_CONFIG, llama_engine_load(model, &engine_params, &none));
+    engine_params = llama_engine_default_params();
+    engine_params.type_k = -1;
+    CHECK_STATUS(INVALID_CONFIG, llama_engine_load(model, &engine_params, &none));
+    engine_params = llama_engine_default_params();
+    engine_params.slots = 100000;
+    CHECK_STATUS(INVALID_CONFIG, llama_engine_load(model, &engine_params, &none));
+    ERROR_SAYS("slots");
+}
+
+static void test_overload(void) {
+    llama_engine_params engine_params = llama_engine_default_params();
+    engine_params.slots = 1;
+    engine_params.threads = 1;
+    engine_params.pin = false;
+    engine_params.max_queued_requests = 2;
+    llama_engine *engine = NULL;
+    CHECK_OK(llama_engine_load(model, &engine_params, &engine));
+    llama_infer_params params = of_length(900);
+    for (int i = 0; i < 3; i++)
+        CHECK_OK(llama_infer_async(engine, "A", &params, ignore, NULL, NULL));
+    CHECK_STATUS(OVERLOADED, llama_infer_async(engine, "A", &params, ignore, NULL, NULL));
+    llama_infer_error_detail detail = {.size = sizeof detail};
+    CHECK_OK(llama_infer_last_error_detail(&detail));
+    CHECK(detail.status == LLAMA_INFER_STATUS_OVERLOADED && detail.retry_after_ms > 0);
+    CHECK_OK(llama_engine_free(engine));
+}
+
+static void test_deadlines(void) {
+    static struct log late, queued;
+    llama_engine *engine = load_with(1);
+    llama_infer_params params = of_length(900);
+    params.timeout_ms = 1;
+    llama_infer_id id;
+    CHECK_OK(llama_infer_async(engine, "A", &params, on_event, &late, NULL));
+    params = of_length(900);
+    CHECK_OK(llama_infer_async(engine, "A", &params, ignore, NULL, &id));
+    params.queue_timeout_ms = 1;
+    CHECK_OK(llama_infer_async(engine, "A", &params, on_event, &queued, NULL));
+    CHECK_OK(llama_infer_cancel(engine, id));
+    CHECK_OK(llama_infer_wait_all(engine, PATIENCE_MS));
+    CHECK(late.reason == LLAMA_INFER_FINISH_REASON_DEADLINE && late.finished == 1);
+    CHECK(queued.finished == 1);
+    CHECK_OK(llama_engine_free(engine));
+}
+
+struct batch {
+    atomic_int inside;
+    int tokens[60], finished[60];
+    llama_infer_status status[60];
+    size_t remaining;
+    int ended;
+};
+
+static void on_batch(const llama_infer_event *event, void *user_data) {
+    struct batch *batch = user_data;
+    CHECK(atomic_fetch_add(&batch->inside, 1) == 0);
+    CHECK(event->index < 60 && batch->finished[event->index] == 0);
+    if (event->type == LLAMA_INFER_EVENT_TYPE_TOKEN) {
+        batch->tokens[event->index] += (int)event->n_tokens;
+    } else {
+        batch->finished[event->index]++;
+        batch->status[event->index] = event->result->status;
+        batch->remaining--;
+        CHECK(event->n_remaining == batch->remaining);
+        batch->ended = event->n_remaining == 0;
+    }
+    atomic_fetch_sub(&batch->inside, 1);
+}
+
+/* More prompts than slots and queue have room for. */
+static void test_batch(void) {
+    static struct batch batch = {.remaining = 60}, cancelled = {.remaining = 60};
+    llama_engine_params engine_params = llama_engine_default_params();
+    engine_params.slots = 4;
+    engine_params.threads = 1;
+    engine_params.pin = false;
+    engine_params.max_queued_requests = 3;
+    llama_engine *engine = NULL;
+    CHECK_OK(llama_engine_load(model, &engine_params, &engine));
+    const char *prompts[60];
+    for (int i = 0; i < 60; i++)
+        prompts[i] = i == 13 ? "" : i % 2 ? "A fox" : "The old boat";
+    llama_infer_params params = of_length(5);
+    llama_infer_id id;
+    CHECK_OK(llama_infer_batch_async(engine, prompts, 60, &params, on_batch, &batch, &id));
+    CHECK_OK(llama_infer_wait(engine, id, PATIENCE_MS));
+    CHECK(batch.ended);
+    for (int i = 0; i < 60; i++) {
+        CHECK(batch.finished[i] == 1 && batch.tokens[i] == (i == 13 ? 0 : 5));
+        CHECK(batch.status[i] == (i == 13 ? LLAMA_INFER_STATUS_INVALID_REQUEST : LLAMA_INFER_STATUS_OK));
+    }
+    params = of_length(500);
+    CHECK_OK(llama_infer_batch_async(engine, prompts, 60, &params, on_batch, &cancelled, &id));
+    CHECK_OK(llama_infer_cancel(engine, id));
+    CHECK_OK(llama_infer_wait(engine, id, PATIENCE_MS));
+    for (int i = 0; i < 60; i++)
+        CHECK(cancelled.finished[i] == 1);
+    /* And one that is under way when its engine is freed. */
+    memset(&batch, 0, sizeof batch);
+    batch.remaining = 60;
+    CHECK_OK(llama_infer_batch_async(engine, prompts, 60, &params, on_batch, &batch, &id));
+    CHECK_OK(llama_engine_free(engine));
+    for (int i = 0; i < 60; i++)
+        CHECK(batch.finished[i] == 1);
+}
+
+static void test_chat_and_tokens(void) {
+    static struct log chat, plain, by_tokens;
+    llama_engine *engine = load();
+    llama_infer_message messages[] = {{"user", "What is the capital of France?"}};
+    llama_infer_params params = llama_infer_default_params();
+    params.max_tokens = 30;
+    CHECK_OK(llama_infer_chat_async(engine, messages, 1, &params, on_event, &chat, NULL));
+
+    size_t length = 0;
+    CHECK_STATUS(BUFFER_TOO_SMALL, llama_engine_chat_prompt(engine, messages, 1, &params, NULL, 0, &length));
+    CHECK(length > strlen(messages[0].content));
+    char *prompt = malloc(length + 1);
+    CHECK_STATUS(BUFFER_TOO_SMALL, llama_engine_chat_prompt(engine, messages, 1, &params, prompt, length, &length));
+    CHECK_OK(llama_engine_chat_prompt(engine, messages, 1, &params, prompt, length + 1, &length));
+    CHECK(strlen(prompt) == length);
+    CHECK_OK(llama_infer_async(engine, prompt, &params, on_event, &plain, NULL));
+
+    size_t n = 0, counted = 0;
+    CHECK_STATUS(BUFFER_TOO_SMALL, llama_engine_tokenize(engine, prompt, true, true, NULL, 0, &n));
+    CHECK_OK(llama_engine_count_tokens(engine, prompt, &counted));
+    CHECK(n == counted && n > 0 && n <= length + 8);
+    int32_t *tokens = malloc(n * sizeof *tokens);
+    CHECK_STATUS(BUFFER_TOO_SMALL, llama_engine_tokenize(engine, prompt, true, true, tokens, n - 1, &n));
+    CHECK_OK(llama_engine_tokenize(engine, prompt, true, true, tokens, n, &n));
+    CHECK_OK(llama_infer_tokens_async(engine, tokens, n, &params, on_event, &by_tokens, NULL));
+    CHECK_OK(llama_infer_wait_all(engine, PATIENCE_MS));
+    CHECK(chat.length > 0 && strcmp(chat.text, plain.text) == 0 && strcmp(chat.text, by_tokens.text) == 0);
+
+    CHECK_OK(llama_engine_tokenize(engine, "A small boat", false, false, tokens, n, &counted));
+    char text[64];
+    CHECK_OK(llama_engine_detokenize(engine, tokens, counted, text, sizeof text, &length));
+    CHECK(strstr(text, "small boat") && strlen(text) == length);
+    CHECK_STATUS(BUFFER_TOO_SMALL, llama_engine_detokenize(engine, tokens, counted, text, 3, &length));
+
+    /* Stop strings, and a token that is forbidden. */
+    static struct log stopped;
+    const char *stop[] = {"nothing like it", "."};
+    params = of_length(200);
+    params.stop = stop;
+    params.n_stop = 2;
+    CHECK_OK(llama_infer_async(engine, "Once upon a time", &params, on_event, &stopped, NULL));
+    int32_t free_choice = -1, other_choice = -1;
+    params = of_length(1);
+    CHECK_OK(llama_infer_async(engine, "Once upon a time", &params, keep_token, &free_choice, NULL));
+    CHECK_OK(llama_infer_wait_all(engine, PATIENCE_MS));
+    CHECK(stopped.reason == LLAMA_INFER_FINISH_REASON_STOP && !strchr(stopped.text, '.'));
+    llama_infer_logit_bias never = {free_choice, -INFINITY};
+    params.logit_bias = &never;
+    params.n_logit_bias = 1;
+    CHECK_OK(llama_infer_async(engine, "Once upon a time", &params, keep_token, &other_choice, NULL));
+    CHECK_OK(llama_infer_wait_all(engine, PATIENCE_MS));
+    CHECK(free_choice >= 0 && other_choice >= 0 && free_choice != other_choice);
+    free(tokens);
+    free(prompt);
+    CHECK_OK(llama_engine_free(engine));
+}
+
+/* The descriptor is readable while there are events, and polling until TIMEOUT makes it unreadable. */
+static void test_queue(void) {
+    static struct log logs[6];
+    llama_engine *engine = load(), *other = load_with(2);
+    llama_infer_queue *queue = NULL;
+    CHECK_OK(llama_infer_queue_new(&queue));
+    const int fd = llama_infer_queue_fd(queue);
+    CHECK(fd >= 0);
+    struct pollfd source = {.fd = fd, .events = POLLIN};
+    const llama_infer_event *event = NULL;
+    CHECK(poll(&source, 1, 0) == 0);
+    CHECK_STATUS(TIMEOUT, llama_infer_poll(queue, 0, &event));
+    CHECK_STATUS(TIMEOUT, llama_infer_poll(queue, 1, &event));
+    CHECK(event == NULL);
+
+    llama_infer_params params = of_length(20);
+    params.queue = queue;
+    llama_infer_id id = 0;
+    for (int i = 0; i < 6; i++)
+        CHECK_OK(llama_infer_async(i % 2 ? other : engine, "A small boat", &params, NULL, &logs[i], &id));
+    for (int ended = 0; ended < 6;) {
+        CHECK(poll(&source, 1, PATIENCE_MS) == 1);
+        while (llama_infer_poll(queue, 0, &event) == LLAMA_INFER_STATUS_OK) {
+            take(event->user_data, event);
+            ended += event->type == LLAMA_INFER_EVENT_TYPE_FINISHED;
+        }
+    }
+    CHECK(poll(&source, 1, 0) == 0);
+    CHECK_OK(llama_infer_wait(other, id, 0));
+    for (int i = 0; i < 6; i++)
+        CHECK(logs[i].finished == 1 && logs[i].tokens == 20 && strcmp(logs[i].text, logs[0].text) == 0);
+
+    /* A batch, waiting inside of poll. */
+    const char *prompts[] = {"A", "", "B"};
+    static struct batch batch = {.remaining = 3};
+    CHECK_OK(llama_infer_batch_async(engine, prompts, 3, &params, NULL, &batch, &id));
+    while (!batch.ended) {
+        CHECK_OK(llama_infer_poll(queue, PATIENCE_MS, &event));
+        on_batch(event, event->user_data);
+    }
+    CHECK(batch.status[1] == LLAMA_INFER_STATUS_INVALID_REQUEST && batch.tokens[0] == 20 && batch.tokens[2] == 20);
+
+    /* The engine goes first: what it still had to say can be polled. */
+    memset(logs, 0, sizeof logs);
+    params = of_length(500);
+    params.queue = queue;
+    CHECK_OK(llama_infer_async(engine, "A small boat", &params, NULL, &logs[0], NULL));
+    CHECK_OK(llama_engine_free(engine));
+    while (!logs[0].finished) {
+        CHECK_OK(llama_infer_poll(queue, PATIENCE_MS, &event));
+        take(event->user_data, event);
+    }
+    CHECK(logs[0].reason == LLAMA_INFER_FINISH_REASON_CANCELLED);
+
+    /* The queue goes first: its requests are cancelled. */
+    CHECK_OK(llama_infer_async(other, "A small boat", &params, NULL, &logs[1], &id));
+    CHECK_OK(llama_infer_queue_free(queue));
+    CHECK_OK(llama_infer_wait(other, id, PATIENCE_MS));
+    CHECK_STATUS(INVALID_HANDLE, llama_infer_poll(queue, 0, &event));
+    CHECK_OK(llama_engine_free(other));
+}
+
+static void *poll_for_ever(void *argument) {
+    const llama_infer_event *event;
+    llama_infer_status status;
+    /* Both may come: the other thread may be polling just now. */
+    do
+        status = llama_infer_poll(argument, -1, &event);
+    while (status == LLAMA_INFER_STATUS_BUSY);
+    CHECK(status == LLAMA_INFER_STATUS_INVALID_HANDLE);
+    return NULL;
+}
+
+static void test_a_queue_that_is_freed_wakes_who_polls_it(void) {
+    llama_infer_queue *queue = NULL;
+    CHECK_OK(llama_infer_queue_new(&queue));
+    pthread_t thread;
+    CHECK(pthread_create(&thread, NULL, poll_for_ever, queue) == 0);
+    /* Only one thread at a time: this becomes BUSY as soon as the other one waits. */
+    const llama_infer_event *event;
+    while (llama_infer_poll(queue, 0, &event) != LLAMA_INFER_STATUS_BUSY)
+        usleep(1000);
+    CHECK_OK(llama_infer_queue_free(queue));
+    pthread_join(thread, NULL);
+}
+
+static void test_drain(void) {
+    static struct log logs[8];
+    llama_engine *engine = load_with(2);
+    llama_infer_params params = of_length(30);
+    for (int i = 0; i < 8; i++)
+        CHECK_OK(llama_infer_async(engine, "A", &params, on_event, &logs[i], NULL));
+    CHECK_STATUS(TIMEOUT, llama_engine_drain(engine, 0));
+    CHECK_STATUS(SHUTTING_DOWN, llama_infer_async(engine, "A", &params, ignore, NULL, NULL));
+    CHECK_OK(llama_engine_drain(engine, PATIENCE_MS));
+    for (int i = 0; i < 8; i++)
+        CHECK(logs[i].finished == 1 && logs[i].tokens == 30);
+    CHECK_OK(llama_engine_free(engine));
+}
+
+static void *submit_until_refused(void *argument) {
+    llama_engine *engine = argument;
+    llama_infer_params params = of_length(50);
+    for (;;) {
+        llama_infer_id id = 0;
+        llama_infer_status status = llama_infer_async(engine, "A fox", &params, ignore, NULL, &id);
+        if (status == LLAMA_INFER_STATUS_INVALID_HANDLE || status == LLAMA_INFER_STATUS_SHUTTING_DOWN)
+            return NULL;
+        CHECK(status == LLAMA_INFER_STATUS_OK || status == LLAMA_INFER_STATUS_OVERLOADED);
+        if (id % 3 == 0)
+            llama_infer_cancel(engine, id);
+        if (id % 7 == 0)
+            llama_infer_wait(engine, id, -1);
+    }
+}
+
+static atomic_int frees;
+
+static void *free_engine(void *argument) {
+    llama_infer_status status = llama_engine_free(argument);
+    CHECK(status == LLAMA_INFER_STATUS_OK || status == LLAMA_INFER_STATUS_INVALID_HANDLE);
+    atomic_fetch_add(&frees, status == LLAMA_INFER_STATUS_OK);
+    return NULL;
+}
+
+/* Four threads submit, cancel and wait until two others free the engine under them. */
+static void test_submit_cancel_wait_and_free_at_once(void) {
+    for (int round = 0; round < 3; round++) {
+        llama_engine *engine = load();
+        pthread_t users[4], owners[2];
+        atomic_store(&frees, 0);
+        for (int t = 0; t < 4; t++)
+            CHECK(pthread_create(&users[t], NULL, submit_until_refused, engine) == 0);
+        llama_engine_stats stats = {.size = sizeof stats};
+        do
+            CHECK_OK(llama_engine_get_stats(engine, &stats));
+        while (stats.output_tokens < 100);
+        for (int t = 0; t < 2; t++)
+            CHECK(pthread_create(&owners[t], NULL, free_engine, engine) == 0);
+        for (int t = 0; t < 4; t++)
+            pthread_join(users[t], NULL);
+        for (int t = 0; t < 2; t++)
+            pthread_join(owners[t], NULL);
+        CHECK(atomic_load(&frees) == 1);
+    }
+}
+
+static void test_two_engines(void) {
+    static struct log logs[2][4];
+    llama_engine *engines[2] = {load(), load_with(2)};
+    CHECK(engines[0] != engines[1]);
+    llama_infer_params params = of_length(40);
+    for (int i = 0; i < 8; i++)
+        CHECK_OK(llama_infer_async(engines[i % 2], "Once upon a time", &params, on_event, &logs[i % 2][i / 2], NULL));
+    CHECK_OK(llama_infer_wait_all(engines[0], PATIENCE_MS));
+    CHECK_OK(llama_engine_free(engines[0]));
+    CHECK_OK(llama_infer_wait_all(engines[1], PATIENCE_MS));
+    CHECK_OK(llama_engine_free(engines[1]));
+    for (int i = 0; i < 8; i++)
+        CHECK(logs[i % 2][i / 2].finished == 1 && strcmp(logs[i % 2][i / 2].text, logs[0][0].text) == 0);
+}
+
+struct progress {
+    int calls;
+    float last;
+    pthread_t thread;
+};
+
+static bool count_progress(float share, void *user_data) {
+    struct progress *progress = user_data;
+    CHECK(share >= progress->last && share <= 1.0f && pthread_equal(progress->thread, pthread_self()));
+    progress->last = share;
+    progress->calls++;
+    return true;
+}
+
+static bool stop_at_once(float share, void *user_data) {
+    (void)share;
+    (void)user_data;
+    return false;
+}
+
+static void test_progress(void) {
+    struct progress progress = {0, 0.0f, pthread_self()};
+    llama_engine_params params = llama_engine_default_params();
+    params.threads = 1;
+    params.pin = false;
+    params.progress = count_progress;
+    params.progress_user_data = &progress;
+    llama_engine *engine = NULL;
+    CHECK_OK(llama_engine_load(model, &params, &engine));
+    CHECK(progress.calls > 0 && progress.last == 1.0f);
+    CHECK_OK(llama_engine_free(engine));
+    params.progress = stop_at_once;
+    engine = NULL;
+    CHECK_STATUS(LOAD_CANCELLED, llama_engine_load(model, &params, &engine));
+    CHECK(engine == NULL);
+}
+
+static void *fresh_thread(void *argument) {
+    (void)argument;
+    CHECK(llama_infer_last_error()[0] == '\0');
+    llama_infer_error_detail detail = {.size = sizeof detail};
+    CHECK_STATUS(NOT_FOUND, llama_infer_last_error_detail(&detail));
+    CHECK_STATUS(INVALID_ARGUMENT, llama_engine_load(NULL, NULL, NULL));
+    ERROR_SAYS("NULL");
+    return NULL;
+}
+
+static void test_last_errors_belong_to_threads(void) {
+    llama_engine *engine = NULL;
+    CHECK_STATUS(MODEL_NOT_FOUND, llama_engine_load("no such file", NULL, &engine));
+    pthread_t thread;
+    CHECK(pthread_create(&thread, NULL, fresh_thread, NULL) == 0);
+    pthread_join(thread, NULL);
+    ERROR_SAYS("no such file");
+    CHECK_OK(llama_engine_free(load()));
+    ERROR_SAYS("no such file"); /* a success leaves it alone */
+}
+
+static atomic_int messages_logged;
+
+static void on_log(llama_concurrent_log_level level, const char *target, const char *message, void *user_data) {
+    CHECK(level >= LLAMA_CONCURRENT_LOG_LEVEL_ERROR && level <= LLAMA_CONCURRENT_LOG_LEVEL_TRACE);
+    CHECK(target && *target && message && user_data == &messages_logged);
+    atomic_fetch_add(&messages_logged, 1);
+    CHECK_STATUS(IN_CALLBACK, llama_concurrent_set_log(NULL, 0, NULL));
+}
+
+static void test_log(void) {
+    CHECK_STATUS(INVALID_ARGUMENT, llama_concurrent_set_log(on_log, 77, &messages_logged));
+    CHECK_OK(llama_concurrent_set_log(on_log, LLAMA_CONCURRENT_LOG_LEVEL_TRACE, &messages_logged));
+    CHECK_OK(llama_engine_free(load()));
+    const int logged = atomic_load(&messages_logged);
+    CHECK(logged > 0);
+    CHECK_OK(llama_concurrent_set_log(NULL, 0, NULL));
+    CHECK_OK(llama_engine_free(load()));
+    CHECK(atomic_load(&messages_logged) == logged);
+    /* A wish that is not granted is a warning, in the log and to read. */
+    CHECK_OK(llama_concurrent_set_log(on_log, LLAMA_CONCURRENT_LOG_LEVEL_WARN, &messages_logged));
+    llama_engine_params params = llama_engine_default_params();
+    params.threads = 100000;
+    params.pin = false;
+    llama_engine *engine = NULL;
+    CHECK_OK(llama_engine_load(model, &params, &engine));
+    CHECK(atomic_load(&messages_logged) > logged);
+    char text[1024];
+    CHECK_OK(llama_engine_warnings(engine, text, sizeof text, NULL));
+    CHECK(strstr(text, "100000"));
+    CHECK_OK(llama_concurrent_set_log(NULL, 0, NULL));
+    CHECK_OK(llama_engine_free(engine));
+}
+
+/* Ends the process with requests under way: it must end well, and nobody may be called back after `exit` began. */
+static void exit_with_requests_under_way(void) {
+    static struct log logs[8];
+    llama_engine *engine = load();
+    llama_infer_params params = of_length(900);
+    for (int i = 0; i < 8; i++)
+        CHECK_OK(llama_infer_async(engine, "A", &params, on_event, &logs[i], NULL));
+    exit(0);
+}
+
+static const struct {
+    const char *name;
+    void (*run)(void);
+} tests[] = {
+#define TEST(name) {#name, test_##name}
+    TEST(defaults),
+    TEST(one_request),
+    TEST(a_hundred_requests_from_four_threads),
+    TEST(cancel_from_inside_callbacks),
+    TEST(free_while_requests_run),
+    TEST(what_callbacks_may_do),
+    TEST(a_blocked_callback_delays_only_its_own_request),
+    TEST(a_reader_that_falls_behind_pauses_and_loses_nothing),
+    TEST(broken_files),
+    TEST(null_everywhere),
+    TEST(handles_and_ids),
+    TEST(structs_of_other_versions),
+    TEST(values_out_of_range),
+    TEST(overload),
+    TEST(deadlines),
+    TEST(batch),
+    TEST(chat_and_tokens),
+    TEST(queue),
+    TEST(a_queue_that_is_freed_wakes_who_polls_it),
+    TEST(drain),
+    TEST(submit_cancel_wait_and_free_at_once),
+    TEST(two_engines),
+    TEST(progress),
+    TEST(last_errors_belong_to_threads),
+    TEST(log),
+    /* Last, as it does not return. */
+    {"exit_with_requests_under_way", exit_with_requests_under_way},
+};
+
+int main(int argc, char **argv) {
+    if (argc < 3) {
+        fprintf(stderr, "usage: contract MODEL DIRECTORY [TEST]...\n");
+        return 2;
+    }
+    model = argv[1];
+    directory = argv[2];
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    int ran = 0;
+    for (size_t t = 0; t < sizeof tests / sizeof *tests; t++) {
+        int wanted = argc == 3;
+        for (int i = 3; i < argc; i++)
+            wanted |= strcmp(argv[i], tests[t].name) == 0;
+        if (!wanted)
+            continue;
+        test_name = tests[t].name;
+        printf("%s\n", test_name);
+        tests[t].run();
+        ran++;
+    }
+    return ran ? 0 : 2;
+}
