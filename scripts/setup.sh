@@ -39,18 +39,21 @@ install_missing() {
 
 require_rust() {
     command -v cargo >/dev/null && return 0
-    echo "setup: Rust is missing; install it with rustup (1.88 or newer), then run this again" >&2
+    echo "setup: Rust is missing; install it with rustup (1.89 or newer), then run this again" >&2
     return 1
 }
 
 install_missing && require_rust || exit 1
 
-# Faster builds where the tools are there; the results are the same.
-if command -v ninja >/dev/null; then
-    export CMAKE_GENERATOR=Ninja
-fi
-if command -v ccache >/dev/null; then
-    export CMAKE_C_COMPILER_LAUNCHER=ccache CMAKE_CXX_COMPILER_LAUNCHER=ccache
+# Faster builds where the tools are there; the results are the same. A change of these variables makes cargo build
+# llama.cpp again, so a test that runs inside of cargo keeps those that it was called with.
+if [ -z "${KEEP_BUILD_ENVIRONMENT:-}" ]; then
+    if command -v ninja >/dev/null; then
+        export CMAKE_GENERATOR=Ninja
+    fi
+    if command -v ccache >/dev/null; then
+        export CMAKE_C_COMPILER_LAUNCHER=ccache CMAKE_CXX_COMPILER_LAUNCHER=ccache
+    fi
 fi
 # With it set, ggml is built for the oldest CPUs.
 unset SOURCE_DATE_EPOCH

@@ -123,6 +123,11 @@ impl Call {
     /// Gives the call up: what runs is cancelled, and nobody is told.
     pub fn abandon(&self) {
         self.cancelled.store(true, Ordering::Release);
+        self.close();
+    }
+
+    fn close(&self) {
+        // Not only to free them early: they keep the waker, which keeps the call.
         let parts = std::mem::take(&mut *self.parts());
         drop(parts);
         self.calls.remove(self.id());
@@ -171,7 +176,7 @@ impl Call {
     /// The event was heard: the call goes to the end of the line, or is over.
     pub fn done(self: Arc<Self>, event: &OwnedEvent) {
         if event.is_last() {
-            self.calls.remove(self.id());
+            self.close();
         } else {
             self.turn.again();
             self.mailbox.clone().put(self);

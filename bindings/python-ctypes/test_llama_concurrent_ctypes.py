@@ -1,0 +1,620 @@
+"""Tests of the ctypes module, which are also tests of the library's ABI.
+
+    python3 -m unittest discover -s bindings/python-ctypes
+
+The library is found as the module finds it; the model is LLAMA_CONCURRENT_MODEL or `models/demo.gguf`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import inspect
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import unittest
+from collections import Counter
+from dataclasses import fields
+from pathlib import Path
+
+import llama_concurrent_ctypes as llama
+
+HERE = Path(__file__).resolve().parent
+HEADER = HERE.parent.parent / "include" / "llama_concurrent.h"
+MODEL = os.environ.get("LLAMA_CONCURRENT_MODEL") or str(HERE.parent.parent / "models" / "demo.gguf")
+PATIENCE = 60.0
+"""Seconds after which something that must happen is said not to happen."""
+
+STRUCTS = {
+    "llama_infer_error_detail": llama._CErrorDetail,
+    "llama_engine_params": llama._CEngineParams,
+    "llama_infer_logit_bias": llama._CLogitBias,
+    "llama_infer_params": llama._CInferParams,
+    "llama_infer_result": llama._CResult,
+    "llama_infer_event": llama._CEvent,
+    "llama_infer_message": llama._CMessage,
+    "llama_engine_stats": llama._CStats,
+}
+ENUMS = {
+    "llama_infer_status": ("LLAMA_INFER_STATUS_", {status.name: status.value for status in llama.Status}),
+    "llama_infer_event_type": ("LLAMA_INFER_EVENT_TYPE_", llama._EVENT_TYPES),
+    "llama_infer_finish_reason": ("LLAMA_INFER_FINISH_REASON_", llama._REASONS),
+    "llama_concurrent_log_level": ("LLAMA_CONCURRENT_LOG_LEVEL_", llama._LOG_LEVELS),
+    "llama_engine_strategy": ("LLAMA_ENGINE_STRATEGY_", llama._STRATEGIES),
+    "llama_engine_kv_type": ("LLAMA_ENGINE_KV_TYPE_", llama._KV_TYPES),
+    "llama_infer_priority": ("LLAMA_INFER_PRIORITY_", llama._PRIORITIES),
+}
+
+
+def eventually(condition) -> bool:
+    """Whether a condition becomes true, however slow the machine is."""
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.005)
+    return True
+
+
+def field_names(struct: type[ctypes.Structure]) -> list[str]:
+    return [name for name, *_ in struct._fields_]
+
+
+@unittest.skipUnless(HEADER.exists(), f"there is no {HEADER}")
+class Header(unittest.TestCase):
+    """The module's numbers, structs and functions are those of the header."""
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        cls.text = re.sub(r"//[^\n]*|/\*.*?\*/", "", HEADER.read_text(), flags=re.DOTALL)
+
+    def test_structs(self) -> None:
+        bodies = dict(re.findall(r"typedef struct (\w+) \{(.*?)\} \1;", self.text, re.DOTALL))
+        self.assertEqual(bodies.keys(), STRUCTS.keys())
+        for name, body in bodies.items():
+            names = [re.search(r"(\w+)\s*$", line).group(1) for line in body.split(";") if line.strip()]
+            self.assertEqual(names, field_names(STRUCTS[name]), name)
+
+    def test_enums(self) -> None:
+        bodies = dict(re.findall(r"typedef enum (\w+) \{(.*?)\} \1;", self.text, re.DOTALL))
+        self.assertEqual(bodies.keys(), ENUMS.keys())
+        for name, body in bodies.items():
+            prefix, known = ENUMS[name]
+            numbers = {key.removeprefix(prefix): int(number) for key, number in re.findall(r"(\w+) = (\d+)", body)}
+            self.assertEqual(numbers, {key.upper().replace("-", "_"): n for key, n in known.items()}, name)
+
+    def test_functions_have_as_many_arguments(self) -> None:
+        declared = dict(re.findall(r"\b(llama_\w+)\(([^()]*)\);", self.text))
+        for name, (_, arguments) in llama._FUNCTIONS.items():
+            self.assertIn(name, declared)
+            text = declared[name].strip()
+            self.assertEqual(0 if text == "void" else text.count(",") + 1, len(arguments), name)
+
+    @unittest.skipUnless(shutil.which("cc"), "there is no C compiler cc")
+    def test_layout_is_that_of_the_compiler(self) -> None:
+        lines = ['#include <stdio.h>', '#include "llama_concurrent.h"', "int main(void) {"]
+        expected = []
+        for name, struct in STRUCTS.items():
+            lines.append(f'printf("{name} %zu\\n", sizeof({name}));')
+            expected.append(f"{name} {ctypes.sizeof(struct)}")
+            for field in field_names(struct):
+                member = f"(({name} *)0)->{field}"
+                lines.append(f'printf("{name}.{field} %zu %zu\\n", offsetof({name}, {field}), sizeof {member});')
+                place = getattr(struct, field)
+                expected.append(f"{name}.{field} {place.offset} {place.size}")
+        lines.append("return 0; }")
+        with tempfile.TemporaryDirectory() as folder:
+            source, program = Path(folder, "layout.c"), Path(folder, "layout")
+            source.write_text("\n".join(lines))
+            # Of the inline functions only the addresses of library functions remain: they need not be resolved.
+            flags = ["-O1", "-I", str(HEADER.parent), "-o", str(program)]
+            subprocess.run(["cc", *flags, str(source)], check=True)
+            printed = subprocess.run([str(program)], check=True, capture_output=True, text=True).stdout
+        self.assertEqual(printed.splitlines(), expected)
+
+
+class Module(unittest.TestCase):
+    """What needs no engine."""
+
+    def test_keywords_are_the_fields(self) -> None:
+        internal = {"size", "progress", "progress_user_data", "n_stop", "n_logit_bias", "queue"}
+        for struct, keywords in (
+            (llama._CEngineParams, llama.EngineParams),
+            (llama._CInferParams, llama.InferParams),
+        ):
+            self.assertEqual([f for f in field_names(struct) if f not in internal], list(keywords.__annotations__))
+        self.assertEqual(field_names(llama._CStats)[1:], [f.name for f in fields(llama.EngineStats)])
+
+    def test_version(self) -> None:
+        self.assertRegex(llama.version(), r"^\d+\.\d+\.\d+")
+
+    def test_status_names(self) -> None:
+        names = {llama.LlamaError("", status).status_name for status in llama.Status}
+        self.assertEqual(len(names), len(llama.Status))
+        self.assertEqual(llama.LlamaError("", 999).status_name, "unknown status")
+
+    def test_missing_library(self) -> None:
+        script = "import llama_concurrent_ctypes as llama; llama.version()"
+        environment = {**os.environ, "LLAMA_CONCURRENT_LIBRARY": "/nowhere/libx.so", "PYTHONPATH": str(HERE)}
+        run = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
+        self.assertIn("LibraryNotFound", run.stderr)
+        self.assertIn("/nowhere/libx.so: no such file", run.stderr)
+        self.assertIn("LLAMA_CONCURRENT_LIBRARY", run.stderr)
+
+    def test_another_library_is_refused(self) -> None:
+        llama.version()
+        with self.assertRaisesRegex(ValueError, "loaded already"):
+            llama.load(MODEL, library="/nowhere/libx.so")
+
+    def test_missing_model(self) -> None:
+        with self.assertRaises(llama.ModelError) as caught:
+            llama.load("/nowhere/model.gguf")
+        self.assertIsInstance(caught.exception, OSError)
+        self.assertEqual(caught.exception.status, llama.Status.MODEL_NOT_FOUND)
+        self.assertIn("/nowhere/model.gguf", str(caught.exception))
+
+    def test_text_file_as_model(self) -> None:
+        with self.assertRaises(llama.ModelError) as caught:
+            llama.load(Path(__file__))
+        self.assertEqual(caught.exception.status, llama.Status.MODEL_INVALID)
+
+    def test_bad_parameters_of_load(self) -> None:
+        with self.assertRaisesRegex(llama.InvalidConfig, "'round-robin'"):
+            llama.load(MODEL, strategy="fastest")
+        with self.assertRaises(ValueError):
+            llama.load(MODEL, poll=101)
+        with self.assertRaisesRegex(llama.InvalidConfig, "slots"):
+            llama.load(MODEL, slots=-1)
+        with self.assertRaisesRegex(TypeError, "slot.*known are strategy, slots"):
+            llama.load(MODEL, slot=1)
+        with self.assertRaises(TypeError):
+            llama.load(MODEL, mmap=1)
+
+    def test_progress(self) -> None:
+        shares = []
+        llama.load(MODEL, slots=1, progress=shares.append).close()
+        self.assertTrue(shares)
+        self.assertEqual(shares, sorted(shares))
+        self.assertTrue(0 <= shares[0] and shares[-1] <= 1)
+
+    def test_progress_stops_the_load(self) -> None:
+        with self.assertRaises(llama.LoadCancelled):
+            llama.load(MODEL, slots=1, progress=lambda share: False)
+
+    def test_progress_that_raises(self) -> None:
+        threads = []
+
+        def progress(share: float) -> None:
+            threads.append(threading.get_ident())
+            raise ZeroDivisionError("mine")
+
+        with self.assertRaisesRegex(ZeroDivisionError, "mine"):
+            llama.load(MODEL, slots=1, progress=progress)
+        self.assertEqual(threads, [threading.get_ident()])
+
+    def test_log(self) -> None:
+        messages = []
+        with self.assertRaises(llama.InvalidConfig):
+            llama.set_log(lambda *message: None, "loud")
+        llama.set_log(lambda *message: messages.append(message), "trace")
+        try:
+            llama.load(MODEL, slots=1).close()
+        finally:
+            llama.set_log(None)
+        self.assertTrue(messages)
+        for level, target, text in messages:
+            self.assertIn(level, llama._LOG_LEVELS)
+            self.assertIsInstance(target, str)
+            self.assertIsInstance(text, str)
+        count = len(messages)
+        llama.load(MODEL, slots=1).close()
+        self.assertEqual(len(messages), count)
+
+    def test_two_engines_and_context_manager(self) -> None:
+        with llama.load(MODEL, slots=1) as one, llama.load(MODEL, slots=1, type_k="f32") as two:
+            self.assertEqual(one.generate("The dog", max_tokens=4).text, two.generate("The dog", max_tokens=4).text)
+        self.assertTrue(one.closed and two.closed)
+        one.close()
+        with self.assertRaises(llama.ShuttingDown):
+            one.generate("The dog")
+
+    def test_leaving_drains(self) -> None:
+        with llama.load(MODEL, slots=1) as engine:
+            request = engine.infer_async("The dog", max_tokens=50, ignore_eos=True)
+            left = engine.stream("The cat", max_tokens=900, ignore_eos=True)
+            next(left)
+        self.assertEqual(request.result(0).n_output_tokens, 50)
+        self.assertEqual(list(left), [])
+
+    def test_an_exception_frees_at_once(self) -> None:
+        with self.assertRaises(ZeroDivisionError), llama.load(MODEL, slots=1) as engine:
+            request = engine.infer_async("The dog", ignore_eos=True)
+            raise ZeroDivisionError
+        self.assertTrue(engine.closed)
+        self.assertIn(request.result(0).reason, ("cancelled", "length"))
+
+    def test_drain(self) -> None:
+        with llama.load(MODEL, slots=1) as engine:
+            with engine.stream("The dog", ignore_eos=True) as stream:
+                next(stream)
+                with self.assertRaises(TimeoutError):
+                    engine.drain(0.01)
+                with self.assertRaises(llama.ShuttingDown):
+                    engine.generate("The dog")
+            engine.drain(PATIENCE)
+
+    def test_a_forgotten_engine_is_freed(self) -> None:
+        engine = llama.load(MODEL, slots=1)
+        handle = engine._handle
+        request = engine.infer_async("The dog", lambda event: None, max_tokens=20)
+        del engine
+        gc.collect()
+        self.assertIn(handle, llama._open_handles)
+        request.result(PATIENCE)
+        del request
+        gc.collect()
+        self.assertTrue(eventually(lambda: handle not in llama._open_handles))
+
+
+class Generation(unittest.TestCase):
+    """What one engine does."""
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        cls.engine = llama.load(MODEL, slots=4)
+
+    @classmethod
+    def tearDownClass(cls) -> None:
+        cls.engine.close()
+
+    def test_generate(self) -> None:
+        first, second = (self.engine.generate("Once upon a time", max_tokens=16, ignore_eos=True) for _ in range(2))
+        self.assertEqual((first.reason, first.n_output_tokens, len(first.tokens)), ("length", 16, 16))
+        self.assertEqual(len(first.itl_ms), 15)
+        self.assertTrue(first.text)
+        self.assertIsNone(first.error)
+        self.assertEqual((first.text, first.tokens), (second.text, second.tokens))
+
+    def test_tokens_as_prompt(self) -> None:
+        tokens = self.engine.tokenize("Once upon a time")
+        by_tokens = self.engine.generate(tokens, max_tokens=8)
+        self.assertEqual(by_tokens.text, self.engine.generate("Once upon a time", max_tokens=8).text)
+        self.assertEqual(by_tokens.n_prompt_tokens, len(tokens))
+
+    def test_parameters_arrive(self) -> None:
+        plain = self.engine.generate("The dog", max_tokens=8)
+        biased = self.engine.generate("The dog", max_tokens=8, logit_bias={plain.tokens[0]: float("-inf")})
+        self.assertNotEqual(plain.tokens[0], biased.tokens[0])
+        stopped = self.engine.generate("The dog", max_tokens=8, stop=["never", plain.text[3:7]])
+        self.assertEqual((stopped.reason, stopped.stop_index), ("stop", 1))
+        self.assertTrue(plain.text.startswith(stopped.text))
+        sampled = {self.engine.generate("The", max_tokens=8, temperature=1.5, seed=seed).text for seed in range(4)}
+        self.assertGreater(len(sampled), 1)
+        late = self.engine.generate("The dog", timeout_ms=1, ignore_eos=True, priority="batch")
+        self.assertIn(late.reason, ("deadline", "length"))
+
+    def test_stream(self) -> None:
+        whole = self.engine.generate("The little dog", max_tokens=24)
+        stream = self.engine.stream("The little dog", max_tokens=24)
+        self.assertIsNone(stream.result)
+        pieces = list(stream)
+        self.assertEqual("".join(pieces), whole.text)
+        self.assertGreater(len(pieces), 1)
+        self.assertEqual(stream.result.tokens, whole.tokens)
+
+    def test_a_stream_that_is_closed_or_dropped_is_cancelled(self) -> None:
+        stream = self.engine.stream("The dog", ignore_eos=True)
+        next(stream)
+        stream.close()
+        self.assertEqual(list(stream), [])
+        self.assertTrue(eventually(lambda: self.engine.stats().requests_running == 0))
+        for _ in self.engine.stream("The dog", ignore_eos=True):
+            break
+        gc.collect()
+        self.assertTrue(eventually(lambda: self.engine.stats().requests_running == 0))
+
+    def test_a_stream_closed_by_another_thread(self) -> None:
+        stream = self.engine.stream("The dog", ignore_eos=True)
+        next(stream)
+        thread = threading.Thread(target=stream.close)
+        thread.start()
+        for _ in stream:
+            pass
+        thread.join()
+        self.assertTrue(eventually(lambda: self.engine.stats().requests_running == 0))
+
+    def test_many_requests_from_many_threads(self) -> None:
+        finished: Counter[int] = Counter()
+        requests, lock = [], threading.Lock()
+
+        def on_event(event: llama.Event) -> None:
+            if event.type == "finished":
+                with lock:
+                    finished[event.request.id] += 1
+
+        def submit(first: int) -> None:
+            for number in range(first, first + 5):
+                request = self.engine.infer_async(f"Story {number}", on_event, max_tokens=8, ignore_eos=True)
+                with lock:
+                    requests.append(request)
+
+        threads = [threading.Thread(target=submit, args=(first,)) for first in range(0, 20, 5)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        for request in requests:
+            self.assertEqual(request.result(PATIENCE).n_output_tokens, 8)
+        self.assertEqual(finished, {request.id: 1 for request in requests})
+        self.assertEqual(len(finished), 20)
+
+    def test_events(self) -> None:
+        events = []
+        result = self.engine.infer_async("The dog", events.append, max_tokens=8).result(PATIENCE)
+        self.assertEqual(events[-1].type, "finished")
+        self.assertEqual(events[-1].result, result)
+        tokens = [event for event in events if event.type == "token"]
+        self.assertEqual(len(tokens), len(events) - 1)
+        self.assertEqual("".join(event.text for event in tokens), result.text)
+        self.assertEqual(tuple(token for event in tokens for token in event.tokens), result.tokens)
+        self.assertEqual([event.position for event in tokens if event.tokens], list(range(len(result.tokens))))
+
+    def test_a_callback_that_raises(self) -> None:
+        calls = []
+
+        def on_event(event: llama.Event) -> None:
+            calls.append(event)
+            raise ZeroDivisionError("mine")
+
+        request = self.engine.infer_async("The dog", on_event, ignore_eos=True)
+        with self.assertRaisesRegex(ZeroDivisionError, "mine"):
+            request.result(PATIENCE)
+        with self.assertRaises(ZeroDivisionError):
+            request.wait()
+        self.assertEqual(len(calls), 1)
+        self.assertFalse(llama._requests)
+
+    def test_an_exception_that_nobody_asks_for_is_shown(self) -> None:
+        shown = []
+        self.addCleanup(setattr, sys, "unraisablehook", sys.unraisablehook)
+        sys.unraisablehook = lambda what: shown.append(what.exc_type)
+
+        def on_event(event: llama.Event) -> None:
+            raise ZeroDivisionError
+
+        over = self.engine.infer_async("The dog", on_event)._over
+        self.assertTrue(over.wait(PATIENCE))
+
+        def collected() -> bool:
+            gc.collect()
+            return shown == [ZeroDivisionError]
+
+        self.assertTrue(eventually(collected))
+
+    def test_cancel(self) -> None:
+        seen = []
+
+        def on_event(event: llama.Event) -> None:
+            seen.append(event.type)
+            event.request.cancel()
+
+        request = self.engine.infer_async("The dog", on_event, ignore_eos=True)
+        self.assertEqual(request.result(PATIENCE).reason, "cancelled")
+        self.assertEqual(seen, ["token", "finished"])
+        request.cancel()
+
+    def test_timeouts_of_requests(self) -> None:
+        go_on = threading.Event()
+        request = self.engine.infer_async("The dog", lambda event: go_on.wait(PATIENCE), max_tokens=4)
+        self.assertFalse(request.wait(0.01))
+        with self.assertRaises(llama.Timeout):
+            request.result(0)
+        go_on.set()
+        self.assertTrue(request.wait(PATIENCE))
+
+    def test_waiting_inside_callbacks_is_refused(self) -> None:
+        refused = []
+
+        def on_event(event: llama.Event) -> None:
+            for wait in (event.request.wait, self.engine.drain, self.engine.close):
+                try:
+                    wait()
+                except llama.InCallback as error:
+                    refused.append(error.status)
+
+        self.engine.infer_async("The dog", on_event, max_tokens=1, ignore_eos=True).result(PATIENCE)
+        self.assertEqual(set(refused), {llama.Status.IN_CALLBACK})
+        self.assertEqual(len(refused) % 3, 0)
+        self.assertFalse(self.engine.closed)
+
+    def test_other_calls_inside_callbacks(self) -> None:
+        texts = []
+
+        def on_event(event: llama.Event) -> None:
+            if event.type == "finished":
+                texts.append(self.engine.generate("The dog", max_tokens=4).text)
+
+        self.engine.infer_async("The dog", on_event, max_tokens=4).result(PATIENCE)
+        self.assertEqual(texts, [self.engine.generate("The dog", max_tokens=4).text])
+
+    def test_interrupt_cancels(self) -> None:
+        cancelled = self.engine.stats().requests_cancelled
+        go_on = threading.Event()
+        timer = threading.Timer(0.05, signal.raise_signal, [signal.SIGINT])
+        blocker = [self.engine.infer_async("The", lambda event: go_on.wait(PATIENCE)) for _ in range(4)]
+        timer.start()
+        with self.assertRaises(KeyboardInterrupt):  # all slots are taken: this waits until the signal comes
+            self.engine.generate("The dog")
+        go_on.set()
+        for request in blocker:
+            request.cancel()
+            request.wait(PATIENCE)
+        self.assertTrue(eventually(lambda: self.engine.stats().requests_cancelled > cancelled))
+
+    def test_errors(self) -> None:
+        for bad in ("", [], [-1], [2**31]):
+            with self.assertRaises(llama.InvalidRequest):
+                self.engine.generate(bad)
+        with self.assertRaises(llama.InvalidRequest):
+            self.engine.generate("The dog", max_tokens=2**32)
+        with self.assertRaises(llama.InvalidRequest):
+            self.engine.generate("The dog", temperature=-1.0)
+        with self.assertRaises(llama.InvalidRequest):
+            self.engine.generate("The dog", priority="high")
+        with self.assertRaisesRegex(TypeError, "max_token'; known are max_tokens"):
+            self.engine.generate("The dog", max_token=1)
+        with self.assertRaisesRegex(ValueError, r"\\0"):
+            self.engine.generate("The\0dog")
+        for wrong in (b"The dog", None, 7):
+            with self.assertRaises(TypeError):
+                self.engine.generate(wrong)
+        self.assertFalse(llama._requests)
+
+    def test_prompt_too_long(self) -> None:
+        with self.assertRaises(llama.PromptTooLong) as caught:
+            self.engine.generate("dog " * 3000, max_tokens=7)
+        error = caught.exception
+        self.assertEqual(error.n_prompt_tokens, self.engine.count_tokens("dog " * 3000))
+        self.assertEqual((error.max_tokens, error.n_ctx), (7, self.engine.stats().n_ctx))
+        self.assertEqual(error.status_name, "prompt too long")
+        with self.assertRaises(llama.PromptTooLong):
+            self.engine.stream("dog " * 3000)
+
+    def test_overloaded(self) -> None:
+        go_on = threading.Event()
+        with llama.load(MODEL, slots=1, max_queued_requests=1) as engine:
+            engine.infer_async("The dog", lambda event: go_on.wait(PATIENCE), ignore_eos=True, max_tokens=300)
+            try:
+                with self.assertRaises(llama.Overloaded) as caught:
+                    for _ in range(3):
+                        engine.infer_async("The dog", max_tokens=1)
+                self.assertGreaterEqual(caught.exception.retry_after, 0)
+            finally:
+                go_on.set()
+
+    def test_batch(self) -> None:
+        prompts = [f"Story {number}" for number in range(8)]
+        prompts[3], prompts[5] = "", "dog " * 3000
+        progress = []
+        results = self.engine.generate_batch(
+            prompts, max_tokens=6, ignore_eos=True, progress=lambda *n: progress.append(n)
+        )
+        self.assertEqual(progress, [(n, 8) for n in range(1, 9)])
+        for prompt, result in zip(prompts, results, strict=True):
+            if prompt in (prompts[3], prompts[5]):
+                self.assertEqual(result.reason, "error")
+            else:
+                self.assertIsNone(result.error)
+                self.assertEqual(result.text, self.engine.generate(prompt, max_tokens=6, ignore_eos=True).text)
+        self.assertIsInstance(results[3].error, llama.InvalidRequest)
+        self.assertIsInstance(results[5].error, llama.PromptTooLong)
+        self.assertEqual(self.engine.generate_batch([]), [])
+
+    def test_a_batch_whose_progress_raises_is_cancelled(self) -> None:
+        def progress(done: int, total: int) -> None:
+            raise ZeroDivisionError("mine")
+
+        with self.assertRaisesRegex(ZeroDivisionError, "mine"):
+            self.engine.generate_batch(["The dog", "The cat"] * 8, progress=progress, max_tokens=4)
+        idle = lambda stats: stats.requests_running + stats.requests_waiting == 0  # noqa: E731
+        self.assertTrue(eventually(lambda: idle(self.engine.stats())))
+
+    def test_chat(self) -> None:
+        messages = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Hello!"}]
+        prompt = self.engine.chat_prompt(messages)
+        self.assertIn("Hello!", prompt)
+        answer = self.engine.chat(messages, max_tokens=12)
+        self.assertTrue(answer.text)
+        self.assertEqual(answer.text, self.engine.generate(prompt, max_tokens=12).text)
+        self.assertEqual("".join(self.engine.stream_chat(messages, max_tokens=12)), answer.text)
+        variables = {"enable_thinking": False}
+        self.assertEqual(self.engine.chat_prompt(messages, chat_variables=variables), prompt)
+        with self.assertRaises(llama.InvalidRequest):
+            self.engine.chat([])
+        with self.assertRaises(TypeError):
+            self.engine.chat([{"role": "user"}])
+
+    def test_tokens(self) -> None:
+        for text in ("Once upon a time", "Grüße, 世界 🙂", "a", ""):
+            tokens = self.engine.tokenize(text, add_special=False)
+            self.assertEqual(self.engine.detokenize(tokens), text)
+            self.assertEqual(self.engine.count_tokens(text), len(self.engine.tokenize(text)))
+        special = self.engine.tokenize("<|user|>", add_special=False)
+        self.assertEqual(len(special), 1)
+        self.assertGreater(len(self.engine.tokenize("<|user|>", add_special=False, parse_special=False)), 1)
+
+    def test_stats_and_warnings(self) -> None:
+        before = self.engine.stats()
+        self.engine.generate("The dog", max_tokens=4, ignore_eos=True)
+        after = self.engine.stats()
+        self.assertEqual((after.strategy, after.slots), ("batched", 4))
+        self.assertEqual(after.requests_length - before.requests_length, 1)
+        self.assertEqual(after.output_tokens - before.output_tokens, 4)
+        self.assertIsInstance(self.engine.warnings(), list)
+        with llama.load(MODEL, slots=1, n_ctx=4096) as engine:
+            self.assertTrue(engine.warnings() or engine.stats().n_ctx == 4096)
+
+
+class Endings(unittest.TestCase):
+    """Scripts that leave things open end with 0 and without a word."""
+
+    def run_script(self, body: str) -> None:
+        script = f"import os, sys, threading, llama_concurrent_ctypes as llama\nMODEL = {MODEL!r}\n{inspect.cleandoc(body)}"
+        environment = {**os.environ, "PYTHONPATH": str(HERE)}
+        run = subprocess.run(
+            [sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=PATIENCE
+        )
+        self.assertEqual((run.returncode, run.stdout, run.stderr), (0, "", ""))
+
+    def test_engine_never_closed(self) -> None:
+        self.run_script("engine = llama.load(MODEL, slots=1)\nengine.generate('The dog', max_tokens=2)")
+
+    def test_requests_running(self) -> None:
+        self.run_script(
+            """
+            engine = llama.load(MODEL, slots=2)
+            began = threading.Event()
+            requests = [engine.infer_async("The", lambda event: began.set(), ignore_eos=True) for _ in range(4)]
+            stream = engine.stream("The", ignore_eos=True)
+            began.wait()
+            """
+        )
+
+    def test_daemon_threads_waiting(self) -> None:
+        self.run_script(
+            """
+            engine = llama.load(MODEL, slots=1)
+            began = threading.Event()
+            def generate(): began.set(); engine.generate("The", ignore_eos=True)
+            def stream():
+                for _ in engine.stream("The", ignore_eos=True): pass
+            for body in (generate, stream): threading.Thread(target=body, daemon=True).start()
+            began.wait()
+            """
+        )
+
+    def test_engine_dropped_while_a_request_runs(self) -> None:
+        self.run_script("llama.load(MODEL, slots=1).infer_async('The', lambda event: None, ignore_eos=True)")
+
+    @unittest.skipUnless(hasattr(os, "fork"), "there is no fork")
+    def test_child_that_only_ends(self) -> None:
+        self.run_script(
+            """
+            engine = llama.load(MODEL, slots=1)
+            child = os.fork()
+            if child == 0:
+                os._exit(0)
+            sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+            """
+        )
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# Memory errors and leaks: the contract test of the C library under Valgrind.
+#
+# Valgrind does not know AVX-512, so the library is built once more, for CPUs with AVX2 (x86-64-v3). The test under the
+# address sanitizer needs no other library; it is one of the ordinary tests.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. scripts/setup.sh
+
+if ! command -v valgrind >/dev/null; then
+    echo "test-memory: SKIPPED: no valgrind here" >&2
+    exit 0
+fi
+out=$PWD/target/memory
+prefix=$out/prefix
+mkdir -p "$prefix" "$out/models"
+portable=
+[ "$(uname -m)" = x86_64 ] && portable="-C target-cpu=x86-64-v3"
+RUSTFLAGS=$portable CARGO_TARGET_DIR=target/portable scripts/install.sh "$prefix" 2>/dev/null
+
+: >"$out/models/empty.gguf"
+echo "This is a text and not a model." >"$out/models/text.gguf"
+head -c 700000 models/demo.gguf >"$out/models/cut.gguf"
+head -c 4096 /dev/zero >"$out/models/zeros.gguf"
+
+cc -std=gnu11 -g -O1 crates/llama-concurrent-capi/tests/c/contract.c -o "$out/contract" -pthread \
+    -I"$prefix/include" -L"$prefix/lib" -lllama_concurrent -Wl,-rpath,"$prefix/lib"
+
+# One thread at a time, fairly: the compute threads spin, and would never let go of the one core that Valgrind simulates.
+check="valgrind --quiet --fair-sched=yes --error-exitcode=99"
+tests=$(sed -n 's/^ *TEST(\([a-z_]*\)),$/\1/p' crates/llama-concurrent-capi/tests/c/contract.c)
+# shellcheck disable=SC2086
+$check --leak-check=full --errors-for-leak-kinds=definite,indirect,possible --show-leak-kinds=definite,indirect,possible \
+    "$out/contract" models/demo.gguf "$out/models" $tests
+# What exits without freeing leaves memory behind on purpose.
+$check --leak-check=no "$out/contract" models/demo.gguf "$out/models" exit_with_requests_under_way
+echo "test-memory: no errors, no leaks"

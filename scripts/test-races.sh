@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# Data races: the C library's Rust side under the thread sanitizer, with the demo model. Needs a nightly Rust with
+# rust-src (`rustup toolchain install nightly --component rust-src`); says so and does nothing where that is missing.
+#
+# The standard library is built anew with the sanitizer, because it cannot see through a plain one. llama.cpp itself is
+# built without: its spinning barriers are its own, and the memory that Rust threads share is all on the Rust side.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. scripts/setup.sh
+
+host=$(rustc -vV | sed -n 's/^host: //p')
+source=$(rustc +nightly --print sysroot 2>/dev/null || true)/lib/rustlib/src/rust/library
+if [ ! -d "$source" ]; then
+    echo "test-races: SKIPPED: no nightly Rust with rust-src here" >&2
+    exit 0
+fi
+# Its own folder, so that the builds do not replace each other.
+RUSTFLAGS="-Zsanitizer=thread -C target-cpu=native" TSAN_OPTIONS="halt_on_error=1 ${TSAN_OPTIONS:-}" \
+    CARGO_TARGET_DIR=target/races \
+    cargo +nightly test -Zbuild-std --target "$host" --release --lib \
+    --package llama-concurrent-capi --package llama-concurrent -- "${@:-four_threads}"
