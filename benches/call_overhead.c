@@ -1,6 +1,7 @@
 /*
  * How long llama_infer_async holds its caller while 64 requests are in flight: before each timed call the oldest request
- * is cancelled and waited for, so that it is always the 64th.
+ * is cancelled and waited for, so that it is always the 64th. The same with a prompt of tokens shows what is left
+ * without the tokenizer.
  *
  *     cc -O2 call_overhead.c -o call_overhead $(pkg-config --cflags --libs llama_concurrent)
  *     ./call_overhead [MODEL [CALLS]]
@@ -36,33 +37,49 @@ static void check(llama_infer_status status) {
     exit(1);
 }
 
-static void measure(llama_engine *engine, const char *name, const char *prompt, size_t calls) {
+enum form { TEXT, TOKENS };
+
+enum { MAX_TOKENS = 1024 };
+
+struct prompt {
+    const char *text;
+    int32_t tokens[MAX_TOKENS];
+    size_t n_tokens;
+};
+
+static llama_infer_status start(llama_engine *engine, const struct prompt *prompt, enum form form, llama_infer_id *id) {
     llama_infer_params params = llama_infer_default_params();
     params.max_tokens = 100;
     params.ignore_eos = true;
+    if (form == TEXT)
+        return llama_infer_async(engine, prompt->text, &params, ignore, NULL, id);
+    return llama_infer_tokens_async(engine, prompt->tokens, prompt->n_tokens, &params, ignore, NULL, id);
+}
+
+static void measure(llama_engine *engine, const char *text, enum form form, size_t calls) {
+    struct prompt prompt = {.text = text};
+    check(llama_engine_tokenize(engine, text, true, true, prompt.tokens, MAX_TOKENS, &prompt.n_tokens));
     llama_infer_id ids[IN_FLIGHT];
     for (size_t i = 0; i < IN_FLIGHT; i++)
-        check(llama_infer_async(engine, prompt, &params, ignore, NULL, &ids[i]));
+        check(start(engine, &prompt, form, &ids[i]));
 
     double *times = malloc(calls * sizeof *times);
     for (size_t i = 0; i < calls; i++) {
         llama_infer_id *oldest = &ids[i % IN_FLIGHT];
         check(llama_infer_cancel(engine, *oldest));
         check(llama_infer_wait(engine, *oldest, -1));
-        const double start = microseconds();
-        const llama_infer_status status = llama_infer_async(engine, prompt, &params, ignore, NULL, oldest);
-        times[i] = microseconds() - start;
+        const double before = microseconds();
+        const llama_infer_status status = start(engine, &prompt, form, oldest);
+        times[i] = microseconds() - before;
         check(status);
     }
     for (size_t i = 0; i < IN_FLIGHT; i++)
         check(llama_infer_cancel(engine, ids[i]));
     check(llama_infer_wait_all(engine, -1));
 
-    size_t n_tokens = 0;
-    check(llama_engine_count_tokens(engine, prompt, &n_tokens));
     qsort(times, calls, sizeof *times, ascending);
-    printf("%-28s %4zu tokens, %zu calls: median %.1f us, p95 %.1f us, p99 %.1f us, largest %.1f us\n", name, n_tokens,
-           calls, times[calls / 2], times[calls * 95 / 100], times[calls * 99 / 100], times[calls - 1]);
+    printf("prompt of %4zu tokens given as %s: %5zu calls, median %6.1f us, p95 %6.1f us, p99 %6.1f us\n", prompt.n_tokens,
+           form == TEXT ? "text" : "tokens", calls, times[calls / 2], times[calls * 95 / 100], times[calls * 99 / 100]);
     free(times);
 }
 
@@ -77,11 +94,13 @@ int main(int argc, char **argv) {
     llama_engine *engine = NULL;
     check(llama_engine_load(argc > 1 ? argv[1] : "models/demo.gguf", &params, &engine));
 
-    measure(engine, "short prompt", "Once upon a time there was a fox.", calls);
-    char prompt[4096] = "";
-    while (strlen(prompt) < 2000)
-        strcat(prompt, "Once upon a time there was a fox. ");
-    measure(engine, "long prompt", prompt, calls / 4 + 1);
+    char longer[2100] = "";
+    while (strlen(longer) < 2000)
+        strcat(longer, "Once upon a time there was a fox. ");
+    for (int form = TEXT; form <= TOKENS; form++) {
+        measure(engine, "Once upon a time there was a fox.", (enum form)form, calls);
+        measure(engine, longer, (enum form)form, calls / 4 + 1);
+    }
     check(llama_engine_free(engine));
     return 0;
 }

@@ -1,12 +1,16 @@
 #!/usr/bin/env bash
 # Installs what a build needs and sets up the environment of a build. Sourced by the other scripts; run alone, it
-# only installs. Installs by apt or brew where it may, and otherwise says what to install.
+# only installs. Installs by apt or brew where it may, and otherwise says what to install. With SETUP_FOR_TESTS set, also
+# what only the tests need.
 
 missing() {
     local tool
-    for tool in cmake c++ clang; do
+    for tool in cmake c++ clang ${SETUP_FOR_TESTS:+pkg-config}; do
         command -v "$tool" >/dev/null || echo "$tool"
     done
+    if [ -n "${SETUP_FOR_TESTS:-}" ] && [ "$(uname)" = Linux ]; then
+        command -v valgrind >/dev/null || echo valgrind
+    fi
     # bindgen loads libclang itself; the clang binary alone is not enough.
     if [ "$(uname)" = Linux ] && [ -z "${LIBCLANG_PATH:-}" ] && ! find /usr/lib /usr/lib64 /usr/local/lib -name 'libclang*.so*' 2>/dev/null | grep -q .; then
         echo libclang
@@ -20,7 +24,7 @@ install_missing() {
     [ -z "$wanted" ] && return 0
     echo "setup: missing: $wanted" >&2
     if command -v apt-get >/dev/null; then
-        local packages="build-essential cmake clang libclang-dev libhwloc-dev ninja-build ccache"
+        local packages="build-essential cmake clang libclang-dev libhwloc-dev ninja-build ccache${SETUP_FOR_TESTS:+ pkg-config valgrind}"
         if [ "$(id -u)" = 0 ]; then
             apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $packages >/dev/null
         elif sudo -n true 2>/dev/null; then
@@ -30,7 +34,7 @@ install_missing() {
             return 1
         fi
     elif command -v brew >/dev/null; then
-        brew install cmake llvm hwloc ninja ccache
+        brew install cmake llvm hwloc ninja ccache ${SETUP_FOR_TESTS:+pkg-config}
     else
         echo "setup: please install cmake, a C++17 compiler, clang with libclang, and hwloc" >&2
         return 1

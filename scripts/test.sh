@@ -2,6 +2,7 @@
 # All tests: format, lints, unit and integration tests, documentation, examples, the demo.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+SETUP_FOR_TESTS=1
 . scripts/setup.sh
 
 step() { printf '\n== %s\n' "$*"; }
@@ -13,8 +14,9 @@ cargo fmt --all --check
 step lints
 cargo clippy --release --workspace --all-targets -- --deny warnings
 
-step "binary and examples"
-cargo build --release --workspace --bins --examples
+step "binary, C library and examples"
+cargo build --release --workspace
+cargo build --release --workspace --examples
 for example in examples/rust/*.rs; do
     target/release/examples/"$(basename "$example" .rs)" models/demo.gguf >/dev/null
 done
@@ -31,6 +33,8 @@ for script in scripts/*.sh .ci/run; do bash -n "$script"; done
 if command -v python3 >/dev/null; then
     python3 -c 'import ast, sys
 for name in sys.argv[1:]: ast.parse(open(name).read(), name)' scripts/demo-model/*.py
+    step "Python module over the C library"
+    python3 -m unittest discover --start-directory bindings/python-ctypes
 fi
 
 step tests
@@ -39,3 +43,9 @@ if command -v cargo-nextest >/dev/null; then
 else
     cargo test --release --workspace --lib --bins --tests
 fi
+
+step memory
+scripts/test-memory.sh
+
+step races
+scripts/test-races.sh

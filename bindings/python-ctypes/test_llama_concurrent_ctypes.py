@@ -113,8 +113,7 @@ class Header(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder:
             source, program = Path(folder, "layout.c"), Path(folder, "layout")
             source.write_text("\n".join(lines))
-            # Of the inline functions only the addresses of library functions remain: they need not be resolved.
-            flags = ["-O1", "-I", str(HEADER.parent), "-o", str(program)]
+            flags = ["-O1", "-I", str(HEADER.parent), "-o", str(program)]  # -O1 drops the header's inline functions
             subprocess.run(["cc", *flags, str(source)], check=True)
             printed = subprocess.run([str(program)], check=True, capture_output=True, text=True).stdout
         self.assertEqual(printed.splitlines(), expected)
@@ -445,18 +444,17 @@ class Generation(unittest.TestCase):
         self.assertEqual(texts, [self.engine.generate("The dog", max_tokens=4).text])
 
     def test_interrupt_cancels(self) -> None:
-        cancelled = self.engine.stats().requests_cancelled
         go_on = threading.Event()
-        timer = threading.Timer(0.05, signal.raise_signal, [signal.SIGINT])
-        blocker = [self.engine.infer_async("The", lambda event: go_on.wait(PATIENCE)) for _ in range(4)]
-        timer.start()
-        with self.assertRaises(KeyboardInterrupt):  # all slots are taken: this waits until the signal comes
-            self.engine.generate("The dog")
-        go_on.set()
-        for request in blocker:
-            request.cancel()
-            request.wait(PATIENCE)
-        self.assertTrue(eventually(lambda: self.engine.stats().requests_cancelled > cancelled))
+        with llama.load(MODEL, slots=1, stream_buffer=1) as engine:
+            # Keeps the one slot, so that the request after it waits until the signal comes.
+            blocker = engine.infer_async("The", lambda event: go_on.wait(PATIENCE), ignore_eos=True)
+            timer = threading.Timer(0.05, os.kill, [os.getpid(), signal.SIGINT])
+            timer.start()
+            with self.assertRaises(KeyboardInterrupt):
+                engine.generate("The dog")
+            self.assertTrue(eventually(lambda: engine.stats().requests_cancelled == 1))
+            go_on.set()
+            blocker.cancel()
 
     def test_errors(self) -> None:
         for bad in ("", [], [-1], [2**31]):
@@ -566,7 +564,8 @@ class Endings(unittest.TestCase):
     """Scripts that leave things open end with 0 and without a word."""
 
     def run_script(self, body: str) -> None:
-        script = f"import os, sys, threading, llama_concurrent_ctypes as llama\nMODEL = {MODEL!r}\n{inspect.cleandoc(body)}"
+        imports = "import os, sys, threading, llama_concurrent_ctypes as llama"
+        script = f"{imports}\nMODEL = {MODEL!r}\n{inspect.cleandoc(body)}"
         environment = {**os.environ, "PYTHONPATH": str(HERE)}
         run = subprocess.run(
             [sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=PATIENCE
@@ -590,12 +589,17 @@ class Endings(unittest.TestCase):
     def test_daemon_threads_waiting(self) -> None:
         self.run_script(
             """
-            engine = llama.load(MODEL, slots=1)
-            began = threading.Event()
-            def generate(): began.set(); engine.generate("The", ignore_eos=True)
-            def stream():
-                for _ in engine.stream("The", ignore_eos=True): pass
-            for body in (generate, stream): threading.Thread(target=body, daemon=True).start()
+            engine = llama.load(MODEL, slots=2)
+            began = threading.Barrier(3)
+            def wait():
+                request = engine.infer_async("The", ignore_eos=True)
+                began.wait()
+                request.result()
+            def read():
+                stream = engine.stream("The", ignore_eos=True)
+                began.wait()
+                for _ in stream: pass
+            for body in (wait, read): threading.Thread(target=body, daemon=True).start()
             began.wait()
             """
         )

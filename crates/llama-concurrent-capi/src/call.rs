@@ -31,7 +31,7 @@ pub struct Call {
     on_event: Option<EventFn>,
     mailbox: Arc<Mailbox<Call>>,
     turn: Turn,
-    parts: Mutex<SelectAll<Part>>,
+    parts: Mutex<Parts>,
     /// Prompts whose last event was not read yet.
     remaining: AtomicUsize,
     cancelled: AtomicBool,
@@ -71,6 +71,19 @@ impl Call {
 
     /// From now on its events are given out.
     pub fn release(self: &Arc<Self>) {
+        // Looked at here, so that no other thread has to wake up only to find that there is nothing yet.
+        let event = self.next_event();
+        if event.is_some() {
+            self.parts().early = event;
+            self.turn.again();
+            self.mailbox.put(self.clone());
+        } else {
+            self.rest();
+        }
+    }
+
+    /// Waits to be woken, unless that has happened meanwhile.
+    fn rest(self: &Arc<Self>) {
         if self.turn.end() {
             self.mailbox.put(self.clone());
         }
@@ -84,7 +97,7 @@ impl Call {
         self.on_event.is_some()
     }
 
-    fn parts(&self) -> MutexGuard<'_, SelectAll<Part>> {
+    fn parts(&self) -> MutexGuard<'_, Parts> {
         self.parts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -106,14 +119,14 @@ impl Call {
         if self.is_cancelled() {
             part.cancel();
         }
-        parts.push(part);
+        parts.streams.push(part);
         drop(parts);
         self.wake_by_ref();
     }
 
     pub fn cancel(&self) {
         self.cancelled.store(true, Ordering::Release);
-        self.parts().iter().for_each(Part::cancel);
+        self.parts().streams.iter().for_each(Part::cancel);
     }
 
     pub fn is_cancelled(&self) -> bool {
@@ -139,7 +152,7 @@ impl Call {
         self.turn.begin();
         let event = self.next_event();
         if event.is_none() {
-            self.release();
+            self.rest();
         }
         event
     }
@@ -148,7 +161,10 @@ impl Call {
         let waker = Waker::from(self.clone());
         let mut task = Context::from_waker(&waker);
         let mut parts = self.parts();
-        while let Poll::Ready(Some(news)) = parts.poll_next_unpin(&mut task) {
+        if let Some(event) = parts.early.take() {
+            return Some(event);
+        }
+        while let Poll::Ready(Some(news)) = parts.streams.poll_next_unpin(&mut task) {
             let remaining = self.remaining.load(Ordering::Relaxed);
             match news {
                 News::Delta(..) if self.is_cancelled() => {}
@@ -194,6 +210,13 @@ impl Wake for Call {
             self.mailbox.put(self.clone());
         }
     }
+}
+
+#[derive(Default)]
+struct Parts {
+    streams: SelectAll<Part>,
+    /// What came before the call was released.
+    early: Option<Box<OwnedEvent>>,
 }
 
 /// One prompt of a call, with the output that was read so far.

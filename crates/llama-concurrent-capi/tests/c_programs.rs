@@ -178,6 +178,13 @@ fn the_cpp_example_turns_errors_into_exceptions() {
 }
 
 #[test]
+fn the_bench_of_the_call_runs() {
+    let binary = compile(compilers(false)[0], &root().join("benches/call_overhead.c"), &["-std=gnu11", "-O2"]);
+    let text = expect_success(Command::new(binary).arg(model()).arg("20"));
+    assert_eq!(text.matches("median").count(), 4, "{text}");
+}
+
+#[test]
 fn cmake_finds_the_library_shared_and_static() {
     let build = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let prefix = format!("-DCMAKE_PREFIX_PATH={}", prefix().display());
