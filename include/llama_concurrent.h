@@ -91,7 +91,10 @@ typedef enum llama_concurrent_log_level {
 typedef enum llama_infer_status {
     /** It worked. */
     LLAMA_INFER_STATUS_OK = 0,
-    /** A pointer is NULL that must not be, a string is not UTF-8, or a struct has an impossible size. */
+    /**
+     * A pointer is NULL that must not be, a string is not UTF-8, a number of elements or the size of a struct is
+     * impossible.
+     */
     LLAMA_INFER_STATUS_INVALID_ARGUMENT = 1,
     /** The handle was never given out, or was freed. */
     LLAMA_INFER_STATUS_INVALID_HANDLE = 2,
@@ -189,7 +192,7 @@ typedef struct llama_infer_error_detail {
     uint32_t retry_after_ms;
     /** `LLAMA_INFER_STATUS_PROMPT_TOO_LONG`: tokens of the prompt. */
     uint32_t n_prompt_tokens;
-    /** `LLAMA_INFER_STATUS_PROMPT_TOO_LONG`: output tokens that were asked for. */
+    /** `LLAMA_INFER_STATUS_PROMPT_TOO_LONG`: output tokens that were asked for; 1 where `max_tokens` was 0. */
     uint32_t max_tokens;
     /** `LLAMA_INFER_STATUS_PROMPT_TOO_LONG`: tokens that a slot holds. */
     uint32_t n_ctx;
@@ -357,7 +360,7 @@ typedef struct llama_infer_result {
     size_t n_tokens;
     /** Which string of `stop` ended it, from 0; -1 if none did. */
     int32_t stop_index;
-    /** Tokens of the prompt. */
+    /** Tokens of the prompt; 0, like all times, if the prompt of a batch was refused. */
     uint32_t n_prompt_tokens;
     /** Prompt tokens that were reused from earlier or other requests instead of computed. */
     uint32_t n_cached_tokens;
@@ -561,7 +564,7 @@ llama_infer_status llama_infer_poll(struct llama_infer_queue *queue,
 
 /**
  * Frees a queue and closes its descriptor. Requests whose events would still come to it are cancelled, and their
- * events are lost. NULL is allowed and does nothing.
+ * events are lost. Never waits. NULL is allowed and does nothing.
  */
 llama_infer_status llama_infer_queue_free(struct llama_infer_queue *queue);
 
@@ -584,7 +587,7 @@ llama_infer_status llama_engine_load(const char *path,
  * threads and gives the memory back.
  *
  * Calls of other threads that still use the handle are no harm: they get `INVALID_HANDLE`, or `SHUTTING_DOWN` if they
- * were under way. Events that go to a queue can still be polled afterwards. To let requests end by themselves, call
+ * were under way. A second free gets `INVALID_HANDLE` at once, while the first may still be waiting. Events that go to a queue can still be polled afterwards. To let requests end by themselves, call
  * `llama_engine_drain` first. Inside a callback of this engine it is refused with `IN_CALLBACK`, and nothing happens.
  * NULL is allowed and does nothing.
  *
@@ -596,9 +599,11 @@ llama_infer_status llama_engine_free(struct llama_engine *engine);
  * Takes no more requests and waits until all accepted ones are over, as `llama_infer_wait` does.
  *
  * Waits for `timeout_ms` milliseconds, for ever if that is negative, not at all if it is 0: `TIMEOUT`. The engine stays
- * closed for new requests in any case. Not inside its callbacks: `IN_CALLBACK`.
+ * closed for new requests in any case. Not inside its callbacks: `IN_CALLBACK`. Not by who should poll a queue meanwhile:
+ * what is not polled is never over.
  */
-llama_infer_status llama_engine_drain(struct llama_engine *engine, int32_t timeout_ms);
+llama_infer_status llama_engine_drain(struct llama_engine *engine,
+                                      int32_t timeout_ms);
 
 /**
  * What was wished in the parameters and not granted, one sentence per line; empty if nothing was.
@@ -700,7 +705,10 @@ llama_infer_status llama_infer_cancel(struct llama_engine *engine, llama_infer_i
  */
 llama_infer_status llama_infer_wait(struct llama_engine *engine, llama_infer_id id, int32_t timeout_ms);
 
-/** As `llama_infer_wait`, for everything that was started on the engine before. Not inside its callbacks. */
+/**
+ * As `llama_infer_wait`, for everything that was started on the engine before. Not inside its callbacks, and not by who
+ * should poll a queue meanwhile: what is not polled is never over.
+ */
 llama_infer_status llama_infer_wait_all(struct llama_engine *engine, int32_t timeout_ms);
 
 /**

@@ -70,6 +70,11 @@ fill llama_concurrent.pc "$root/lib/pkgconfig/llama_concurrent.pc" "$static_libs
 fill llama_concurrent-config.cmake "$root/lib/cmake/llama_concurrent/llama_concurrent-config.cmake" "${static_libs// /;}"
 fill llama_concurrent-config-version.cmake "$root/lib/cmake/llama_concurrent/llama_concurrent-config-version.cmake" ""
 
+# So that the dynamic linker finds it at once where PREFIX is a standard place.
+if [ "$(uname)" = Linux ] && [ "$(id -u)" = 0 ] && [ -z "${DESTDIR:-}" ]; then
+    ldconfig 2>/dev/null || true
+fi
+
 cat >&2 <<END
 install: libllama_concurrent $version is in $root
 install: if that is not a standard place, tell the tools:

@@ -29,8 +29,10 @@ cc -std=gnu11 -g -O1 crates/llama-concurrent-capi/tests/c/contract.c -o "$out/co
 # One thread at a time, fairly: the compute threads spin, and would never let go of the one core that Valgrind simulates.
 check="valgrind --quiet --fair-sched=yes --error-exitcode=99"
 tests=$(sed -n 's/^ *TEST(\([a-z_]*\)),$/\1/p' crates/llama-concurrent-capi/tests/c/contract.c)
+# Not "possibly lost": Rust's reference-counted blocks are pointed to in their middle, and those of the main thread and of
+# statics live to the end. A leak of ours is definitely lost, and the address sanitizer looks too.
 # shellcheck disable=SC2086
-$check --leak-check=full --errors-for-leak-kinds=definite,indirect,possible --show-leak-kinds=definite,indirect,possible \
+$check --leak-check=full --errors-for-leak-kinds=definite,indirect --show-leak-kinds=definite,indirect \
     "$out/contract" models/demo.gguf "$out/models" $tests
 # What exits without freeing leaves memory behind on purpose.
 $check --leak-check=no "$out/contract" models/demo.gguf "$out/models" exit_with_requests_under_way

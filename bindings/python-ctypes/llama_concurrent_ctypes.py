@@ -35,7 +35,7 @@ from ctypes import POINTER, c_bool, c_char_p, c_double, c_float, c_int, c_int32,
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, Union
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -369,14 +369,14 @@ def _open_first(candidates: Iterable[str]) -> ctypes.CDLL:
     raise LibraryNotFound(
         "libllama_concurrent was not found. Tried:\n"
         + "\n".join(tried)
-        + f"\nBuild it with `cargo build --release -p llama-concurrent-capi`, or say where it is: set {_LIBRARY_VARIABLE}"
-        " to its path, or pass library=PATH to load."
+        + "\nBuild it with `cargo build --release -p llama-concurrent-capi`, or say where it is: set"
+        f" {_LIBRARY_VARIABLE} to its path, or pass library=PATH to load."
     )
 
 
 def version(library: str | os.PathLike[str] | None = None) -> str:
     """The version of the library, such as "0.1.0". Raises `LibraryNotFound`."""
-    return _library(library).llama_concurrent_version().decode()
+    return str(_library(library).llama_concurrent_version(), "utf-8")
 
 
 # --- Errors ----------------------------------------------------------------------------------------------------------
@@ -395,7 +395,7 @@ class LlamaError(RuntimeError):
     @property
     def status_name(self) -> str:
         """The cause in words, such as "prompt too long"."""
-        return _library().llama_infer_status_name(self.status).decode()
+        return str(_library().llama_infer_status_name(self.status), "utf-8")
 
 
 class Overloaded(LlamaError):
@@ -487,7 +487,7 @@ def _check(status: int) -> None:
 
 # --- What callers pass -----------------------------------------------------------------------------------------------
 
-Prompt = Union[str, Sequence[int]]
+Prompt = str | Sequence[int]
 """A text, or tokens that are used as they are."""
 
 
@@ -976,6 +976,8 @@ class Stream(Iterator[str]):
 
     def __next__(self) -> str:
         if not self._reading.acquire(blocking=False):
+            if self._closed:  # another thread is just closing it
+                raise StopIteration
             raise ValueError("this stream is being read already")
         try:
             self._thread = threading.get_ident()
@@ -1026,7 +1028,7 @@ class Stream(Iterator[str]):
 
 # --- Engines ---------------------------------------------------------------------------------------------------------
 
-_Submission = Callable[[_CInferParams, Any, Union[int, None]], int]
+_Submission = Callable[[_CInferParams, Any, int | None], int]
 """Starts something, given parameters, callback and `user_data`, and returns its id."""
 
 _open_handles: set[_Handle] = set()
@@ -1306,9 +1308,7 @@ class Engine:
         capacity, length = 0, c_size_t()
         while True:
             buffer = ctypes.create_string_buffer(capacity)
-            status = getattr(self._library, function)(
-                self._handle.value, *what, buffer, capacity, ctypes.byref(length)
-            )
+            status = getattr(self._library, function)(self._handle.value, *what, buffer, capacity, ctypes.byref(length))
             if status == Status.OK:
                 return buffer.raw[: length.value].decode()
             if status != Status.BUFFER_TOO_SMALL:

@@ -99,7 +99,7 @@ class Header(unittest.TestCase):
 
     @unittest.skipUnless(shutil.which("cc"), "there is no C compiler cc")
     def test_layout_is_that_of_the_compiler(self) -> None:
-        lines = ['#include <stdio.h>', '#include "llama_concurrent.h"', "int main(void) {"]
+        lines = ["#include <stdio.h>", '#include "llama_concurrent.h"', "int main(void) {"]
         expected = []
         for name, struct in STRUCTS.items():
             lines.append(f'printf("{name} %zu\\n", sizeof({name}));')
@@ -568,7 +568,11 @@ class Endings(unittest.TestCase):
         script = f"{imports}\nMODEL = {MODEL!r}\n{inspect.cleandoc(body)}"
         environment = {**os.environ, "PYTHONPATH": str(HERE)}
         run = subprocess.run(
-            [sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=PATIENCE
+            [sys.executable, "-W", "ignore", "-c", script],  # Python 3.12 warns about fork
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
         )
         self.assertEqual((run.returncode, run.stdout, run.stderr), (0, "", ""))
 

@@ -97,7 +97,7 @@ pub struct llama_infer_error_detail {
     pub retry_after_ms: u32,
     /// `LLAMA_INFER_STATUS_PROMPT_TOO_LONG`: tokens of the prompt.
     pub n_prompt_tokens: u32,
-    /// `LLAMA_INFER_STATUS_PROMPT_TOO_LONG`: output tokens that were asked for.
+    /// `LLAMA_INFER_STATUS_PROMPT_TOO_LONG`: output tokens that were asked for; 1 where `max_tokens` was 0.
     pub max_tokens: u32,
     /// `LLAMA_INFER_STATUS_PROMPT_TOO_LONG`: tokens that a slot holds.
     pub n_ctx: u32,

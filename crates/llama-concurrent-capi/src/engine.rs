@@ -65,7 +65,7 @@ pub unsafe extern "C" fn llama_engine_load(
 /// threads and gives the memory back.
 ///
 /// Calls of other threads that still use the handle are no harm: they get `INVALID_HANDLE`, or `SHUTTING_DOWN` if they
-/// were under way. Events that go to a queue can still be polled afterwards. To let requests end by themselves, call
+/// were under way. A second free gets `INVALID_HANDLE` at once, while the first may still be waiting. Events that go to a queue can still be polled afterwards. To let requests end by themselves, call
 /// `llama_engine_drain` first. Inside a callback of this engine it is refused with `IN_CALLBACK`, and nothing happens.
 /// NULL is allowed and does nothing.
 ///
@@ -86,7 +86,8 @@ pub unsafe extern "C" fn llama_engine_free(engine: *mut llama_engine) -> Status 
 /// Takes no more requests and waits until all accepted ones are over, as `llama_infer_wait` does.
 ///
 /// Waits for `timeout_ms` milliseconds, for ever if that is negative, not at all if it is 0: `TIMEOUT`. The engine stays
-/// closed for new requests in any case. Not inside its callbacks: `IN_CALLBACK`.
+/// closed for new requests in any case. Not inside its callbacks: `IN_CALLBACK`. Not by who should poll a queue meanwhile:
+/// what is not polled is never over.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_engine_drain(engine: *mut llama_engine, timeout_ms: i32) -> Status {
     boundary(|| ENGINES.get(engine)?.drain(limit(timeout_ms)))

@@ -69,7 +69,7 @@ pub struct llama_infer_result {
     pub n_tokens: usize,
     /// Which string of `stop` ended it, from 0; -1 if none did.
     pub stop_index: i32,
-    /// Tokens of the prompt.
+    /// Tokens of the prompt; 0, like all times, if the prompt of a batch was refused.
     pub n_prompt_tokens: u32,
     /// Prompt tokens that were reused from earlier or other requests instead of computed.
     pub n_cached_tokens: u32,

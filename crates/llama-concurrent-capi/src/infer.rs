@@ -247,7 +247,8 @@ pub unsafe extern "C" fn llama_infer_wait(engine: *mut llama_engine, id: llama_i
     boundary(|| ENGINES.get(engine)?.wait(id, limit(timeout_ms)))
 }
 
-/// As `llama_infer_wait`, for everything that was started on the engine before. Not inside its callbacks.
+/// As `llama_infer_wait`, for everything that was started on the engine before. Not inside its callbacks, and not by who
+/// should poll a queue meanwhile: what is not polled is never over.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_infer_wait_all(engine: *mut llama_engine, timeout_ms: i32) -> Status {
     boundary(|| ENGINES.get(engine)?.wait_all(limit(timeout_ms)))

@@ -174,7 +174,7 @@ pub unsafe extern "C" fn llama_infer_poll(
 }
 
 /// Frees a queue and closes its descriptor. Requests whose events would still come to it are cancelled, and their
-/// events are lost. NULL is allowed and does nothing.
+/// events are lost. Never waits. NULL is allowed and does nothing.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_infer_queue_free(queue: *mut llama_infer_queue) -> Status {
     boundary(|| {

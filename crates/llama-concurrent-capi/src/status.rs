@@ -11,7 +11,8 @@ use llama_concurrent::ErrorKind;
 pub enum llama_infer_status {
     /// It worked.
     Ok = 0,
-    /// A pointer is NULL that must not be, a string is not UTF-8, or a struct has an impossible size.
+    /// A pointer is NULL that must not be, a string is not UTF-8, a number of elements or the size of a struct is
+    /// impossible.
     InvalidArgument = 1,
     /// The handle was never given out, or was freed.
     InvalidHandle = 2,

@@ -17,7 +17,10 @@ impl Inner {
         let submitted = self.epoch.elapsed();
         request.params.validate(self.model.table().len())?;
         if request.prompt.is_empty() {
-            return Err(Error::new(ErrorKind::InvalidRequest, "the prompt is empty; give at least one character"));
+            return Err(Error::new(
+                ErrorKind::InvalidRequest,
+                "the prompt is empty; give at least one character or token",
+            ));
         }
         let prompt = self.tokenize(&request.prompt)?;
         self.check_fits(&prompt, &request.params)?;
