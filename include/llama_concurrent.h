@@ -15,13 +15,14 @@
  * The contract. It holds for every function unless that says otherwise.
  *
  * Threads     Any function may be called from any thread, at any time, also from inside callbacks.
- *             Callbacks run on threads of the library. Those of one request come one after the other, in order, though
- *             not always on the same thread; those of different requests may run at the same time. A callback that
- *             blocks holds up its own request only: when as many of its events wait as `stream_buffer` says, the
- *             request pauses. No lock of the library is held during a callback. Exceptions and longjmp must not leave
- *             it. Threads that compute block all signals; a callback's thread has the mask of the one that loaded the
- *             engine. After fork, only exec is safe in the child.
- * Events      An accepted request gets any number of TOKEN events and then exactly one FINISHED event, whatever
+ *             Callbacks run on threads of the library. Those of one call come one after the other, in order, though not
+ *             always on the same thread; those of different calls may run at the same time. A callback that blocks
+ *             holds up its own call only (a batch as a whole): when as many of its events wait as `stream_buffer` says,
+ *             its generation pauses. A drain or free waits for it. No lock of the library is held during a callback of
+ *             a request; for those of the log and of a load's progress see there. Exceptions, longjmp, pthread_exit
+ *             and cancellation must not leave a callback. Threads that compute block all signals; a callback's thread
+ *             has the mask of the one that loaded the engine. After fork, only exec and _exit are safe in the child.
+ * Events      An accepted prompt gets any number of TOKEN events and then exactly one FINISHED event, whatever
  *             happens, unless its queue is freed or the process exits. A refused request gets none. The texts of the
  *             events are whole UTF-8 characters.
  * Ownership   What you pass is copied: nothing that you pass needs to outlive the call, except for `user_data`, which
@@ -49,15 +50,17 @@
 #define LLAMA_CONCURRENT_VERSION "0.1.0"
 
 /** What an event tells. More kinds may come: ignore those that you do not know. */
-typedef enum llama_infer_event_type {
+typedef int32_t llama_infer_event_type;
+enum {
     /** The output grew. */
     LLAMA_INFER_EVENT_TYPE_TOKEN = 1,
     /** The end of one prompt's output; nothing about that prompt follows. */
     LLAMA_INFER_EVENT_TYPE_FINISHED = 2,
-} llama_infer_event_type;
+};
 
 /** Why a generation ended. */
-typedef enum llama_infer_finish_reason {
+typedef int32_t llama_infer_finish_reason;
+enum {
     /** The model ended its text, or a stop string appeared. */
     LLAMA_INFER_FINISH_REASON_STOP = 1,
     /** `max_tokens` was reached, or the slot is full. */
@@ -68,10 +71,11 @@ typedef enum llama_infer_finish_reason {
     LLAMA_INFER_FINISH_REASON_DEADLINE = 4,
     /** It failed; `status` and `error` say how. */
     LLAMA_INFER_FINISH_REASON_ERROR = 5,
-} llama_infer_finish_reason;
+};
 
 /** How important a message is. */
-typedef enum llama_concurrent_log_level {
+typedef int32_t llama_concurrent_log_level;
+enum {
     /** Something is broken. */
     LLAMA_CONCURRENT_LOG_LEVEL_ERROR = 1,
     /** Something is not as it was wished. */
@@ -82,13 +86,14 @@ typedef enum llama_concurrent_log_level {
     LLAMA_CONCURRENT_LOG_LEVEL_DEBUG = 4,
     /** Everything. */
     LLAMA_CONCURRENT_LOG_LEVEL_TRACE = 5,
-} llama_concurrent_log_level;
+};
 
 /**
  * What a function returns. A number is never given a second meaning, and new ones may come: treat those that you do
  * not know as errors.
  */
-typedef enum llama_infer_status {
+typedef int32_t llama_infer_status;
+enum {
     /** It worked. */
     LLAMA_INFER_STATUS_OK = 0,
     /**
@@ -136,10 +141,11 @@ typedef enum llama_infer_status {
     LLAMA_INFER_STATUS_BUFFER_TOO_SMALL = 20,
     /** Another thread is polling this queue. */
     LLAMA_INFER_STATUS_BUSY = 21,
-} llama_infer_status;
+};
 
 /** How requests share the pool of contexts and slots. */
-typedef enum llama_engine_strategy {
+typedef int32_t llama_engine_strategy;
+enum {
     /** Chosen by the library: at present `BATCHED`. */
     LLAMA_ENGINE_STRATEGY_AUTO = 0,
     /** One context with one slot: one request after the other. */
@@ -148,25 +154,27 @@ typedef enum llama_engine_strategy {
     LLAMA_ENGINE_STRATEGY_ROUND_ROBIN = 2,
     /** One context with many slots, decoded together: the highest throughput. */
     LLAMA_ENGINE_STRATEGY_BATCHED = 3,
-} llama_engine_strategy;
+};
 
 /** Element type of a K or V cache. */
-typedef enum llama_engine_kv_type {
+typedef int32_t llama_engine_kv_type;
+enum {
     /** 16-bit floats. */
     LLAMA_ENGINE_KV_TYPE_F16 = 0,
     /** 8-bit blocks: about half the memory of F16. */
     LLAMA_ENGINE_KV_TYPE_Q8_0 = 1,
     /** 32-bit floats: twice the memory of F16. */
     LLAMA_ENGINE_KV_TYPE_F32 = 2,
-} llama_engine_kv_type;
+};
 
 /** Who goes first when slots or time for prompts are short. */
-typedef enum llama_infer_priority {
+typedef int32_t llama_infer_priority;
+enum {
     /** Somebody waits for the answer. */
     LLAMA_INFER_PRIORITY_INTERACTIVE = 0,
     /** Fills what interactive requests leave, and is never starved. */
     LLAMA_INFER_PRIORITY_BATCH = 1,
-} llama_infer_priority;
+};
 
 /**
  * A loaded model with its contexts, threads and queue.
@@ -196,11 +204,13 @@ typedef struct llama_infer_error_detail {
     uint32_t max_tokens;
     /** `LLAMA_INFER_STATUS_PROMPT_TOO_LONG`: tokens that a slot holds. */
     uint32_t n_ctx;
+    /** 0. */
+    uint32_t reserved;
 } llama_infer_error_detail;
 
 /**
  * Called while a model loads, with the share that is done, 0 to 1; false stops the load. Runs on the thread that called
- * `llama_engine_load`.
+ * `llama_engine_load`. Other loads wait meanwhile, so loading from inside it is refused with `IN_CALLBACK`.
  */
 typedef bool (*llama_engine_progress_callback)(float share, void *user_data);
 
@@ -307,7 +317,10 @@ typedef struct llama_infer_params {
     int32_t priority;
     /** Give up if no slot was found after so many milliseconds; 0 (default): wait as long as it takes. */
     uint32_t queue_timeout_ms;
-    /** Give up if not finished after so many milliseconds from the submission; 0 (default): no limit. */
+    /**
+     * Give up if not finished after so many milliseconds; 0 (default): no limit. Both count from the submission; in a
+     * batch, for each prompt from when it was handed to the engine.
+     */
     uint32_t timeout_ms;
     /** Texts that end the generation and are never part of the output; NULL (default) if there are none. */
     const char *const *stop;
@@ -335,22 +348,27 @@ typedef struct llama_infer_params {
     bool parse_special;
     /** Chats: end the prompt with the opening of an answer. Default: true. */
     bool add_generation_prompt;
+    /** False: for later versions. */
+    bool reserved[5];
 } llama_infer_params;
 
 /** Identifies what one `llama_infer_*` call started. Never 0, never given out twice in a process. */
 typedef uint64_t llama_infer_id;
 
-/** How a generation ended, when what happened, and the whole output once more. All times count from the submission. */
+/**
+ * How a generation ended, when what happened, and the whole output once more. All times count from the submission; in
+ * a batch, from when the prompt was handed to the engine.
+ */
 typedef struct llama_infer_result {
     /** `sizeof(llama_infer_result)` in the version of the library. */
     size_t size;
     /** Why it ended. */
-    enum llama_infer_finish_reason reason;
+    llama_infer_finish_reason reason;
     /** What failed where the reason is `LLAMA_INFER_FINISH_REASON_ERROR`; `LLAMA_INFER_STATUS_OK` otherwise. */
     llama_infer_status status;
     /** What failed, in words; NULL if nothing did. */
     const char *error;
-    /** The whole output as it was delivered, NUL-terminated; never NULL. */
+    /** The whole output as it was delivered, NUL-terminated; never NULL. After a cancel it ends where the events did. */
     const char *text;
     /** Bytes of `text` without the NUL at its end. */
     size_t text_length;
@@ -364,7 +382,7 @@ typedef struct llama_infer_result {
     uint32_t n_prompt_tokens;
     /** Prompt tokens that were reused from earlier or other requests instead of computed. */
     uint32_t n_cached_tokens;
-    /** Output tokens that were generated, without the end-of-generation token. */
+    /** Output tokens that were generated, without the end-of-generation token; more than `n_tokens` after a cancel. */
     uint32_t n_output_tokens;
     /** Milliseconds until a slot was found; the whole time if none was. */
     double queue_ms;
@@ -380,13 +398,14 @@ typedef struct llama_infer_result {
 
 /**
  * One event. It and everything that it points to belong to the library: they live until the callback returns or, with
- * a queue, until the next `llama_infer_poll` on it.
+ * a queue, until the next `llama_infer_poll` on it or its end. Look at `size` before you read fields that came after
+ * version 0.1.
  */
 typedef struct llama_infer_event {
     /** `sizeof(llama_infer_event)` in the version of the library. */
     size_t size;
     /** What it tells. */
-    enum llama_infer_event_type type;
+    llama_infer_event_type type;
     /** Which prompt of a batch it is about, from 0; 0 where there is one prompt. */
     uint32_t index;
     /** What the call returned as its id. */
@@ -490,7 +509,7 @@ typedef struct llama_engine_stats {
 } llama_engine_stats;
 
 /** Gets a message of the log. `target` says which part of the library speaks. Both texts live until it returns. */
-typedef void (*llama_concurrent_log_callback)(enum llama_concurrent_log_level level,
+typedef void (*llama_concurrent_log_callback)(llama_concurrent_log_level level,
                                               const char *target,
                                               const char *message,
                                               void *user_data);
@@ -543,8 +562,9 @@ llama_infer_status llama_infer_queue_new(struct llama_infer_queue **queue);
  * The descriptor that is readable while the queue has events, for `poll`, `epoll`, `kqueue`, `select` or any event
  * loop. -1 if the queue is NULL or was freed.
  *
- * Wait on it and nothing else: reading from it, writing and closing are left to the library. It may be readable when
- * there is nothing to fetch, so poll the queue with a timeout of 0, and until it returns `TIMEOUT`.
+ * Wait on it and nothing else: reading from it, writing and closing are left to the library. It stays readable until
+ * everything was fetched (it is level-triggered), and may be readable when there is nothing to fetch; so poll the queue
+ * with a timeout of 0, and until it returns `TIMEOUT`.
  */
 int llama_infer_queue_fd(const struct llama_infer_queue *queue);
 
@@ -556,7 +576,7 @@ int llama_infer_queue_fd(const struct llama_infer_queue *queue);
  * order; requests take turns.
  *
  * `TIMEOUT` if there was none. `BUSY` if another thread is polling this queue. `INVALID_HANDLE` if the queue was
- * freed, also while this function waits.
+ * freed, also while this function waits. `IN_CALLBACK` inside the log callback.
  */
 llama_infer_status llama_infer_poll(struct llama_infer_queue *queue,
                                     int32_t timeout_ms,
@@ -564,7 +584,8 @@ llama_infer_status llama_infer_poll(struct llama_infer_queue *queue,
 
 /**
  * Frees a queue and closes its descriptor. Requests whose events would still come to it are cancelled, and their
- * events are lost. Never waits. NULL is allowed and does nothing.
+ * events are lost; nobody may still look at one. Waits for nothing but a thread that is polling it, which is woken.
+ * NULL is allowed and does nothing.
  */
 llama_infer_status llama_infer_queue_free(struct llama_infer_queue *queue);
 
@@ -573,6 +594,7 @@ llama_infer_status llama_infer_queue_free(struct llama_infer_queue *queue);
  *
  * `params` may be NULL for the defaults. On success `*engine` is a handle that ends with `llama_engine_free`; otherwise
  * it is as it was. Several engines may live side by side, also of one file, whose pages they share.
+ * One load at a time: others wait for it.
  *
  * The file is checked before llama.cpp sees it, so a bad one never ends the process: `MODEL_NOT_FOUND`,
  * `MODEL_INVALID`, `MODEL_UNSUPPORTED`. Also `INVALID_CONFIG`, `OUT_OF_MEMORY`, and `LOAD_CANCELLED` if
@@ -587,11 +609,12 @@ llama_infer_status llama_engine_load(const char *path,
  * threads and gives the memory back.
  *
  * Calls of other threads that still use the handle are no harm: they get `INVALID_HANDLE`, or `SHUTTING_DOWN` if they
- * were under way. A second free gets `INVALID_HANDLE` at once, while the first may still be waiting. Events that go to a queue can still be polled afterwards. To let requests end by themselves, call
+ * were about to start something. A second free gets `INVALID_HANDLE` at once, while the first may still be waiting. Events that go to a queue can still be polled afterwards. To let requests end by themselves, call
  * `llama_engine_drain` first. Inside a callback of this engine it is refused with `IN_CALLBACK`, and nothing happens.
  * NULL is allowed and does nothing.
  *
- * When the process exits with engines left, they are stopped, and nobody is called back any more.
+ * When the process exits with engines left, they are stopped, no callback begins any more, and one that runs is not
+ * waited for.
  */
 llama_infer_status llama_engine_free(struct llama_engine *engine);
 
@@ -670,12 +693,13 @@ llama_infer_status llama_engine_chat_prompt(struct llama_engine *engine,
 /**
  * Starts a generation for each of `n_prompts` prompts, as many as you like, and returns at once.
  *
- * They are handed to the engine in order, as its queue has room, in the class `LLAMA_INFER_PRIORITY_BATCH`. One `id`
- * stands for all of them, and all their events go to the one `on_event` or queue, one at a time: `event->index` says
+ * They are handed to the engine in order, in the class `LLAMA_INFER_PRIORITY_BATCH`: about twice as many at a time as
+ * there are slots, so that the queue has room for others, and no more before their ends were delivered. One `id` stands for all of them, and all their events go to the one `on_event` or queue, one at a time: `event->index` says
  * which prompt it is about, and `event->n_remaining` is 0 in the last one. A prompt that cannot be served gets its
  * `FINISHED` event with an error and does not disturb the others. Prompt i uses the seed `params->seed + i`.
  *
- * Refused only for bad arguments, parameters out of range or an engine that is shutting down.
+ * Refused only for bad arguments, parameters out of range, an engine that is shutting down, or if its thread cannot be
+ * started: `OUT_OF_MEMORY`.
  */
 llama_infer_status llama_infer_batch_async(struct llama_engine *engine,
                                            const char *const *prompts,
@@ -715,9 +739,10 @@ llama_infer_status llama_infer_wait_all(struct llama_engine *engine, int32_t tim
  * The tokens of a text.
  *
  * `add_special` adds BOS and the like where the model wants them; `parse_special` reads special tokens that are written
- * out in the text. With both, the tokens are those of `llama_infer_async`. They are written to `tokens` if `capacity` of
+ * out in the text. With `add_special`, the tokens are those of `llama_infer_async` with the same `parse_special`. They are
+ * written to `tokens` if `capacity` of
  * them suffice; their number goes to `*n_tokens` in any case. `BUFFER_TOO_SMALL` otherwise. `n_tokens` may be NULL, and
- * so may `tokens` if `capacity` is 0. A text of n bytes has n + 8 tokens at most.
+ * so may `tokens` if `capacity` is 0.
  */
 llama_infer_status llama_engine_tokenize(struct llama_engine *engine,
                                          const char *text,
@@ -727,11 +752,11 @@ llama_infer_status llama_engine_tokenize(struct llama_engine *engine,
                                          size_t capacity,
                                          size_t *n_tokens);
 
-/** The number of tokens that a text has as a prompt of `llama_infer_async`. */
+/** The number of tokens that a text has as a prompt of `llama_infer_async`, with `parse_special`. */
 llama_infer_status llama_engine_count_tokens(struct llama_engine *engine, const char *text, size_t *n_tokens);
 
 /**
- * The text of tokens. Control tokens have none; incomplete characters become U+FFFD.
+ * The text of tokens. Control tokens have none; incomplete characters become U+FFFD, and NUL becomes U+2400.
  *
  * Written as `llama_engine_chat_prompt` does.
  */
@@ -749,8 +774,10 @@ llama_infer_status llama_engine_get_stats(struct llama_engine *engine, struct ll
  * Sets who gets the messages of the library and of llama.cpp, up to a level; one for the whole process.
  *
  * `callback` is called on any thread, also on several at once, and should be quick. NULL turns the log off, as it is at
- * first. After this function returned, the one before is not called any more. Inside the callback it is refused
- * with `IN_CALLBACK`; other functions are allowed there, and what they log is not told.
+ * first. After this function returned, the one before is not called any more, and its `user_data` is not needed.
+ *
+ * The library may have to wait for the callback, and hold locks meanwhile. So functions that load, wait, poll, drain or
+ * free, and this one, are refused inside of it with `IN_CALLBACK`; others are allowed, and what they log is not told.
  */
 llama_infer_status llama_concurrent_set_log(llama_concurrent_log_callback callback, int32_t level, void *user_data);
 

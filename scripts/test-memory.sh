@@ -16,7 +16,7 @@ prefix=$out/prefix
 mkdir -p "$prefix" "$out/models"
 portable=
 [ "$(uname -m)" = x86_64 ] && portable="-C target-cpu=x86-64-v3"
-RUSTFLAGS=$portable CARGO_TARGET_DIR=target/portable scripts/install.sh "$prefix" 2>/dev/null
+RUSTFLAGS=$portable CARGO_TARGET_DIR=target/portable scripts/install.sh "$prefix"
 
 : >"$out/models/empty.gguf"
 echo "This is a text and not a model." >"$out/models/text.gguf"
@@ -28,7 +28,8 @@ cc -std=gnu11 -g -O1 crates/llama-concurrent-capi/tests/c/contract.c -o "$out/co
 
 # One thread at a time, fairly: the compute threads spin, and would never let go of the one core that Valgrind simulates.
 check="valgrind --quiet --fair-sched=yes --error-exitcode=99"
-tests=$(sed -n 's/^ *TEST(\([a-z_]*\)),$/\1/p' crates/llama-concurrent-capi/tests/c/contract.c)
+tests=$(sed -n 's/^ *TEST(\(.*\)),$/\1/p' crates/llama-concurrent-capi/tests/c/contract.c)
+[ -n "$tests" ] || { echo "test-memory: no tests found in contract.c" >&2; exit 1; }
 # Not "possibly lost": Rust's reference-counted blocks are pointed to in their middle, and those of the main thread and of
 # statics live to the end. A leak of ours is definitely lost, and the address sanitizer looks too.
 # shellcheck disable=SC2086

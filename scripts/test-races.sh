@@ -15,7 +15,11 @@ if [ ! -d "$source" ]; then
     exit 0
 fi
 # Its own folder, so that the builds do not replace each other.
+log=target/races/log
+mkdir -p target/races
 RUSTFLAGS="-Zsanitizer=thread -C target-cpu=native" TSAN_OPTIONS="halt_on_error=1 ${TSAN_OPTIONS:-}" \
     CARGO_TARGET_DIR=target/races \
     cargo +nightly test -Zbuild-std --target "$host" --release --lib \
-    --package llama-concurrent-capi --package llama-concurrent -- "${@:-four_threads}"
+    --package llama-concurrent-capi -- "$@" | tee "$log"
+grep -q '^test .* ok$' "$log" || { echo "test-races: no test ran" >&2; exit 1; }
+echo "test-races: no races"

@@ -128,6 +128,7 @@ class _CErrorDetail(ctypes.Structure):
         ("n_prompt_tokens", c_uint32),
         ("max_tokens", c_uint32),
         ("n_ctx", c_uint32),
+        ("reserved", c_uint32),
     ]
 
 
@@ -193,6 +194,7 @@ class _CInferParams(ctypes.Structure):
         ("ignore_eos", c_bool),
         ("parse_special", c_bool),
         ("add_generation_prompt", c_bool),
+        ("reserved", c_bool * 5),
     ]
 
 

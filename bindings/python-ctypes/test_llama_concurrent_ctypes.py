@@ -79,11 +79,11 @@ class Header(unittest.TestCase):
         bodies = dict(re.findall(r"typedef struct (\w+) \{(.*?)\} \1;", self.text, re.DOTALL))
         self.assertEqual(bodies.keys(), STRUCTS.keys())
         for name, body in bodies.items():
-            names = [re.search(r"(\w+)\s*$", line).group(1) for line in body.split(";") if line.strip()]
+            names = [re.search(r"(\w+)(?:\[\d+\])?\s*$", line).group(1) for line in body.split(";") if line.strip()]
             self.assertEqual(names, field_names(STRUCTS[name]), name)
 
     def test_enums(self) -> None:
-        bodies = dict(re.findall(r"typedef enum (\w+) \{(.*?)\} \1;", self.text, re.DOTALL))
+        bodies = dict(re.findall(r"typedef int32_t (\w+);\s*enum \{(.*?)\};", self.text, re.DOTALL))
         self.assertEqual(bodies.keys(), ENUMS.keys())
         for name, body in bodies.items():
             prefix, known = ENUMS[name]
@@ -123,7 +123,7 @@ class Module(unittest.TestCase):
     """What needs no engine."""
 
     def test_keywords_are_the_fields(self) -> None:
-        internal = {"size", "progress", "progress_user_data", "n_stop", "n_logit_bias", "queue"}
+        internal = {"reserved", "size", "progress", "progress_user_data", "n_stop", "n_logit_bias", "queue"}
         for struct, keywords in (
             (llama._CEngineParams, llama.EngineParams),
             (llama._CInferParams, llama.InferParams),

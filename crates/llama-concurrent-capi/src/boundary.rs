@@ -101,6 +101,8 @@ pub struct llama_infer_error_detail {
     pub max_tokens: u32,
     /// `LLAMA_INFER_STATUS_PROMPT_TOO_LONG`: tokens that a slot holds.
     pub n_ctx: u32,
+    /// 0.
+    pub reserved: u32,
 }
 
 /// What went wrong in the last call on this thread that failed: what was asked, which limit applied, what to do.
@@ -129,6 +131,7 @@ pub unsafe extern "C" fn llama_infer_last_error_detail(detail: *mut llama_infer_
         n_prompt_tokens: 0,
         max_tokens: 0,
         n_ctx: 0,
+        reserved: 0,
     };
     match failure.kind {
         Some(ErrorKind::Overloaded { retry_after }) => filled.retry_after_ms = millis(retry_after),

@@ -1,92 +1,74 @@
 //! One `llama_infer_*` call: its generations, merged into one line of events that one thread at a time reads.
 
 use std::{
-    cell::Cell,
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
+    ffi::c_void,
     pin::Pin,
     sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll, Wake, Waker},
     time::{Duration, Instant},
 };
 
-use futures_util::{Stream, StreamExt, stream::SelectAll};
-use llama_concurrent::{Delta, Error, Event, Finish, FinishReason, Generation, Timings, Token};
+use futures_core::Stream;
+use llama_concurrent::{Error, Event, Finish, FinishReason, Generation, Timings, Token};
 
 use crate::{
     boundary::{Failure, Result},
     event::{Origin, OwnedEvent, llama_infer_event, llama_infer_id},
+    inside::{self, Inside},
     mailbox::{Mailbox, Turn},
+    queue::Queue,
 };
 
 /// `void (*)(const llama_infer_event *event, void *user_data)`.
-pub type EventFn = unsafe extern "C" fn(event: *const llama_infer_event, user_data: *mut std::ffi::c_void);
+pub type EventFn = unsafe extern "C" fn(event: *const llama_infer_event, user_data: *mut c_void);
+
+/// Where the events of a call go.
+pub enum Destination {
+    /// To a function, called by the threads that read the engine's mailbox.
+    Callback(EventFn, Arc<Mailbox<Call>>),
+    /// To whom polls.
+    Queue(Arc<Queue>),
+}
 
 /// A running call.
 pub struct Call {
     origin: Origin,
-    /// `None` where the events are polled.
-    on_event: Option<EventFn>,
-    mailbox: Arc<Mailbox<Call>>,
+    destination: Destination,
     turn: Turn,
     parts: Mutex<Parts>,
-    /// Prompts whose last event was not read yet.
-    remaining: AtomicUsize,
+    /// A prompt ended, or the call was cancelled.
+    room: Condvar,
+    /// Prompts that may have something to read. A lock of its own, since workers write here while others read events.
+    ready: Mutex<VecDeque<usize>>,
     cancelled: AtomicBool,
     /// Where it is found by its id until its last event was given out.
     calls: Arc<Calls>,
 }
 
-thread_local! {
-    /// The call whose callback runs on this thread.
-    static IN_CALLBACK: Cell<Option<llama_infer_id>> = const { Cell::new(None) };
-}
-
-/// The call whose callback this thread is in.
-pub fn current() -> Option<llama_infer_id> {
-    IN_CALLBACK.get()
+struct Parts {
+    running: BTreeMap<usize, Part>,
+    /// Prompts whose last event was not read yet, those that were not started included.
+    remaining: usize,
+    closed: bool,
 }
 
 impl Call {
-    pub fn new(
-        origin: Origin,
-        on_event: Option<EventFn>,
-        mailbox: Arc<Mailbox<Call>>,
-        prompts: usize,
-        calls: Arc<Calls>,
-    ) -> Arc<Self> {
+    /// A call of so many prompts. Nothing of it is told before [`release`](Self::release).
+    pub fn new(origin: Origin, destination: Destination, prompts: usize, calls: Arc<Calls>) -> Arc<Self> {
         Arc::new(Self {
             origin,
-            on_event,
-            mailbox,
+            destination,
             turn: Turn::new(),
-            parts: Mutex::default(),
-            remaining: AtomicUsize::new(prompts),
+            parts: Mutex::new(Parts { running: BTreeMap::new(), remaining: prompts, closed: false }),
+            room: Condvar::new(),
+            ready: Mutex::default(),
             cancelled: AtomicBool::new(false),
             calls,
         })
-    }
-
-    /// From now on its events are given out.
-    pub fn release(self: &Arc<Self>) {
-        // Looked at here, so that no other thread has to wake up only to find that there is nothing yet.
-        let event = self.next_event();
-        if event.is_some() {
-            self.parts().early = event;
-            self.turn.again();
-            self.mailbox.put(self.clone());
-        } else {
-            self.rest();
-        }
-    }
-
-    /// Waits to be woken, unless that has happened meanwhile.
-    fn rest(self: &Arc<Self>) {
-        if self.turn.end() {
-            self.mailbox.put(self.clone());
-        }
     }
 
     pub fn id(&self) -> llama_infer_id {
@@ -94,39 +76,89 @@ impl Call {
     }
 
     pub fn has_callback(&self) -> bool {
-        self.on_event.is_some()
+        matches!(self.destination, Destination::Callback(..))
+    }
+
+    fn mailbox(&self) -> &Mailbox<Call> {
+        match &self.destination {
+            Destination::Callback(_, mailbox) => mailbox,
+            Destination::Queue(queue) => queue.mailbox(),
+        }
     }
 
     fn parts(&self) -> MutexGuard<'_, Parts> {
         self.parts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn ready(&self) -> MutexGuard<'_, VecDeque<usize>> {
+        self.ready.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Prompt `index` runs.
     pub fn add(self: &Arc<Self>, index: usize, generation: Generation) {
-        self.push(Part::new(index, Source::Running(generation)));
+        self.push(index, Some(generation), None);
     }
 
     /// Prompt `index` was refused; without an error because the call was cancelled before its turn came.
     pub fn refuse(self: &Arc<Self>, index: usize, error: Option<Error>) {
         let reason = if error.is_some() { FinishReason::Error } else { FinishReason::Cancelled };
         let finish = Finish { reason, stop: None, error, timings: Timings::default() };
-        self.push(Part::new(index, Source::Over(Some(finish))));
+        self.push(index, None, Some(Event::Finished(Box::new(finish))));
     }
 
-    fn push(self: &Arc<Self>, part: Part) {
+    fn push(self: &Arc<Self>, index: usize, generation: Option<Generation>, peeked: Option<Event>) {
+        let waker = Waker::from(Arc::new(PartWaker { call: Arc::downgrade(self), index }));
+        let part = Part { generation, peeked, waker, text: String::new(), tokens: Vec::new() };
         let mut parts = self.parts();
+        if parts.closed {
+            return;
+        }
         // Under the lock, so that a cancel either finds this part or is seen here.
         if self.is_cancelled() {
             part.cancel();
         }
-        parts.streams.push(part);
+        parts.running.insert(index, part);
         drop(parts);
-        self.wake_by_ref();
+        self.wake(index);
+    }
+
+    /// Prompt `index` may have something to read.
+    fn wake(self: &Arc<Self>, index: usize) {
+        self.ready().push_back(index);
+        if self.turn.wake() {
+            self.mailbox().put(self.clone());
+        }
+    }
+
+    /// From now on its events are given out.
+    pub fn release(self: &Arc<Self>) {
+        // Looked at here, so that no other thread has to wake up only to find that there is nothing yet.
+        let mut parts = self.parts();
+        self.turn.begin();
+        let waiting = std::mem::take(&mut *self.ready());
+        let filled = waiting.into_iter().filter(|index| parts.running.get_mut(index).is_some_and(Part::peek));
+        let filled: Vec<_> = filled.collect();
+        drop(parts);
+        if filled.is_empty() {
+            self.rest();
+        } else {
+            self.ready().extend(filled);
+            self.turn.again();
+            self.mailbox().put(self.clone());
+        }
+    }
+
+    /// Waits to be woken, unless that has happened meanwhile.
+    fn rest(self: &Arc<Self>) {
+        if self.turn.end() {
+            self.mailbox().put(self.clone());
+        }
     }
 
     pub fn cancel(&self) {
         self.cancelled.store(true, Ordering::Release);
-        self.parts().streams.iter().for_each(Part::cancel);
+        self.parts().running.values().for_each(Part::cancel);
+        self.room.notify_all();
     }
 
     pub fn is_cancelled(&self) -> bool {
@@ -137,13 +169,26 @@ impl Call {
     pub fn abandon(&self) {
         self.cancelled.store(true, Ordering::Release);
         self.close();
+        self.room.notify_all();
     }
 
     fn close(&self) {
-        // Not only to free them early: they keep the waker, which keeps the call.
-        let parts = std::mem::take(&mut *self.parts());
-        drop(parts);
+        let running = {
+            let mut parts = self.parts();
+            parts.closed = true;
+            std::mem::take(&mut parts.running)
+        };
+        drop(running);
+        if let Destination::Queue(queue) = &self.destination {
+            queue.detach(self.id());
+        }
         self.calls.remove(self.id());
+    }
+
+    /// Waits until fewer than `most` prompts run whose end was not read, or the call is cancelled.
+    pub fn wait_for_room(&self, most: usize) {
+        let full = |parts: &mut Parts| parts.running.len() >= most && !self.is_cancelled();
+        drop(self.room.wait_while(self.parts(), full).unwrap_or_else(PoisonError::into_inner));
     }
 
     /// Reads the next event, of a call that was taken out of its mailbox. Without one, the call waits to be woken.
@@ -157,36 +202,47 @@ impl Call {
         event
     }
 
-    fn next_event(self: &Arc<Self>) -> Option<Box<OwnedEvent>> {
-        let waker = Waker::from(self.clone());
-        let mut task = Context::from_waker(&waker);
+    fn next_event(&self) -> Option<Box<OwnedEvent>> {
         let mut parts = self.parts();
-        if let Some(event) = parts.early.take() {
-            return Some(event);
-        }
-        while let Poll::Ready(Some(news)) = parts.streams.poll_next_unpin(&mut task) {
-            let remaining = self.remaining.load(Ordering::Relaxed);
-            match news {
-                News::Delta(..) if self.is_cancelled() => {}
-                News::Delta(index, delta) => return Some(OwnedEvent::token(self.origin, index, remaining, delta)),
-                News::Finished(end) => {
-                    let End { index, finish, text, tokens } = *end;
-                    self.remaining.store(remaining - 1, Ordering::Relaxed);
-                    return Some(OwnedEvent::finished(self.origin, index, remaining - 1, finish, text, tokens));
+        loop {
+            let index = self.ready().pop_front()?;
+            let Some(part) = parts.running.get_mut(&index) else { continue };
+            match part.next() {
+                None => {}
+                Some(Event::Finished(finish)) => {
+                    let part = parts.running.remove(&index)?;
+                    parts.remaining -= 1;
+                    self.room.notify_all();
+                    return Some(OwnedEvent::finished(
+                        self.origin,
+                        index,
+                        parts.remaining,
+                        *finish,
+                        part.text,
+                        part.tokens,
+                    ));
                 }
+                Some(Event::Delta(delta)) => {
+                    self.ready().push_back(index);
+                    if self.is_cancelled() {
+                        continue;
+                    }
+                    part.text.push_str(&delta.text);
+                    part.tokens.extend(delta.token);
+                    return Some(OwnedEvent::token(self.origin, index, parts.remaining, delta));
+                }
+                // Whatever else the engine may tell one day.
+                Some(_) => self.ready().push_back(index),
             }
         }
-        None
     }
 
     /// Calls the caller back.
-    pub fn call_back(&self, event: &OwnedEvent) {
-        let Some(on_event) = self.on_event else { return };
-        let outer = IN_CALLBACK.replace(Some(self.id()));
+    pub fn call_back(&self, event: &mut OwnedEvent) {
+        let Destination::Callback(on_event, _) = self.destination else { return };
         // SAFETY: the caller promised, by passing it, that the function can be called with an event and this pointer
         // until the last event of the call; the event lives until it returns.
-        unsafe { on_event(event.raw(), self.origin.user_data) };
-        IN_CALLBACK.set(outer);
+        inside::during(Inside::Event(self.id()), || unsafe { on_event(event.raw(), self.origin.user_data) });
     }
 
     /// The event was heard: the call goes to the end of the line, or is over.
@@ -195,92 +251,60 @@ impl Call {
             self.close();
         } else {
             self.turn.again();
-            self.mailbox.clone().put(self);
+            self.mailbox().put(self.clone());
         }
     }
 }
 
-impl Wake for Call {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        if self.turn.wake() {
-            self.mailbox.put(self.clone());
-        }
-    }
-}
-
-#[derive(Default)]
-struct Parts {
-    streams: SelectAll<Part>,
-    /// What came before the call was released.
-    early: Option<Box<OwnedEvent>>,
-}
-
-/// One prompt of a call, with the output that was read so far.
+/// One prompt of a call.
 struct Part {
-    index: usize,
-    source: Source,
+    /// `None` for one that was refused.
+    generation: Option<Generation>,
+    /// An event that was looked at and not read.
+    peeked: Option<Event>,
+    waker: Waker,
+    /// The output that was read so far.
     text: String,
     tokens: Vec<Token>,
 }
 
-enum Source {
-    Running(Generation),
-    /// The end that was not read yet; `None` afterwards.
-    Over(Option<Finish>),
-}
-
-enum News {
-    Delta(usize, Delta),
-    Finished(Box<End>),
-}
-
-struct End {
+/// Says that a prompt has news. It does not keep the call, which keeps it.
+struct PartWaker {
+    call: Weak<Call>,
     index: usize,
-    finish: Finish,
-    text: String,
-    tokens: Vec<Token>,
+}
+
+impl Wake for PartWaker {
+    fn wake(self: Arc<Self>) {
+        if let Some(call) = self.call.upgrade() {
+            call.wake(self.index);
+        }
+    }
 }
 
 impl Part {
-    fn new(index: usize, source: Source) -> Self {
-        Self { index, source, text: String::new(), tokens: Vec::new() }
-    }
-
     fn cancel(&self) {
-        if let Source::Running(generation) = &self.source {
+        if let Some(generation) = &self.generation {
             generation.cancel();
         }
     }
 
-    fn finished(&mut self, finish: Finish) -> News {
-        let (text, tokens) = (std::mem::take(&mut self.text), std::mem::take(&mut self.tokens));
-        News::Finished(Box::new(End { index: self.index, finish, text, tokens }))
+    /// The next event; without one, the part is woken when there is one.
+    fn next(&mut self) -> Option<Event> {
+        if let Some(event) = self.peeked.take() {
+            return Some(event);
+        }
+        let mut task = Context::from_waker(&self.waker);
+        match Pin::new(self.generation.as_mut()?).poll_next(&mut task) {
+            Poll::Ready(event) => event,
+            Poll::Pending => None,
+        }
     }
-}
 
-impl Stream for Part {
-    type Item = News;
-
-    fn poll_next(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Option<News>> {
-        let part = &mut *self;
-        let event = match &mut part.source {
-            Source::Over(finish) => return Poll::Ready(finish.take().map(|finish| part.finished(finish))),
-            Source::Running(generation) => std::task::ready!(generation.poll_next_unpin(task)),
-        };
-        Poll::Ready(match event {
-            Some(Event::Delta(delta)) => {
-                part.text.push_str(&delta.text);
-                part.tokens.extend(delta.token);
-                Some(News::Delta(part.index, delta))
-            }
-            Some(Event::Finished(finish)) => Some(part.finished(*finish)),
-            // After the end; and whatever else the engine may tell one day.
-            _ => None,
-        })
+    /// Whether there is an event to read; without one, the part is woken when there is one.
+    fn peek(&mut self) -> bool {
+        self.peeked = self.next();
+        self.peeked.is_some()
     }
 }
 
@@ -318,10 +342,10 @@ impl Calls {
         self.lock().calls.get(&id).cloned()
     }
 
-    pub fn remove(&self, id: llama_infer_id) {
+    fn remove(&self, id: llama_infer_id) {
         let call = self.lock().calls.remove(&id);
         self.ended.notify_all();
-        // Outside of the lock: its generations go with it.
+        // Outside of the lock: it may be the last reference.
         drop(call);
     }
 

@@ -53,9 +53,11 @@ impl CallbackThreads {
         loop {
             match self.mailbox.take(Some(Instant::now() + IDLE)) {
                 Taken::Ready(call) => {
-                    if let Some(event) = call.read() {
-                        self.enter();
-                        call.call_back(&event);
+                    if let Some(mut event) = call.read() {
+                        if !self.enter() {
+                            return;
+                        }
+                        call.call_back(&mut event);
                         self.leave();
                         call.done(&event);
                     }
@@ -72,30 +74,35 @@ impl CallbackThreads {
         }
     }
 
-    /// Before a callback: somebody else must be there to hear the others.
-    fn enter(self: &Arc<Self>) {
+    /// Before a callback: somebody else must be there to hear the others. False if there are to be no more callbacks.
+    fn enter(self: &Arc<Self>) -> bool {
         let mut crew = self.lock();
+        if crew.closed {
+            return false;
+        }
         crew.free -= 1;
-        if crew.free == 0
-            && !crew.closed
-            && let Err(error) = self.hire(&mut crew)
-        {
+        let hired = if crew.free == 0 { self.hire(&mut crew) } else { Ok(()) };
+        drop(crew);
+        if let Err(error) = hired {
             tracing::warn!("no further callback thread could be started: {error}; one that blocks now delays others");
         }
+        true
     }
 
     fn leave(&self) {
         self.lock().free += 1;
     }
 
+    /// No callback begins any more.
+    pub fn silence(&self) {
+        self.lock().closed = true;
+        self.mailbox.close();
+    }
+
     /// Ends the threads. Nothing may be left to tell. Not from inside a callback.
     pub fn join(&self) {
-        self.mailbox.close();
-        let threads = {
-            let mut crew = self.lock();
-            crew.closed = true;
-            std::mem::take(&mut crew.threads)
-        };
+        self.silence();
+        let threads = std::mem::take(&mut self.lock().threads);
         for thread in threads {
             let _ = thread.join();
         }

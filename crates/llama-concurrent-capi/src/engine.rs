@@ -13,7 +13,7 @@ use crate::{
     boundary::{Failure, boundary},
     callbacks::CallbackThreads,
     engine_params::llama_engine_params,
-    exit,
+    exit, inside,
     mailbox::Mailbox,
     pointers,
     queue::limit,
@@ -32,6 +32,7 @@ pub struct llama_engine {
 ///
 /// `params` may be NULL for the defaults. On success `*engine` is a handle that ends with `llama_engine_free`; otherwise
 /// it is as it was. Several engines may live side by side, also of one file, whose pages they share.
+/// One load at a time: others wait for it.
 ///
 /// The file is checked before llama.cpp sees it, so a bad one never ends the process: `MODEL_NOT_FOUND`,
 /// `MODEL_INVALID`, `MODEL_UNSUPPORTED`. Also `INVALID_CONFIG`, `OUT_OF_MEMORY`, and `LOAD_CANCELLED` if
@@ -43,6 +44,7 @@ pub unsafe extern "C" fn llama_engine_load(
     engine: *mut *mut llama_engine,
 ) -> Status {
     boundary(|| {
+        inside::refuse_loading()?;
         pointers::required(engine, "engine")?;
         pointers::required(path.cast_mut(), "path")?;
         // SAFETY: `path` is not NULL, and a NUL-terminated string as the header asks. Paths need not be UTF-8.
@@ -65,11 +67,12 @@ pub unsafe extern "C" fn llama_engine_load(
 /// threads and gives the memory back.
 ///
 /// Calls of other threads that still use the handle are no harm: they get `INVALID_HANDLE`, or `SHUTTING_DOWN` if they
-/// were under way. A second free gets `INVALID_HANDLE` at once, while the first may still be waiting. Events that go to a queue can still be polled afterwards. To let requests end by themselves, call
+/// were about to start something. A second free gets `INVALID_HANDLE` at once, while the first may still be waiting. Events that go to a queue can still be polled afterwards. To let requests end by themselves, call
 /// `llama_engine_drain` first. Inside a callback of this engine it is refused with `IN_CALLBACK`, and nothing happens.
 /// NULL is allowed and does nothing.
 ///
-/// When the process exits with engines left, they are stopped, and nobody is called back any more.
+/// When the process exits with engines left, they are stopped, no callback begins any more, and one that runs is not
+/// waited for.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_engine_free(engine: *mut llama_engine) -> Status {
     boundary(|| {

@@ -6,12 +6,13 @@ use llama_concurrent::{EngineConfig, KvType, Strategy};
 
 use crate::{
     boundary::{Failure, Result, boundary},
+    inside::{self, Inside},
     pointers::{self, Versioned, c_bool},
     status::llama_infer_status as Status,
 };
 
 /// How requests share the pool of contexts and slots.
-#[repr(C)]
+#[repr(i32)]
 #[derive(Clone, Copy)]
 pub enum llama_engine_strategy {
     /// Chosen by the library: at present `BATCHED`.
@@ -25,7 +26,7 @@ pub enum llama_engine_strategy {
 }
 
 /// Element type of a K or V cache.
-#[repr(C)]
+#[repr(i32)]
 #[derive(Clone, Copy)]
 pub enum llama_engine_kv_type {
     /// 16-bit floats.
@@ -37,7 +38,7 @@ pub enum llama_engine_kv_type {
 }
 
 /// Called while a model loads, with the share that is done, 0 to 1; false stops the load. Runs on the thread that called
-/// `llama_engine_load`.
+/// `llama_engine_load`. Other loads wait meanwhile, so loading from inside it is refused with `IN_CALLBACK`.
 pub type llama_engine_progress_callback = Option<unsafe extern "C" fn(share: f32, user_data: *mut c_void) -> c_bool>;
 
 /// Everything that can be set about an engine. Start from `llama_engine_default_params`.
@@ -102,6 +103,8 @@ pub struct llama_engine_params {
 unsafe impl Versioned for llama_engine_params {
     const INITIALIZER: &'static str = "start from llama_engine_default_params()";
 }
+
+crate::ends_with!(llama_engine_params, progress_user_data: *mut c_void);
 
 /// A pointer that we hand back to its owner and never follow.
 #[derive(Clone, Copy)]
@@ -173,7 +176,7 @@ impl llama_engine_params {
                 Arc::new(move |share| {
                     let user_data = user_data;
                     // SAFETY: by passing it, the caller promised that it can be called so until the load is over.
-                    unsafe { progress(share, user_data.0) != 0 }
+                    inside::during(Inside::Progress, || unsafe { progress(share, user_data.0) != 0 })
                 })
             }),
         })

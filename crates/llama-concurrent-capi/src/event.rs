@@ -10,7 +10,7 @@ use crate::{boundary::c_text, engine::llama_engine, pointers::Versioned, status:
 pub type llama_infer_id = u64;
 
 /// What an event tells. More kinds may come: ignore those that you do not know.
-#[repr(C)]
+#[repr(i32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum llama_infer_event_type {
     /// The output grew.
@@ -20,7 +20,7 @@ pub enum llama_infer_event_type {
 }
 
 /// Why a generation ended.
-#[repr(C)]
+#[repr(i32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum llama_infer_finish_reason {
     /// The model ended its text, or a stop string appeared.
@@ -48,7 +48,8 @@ impl llama_infer_finish_reason {
     }
 }
 
-/// How a generation ended, when what happened, and the whole output once more. All times count from the submission.
+/// How a generation ended, when what happened, and the whole output once more. All times count from the submission; in
+/// a batch, from when the prompt was handed to the engine.
 #[repr(C)]
 pub struct llama_infer_result {
     /// `sizeof(llama_infer_result)` in the version of the library.
@@ -59,7 +60,7 @@ pub struct llama_infer_result {
     pub status: Status,
     /// What failed, in words; NULL if nothing did.
     pub error: *const c_char,
-    /// The whole output as it was delivered, NUL-terminated; never NULL.
+    /// The whole output as it was delivered, NUL-terminated; never NULL. After a cancel it ends where the events did.
     pub text: *const c_char,
     /// Bytes of `text` without the NUL at its end.
     pub text_length: usize,
@@ -73,7 +74,7 @@ pub struct llama_infer_result {
     pub n_prompt_tokens: u32,
     /// Prompt tokens that were reused from earlier or other requests instead of computed.
     pub n_cached_tokens: u32,
-    /// Output tokens that were generated, without the end-of-generation token.
+    /// Output tokens that were generated, without the end-of-generation token; more than `n_tokens` after a cancel.
     pub n_output_tokens: u32,
     /// Milliseconds until a slot was found; the whole time if none was.
     pub queue_ms: f64,
@@ -88,7 +89,8 @@ pub struct llama_infer_result {
 }
 
 /// One event. It and everything that it points to belong to the library: they live until the callback returns or, with
-/// a queue, until the next `llama_infer_poll` on it.
+/// a queue, until the next `llama_infer_poll` on it or its end. Look at `size` before you read fields that came after
+/// version 0.1.
 #[repr(C)]
 pub struct llama_infer_event {
     /// `sizeof(llama_infer_event)` in the version of the library.
@@ -124,6 +126,10 @@ pub struct llama_infer_event {
 unsafe impl Versioned for crate::boundary::llama_infer_error_detail {
     const INITIALIZER: &'static str = "set it to sizeof(llama_infer_error_detail)";
 }
+
+crate::ends_with!(llama_infer_event, n_remaining: usize);
+crate::ends_with!(llama_infer_result, n_itl: usize);
+crate::ends_with!(crate::boundary::llama_infer_error_detail, reserved: u32);
 
 /// Whose event it is: what is the same in all events of a call.
 #[derive(Clone, Copy)]
@@ -220,7 +226,7 @@ impl OwnedEvent {
         let (text, text_length) = event.text.parts();
         let (tokens, n_tokens) = array(&event.tokens);
         let (itl_ms, n_itl) = array(&event.itl_ms);
-        let result = event.result.insert(llama_infer_result {
+        event.result = Some(llama_infer_result {
             size: size_of::<llama_infer_result>(),
             reason: llama_infer_finish_reason::of(finish.reason),
             status: finish.error.as_ref().map_or(Status::Ok, |error| Status::of(error.kind())),
@@ -239,12 +245,13 @@ impl OwnedEvent {
             itl_ms,
             n_itl,
         });
-        event.raw.result = result;
         event
     }
 
-    pub fn raw(&self) -> &llama_infer_event {
-        &self.raw
+    /// The event for C. It is good while the box is neither moved out of nor written to.
+    pub fn raw(&mut self) -> *const llama_infer_event {
+        self.raw.result = self.result.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+        &raw const self.raw
     }
 
     /// Whether it is the last of its call.

@@ -1,15 +1,22 @@
-//! The end of the process: engines that nobody freed must not compute while llama.cpp's globals are taken down.
+//! The end of the process with engines left: no callback may begin any more, and no thread of ours, or of a program that
+//! is inside of one of our functions just then, may find llama.cpp's globals destroyed.
+//!
+//! The first is done here. For the second, the shared library registers no destructors at all (`exit.cpp`).
 
-use std::sync::Once;
+use std::{ffi::c_int, sync::Once};
 
 use crate::shared::ENGINES;
+
+unsafe extern "C" {
+    fn lc_at_exit(function: extern "C" fn()) -> c_int;
+}
 
 /// Sees to it that engines are stopped when `exit` is called or `main` returns.
 pub fn watch() {
     static WATCHING: Once = Once::new();
     WATCHING.call_once(|| {
-        // SAFETY: the function never unwinds. It runs before llama.cpp's own destructors, which were registered earlier.
-        unsafe { libc::atexit(stop_all) };
+        // SAFETY: the function never unwinds, and lives as long as the process, since the library is never unloaded.
+        unsafe { lc_at_exit(stop_all) };
     });
 }
 

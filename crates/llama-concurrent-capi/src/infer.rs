@@ -48,7 +48,8 @@ impl Start {
     unsafe fn one(self, prompt: Prompt) -> Result<()> {
         // SAFETY: the caller's promise.
         let request = unsafe { self.params.request(prompt) }?;
-        let call = self.engine.open(1, self.params.destination(self.on_event)?, self.user_data)?;
+        let destination = self.params.destination(self.on_event, &self.engine)?;
+        let call = self.engine.open(1, destination, self.user_data)?;
         self.engine.start(&call, request)?;
         self.announce(call.id());
         call.release();
@@ -56,7 +57,8 @@ impl Start {
     }
 
     fn many(self, requests: Vec<Request>) -> Result<()> {
-        let call = self.engine.open(requests.len(), self.params.destination(self.on_event)?, self.user_data)?;
+        let destination = self.params.destination(self.on_event, &self.engine)?;
+        let call = self.engine.open(requests.len(), destination, self.user_data)?;
         self.engine.start_all(&call, requests)?;
         self.announce(call.id());
         call.release();
@@ -187,12 +189,13 @@ unsafe fn chat_prompt(
 
 /// Starts a generation for each of `n_prompts` prompts, as many as you like, and returns at once.
 ///
-/// They are handed to the engine in order, as its queue has room, in the class `LLAMA_INFER_PRIORITY_BATCH`. One `id`
-/// stands for all of them, and all their events go to the one `on_event` or queue, one at a time: `event->index` says
+/// They are handed to the engine in order, in the class `LLAMA_INFER_PRIORITY_BATCH`: about twice as many at a time as
+/// there are slots, so that the queue has room for others, and no more before their ends were delivered. One `id` stands for all of them, and all their events go to the one `on_event` or queue, one at a time: `event->index` says
 /// which prompt it is about, and `event->n_remaining` is 0 in the last one. A prompt that cannot be served gets its
 /// `FINISHED` event with an error and does not disturb the others. Prompt i uses the seed `params->seed + i`.
 ///
-/// Refused only for bad arguments, parameters out of range or an engine that is shutting down.
+/// Refused only for bad arguments, parameters out of range, an engine that is shutting down, or if its thread cannot be
+/// started: `OUT_OF_MEMORY`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_infer_batch_async(
     engine: *mut llama_engine,
@@ -214,6 +217,7 @@ pub unsafe extern "C" fn llama_infer_batch_async(
             return Err(Failure::argument(format!("{} prompts are more than an index can count", prompts.len())));
         }
         let template = start.params.request(Prompt::Tokens(Vec::new()))?;
+        start.engine.engine.check_params(&template.params)?;
         let requests = prompts.iter().enumerate().map(|(index, prompt)| {
             let mut request = template.clone().with_priority(Priority::Batch);
             request.prompt = start.params.prompt(prompt);

@@ -9,15 +9,16 @@ use llama_concurrent::{ChatOptions, Priority, Prompt, Request, SamplingParams};
 
 use crate::{
     boundary::{Failure, Result, boundary},
+    call::Destination,
     event::llama_infer_event,
     pointers::{self, Versioned, c_bool},
     queue::{Queue, llama_infer_queue},
-    shared::Destination,
+    shared::Shared,
     status::llama_infer_status as Status,
 };
 
 /// Who goes first when slots or time for prompts are short.
-#[repr(C)]
+#[repr(i32)]
 #[derive(Clone, Copy)]
 pub enum llama_infer_priority {
     /// Somebody waits for the answer.
@@ -80,7 +81,8 @@ pub struct llama_infer_params {
     pub priority: i32,
     /// Give up if no slot was found after so many milliseconds; 0 (default): wait as long as it takes.
     pub queue_timeout_ms: u32,
-    /// Give up if not finished after so many milliseconds from the submission; 0 (default): no limit.
+    /// Give up if not finished after so many milliseconds; 0 (default): no limit. Both count from the submission; in a
+    /// batch, for each prompt from when it was handed to the engine.
     pub timeout_ms: u32,
     /// Texts that end the generation and are never part of the output; NULL (default) if there are none.
     pub stop: *const *const c_char,
@@ -104,12 +106,16 @@ pub struct llama_infer_params {
     pub parse_special: c_bool,
     /// Chats: end the prompt with the opening of an answer. Default: true.
     pub add_generation_prompt: c_bool,
+    /// False: for later versions.
+    pub reserved: [c_bool; 5],
 }
 
 // SAFETY: `#[repr(C)]`, starts with its size; numbers and raw pointers.
 unsafe impl Versioned for llama_infer_params {
     const INITIALIZER: &'static str = "start from llama_infer_default_params()";
 }
+
+crate::ends_with!(llama_infer_params, reserved: [c_bool; 5]);
 
 impl llama_infer_params {
     pub fn defaults() -> Self {
@@ -140,6 +146,7 @@ impl llama_infer_params {
             ignore_eos: sampling.ignore_eos.into(),
             parse_special: true.into(),
             add_generation_prompt: chat.add_generation_prompt.into(),
+            reserved: [false.into(); 5],
         }
     }
 
@@ -149,7 +156,11 @@ impl llama_infer_params {
     /// As the header asks of `llama_infer_params`.
     pub unsafe fn read(params: *const Self) -> Result<Self> {
         // SAFETY: the caller's promise.
-        unsafe { pointers::read_sized(params, Self::defaults(), "params") }
+        let params = unsafe { pointers::read_sized(params, Self::defaults(), "params") }?;
+        if params.reserved.iter().any(|&byte| byte != 0) {
+            return Err(Failure::argument("params->reserved is not false; start from llama_infer_default_params()"));
+        }
+        Ok(params)
     }
 
     pub fn prompt(&self, text: &str) -> Prompt {
@@ -222,9 +233,9 @@ impl llama_infer_params {
     }
 
     /// Where the events go: to the callback or to the queue, one of the two.
-    pub fn destination(&self, on_event: llama_infer_callback) -> Result<Destination> {
+    pub fn destination(&self, on_event: llama_infer_callback, engine: &Shared) -> Result<Destination> {
         match (on_event, self.queue.is_null()) {
-            (Some(on_event), true) => Ok(Destination::Callback(on_event)),
+            (Some(on_event), true) => Ok(engine.callback(on_event)),
             (None, false) => Ok(Destination::Queue(Queue::get(self.queue)?)),
             (None, true) => {
                 Err(Failure::argument("on_event is NULL and params->queue too: nobody would get the events"))

@@ -23,6 +23,7 @@ mod feeder;
 mod handles;
 mod infer;
 mod infer_params;
+mod inside;
 mod log;
 mod mailbox;
 mod pointers;

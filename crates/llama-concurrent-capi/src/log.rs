@@ -1,7 +1,6 @@
 //! The log: what the library would like to say, to a function of the host. Without one it is silent.
 
 use std::{
-    cell::Cell,
     ffi::{CString, c_char, c_void},
     fmt,
     sync::{OnceLock, PoisonError, RwLock},
@@ -20,11 +19,12 @@ use tracing_subscriber::{
 
 use crate::{
     boundary::{Failure, boundary, c_text},
+    inside::{self, Inside},
     status::llama_infer_status as Status,
 };
 
 /// How important a message is.
-#[repr(C)]
+#[repr(i32)]
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum llama_concurrent_log_level {
     /// Something is broken.
@@ -64,16 +64,13 @@ unsafe impl Sync for Listener {}
 
 static LISTENER: RwLock<Option<Listener>> = RwLock::new(None);
 
-thread_local! {
-    /// Whether this thread is telling the listener something: what that causes is not told.
-    static TELLING: Cell<bool> = const { Cell::new(false) };
-}
-
 /// Sets who gets the messages of the library and of llama.cpp, up to a level; one for the whole process.
 ///
 /// `callback` is called on any thread, also on several at once, and should be quick. NULL turns the log off, as it is at
-/// first. After this function returned, the one before is not called any more. Inside the callback it is refused
-/// with `IN_CALLBACK`; other functions are allowed there, and what they log is not told.
+/// first. After this function returned, the one before is not called any more, and its `user_data` is not needed.
+///
+/// The library may have to wait for the callback, and hold locks meanwhile. So functions that load, wait, poll, drain or
+/// free, and this one, are refused inside of it with `IN_CALLBACK`; others are allowed, and what they log is not told.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_concurrent_set_log(
     callback: llama_concurrent_log_callback,
@@ -81,9 +78,7 @@ pub unsafe extern "C" fn llama_concurrent_set_log(
     user_data: *mut c_void,
 ) -> Status {
     boundary(|| {
-        if TELLING.get() {
-            return Err(Failure::new(Status::InCallback, "the log cannot be changed from inside its own callback"));
-        }
+        inside::refuse_in_log("changing the log")?;
         let levels = [LogLevel::Error, LogLevel::Warn, LogLevel::Info, LogLevel::Debug, LogLevel::Trace];
         let listener = match callback {
             None => None,
@@ -129,7 +124,7 @@ impl<S: Subscriber> Layer<S> for ToListener {
     }
 
     fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
-        if TELLING.get() {
+        if inside::current() == Inside::Log {
             return false;
         }
         let listener = LISTENER.read().unwrap_or_else(PoisonError::into_inner);
@@ -144,10 +139,9 @@ impl<S: Subscriber> Layer<S> for ToListener {
         // Held during the call, so that whoever takes the listener away waits for it.
         let listener = LISTENER.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(listener) = listener.as_ref() {
-            TELLING.set(true);
             // SAFETY: by setting it, the host promised that it can be called so until it is replaced.
-            unsafe { (listener.callback)(level, target.as_ptr(), message.as_ptr(), listener.user_data) };
-            TELLING.set(false);
+            let tell = || unsafe { (listener.callback)(level, target.as_ptr(), message.as_ptr(), listener.user_data) };
+            inside::during(Inside::Log, tell);
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::boundary::{Failure, Result};
 pub type c_bool = u8;
 
 /// No struct of any version is larger; a greater size was never initialised.
-const MAX_STRUCT: usize = 1 << 16;
+const MAX_STRUCT: usize = 1 << 12;
 
 /// A struct whose first field is its size in the version that the caller was compiled with.
 ///
@@ -20,6 +20,17 @@ const MAX_STRUCT: usize = 1 << 16;
 pub unsafe trait Versioned: Copy {
     /// How the header says it is made.
     const INITIALIZER: &'static str;
+}
+
+/// The struct ends with its last field: padding there would be mistaken for the first field of a later version.
+#[macro_export]
+macro_rules! ends_with {
+    ($type:ty, $last:ident: $last_type:ty) => {
+        const _: () = assert!(
+            cfg!(not(target_pointer_width = "64"))
+                || std::mem::offset_of!($type, $last) + size_of::<$last_type>() == size_of::<$type>()
+        );
+    };
 }
 
 fn null(name: &str) -> Failure {

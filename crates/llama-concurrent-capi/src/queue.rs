@@ -13,6 +13,7 @@ use crate::{
     call::Call,
     event::{OwnedEvent, llama_infer_event, llama_infer_id},
     handles::Handles,
+    inside,
     mailbox::{Mailbox, Signal, Taken},
     pointers,
     status::llama_infer_status as Status,
@@ -29,7 +30,7 @@ static QUEUES: Handles<Queue> = Handles::new("queue");
 
 /// What a queue handle stands for.
 pub struct Queue {
-    mailbox: Arc<Mailbox<Call>>,
+    mailbox: Mailbox<Call>,
     descriptor: c_int,
     /// The event that the caller looks at.
     shown: Mutex<Option<Box<OwnedEvent>>>,
@@ -48,8 +49,8 @@ impl Queue {
         QUEUES.get(handle)
     }
 
-    pub fn mailbox(&self) -> Arc<Mailbox<Call>> {
-        self.mailbox.clone()
+    pub fn mailbox(&self) -> &Mailbox<Call> {
+        &self.mailbox
     }
 
     fn attached(&self) -> std::sync::MutexGuard<'_, Attached> {
@@ -64,6 +65,11 @@ impl Queue {
         }
         attached.calls.insert(call.id(), Arc::downgrade(call));
         Ok(())
+    }
+
+    /// Forgets a call that is over.
+    pub fn detach(&self, id: llama_infer_id) {
+        self.attached().calls.remove(&id);
     }
 
     fn poll(&self, limit: Option<Duration>) -> Result<*const llama_infer_event> {
@@ -82,10 +88,10 @@ impl Queue {
             match self.mailbox.take(deadline) {
                 Taken::Ready(call) => {
                     let Some(event) = call.read() else { continue };
-                    if event.is_last() {
-                        self.attached().calls.remove(&call.id());
-                    }
                     call.done(&event);
+                    if self.attached().closed {
+                        return Err(freed());
+                    }
                     return Ok(shown.insert(event).raw());
                 }
                 Taken::Nothing => return Err(Failure::new(Status::Timeout, "no event came in that time")),
@@ -101,6 +107,8 @@ impl Queue {
             std::mem::take(&mut attached.calls)
         };
         self.mailbox.close();
+        // Who polls has been woken and leaves; what it found in time is its last event, and gone now.
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner).take();
         calls.values().filter_map(Weak::upgrade).for_each(|call| call.abandon());
     }
 }
@@ -126,7 +134,7 @@ pub unsafe extern "C" fn llama_infer_queue_new(queue: *mut *mut llama_infer_queu
             .map_err(|error| Failure::new(Status::OutOfMemory, format!("cannot make a pipe for the queue: {error}")))?;
         let descriptor = signal.reader().as_raw_fd();
         let handle = QUEUES.insert(|_| Queue {
-            mailbox: Arc::new(Mailbox::with_signal(signal)),
+            mailbox: Mailbox::with_signal(signal),
             descriptor,
             shown: Mutex::default(),
             attached: Mutex::default(),
@@ -139,8 +147,9 @@ pub unsafe extern "C" fn llama_infer_queue_new(queue: *mut *mut llama_infer_queu
 /// The descriptor that is readable while the queue has events, for `poll`, `epoll`, `kqueue`, `select` or any event
 /// loop. -1 if the queue is NULL or was freed.
 ///
-/// Wait on it and nothing else: reading from it, writing and closing are left to the library. It may be readable when
-/// there is nothing to fetch, so poll the queue with a timeout of 0, and until it returns `TIMEOUT`.
+/// Wait on it and nothing else: reading from it, writing and closing are left to the library. It stays readable until
+/// everything was fetched (it is level-triggered), and may be readable when there is nothing to fetch; so poll the queue
+/// with a timeout of 0, and until it returns `TIMEOUT`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_infer_queue_fd(queue: *const llama_infer_queue) -> c_int {
     let mut descriptor = -1;
@@ -158,7 +167,7 @@ pub unsafe extern "C" fn llama_infer_queue_fd(queue: *const llama_infer_queue) -
 /// order; requests take turns.
 ///
 /// `TIMEOUT` if there was none. `BUSY` if another thread is polling this queue. `INVALID_HANDLE` if the queue was
-/// freed, also while this function waits.
+/// freed, also while this function waits. `IN_CALLBACK` inside the log callback.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_infer_poll(
     queue: *mut llama_infer_queue,
@@ -167,6 +176,7 @@ pub unsafe extern "C" fn llama_infer_poll(
 ) -> Status {
     boundary(|| {
         pointers::required(event, "event")?;
+        inside::refuse_in_log("polling")?;
         let next = Queue::get(queue)?.poll(limit(timeout_ms))?;
         // SAFETY: `event` is not NULL, and writable as the header asks.
         unsafe { pointers::write(event, next, "event") }
@@ -174,7 +184,8 @@ pub unsafe extern "C" fn llama_infer_poll(
 }
 
 /// Frees a queue and closes its descriptor. Requests whose events would still come to it are cancelled, and their
-/// events are lost. Never waits. NULL is allowed and does nothing.
+/// events are lost; nobody may still look at one. Waits for nothing but a thread that is polling it, which is woken.
+/// NULL is allowed and does nothing.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_infer_queue_free(queue: *mut llama_infer_queue) -> Status {
     boundary(|| {

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     thread::JoinHandle,
@@ -13,14 +13,14 @@ use llama_concurrent::{Engine, Request};
 
 use crate::{
     boundary::{Failure, Result},
-    call::{self, Call, Calls, EventFn, LiveCalls},
+    call::{Call, Calls, Destination, EventFn, LiveCalls},
     callbacks::CallbackThreads,
     engine::llama_engine,
     event::{Origin, llama_infer_id},
     feeder,
     handles::Handles,
+    inside::{self, Inside},
     mailbox::Mailbox,
-    queue::Queue,
     status::llama_infer_status as Status,
 };
 
@@ -38,13 +38,8 @@ pub struct Shared {
     calls: Arc<Calls>,
     mailbox: Arc<Mailbox<Call>>,
     callbacks: Arc<CallbackThreads>,
-    feeders: Mutex<Vec<JoinHandle<()>>>,
-}
-
-/// Where the events of a call go.
-pub enum Destination {
-    Callback(EventFn),
-    Queue(Arc<Queue>),
+    /// `None` when no more are taken.
+    feeders: Mutex<Option<Vec<JoinHandle<()>>>>,
 }
 
 impl Shared {
@@ -58,8 +53,13 @@ impl Shared {
             calls: Arc::default(),
             mailbox,
             callbacks,
-            feeders: Mutex::default(),
+            feeders: Mutex::new(Some(Vec::new())),
         }
+    }
+
+    /// The destination of a callback.
+    pub fn callback(&self, on_event: EventFn) -> Destination {
+        Destination::Callback(on_event, self.mailbox.clone())
     }
 
     /// Enters a call of so many prompts.
@@ -71,15 +71,10 @@ impl Shared {
     ) -> Result<Arc<Call>> {
         let id = self.ordinal << ID_BITS | self.next.fetch_add(1, Ordering::Relaxed);
         let engine = std::ptr::without_provenance_mut::<llama_engine>(self.handle);
-        let origin = Origin { id, engine, user_data };
-        let call = match &destination {
-            Destination::Callback(on_event) => {
-                Call::new(origin, Some(*on_event), self.mailbox.clone(), prompts, self.calls.clone())
-            }
-            Destination::Queue(queue) => Call::new(origin, None, queue.mailbox(), prompts, self.calls.clone()),
-        };
+        let queue = if let Destination::Queue(queue) = &destination { Some(queue.clone()) } else { None };
+        let call = Call::new(Origin { id, engine, user_data }, destination, prompts, self.calls.clone());
         self.calls.insert(call.clone())?;
-        if let Destination::Queue(queue) = &destination {
+        if let Some(queue) = queue {
             queue.attach(&call).inspect_err(|_| call.abandon())?;
         }
         Ok(call)
@@ -101,14 +96,31 @@ impl Shared {
 
     /// Runs many requests. Their events wait for `call.release`.
     pub fn start_all(&self, call: &Arc<Call>, requests: Vec<Request>) -> Result<()> {
-        let mut feeders = self.feeders.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut feeders = self.feeders();
+        let Some(feeders) = feeders.as_mut() else {
+            call.abandon();
+            return Err(Failure::shutting_down());
+        };
         feeders.retain(|thread| !thread.is_finished());
-        let thread = feeder::feed(self.engine.clone(), call.clone(), requests).map_err(|error| {
+        let window = self.engine.batch_window();
+        let thread = feeder::feed(self.engine.clone(), call.clone(), requests, window).map_err(|error| {
             call.abandon();
             Failure::new(Status::OutOfMemory, format!("cannot start a thread for the batch: {error}"))
         })?;
         feeders.push(thread);
         Ok(())
+    }
+
+    fn feeders(&self) -> MutexGuard<'_, Option<Vec<JoinHandle<()>>>> {
+        self.feeders.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// After this no thread submits prompts of a batch.
+    fn join_feeders(&self) {
+        let feeders = self.feeders().take();
+        for feeder in feeders.into_iter().flatten() {
+            let _ = feeder.join();
+        }
     }
 
     fn has_given_out(&self, id: llama_infer_id) -> bool {
@@ -125,14 +137,11 @@ impl Shared {
         Err(Failure::new(Status::NotFound, format!("this engine never gave out the id {id}")))
     }
 
-    /// Whether this thread is inside one of this engine's callbacks; waiting for them there would be for ever.
+    /// Refuses what waits for this engine's callbacks inside of one of them.
     pub fn refuse_in_callback(&self, what: &str) -> Result<()> {
-        match call::current() {
-            Some(id) if id >> ID_BITS == self.ordinal => Err(Failure::new(
-                Status::InCallback,
-                format!("{what} from inside a callback would wait for itself; do it on another thread"),
-            )),
-            _ => Ok(()),
+        match inside::current() {
+            Inside::Event(id) if id >> ID_BITS == self.ordinal => inside::refuse(what, "a callback"),
+            _ => inside::refuse_in_log(what),
         }
     }
 
@@ -146,9 +155,10 @@ impl Shared {
 
     pub fn wait(&self, id: llama_infer_id, limit: Option<Duration>) -> Result<()> {
         self.check_id(id)?;
-        if call::current() == Some(id) {
-            return self.refuse_in_callback("waiting for a request");
+        if inside::current() == Inside::Event(id) {
+            return inside::refuse("waiting for a request", "its own callback");
         }
+        inside::refuse_in_log("waiting for a request")?;
         self.wait_while(limit, |calls| calls.contains_key(&id))
     }
 
@@ -178,20 +188,18 @@ impl Shared {
         self.calls.close();
         self.calls.all().iter().for_each(|call| call.cancel());
         self.engine.shutdown();
-        let feeders = std::mem::take(&mut *self.feeders.lock().unwrap_or_else(PoisonError::into_inner));
-        for feeder in feeders {
-            let _ = feeder.join();
-        }
+        self.join_feeders();
         self.calls.wait_while(None, |calls| calls.values().any(|call| call.has_callback()));
         self.callbacks.join();
     }
 
-    /// As [`free`](Self::free), when the process ends: nobody is called back any more, and nobody is waited for but
-    /// the threads that compute.
+    /// As [`free`](Self::free), when the process ends: nobody is called back any more, and callbacks that run are not
+    /// waited for.
     pub fn abandon(&self) {
+        self.callbacks.silence();
         self.calls.close();
-        self.mailbox.close();
         self.calls.all().iter().for_each(|call| call.cancel());
         self.engine.shutdown();
+        self.join_feeders();
     }
 }

@@ -82,6 +82,8 @@ unsafe impl Versioned for llama_engine_stats {
     const INITIALIZER: &'static str = "set it to sizeof(llama_engine_stats)";
 }
 
+crate::ends_with!(llama_engine_stats, requests_waiting: u32);
+
 /// Fills `*stats`, whose `size` must be set. Cheap: no worker is asked.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_engine_get_stats(engine: *mut llama_engine, stats: *mut llama_engine_stats) -> Status {

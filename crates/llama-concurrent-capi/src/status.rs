@@ -6,7 +6,7 @@ use llama_concurrent::ErrorKind;
 
 /// What a function returns. A number is never given a second meaning, and new ones may come: treat those that you do
 /// not know as errors.
-#[repr(C)]
+#[repr(i32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum llama_infer_status {
     /// It worked.

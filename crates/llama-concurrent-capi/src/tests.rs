@@ -149,9 +149,10 @@ fn four_threads_submit_cancel_and_free() {
                             return;
                         }
                         accepted.fetch_add(1, Ordering::Relaxed);
-                        // SAFETY: plain calls.
                         match (thread + round) % 4 {
+                            // SAFETY: a plain call.
                             0 => _ = unsafe { llama_infer_cancel(engine, id) },
+                            // SAFETY: a plain call.
                             1 => _ = unsafe { llama_infer_wait(engine, id, FOR_EVER) },
                             _ => {}
                         }

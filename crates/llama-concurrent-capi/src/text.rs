@@ -13,9 +13,10 @@ use crate::{
 /// The tokens of a text.
 ///
 /// `add_special` adds BOS and the like where the model wants them; `parse_special` reads special tokens that are written
-/// out in the text. With both, the tokens are those of `llama_infer_async`. They are written to `tokens` if `capacity` of
+/// out in the text. With `add_special`, the tokens are those of `llama_infer_async` with the same `parse_special`. They are
+/// written to `tokens` if `capacity` of
 /// them suffice; their number goes to `*n_tokens` in any case. `BUFFER_TOO_SMALL` otherwise. `n_tokens` may be NULL, and
-/// so may `tokens` if `capacity` is 0. A text of n bytes has n + 8 tokens at most.
+/// so may `tokens` if `capacity` is 0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_engine_tokenize(
     engine: *mut llama_engine,
@@ -35,7 +36,7 @@ pub unsafe extern "C" fn llama_engine_tokenize(
     })
 }
 
-/// The number of tokens that a text has as a prompt of `llama_infer_async`.
+/// The number of tokens that a text has as a prompt of `llama_infer_async`, with `parse_special`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_engine_count_tokens(
     engine: *mut llama_engine,
@@ -51,7 +52,7 @@ pub unsafe extern "C" fn llama_engine_count_tokens(
     })
 }
 
-/// The text of tokens. Control tokens have none; incomplete characters become U+FFFD.
+/// The text of tokens. Control tokens have none; incomplete characters become U+FFFD, and NUL becomes U+2400.
 ///
 /// Written as `llama_engine_chat_prompt` does.
 #[unsafe(no_mangle)]

@@ -123,9 +123,16 @@ fn only_our_symbols_are_exported() {
     let listed = expect_success(Command::new("nm").args(["--dynamic", "--defined-only"]).arg(&library));
     let symbols: Vec<&str> = listed.lines().filter_map(|line| line.split_whitespace().last()).collect();
     assert!(symbols.len() > 20, "{symbols:?}");
-    for symbol in symbols {
+    for symbol in &symbols {
         assert!(header.contains(&format!("{symbol}(")), "{symbol} is exported and not in the header");
     }
+    let declared = header.lines().filter(|line| !line.starts_with([' ', '/', '#'])).filter_map(|line| {
+        let (before, _) = line.split_once('(')?;
+        let name = before.rsplit([' ', '*']).next()?;
+        (name.starts_with("llama_") && !line.starts_with("static")).then_some(name)
+    });
+    let declared: Vec<&str> = declared.collect();
+    assert!(declared.len() == symbols.len(), "exported: {symbols:?}\ndeclared: {declared:?}");
     let dynamic = expect_success(Command::new("readelf").arg("--dynamic").arg(&library));
     let major = env!("CARGO_PKG_VERSION_MAJOR");
     assert!(dynamic.contains(&format!("soname: [libllama_concurrent.so.{major}]")), "{dynamic}");

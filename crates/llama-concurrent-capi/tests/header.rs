@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 /// In the order in which a reader wants them.
-const SOURCES: [&str; 11] = [
+const SOURCES: [&str; 12] = [
     "status",
     "boundary",
     "event",
@@ -15,19 +15,44 @@ const SOURCES: [&str; 11] = [
     "text",
     "stats",
     "log",
+    "version",
 ];
 
 fn generate() -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let config = cbindgen::Config::from_file(root.join("cbindgen.toml")).expect("cbindgen.toml is right");
     let mut builder = cbindgen::Builder::new().with_config(config);
-    for source in SOURCES.iter().chain(&["version"]) {
+    for source in SOURCES {
         builder = builder.with_src(root.join("src").join(format!("{source}.rs")));
     }
     let mut header = Vec::new();
     builder.generate().expect("the sources can be read").write(&mut header);
     let header = String::from_utf8(header).expect("headers are text");
-    shorten_comments(&header.replace("@VERSION@", env!("CARGO_PKG_VERSION")))
+    shorten_comments(&plain_enums(&header.replace("@VERSION@", env!("CARGO_PKG_VERSION"))))
+}
+
+/// Enums as numbers with names, in every language: any number is a value then, also one of a later version, which in C++
+/// would be undefined for an enum.
+fn plain_enums(header: &str) -> String {
+    let mut plain = String::new();
+    let mut lines = header.lines().peekable();
+    while let Some(line) = lines.next() {
+        match line.strip_prefix("enum ") {
+            Some(name) if lines.peek().is_some_and(|next| next.starts_with("#if")) => {
+                // The type of the enum in C++, then its body, then the type in C.
+                lines.by_ref().find(|line| line.trim() == "{").expect("a body");
+                plain.push_str(&format!("typedef int32_t {name};\nenum {{\n"));
+                for line in lines.by_ref().take_while(|line| *line != "};") {
+                    plain.push_str(&format!("{line}\n"));
+                }
+                plain.push_str("};\n");
+                let end = lines.by_ref().find(|line| *line == "#endif // __cplusplus");
+                assert!(end.is_some(), "the typedef of {name} ends");
+            }
+            _ => plain.push_str(&format!("{}\n", line.replace("(enum llama_", "(llama_"))),
+        }
+    }
+    plain
 }
 
 /// Comments of one line on one line: the header is half as long, and easier to read.

@@ -1,4 +1,4 @@
-//! Many prompts at once: lists of any length through the bounded queue, results in the order of the list.
+//! Many prompts at once: lists of any length, a few at a time, results in the order of the list.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -45,8 +45,11 @@ impl Engine {
         let total = requests.len();
         let mut batch = Batch::new(total);
         let mut waiting: VecDeque<(usize, Request)> = requests.into_iter().enumerate().collect();
+        let window = self.batch_window();
         while batch.done < total {
-            while let Some((index, request)) = waiting.pop_front() {
+            while batch.in_flight < window
+                && let Some((index, request)) = waiting.pop_front()
+            {
                 if !batch.start(self, index, &request) {
                     waiting.push_front((index, request));
                     break;

@@ -25,7 +25,7 @@ use crate::{
 /// What callers tell a worker.
 pub(crate) enum Command {
     /// A request whose place in the queue is reserved.
-    Submit(Box<NewSequence>, Box<dyn EventSink>),
+    Submit(Box<NewSequence>, Outlet),
     /// End a request.
     Cancel(RequestId),
     /// The reader of a paused request caught up.
@@ -54,9 +54,42 @@ impl WorkerShared {
     }
 }
 
+/// The way to the reader of a request. One that is dropped before the request ended tells its reader so: wherever a
+/// request is lost, in a channel whose worker is gone or in a panic, nobody waits for it in vain.
+pub(crate) struct Outlet(Option<Box<dyn EventSink>>);
+
+impl Outlet {
+    pub(crate) fn new(sink: Box<dyn EventSink>) -> Self {
+        Self(Some(sink))
+    }
+
+    /// Gives the request up without a word: its caller learns of it otherwise.
+    pub(crate) fn disarm(mut self) {
+        self.0 = None;
+    }
+
+    /// What the reader wants next; `None` if it panicked, and will hear nothing more.
+    fn send(&mut self, event: Event) -> Option<Flow> {
+        let mut sink = self.0.take()?;
+        let is_last = matches!(event, Event::Finished(_));
+        let flow = catch_unwind(AssertUnwindSafe(|| sink.send(event))).ok()?;
+        if !is_last {
+            self.0 = Some(sink);
+        }
+        Some(flow)
+    }
+}
+
+impl Drop for Outlet {
+    fn drop(&mut self) {
+        let (reason, timings) = (FinishReason::Cancelled, Timings::default());
+        self.send(Event::Finished(Box::new(Finish { reason, stop: None, error: None, timings })));
+    }
+}
+
 /// The reader of a request, and what it counts for in the queue.
 struct Caller {
-    sink: Box<dyn EventSink>,
+    outlet: Outlet,
     n_prompt: usize,
 }
 
@@ -130,9 +163,9 @@ impl<B: Backend> Worker<B> {
 
     fn take(&mut self, command: Command) {
         match command {
-            Command::Submit(sequence, sink) => {
+            Command::Submit(sequence, outlet) => {
                 let id = sequence.id;
-                self.callers.insert(id, Caller { sink, n_prompt: sequence.prompt.len() });
+                self.callers.insert(id, Caller { outlet, n_prompt: sequence.prompt.len() });
                 self.scheduler.submit(*sequence);
                 if !self.running {
                     self.scheduler.cancel(id, self.epoch.elapsed());
@@ -169,17 +202,14 @@ impl<B: Backend> Worker<B> {
         if let Event::Finished(finish) = event {
             let Some(mut caller) = self.callers.remove(&id) else { return };
             self.release(&finish.timings);
-            send(&mut *caller.sink, Event::Finished(finish));
+            caller.outlet.send(Event::Finished(finish));
             return;
         }
         let Some(caller) = self.callers.get_mut(&id) else { return };
-        match send(&mut *caller.sink, event) {
+        match caller.outlet.send(event) {
             Some(Flow::Continue) => {}
             Some(Flow::Pause) => self.scheduler.set_paused(id, true),
-            None => {
-                caller.sink = Box::new(|_| Flow::Continue);
-                self.scheduler.cancel(id, self.epoch.elapsed());
-            }
+            None => self.scheduler.cancel(id, self.epoch.elapsed()),
         }
     }
 
@@ -203,15 +233,15 @@ impl<B: Backend> Worker<B> {
         for (_, mut caller) in self.callers.drain() {
             self.shared.load.fetch_sub(1, Ordering::AcqRel);
             self.admission.finished(None);
-            send(&mut *caller.sink, finished());
+            caller.outlet.send(finished());
         }
         let mut running = true;
         while running || self.shared.load.load(Ordering::Acquire) > 0 {
             match self.commands.recv() {
-                Ok(Command::Submit(_, mut sink)) => {
+                Ok(Command::Submit(_, mut outlet)) => {
                     self.shared.load.fetch_sub(1, Ordering::AcqRel);
                     self.admission.finished(None);
-                    send(&mut *sink, finished());
+                    outlet.send(finished());
                 }
                 Ok(Command::Cancel(_) | Command::Resume(_) | Command::Panic) => {}
                 Ok(Command::Shutdown) => running = false,
@@ -219,11 +249,6 @@ impl<B: Backend> Worker<B> {
             }
         }
     }
-}
-
-/// `None` if the sink panicked.
-fn send(sink: &mut dyn EventSink, event: Event) -> Option<Flow> {
-    catch_unwind(AssertUnwindSafe(|| sink.send(event))).ok()
 }
 
 #[cfg(test)]
@@ -304,7 +329,7 @@ mod tests {
                 }
                 Flow::Continue
             };
-            commands.send(Command::Submit(sequence(id), Box::new(sink))).unwrap();
+            commands.send(Command::Submit(sequence(id), Outlet::new(Box::new(sink)))).unwrap();
         };
         // Two that run and one that waits when the defect strikes.
         (0..3).for_each(submit);
@@ -317,5 +342,31 @@ mod tests {
         commands.send(Command::Shutdown).unwrap();
         thread.join().unwrap();
         assert_eq!(shared.load.load(Ordering::Acquire), 0);
+    }
+
+    /// As happens to a request that arrives while its worker ends.
+    #[test]
+    fn a_request_that_is_lost_on_its_way_ends() {
+        let (commands, inbox) = crossbeam_channel::unbounded();
+        let (ended, ends) = mpsc::channel();
+        let submit = |id| {
+            let ended = ended.clone();
+            let sink = move |event| {
+                if let Event::Finished(finish) = event {
+                    ended.send((id, finish.reason)).unwrap();
+                }
+                Flow::Continue
+            };
+            Command::Submit(sequence(id), Outlet::new(Box::new(sink)))
+        };
+        commands.send(submit(1)).unwrap();
+        drop(inbox);
+        assert_eq!(ends.try_recv(), Ok((1, FinishReason::Cancelled)));
+        // One that was refused hears nothing.
+        match commands.send(submit(2)) {
+            Err(crossbeam_channel::SendError(Command::Submit(_, outlet))) => outlet.disarm(),
+            _ => panic!("nobody takes it"),
+        }
+        assert!(ends.try_recv().is_err());
     }
 }

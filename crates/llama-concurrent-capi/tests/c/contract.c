@@ -11,6 +11,7 @@
 #include <math.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -110,6 +111,11 @@ static void take(struct log *log, const llama_infer_event *event) {
         CHECK(result->text && result->text[result->text_length] == '\0');
         CHECK((result->ttft_ms < 0) == (result->n_output_tokens == 0));
         CHECK(result->e2e_ms >= result->queue_ms && result->queue_ms >= 0);
+        if (event->index == 0 && event->n_remaining == 0) {
+            CHECK((size_t)log->tokens == result->n_tokens && log->length == result->text_length);
+            CHECK(memcmp(log->text, result->text, log->length) == 0);
+        }
+        CHECK(result->n_tokens <= result->n_output_tokens);
         log->finished++;
         log->reason = result->reason;
         log->status = result->status;
@@ -122,17 +128,17 @@ static void on_event(const llama_infer_event *event, void *user_data) {
     CHECK(event->user_data == user_data);
     CHECK(atomic_fetch_add(&log->inside, 1) == 0);
     take(log, event);
-    if (event->type == LLAMA_INFER_EVENT_TYPE_FINISHED && event->result->reason != LLAMA_INFER_FINISH_REASON_CANCELLED &&
-        event->n_remaining == 0 && log->finished == 1) {
-        CHECK((size_t)log->tokens == event->result->n_tokens && log->length == event->result->text_length);
-        CHECK(memcmp(log->text, event->result->text, log->length) == 0);
-    }
     atomic_fetch_sub(&log->inside, 1);
 }
 
 static void keep_token(const llama_infer_event *event, void *user_data) {
     if (event->n_tokens > 0)
         *(int32_t *)user_data = event->tokens[0];
+}
+
+static void wait_at_gate(const llama_infer_event *event, void *user_data) {
+    (void)event;
+    gate_pass(user_data);
 }
 
 static void ignore(const llama_infer_event *event, void *user_data) {
@@ -570,6 +576,11 @@ static void test_values_out_of_range(void) {
     params.temperature = NAN;
     CHECK_STATUS(INVALID_REQUEST, llama_infer_async(engine, "A", &params, ignore, NULL, NULL));
     ERROR_SAYS("temperature");
+    const char *prompts[] = {"A", "B"};
+    CHECK_STATUS(INVALID_REQUEST, llama_infer_batch_async(engine, prompts, 2, &params, ignore, NULL, NULL));
+    params = of_length(4);
+    params.reserved[4] = true;
+    CHECK_STATUS(INVALID_ARGUMENT, llama_infer_async(engine, "A", &params, ignore, NULL, NULL));
     params = of_length(4);
     params.priority = 9;
     CHECK_STATUS(INVALID_REQUEST, llama_infer_async(engine, "A", &params, ignore, NULL, NULL));
@@ -633,16 +644,20 @@ static void test_deadlines(void) {
     llama_engine *engine = load_with(1);
     llama_infer_params params = of_length(900);
     params.timeout_ms = 1;
-    llama_infer_id id;
     CHECK_OK(llama_infer_async(engine, "A", &params, on_event, &late, NULL));
+    CHECK_OK(llama_infer_wait_all(engine, PATIENCE_MS));
+    /* A request whose reader stands still keeps the only slot until the one that waits for it gave up. */
+    static struct gate gave_up = GATE_INIT;
+    llama_infer_id id;
     params = of_length(900);
-    CHECK_OK(llama_infer_async(engine, "A", &params, ignore, NULL, &id));
+    CHECK_OK(llama_infer_async(engine, "A", &params, wait_at_gate, &gave_up, NULL));
     params.queue_timeout_ms = 1;
-    CHECK_OK(llama_infer_async(engine, "A", &params, on_event, &queued, NULL));
-    CHECK_OK(llama_infer_cancel(engine, id));
+    CHECK_OK(llama_infer_async(engine, "A", &params, on_event, &queued, &id));
+    CHECK_OK(llama_infer_wait(engine, id, PATIENCE_MS));
+    gate_open(&gave_up);
     CHECK_OK(llama_infer_wait_all(engine, PATIENCE_MS));
     CHECK(late.reason == LLAMA_INFER_FINISH_REASON_DEADLINE && late.finished == 1);
-    CHECK(queued.finished == 1);
+    CHECK(queued.reason == LLAMA_INFER_FINISH_REASON_DEADLINE && queued.tokens == 0 && queued.finished == 1);
     CHECK_OK(llama_engine_free(engine));
 }
 
@@ -698,6 +713,15 @@ static void test_batch(void) {
     CHECK_OK(llama_infer_wait(engine, id, PATIENCE_MS));
     for (int i = 0; i < 60; i++)
         CHECK(cancelled.finished[i] == 1);
+    /* A batch leaves room in the queue for others. */
+    llama_engine *roomy = load();
+    memset(&batch, 0, sizeof batch);
+    batch.remaining = 60;
+    CHECK_OK(llama_infer_batch_async(roomy, prompts, 60, &params, on_batch, &batch, &id));
+    for (int i = 0; i < 100; i++)
+        CHECK_OK(llama_infer_async(roomy, "Me too", &params, ignore, NULL, NULL));
+    CHECK_OK(llama_engine_free(roomy));
+
     /* And one that is under way when its engine is freed. */
     memset(&batch, 0, sizeof batch);
     batch.remaining = 60;
@@ -818,6 +842,13 @@ static void test_queue(void) {
     }
     CHECK(logs[0].reason == LLAMA_INFER_FINISH_REASON_CANCELLED);
 
+    /* What was refused has nothing to do with the queue. */
+    params.max_tokens = 1000000;
+    for (int i = 0; i < 100; i++)
+        CHECK_STATUS(PROMPT_TOO_LONG, llama_infer_async(other, "A small boat", &params, NULL, NULL, NULL));
+    params.max_tokens = 500;
+    CHECK_STATUS(TIMEOUT, llama_infer_poll(queue, 0, &event));
+
     /* The queue goes first: its requests are cancelled. */
     CHECK_OK(llama_infer_async(other, "A small boat", &params, NULL, &logs[1], &id));
     CHECK_OK(llama_infer_queue_free(queue));
@@ -825,6 +856,8 @@ static void test_queue(void) {
     CHECK_STATUS(INVALID_HANDLE, llama_infer_poll(queue, 0, &event));
     CHECK_OK(llama_engine_free(other));
 }
+
+static atomic_int enough_polled;
 
 static void *poll_for_ever(void *argument) {
     const llama_infer_event *event;
@@ -848,6 +881,41 @@ static void test_a_queue_that_is_freed_wakes_who_polls_it(void) {
         usleep(1000);
     CHECK_OK(llama_infer_queue_free(queue));
     pthread_join(thread, NULL);
+}
+
+static void *poll_and_count(void *argument) {
+    const llama_infer_event *event;
+    size_t events = 0;
+    llama_infer_status status;
+    /* `size` is read only while the queue is sure to live: the other thread frees it after 10 events. */
+    while ((status = llama_infer_poll(argument, -1, &event)) == LLAMA_INFER_STATUS_OK)
+        if (events++ < 10)
+            CHECK(event->size == sizeof *event);
+        else
+            atomic_store(&enough_polled, 1);
+    CHECK(status == LLAMA_INFER_STATUS_INVALID_HANDLE);
+    return NULL;
+}
+
+static void test_a_queue_that_is_freed_while_events_come(void) {
+    llama_engine *engine = load();
+    for (int round = 0; round < 10; round++) {
+        llama_infer_queue *queue = NULL;
+        CHECK_OK(llama_infer_queue_new(&queue));
+        atomic_store(&enough_polled, 0);
+        llama_infer_params params = of_length(500);
+        params.queue = queue;
+        const char *prompts[] = {"A", "B", "C", "D", "E", "F", "G", "H"};
+        CHECK_OK(llama_infer_batch_async(engine, prompts, 8, &params, NULL, NULL, NULL));
+        pthread_t thread;
+        CHECK(pthread_create(&thread, NULL, poll_and_count, queue) == 0);
+        while (!atomic_load(&enough_polled))
+            sched_yield();
+        CHECK_OK(llama_infer_queue_free(queue));
+        pthread_join(thread, NULL);
+    }
+    CHECK_OK(llama_infer_wait_all(engine, PATIENCE_MS));
+    CHECK_OK(llama_engine_free(engine));
 }
 
 static void test_drain(void) {
@@ -934,6 +1002,9 @@ struct progress {
 
 static bool count_progress(float share, void *user_data) {
     struct progress *progress = user_data;
+    llama_engine *nested = NULL;
+    CHECK_STATUS(IN_CALLBACK, llama_engine_load(model, NULL, &nested));
+    CHECK(nested == NULL);
     CHECK(share >= progress->last && share <= 1.0f && pthread_equal(progress->thread, pthread_self()));
     progress->last = share;
     progress->calls++;
@@ -985,16 +1056,30 @@ static void test_last_errors_belong_to_threads(void) {
 }
 
 static atomic_int messages_logged;
+static llama_engine *log_engine;
 
 static void on_log(llama_concurrent_log_level level, const char *target, const char *message, void *user_data) {
     CHECK(level >= LLAMA_CONCURRENT_LOG_LEVEL_ERROR && level <= LLAMA_CONCURRENT_LOG_LEVEL_TRACE);
     CHECK(target && *target && message && user_data == &messages_logged);
     atomic_fetch_add(&messages_logged, 1);
     CHECK_STATUS(IN_CALLBACK, llama_concurrent_set_log(NULL, 0, NULL));
+    llama_engine *nested = NULL;
+    CHECK_STATUS(IN_CALLBACK, llama_engine_load(model, NULL, &nested));
+    CHECK(nested == NULL && llama_concurrent_version() != NULL);
+    if (log_engine) {
+        llama_infer_id id;
+        CHECK_STATUS(IN_CALLBACK, llama_engine_free(log_engine));
+        CHECK_STATUS(IN_CALLBACK, llama_engine_drain(log_engine, -1));
+        CHECK_STATUS(IN_CALLBACK, llama_infer_wait_all(log_engine, -1));
+        llama_infer_params params = of_length(1);
+        CHECK_OK(llama_infer_async(log_engine, "From the log", &params, ignore, NULL, &id));
+        CHECK_STATUS(IN_CALLBACK, llama_infer_wait(log_engine, id, -1));
+    }
 }
 
 static void test_log(void) {
     CHECK_STATUS(INVALID_ARGUMENT, llama_concurrent_set_log(on_log, 77, &messages_logged));
+    log_engine = load();
     CHECK_OK(llama_concurrent_set_log(on_log, LLAMA_CONCURRENT_LOG_LEVEL_TRACE, &messages_logged));
     CHECK_OK(llama_engine_free(load()));
     const int logged = atomic_load(&messages_logged);
@@ -1015,15 +1100,45 @@ static void test_log(void) {
     CHECK(strstr(text, "100000"));
     CHECK_OK(llama_concurrent_set_log(NULL, 0, NULL));
     CHECK_OK(llama_engine_free(engine));
+    CHECK_OK(llama_engine_free(log_engine));
+    log_engine = NULL;
 }
 
-/* Ends the process with requests under way: it must end well, and nobody may be called back after `exit` began. */
+static atomic_int callbacks_must_be_over;
+
+static void check_not_over(const llama_infer_event *event, void *user_data) {
+    (void)user_data;
+    CHECK(event->size && !atomic_load(&callbacks_must_be_over));
+}
+
+/* Runs after the library's own handler, since that was registered later, at the first load. */
+static void expect_silence(void) {
+    atomic_store(&callbacks_must_be_over, 1);
+    usleep(20000);
+}
+
+static void *tokenize_for_ever(void *argument) {
+    size_t n;
+    static char text[1 << 20];
+    memset(text, 'a', sizeof text - 1);
+    while (llama_engine_count_tokens(argument, text, &n) == LLAMA_INFER_STATUS_OK)
+        continue;
+    return NULL;
+}
+
+/* Ends the process with requests and a batch under way and a thread inside the library: it must end well, and no callback
+   may begin after the library knows of the end. */
 static void exit_with_requests_under_way(void) {
-    static struct log logs[8];
     llama_engine *engine = load();
     llama_infer_params params = of_length(900);
     for (int i = 0; i < 8; i++)
-        CHECK_OK(llama_infer_async(engine, "A", &params, on_event, &logs[i], NULL));
+        CHECK_OK(llama_infer_async(engine, "A", &params, check_not_over, NULL, NULL));
+    static char text[1 << 18];
+    memset(text, 'a', sizeof text - 1);
+    const char *prompts[] = {text, text, text, text};
+    CHECK_OK(llama_infer_batch_async(engine, prompts, 4, &params, check_not_over, NULL, NULL));
+    pthread_t thread;
+    CHECK(pthread_create(&thread, NULL, tokenize_for_ever, engine) == 0);
     exit(0);
 }
 
@@ -1051,6 +1166,7 @@ static const struct {
     TEST(chat_and_tokens),
     TEST(queue),
     TEST(a_queue_that_is_freed_wakes_who_polls_it),
+    TEST(a_queue_that_is_freed_while_events_come),
     TEST(drain),
     TEST(submit_cancel_wait_and_free_at_once),
     TEST(two_engines),
@@ -1069,6 +1185,7 @@ int main(int argc, char **argv) {
     model = argv[1];
     directory = argv[2];
     setvbuf(stdout, NULL, _IOLBF, 0);
+    CHECK(atexit(expect_silence) == 0);
     int ran = 0;
     for (size_t t = 0; t < sizeof tests / sizeof *tests; t++) {
         int wanted = argc == 3;

@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
+use crossbeam_channel::SendError;
+
 use super::{Inner, Ticket, shutting_down};
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -9,7 +11,7 @@ use crate::{
     router,
     scheduler::NewSequence,
     stream::EventSink,
-    worker::Command,
+    worker::{Command, Outlet},
 };
 
 impl Inner {
@@ -39,9 +41,13 @@ impl Inner {
             queue_deadline: request.queue_timeout.map(|limit| submitted.saturating_add(limit)),
             deadline: request.timeout.map(|limit| submitted.saturating_add(limit)),
         };
-        // Counted before it is sent: a worker that shuts down waits for what is on its way.
+        // Counted before it is sent: a worker that shuts down waits for what is on its way. If it has ended already, the
+        // outlet tells the caller.
         worker.shared.load.fetch_add(1, Ordering::AcqRel);
-        if worker.commands.send(Command::Submit(Box::new(sequence), sink)).is_err() {
+        if let Err(SendError(refused)) = worker.commands.send(Command::Submit(Box::new(sequence), Outlet::new(sink))) {
+            if let Command::Submit(_, outlet) = refused {
+                outlet.disarm();
+            }
             worker.shared.load.fetch_sub(1, Ordering::AcqRel);
             self.admission.left_queue(n_prompt);
             self.admission.finished(None);

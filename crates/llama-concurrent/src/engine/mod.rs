@@ -112,6 +112,14 @@ impl Engine {
         self.inner.submit(request, sink)
     }
 
+    /// Checks parameters without a request.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidRequest`] for a value out of range.
+    pub fn check_params(&self, params: &SamplingParams) -> Result<()> {
+        params.validate(self.inner.model.table().len())
+    }
+
     /// Generates and waits for the whole text.
     ///
     /// # Errors
@@ -219,6 +227,12 @@ impl Engine {
     /// Takes no more requests, cancels the running ones and ends the workers. Every request gets its `Finished` event.
     pub fn shutdown(&self) {
         self.inner.shutdown();
+    }
+
+    /// Requests of one batch that may be in the engine at once: enough to keep every slot busy, and no more, so that the
+    /// queue has room for others.
+    pub fn batch_window(&self) -> usize {
+        2 * self.inner.placement.workers.len() * self.inner.shape.contexts * self.inner.shape.slots
     }
 
     /// Waits until a request left the queue or ended, `limit` at most: the moment to try again after `Overloaded`.
