@@ -10,7 +10,10 @@ use std::{
 
 use llama_concurrent::{Error, ErrorKind};
 
-use crate::{pointers, status::llama_infer_status as Status};
+use crate::{
+    pointers::{self, Versioned},
+    status::llama_infer_status as Status,
+};
 
 /// Why a call failed.
 #[derive(Clone, Debug, PartialEq)]
@@ -104,6 +107,13 @@ pub struct llama_infer_error_detail {
     /// 0.
     pub reserved: u32,
 }
+
+// SAFETY: `#[repr(C)]`, starts with its size; numbers, and a status that is only ever written.
+unsafe impl Versioned for llama_infer_error_detail {
+    const INITIALIZER: &'static str = "set it to sizeof(llama_infer_error_detail)";
+}
+
+crate::ends_with!(llama_infer_error_detail, reserved: u32);
 
 /// What went wrong in the last call on this thread that failed: what was asked, which limit applied, what to do.
 ///

@@ -4,7 +4,7 @@ use std::ffi::{CString, c_char, c_void};
 
 use llama_concurrent::{Delta, Finish, FinishReason, Token};
 
-use crate::{boundary::c_text, engine::llama_engine, pointers::Versioned, status::llama_infer_status as Status};
+use crate::{boundary::c_text, engine::llama_engine, status::llama_infer_status as Status};
 
 /// Identifies what one `llama_infer_*` call started. Never 0, never given out twice in a process.
 pub type llama_infer_id = u64;
@@ -122,14 +122,8 @@ pub struct llama_infer_event {
     pub n_remaining: usize,
 }
 
-// SAFETY: `#[repr(C)]`, starts with its size, made of numbers, pointers and an enum that is only ever written.
-unsafe impl Versioned for crate::boundary::llama_infer_error_detail {
-    const INITIALIZER: &'static str = "set it to sizeof(llama_infer_error_detail)";
-}
-
 crate::ends_with!(llama_infer_event, n_remaining: usize);
 crate::ends_with!(llama_infer_result, n_itl: usize);
-crate::ends_with!(crate::boundary::llama_infer_error_detail, reserved: u32);
 
 /// Whose event it is: what is the same in all events of a call.
 #[derive(Clone, Copy)]
