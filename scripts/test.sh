@@ -44,6 +44,9 @@ else
     cargo test --release --workspace --lib --bins --tests
 fi
 
+step "Python package"
+scripts/test-python.sh
+
 step memory
 scripts/test-memory.sh
 

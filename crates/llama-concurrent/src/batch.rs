@@ -1,6 +1,6 @@
 //! Many prompts at once: lists of any length, a few at a time, results in the order of the list.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::VecDeque, convert::Infallible, ops::ControlFlow, time::Duration};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
@@ -12,6 +12,8 @@ use crate::{
     stream::Flow,
 };
 
+/// The longest time between two looks at whether to go on.
+const TICK: Duration = Duration::from_millis(100);
 /// How long to wait before asking again for a place that other callers take.
 const RETRY: Duration = Duration::from_millis(50);
 
@@ -42,6 +44,27 @@ impl Engine {
     /// Runs requests of any number and returns their results in order; `progress` as in
     /// [`generate_batch`](Self::generate_batch).
     pub fn run_all(&self, requests: Vec<Request>, mut progress: impl FnMut(usize, usize)) -> Vec<Result<Completion>> {
+        let mut told = 0;
+        let results = self.try_run_all(requests, |done, total| {
+            if done > told {
+                told = done;
+                progress(done, total);
+            }
+            ControlFlow::<Infallible>::Continue(())
+        });
+        match results {
+            ControlFlow::Continue(results) => results,
+            ControlFlow::Break(never) => match never {},
+        }
+    }
+
+    /// As [`run_all`](Self::run_all), but `tick` may end it early, and is also called some ten times a second while
+    /// nothing ends. What still runs then is cancelled.
+    pub fn try_run_all<B>(
+        &self,
+        requests: Vec<Request>,
+        mut tick: impl FnMut(usize, usize) -> ControlFlow<B>,
+    ) -> ControlFlow<B, Vec<Result<Completion>>> {
         let total = requests.len();
         let mut batch = Batch::new(total);
         let mut waiting: VecDeque<(usize, Request)> = requests.into_iter().enumerate().collect();
@@ -55,13 +78,10 @@ impl Engine {
                     break;
                 }
             }
-            let before = batch.done;
             batch.collect(self, !waiting.is_empty());
-            if batch.done > before || batch.done == total {
-                progress(batch.done, total);
-            }
+            tick(batch.done, total)?;
         }
-        batch.results.into_iter().flatten().collect()
+        ControlFlow::Continue(batch.results.into_iter().flatten().collect())
     }
 }
 
@@ -121,7 +141,8 @@ impl Batch {
         true
     }
 
-    /// Waits until at least one more request of this batch ended or, if the queue is full of others, for a while.
+    /// Waits until at least one more request of this batch ended or, if the queue is full of others, until one of those
+    /// did; not for long.
     fn collect(&mut self, engine: &Engine, queue_is_full: bool) {
         if self.in_flight == 0 {
             if queue_is_full {
@@ -129,7 +150,7 @@ impl Batch {
             }
             return;
         }
-        let Ok((index, result)) = self.ended.recv() else { return };
+        let Ok((index, result)) = self.ended.recv_timeout(TICK) else { return };
         self.take(index, result);
         while let Ok((index, result)) = self.ended.try_recv() {
             self.take(index, result);

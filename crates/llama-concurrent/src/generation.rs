@@ -37,6 +37,11 @@ impl Generation {
         self.ticket.id()
     }
 
+    /// Whether its [`Event::Finished`] was read.
+    pub fn is_finished(&self) -> bool {
+        self.finished
+    }
+
     /// Ends the request before its next token. What was generated can still be read, up to a `Finished` event.
     pub fn cancel(&self) {
         self.ticket.cancel();

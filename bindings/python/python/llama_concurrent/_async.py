@@ -1,0 +1,136 @@
+"""The engine for tasks: the same names, awaited. It never blocks the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from types import TracebackType
+from typing import Any, overload
+
+from ._base import BaseEngine, Collector, Stream as BaseStream, is_list, list_requests, outcome
+from ._types import Message, Prompt, Result, Results, SamplingParams
+
+
+class AsyncEngine(BaseEngine):
+    """Many generations at once over one model, for any number of tasks of asyncio, or of anyio on it.
+
+    A task that is cancelled cancels its request. As an asynchronous context manager: leaving it closes streams that were
+    not read to their end and lets other requests end; an exception cancels all. Loading blocks;
+    `await AsyncEngine.load(...)` does not.
+    """
+
+    @classmethod
+    async def load(cls, *args: Any, **kwargs: Any) -> AsyncEngine:
+        """Loads a model on another thread; arguments as of the class."""
+        return await asyncio.to_thread(cls, *args, **kwargs)
+
+    async def __aenter__(self) -> AsyncEngine:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                self._close_streams()
+                await self.drain()
+        finally:
+            await asyncio.to_thread(self.close)
+
+    async def drain(self, timeout: float | None = None) -> bool:
+        """Takes no more requests and waits until all are over; whether they were within `timeout` seconds."""
+        return await asyncio.to_thread(self._native.drain, timeout)
+
+    @overload
+    async def generate(self, prompt: str, params: SamplingParams | None = None) -> Result: ...
+    @overload
+    async def generate(
+        self,
+        prompt: list[str] | tuple[str, ...] | list[list[int]],
+        params: SamplingParams | None = None,
+        *,
+        progress: Callable[[int, int], object] | None = None,
+    ) -> Results: ...
+    @overload
+    async def generate(self, prompt: Sequence[int], params: SamplingParams | None = None) -> Result: ...
+    async def generate(
+        self,
+        prompt: Prompt | Sequence[Prompt],
+        params: SamplingParams | None = None,
+        *,
+        progress: Callable[[int, int], object] | None = None,
+    ) -> Result | Results:
+        """Generates for one prompt, or for a list of any length, whose results keep its order.
+
+        `progress` is called on another thread with the number of finished prompts and of all. Errors as of
+        `Engine.generate`.
+        """
+        if is_list(prompt):
+            return await self._generate_list(prompt, params, progress)  # type: ignore[arg-type]
+        collector = Collector()
+        generation = self._submit(prompt, params)  # type: ignore[arg-type]
+        try:
+            while isinstance(news := await generation.read_async(), tuple):
+                collector.take(*news)
+        except BaseException:
+            generation.cancel()
+            raise
+        assert news is not None, "a generation ends with its result"
+        return collector.finish(news)
+
+    async def _generate_list(
+        self, prompts: Sequence[Prompt], params: SamplingParams | None, progress: Callable[[int, int], object] | None
+    ) -> Results:
+        stopped = False
+
+        def tick(done: int, total: int) -> None:
+            if stopped:
+                raise asyncio.CancelledError
+            if progress is not None:
+                progress(done, total)
+
+        run = asyncio.to_thread(self._native.run_all, list_requests(prompts, params), tick)
+        try:
+            return Results(map(outcome, await run))
+        except asyncio.CancelledError:
+            stopped = True
+            raise
+
+    async def chat(self, messages: Iterable[Message], params: SamplingParams | None = None, **template: Any) -> Result:
+        """As `generate`, for a chat; `template` is passed to `chat_prompt`."""
+        return await self.generate(self.chat_prompt(messages, **template), params)
+
+    def stream(self, prompt: Prompt, params: SamplingParams | None = None) -> AsyncStream:
+        """The text of a generation piece by piece, as it grows: `async for piece in engine.stream(...)`."""
+        return AsyncStream(self, self._submit(prompt, params))
+
+    def stream_chat(
+        self, messages: Iterable[Message], params: SamplingParams | None = None, **template: Any
+    ) -> AsyncStream:
+        """As `stream`, for a chat; `template` is passed to `chat_prompt`."""
+        return self.stream(self.chat_prompt(messages, **template), params)
+
+
+class AsyncStream(BaseStream, AsyncIterator[str]):
+    """The pieces of a text. Dropping or closing it, or cancelling the task that reads it, cancels the request."""
+
+    async def __anext__(self) -> str:
+        while self._generation is not None:
+            try:
+                news = await self._generation.read_async()
+            except BaseException:
+                self._cancel()
+                raise
+            if text := self._take(news):
+                return text
+        raise StopAsyncIteration
+
+    async def aclose(self) -> None:
+        """Cancels the request if it still runs, and ends the iteration."""
+        self._cancel()
+
+    async def __aenter__(self) -> AsyncStream:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()

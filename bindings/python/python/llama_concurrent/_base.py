@@ -1,0 +1,220 @@
+"""What the engine for threads and the one for tasks have in common: loading, tokens, statistics."""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import weakref
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from ._errors import DeadlineExceeded, LlamaError
+from ._native import NativeEngine, NativeGeneration
+from ._types import EngineStats, Message, NativeSampling, News, Prompt, Result, SamplingParams, as_messages
+
+DEMO_MODEL = Path(__file__).parent / "demo.gguf"
+"""The small model that comes with the package."""
+
+_open: weakref.WeakSet[BaseEngine] = weakref.WeakSet()
+
+
+class BaseEngine:
+    """A loaded model with its contexts, threads and queue."""
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] | None = None,
+        *,
+        strategy: Literal["auto", "sequential", "round-robin", "batched"] = "auto",
+        slots: int | None = None,
+        n_ctx: int | None = None,
+        threads: int | None = None,
+        workers: int | None = None,
+        n_batch: int = 512,
+        max_stall_ms: int = 200,
+        max_queued_requests: int = 1024,
+        max_queued_tokens: int = 1_000_000,
+        batch_aging_ms: int = 10_000,
+        stream_buffer: int = 256,
+        prefix_reuse: bool = True,
+        reproducible: bool = False,
+        mmap: bool = True,
+        repack: bool = True,
+        check_tensors: bool = False,
+        type_k: Literal["f16", "q8_0", "f32"] = "f16",
+        type_v: Literal["f16", "q8_0", "f32"] = "f16",
+        flash_attn: bool = True,
+        pin: bool = True,
+        poll: int = 50,
+        progress: Callable[[float], bool | None] | None = None,
+    ) -> None:
+        """Loads a GGUF model. Blocks until that is done, without the GIL; Ctrl-C stops it.
+
+        Args:
+            model: Path of the file. None: the small model that comes with the package.
+            strategy: How requests share contexts and slots; "auto" is "batched" at present.
+            slots: Requests that run at once. Each costs KV memory for `n_ctx` tokens. None: 16, fewer where memory is short.
+            n_ctx: Tokens of prompt and output that a slot holds. None: the model's trained length, at most 2048.
+            threads: Compute threads. None: the physical cores that this process may use.
+            workers: Threads that each own contexts; more than one on the same memory is slower. None: 1.
+            n_batch: Rows of one `llama_decode` at most.
+            max_stall_ms: Milliseconds of somebody else's prompt between two tokens of a running request at most.
+            max_queued_requests: Requests that may wait for a slot; one more is `Overloaded`.
+            max_queued_tokens: Prompt tokens that may wait for a slot.
+            batch_aging_ms: A request of priority "batch" counts as if it had come so many milliseconds later.
+            stream_buffer: Events that may wait for their reader; then the request pauses.
+            prefix_reuse: Reuse what was computed for equal beginnings of prompts.
+            reproducible: Bit-identical tokens whoever else is running.
+            mmap: Map the file instead of reading it into private memory.
+            repack: Repack weights for the CPU: faster from about 4 requests on, a second copy in memory.
+            check_tensors: Check every weight for NaN and infinity.
+            type_k: Element type of the K cache.
+            type_v: Element type of the V cache.
+            flash_attn: Use llama.cpp's flash attention.
+            pin: Pin each compute thread to its own core.
+            poll: How long idle compute threads spin before they sleep, 0 to 100.
+            progress: Called with the share that is done, 0 to 1; returning False stops the load.
+
+        Raises:
+            ModelLoadError: `ModelNotFound`, `ModelInvalid`, `ModelUnsupported`.
+            InvalidConfig: A parameter is out of range.
+            OutOfMemory: Weights or KV cache do not fit.
+            LoadCancelled: `progress` returned False.
+        """
+        options = {name: value for name, value in locals().items() if name not in ("self", "model")}
+        self._path = os.fspath(DEMO_MODEL if model is None else model)
+        self._native = NativeEngine(self._path, options)
+        self._streams: weakref.WeakSet[Stream] = weakref.WeakSet()
+        _open.add(self)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._path!r}>"
+
+    def tokenize(self, text: str, *, add_special: bool = True, parse_special: bool = True) -> list[int]:
+        """Tokens of a text; with both flags, those of a prompt."""
+        return self._native.tokenize(text, add_special, parse_special)
+
+    def detokenize(self, tokens: Sequence[int]) -> str:
+        """Text of tokens. Control tokens have none; incomplete characters become U+FFFD."""
+        return self._native.detokenize(tokens)
+
+    def chat_prompt(
+        self,
+        messages: Iterable[Message],
+        *,
+        add_generation_prompt: bool = True,
+        tools: list[Any] | None = None,
+        variables: dict[str, Any] | None = None,
+    ) -> str:
+        """The prompt that the model's own template makes of messages. `tools` and `variables` are for the template.
+
+        Raises:
+            NoChatTemplate: The model has none.
+            ChatTemplateError: It cannot be rendered with these messages.
+        """
+        as_json = (None if value is None else json.dumps(value) for value in (tools, variables))
+        return self._native.chat_prompt(as_messages(messages), add_generation_prompt, *as_json)
+
+    def stats(self) -> EngineStats:
+        """What was decided, what was done, what is going on. Cheap: no worker is asked."""
+        return EngineStats(**self._native.stats())
+
+    def warnings(self) -> list[str]:
+        """What was wished and not granted, in words."""
+        return self._native.warnings()
+
+    def close(self) -> None:
+        """Cancels what runs, ends all threads and gives the memory back. May be called again."""
+        self._native.close()
+
+    def _close_streams(self) -> None:
+        """Before a drain: a stream that nobody reads would never end."""
+        for stream in list(self._streams):
+            stream._cancel()
+
+    def _submit(self, prompt: Prompt, params: SamplingParams | None) -> NativeGeneration:
+        return self._native.submit(prompt, NativeSampling(params or SamplingParams()))
+
+
+class Stream:
+    """What streams for threads and for tasks have in common."""
+
+    result: Result | None = None
+    """The whole generation, once the last piece was read."""
+
+    def __init__(self, engine: BaseEngine, generation: NativeGeneration) -> None:
+        self._generation: NativeGeneration | None = generation
+        self._collector = Collector()
+        engine._streams.add(self)
+
+    def _take(self, news: News | None) -> str:
+        """The text of some news, which may be empty; at the end, there is no generation any more."""
+        if isinstance(news, tuple):
+            self._collector.take(*news)
+            return news[0]
+        self._generation = None
+        if news is not None:
+            self.result = self._collector.finish(news)
+        return ""
+
+    def _cancel(self) -> None:
+        generation, self._generation = self._generation, None
+        if generation is not None:
+            generation.cancel()
+
+
+@atexit.register
+def _close_all() -> None:
+    for engine in list(_open):
+        engine.close()
+
+
+class Collector:
+    """Puts what a generation tells together to a result."""
+
+    def __init__(self) -> None:
+        self.text = ""
+        self.tokens: list[int] = []
+
+    def take(self, text: str, token: int | None) -> None:
+        """Takes a piece of text and its token."""
+        self.text += text
+        if token is not None:
+            self.tokens.append(token)
+
+    def finish(self, end: dict[str, Any]) -> Result:
+        """The result. Raises what failed, and `DeadlineExceeded`."""
+        return checked(Result(text=self.text, tokens=self.tokens, **end))
+
+
+def checked(result: Result) -> Result:
+    """The same result; one that failed or ran out of time is raised."""
+    if result.error is not None:
+        raise result.error
+    if result.finish_reason == "deadline":
+        message = f"the time was over after {result.e2e_latency:.2f} s and {result.n_output_tokens} tokens"
+        raise DeadlineExceeded(message, result)
+    return result
+
+
+def outcome(done: dict[str, Any] | LlamaError) -> Result:
+    """A result of a list, whose errors are kept in their places."""
+    if isinstance(done, dict):
+        return Result(**done)
+    return Result(text="", tokens=[], finish_reason="error", error=done)
+
+
+def list_requests(
+    prompts: Iterable[Prompt], params: SamplingParams | None
+) -> list[tuple[Prompt, NativeSampling]]:
+    """The requests for a list of prompts: in the batch class, each with a seed of its own."""
+    params = params or SamplingParams()
+    seeds = ((params.seed + index) % 2**32 for index in range(2**63))
+    return [(prompt, NativeSampling(params, seed=seed, priority="batch")) for prompt, seed in zip(prompts, seeds)]
+
+
+def is_list(prompts: Prompt | Sequence[Prompt]) -> bool:
+    """Whether these are several prompts: neither a text nor a list of tokens."""
+    return not isinstance(prompts, str) and not (len(prompts) > 0 and isinstance(prompts[0], int))

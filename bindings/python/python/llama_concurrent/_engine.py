@@ -1,0 +1,168 @@
+"""The engine for threads."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import CancelledError, Future
+from types import TracebackType
+from typing import Any, overload
+
+from ._base import BaseEngine, Collector, is_list, list_requests, outcome
+from ._base import Stream as BaseStream
+from ._native import NativeGeneration
+from ._types import Message, Prompt, Result, Results, SamplingParams
+
+
+class Engine(BaseEngine):
+    """Many generations at once over one model, for any number of threads.
+
+    >>> with Engine(slots=4) as engine:
+    ...     engine.generate("Once upon a time", SamplingParams(max_tokens=8)).n_output_tokens
+    8
+
+    As a context manager: leaving it closes streams that were not read to their end and lets other requests end; an
+    exception cancels all.
+    """
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                self._close_streams()
+                self._native.drain()
+        finally:
+            self.close()
+
+    def drain(self, timeout: float | None = None) -> bool:
+        """Takes no more requests and waits until all are over; whether they were within `timeout` seconds."""
+        return self._native.drain(timeout)
+
+    @overload
+    def generate(self, prompt: str, params: SamplingParams | None = None) -> Result: ...
+    @overload
+    def generate(
+        self,
+        prompt: list[str] | tuple[str, ...] | list[list[int]],
+        params: SamplingParams | None = None,
+        *,
+        progress: bool | Callable[[int, int], object] = False,
+    ) -> Results: ...
+    @overload
+    def generate(self, prompt: Sequence[int], params: SamplingParams | None = None) -> Result: ...
+    def generate(
+        self,
+        prompt: Prompt | Sequence[Prompt],
+        params: SamplingParams | None = None,
+        *,
+        progress: bool | Callable[[int, int], object] = False,
+    ) -> Result | Results:
+        """Generates for one prompt, or for a list of any length, whose results keep its order.
+
+        A list runs a few at a time, so that other callers are served too. `progress=True` shows a bar (needs tqdm), and
+        a function is called with the number of finished prompts and of all. A prompt of a list that cannot be served
+        has its error in `Result.error` and disturbs no other; one that stands alone raises it.
+
+        >>> engine = Engine(slots=4)
+        >>> [result.n_output_tokens for result in engine.generate(["A fox", "A boat"], SamplingParams(max_tokens=4))]
+        [4, 4]
+        >>> engine.close()
+
+        Raises:
+            InvalidRequest: The prompt or a parameter is out of range; `PromptTooLong` is one of these.
+            Overloaded: The queue is full.
+            DeadlineExceeded: `timeout` or `queue_timeout` passed.
+        """
+        if not is_list(prompt):
+            return _collect(self._submit(prompt, params))  # type: ignore[arg-type]
+        requests = list_requests(prompt, params)  # type: ignore[arg-type]
+        if progress is not True:
+            return Results(map(outcome, self._native.run_all(requests, progress or None)))
+        from tqdm.auto import tqdm
+
+        with tqdm(total=len(requests), unit="prompt") as bar:
+            return Results(map(outcome, self._native.run_all(requests, lambda done, _: bar.update(done - bar.n))))
+
+    def chat(self, messages: Iterable[Message], params: SamplingParams | None = None, **template: Any) -> Result:
+        """As `generate`, for a chat; `template` is passed to `chat_prompt`."""
+        return self.generate(self.chat_prompt(messages, **template), params)
+
+    def stream(self, prompt: Prompt, params: SamplingParams | None = None) -> Stream:
+        """The text of a generation piece by piece, as it grows. Errors as of `generate`.
+
+        >>> with Engine() as engine:
+        ...     "".join(engine.stream("Once", SamplingParams(max_tokens=2))) != ""
+        True
+        """
+        return Stream(self, self._submit(prompt, params))
+
+    def stream_chat(self, messages: Iterable[Message], params: SamplingParams | None = None, **template: Any) -> Stream:
+        """As `stream`, for a chat; `template` is passed to `chat_prompt`."""
+        return self.stream(self.chat_prompt(messages, **template), params)
+
+    def submit(self, prompt: Prompt, params: SamplingParams | None = None) -> Request:
+        """Starts a generation and returns at once; works with `concurrent.futures.wait` and `as_completed`."""
+        return Request(self._submit(prompt, params))
+
+
+class Stream(BaseStream, Iterator[str]):
+    """The pieces of a text. Dropping or closing it cancels the request."""
+
+    def __next__(self) -> str:
+        while self._generation is not None:
+            if text := self._take(self._generation.read()):
+                return text
+        raise StopIteration
+
+    def close(self) -> None:
+        """Cancels the request if it still runs, and ends the iteration."""
+        self._cancel()
+
+    def __enter__(self) -> Stream:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Request(Future[Result]):
+    """A generation as a future. Forgetting it does not cancel it."""
+
+    def __init__(self, generation: NativeGeneration) -> None:
+        super().__init__()
+        self._generation = generation
+        threading.Thread(target=self._run, name=f"llama-request-{generation.id}", daemon=True).start()
+
+    def cancel(self) -> bool:
+        """Ends the generation before its next token, also while it runs; False if it was over already."""
+        if self.done():
+            return False
+        self._generation.cancel()
+        return True
+
+    def _run(self) -> None:
+        try:
+            result = _collect(self._generation)
+        except BaseException as error:  # noqa: BLE001 - it is raised by `result`
+            self.set_exception(error)
+        else:
+            if result.finish_reason == "cancelled":
+                self.set_exception(CancelledError())
+            else:
+                self.set_result(result)
+
+
+def _collect(generation: NativeGeneration) -> Result:
+    collector = Collector()
+    try:
+        while isinstance(news := generation.read(), tuple):
+            collector.take(*news)
+    except BaseException:
+        generation.cancel()
+        raise
+    assert news is not None, "a generation ends with its result"
+    return collector.finish(news)

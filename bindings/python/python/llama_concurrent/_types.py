@@ -1,0 +1,182 @@
+"""What goes in and what comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Union
+
+if TYPE_CHECKING:
+    import pandas
+
+    from ._errors import LlamaError
+
+Prompt = Union[str, Sequence[int]]
+"""A text to continue, or its tokens."""
+
+News = Union[tuple[str, Union[int, None]], dict[str, Any]]
+"""What a generation tells: text and a token, or its end as the arguments of `Result`."""
+
+FinishReason = Literal["stop", "length", "cancelled", "deadline", "error"]
+
+
+class Message(TypedDict):
+    """One message of a chat."""
+
+    role: str
+    """Who speaks: mostly "system", "user" or "assistant"."""
+    content: str
+    """What is said."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplingParams:
+    """How a prompt is continued. The defaults are greedy: the same prompt gives the same text.
+
+    >>> SamplingParams(max_tokens=64, temperature=0.8, seed=7).seed
+    7
+    """
+
+    max_tokens: int | None = None
+    """Output tokens at most; None: until the slot is full."""
+    temperature: float = 0.0
+    """0 takes the likeliest token each time; 1 samples the model's own distribution."""
+    top_k: int = 40
+    """Keep so many of the likeliest tokens; 0 keeps all."""
+    top_p: float = 0.95
+    """Keep the likeliest tokens whose probabilities add up to this; 1 keeps all."""
+    min_p: float = 0.05
+    """Drop tokens less likely than this share of the likeliest; 0 keeps all."""
+    repetition_penalty: float = 1.0
+    """Divides the logits of tokens seen in the last `penalty_last_n`; 1 is off."""
+    frequency_penalty: float = 0.0
+    """Subtracted for each time that a token was seen in that window; 0 is off."""
+    presence_penalty: float = 0.0
+    """Subtracted once if a token was seen in that window; 0 is off."""
+    penalty_last_n: int = 64
+    """Window of the penalties in tokens, over prompt and output."""
+    seed: int = 0
+    """Seed of the random choice; prompt i of a list uses `seed + i`."""
+    logit_bias: Mapping[int, float] = field(default_factory=dict)
+    """Added to the logits of single tokens; minus infinity forbids one."""
+    stop: str | Sequence[str] = ()
+    """Texts that end the generation and are never part of the output."""
+    ignore_eos: bool = False
+    """Do not end at the model's end-of-generation tokens."""
+    parse_special: bool = True
+    """Read special tokens that are written out in a prompt. Turn it off for text that you do not trust."""
+    priority: Literal["interactive", "batch"] = "interactive"
+    """Who goes first when slots are short. Lists of prompts always run as "batch"."""
+    queue_timeout: float | None = None
+    """Give up if no slot was found after so many seconds."""
+    timeout: float | None = None
+    """Give up if not finished after so many seconds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """A whole generation. Times are in seconds from the submission."""
+
+    text: str
+    """All text."""
+    tokens: list[int]
+    """All output tokens, without the end-of-generation token."""
+    finish_reason: FinishReason
+    """"stop" (the model ended, or a stop string came), "length", "cancelled", "deadline" or "error"."""
+    stop_index: int | None = None
+    """Which string of `stop` ended it."""
+    n_prompt_tokens: int = 0
+    """Tokens of the prompt."""
+    n_cached_tokens: int = 0
+    """Prompt tokens that were reused instead of computed."""
+    n_output_tokens: int = 0
+    """Output tokens that were generated."""
+    queue_time: float = 0.0
+    """Until a slot was found."""
+    ttft: float | None = None
+    """Time to the first token, queue time included; None if there was none."""
+    e2e_latency: float = 0.0
+    """Until the end."""
+    itl: list[float] = field(default_factory=list, repr=False)
+    """Every gap between two output tokens."""
+    error: LlamaError | None = None
+    """What failed; only in the results of a list."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields as plain values; an error as its text."""
+        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return fields | {"error": None if self.error is None else str(self.error)}
+
+
+class Results(list[Result]):
+    """The results of a list of prompts, in its order."""
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        """One dict for each result."""
+        return [result.to_dict() for result in self]
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """One row for each result. Needs pandas."""
+        import pandas
+
+        return pandas.DataFrame(self.to_dicts())
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineStats:
+    """The state of an engine at one moment; counts are since it was loaded."""
+
+    strategy: str
+    workers: int
+    contexts: int
+    slots: int
+    n_ctx: int
+    threads: int
+    cpus: list[int]
+    n_ctx_train: int
+    n_vocab: int
+    model_bytes: int
+    repack_bytes: int
+    kv_bytes: int
+    compute_bytes: int
+    decode_calls: int
+    decode_rows: int
+    decode_time: float
+    prefill_calls: int
+    prefill_rows: int
+    prefill_time: float
+    output_tokens: int
+    cached_tokens: int
+    requests_submitted: int
+    requests_rejected: int
+    requests_stopped: int
+    requests_length: int
+    requests_cancelled: int
+    requests_deadline: int
+    requests_failed: int
+    requests_running: int
+    requests_waiting: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields."""
+        return asdict(self)
+
+
+class NativeSampling:
+    """`SamplingParams` as the native module reads them."""
+
+    def __init__(self, params: SamplingParams, **changes: Any) -> None:
+        self.__dict__.update({name: getattr(params, name) for name in params.__dataclass_fields__})
+        self.logit_bias: list[tuple[int, float]] = list(params.logit_bias.items())
+        self.stop: list[str] = [params.stop] if isinstance(params.stop, str) else list(params.stop)
+        self.__dict__.update(changes)
+
+
+def as_messages(messages: Iterable[Message]) -> list[tuple[str, str]]:
+    """Messages as pairs. Raises `TypeError` for one that has other keys."""
+    pairs = []
+    for message in messages:
+        if set(message) != {"role", "content"}:
+            raise TypeError(f"a message has the keys 'role' and 'content', not {sorted(message)}")
+        pairs.append((message["role"], message["content"]))
+    return pairs

@@ -1,0 +1,111 @@
+//! What Python passes, as the engine wants it.
+
+use std::time::Duration;
+
+use llama_concurrent::{Completion, Finish, FinishReason, Priority, Prompt, Request, SamplingParams, Timings};
+use pyo3::{exceptions::PyValueError, prelude::*, types::PyDict};
+
+use crate::errors;
+
+/// A prompt: text, or tokens.
+#[derive(FromPyObject)]
+pub enum PromptLike {
+    Text(String),
+    Tokens(Vec<i32>),
+}
+
+/// The attributes of `llama_concurrent.SamplingParams`.
+#[derive(FromPyObject)]
+pub struct Sampling {
+    max_tokens: Option<u32>,
+    temperature: f32,
+    top_k: u32,
+    top_p: f32,
+    min_p: f32,
+    repetition_penalty: f32,
+    frequency_penalty: f32,
+    presence_penalty: f32,
+    penalty_last_n: u32,
+    seed: u32,
+    logit_bias: Vec<(i32, f32)>,
+    stop: Vec<String>,
+    ignore_eos: bool,
+    parse_special: bool,
+    priority: String,
+    queue_timeout: Option<f64>,
+    timeout: Option<f64>,
+}
+
+impl Sampling {
+    /// A request for one prompt.
+    pub fn request(&self, prompt: PromptLike) -> PyResult<Request> {
+        let prompt = match prompt {
+            PromptLike::Text(text) if self.parse_special => Prompt::Text(text),
+            PromptLike::Text(text) => Prompt::PlainText(text),
+            PromptLike::Tokens(tokens) => Prompt::Tokens(tokens),
+        };
+        let priority = match self.priority.as_str() {
+            "interactive" => Priority::Interactive,
+            "batch" => Priority::Batch,
+            other => {
+                let message = format!("priority is {other:?}, but must be 'interactive' or 'batch'");
+                return Err(Python::attach(|py| errors::named(py, "InvalidRequest", &message, None))?);
+            }
+        };
+        let params = SamplingParams {
+            max_tokens: self.max_tokens,
+            temperature: self.temperature,
+            top_k: self.top_k,
+            top_p: self.top_p,
+            min_p: self.min_p,
+            repetition_penalty: self.repetition_penalty,
+            frequency_penalty: self.frequency_penalty,
+            presence_penalty: self.presence_penalty,
+            penalty_last_n: self.penalty_last_n,
+            seed: self.seed,
+            logit_bias: self.logit_bias.clone(),
+            stop: self.stop.clone(),
+            ignore_eos: self.ignore_eos,
+        };
+        let limit = |name: &str, seconds: Option<f64>| match seconds.map(Duration::try_from_secs_f64) {
+            None => Ok(None),
+            Some(Ok(limit)) => Ok(Some(limit)),
+            Some(Err(error)) => Err(PyValueError::new_err(format!("{name} is no time in seconds: {error}"))),
+        };
+        Ok(Request {
+            prompt,
+            params,
+            priority,
+            queue_timeout: limit("queue_timeout", self.queue_timeout)?,
+            timeout: limit("timeout", self.timeout)?,
+        })
+    }
+}
+
+/// The end of a generation as keyword arguments of `llama_concurrent.Result`.
+pub fn finish<'py>(py: Python<'py>, finish: &Finish) -> PyResult<Bound<'py, PyDict>> {
+    let Timings { queue, ttft, e2e, itl, n_prompt_tokens, n_cached_tokens, n_output_tokens } = &finish.timings;
+    let result = PyDict::new(py);
+    result.set_item("finish_reason", finish.reason.as_str())?;
+    result.set_item("stop_index", finish.stop)?;
+    result.set_item("queue_time", queue.as_secs_f64())?;
+    result.set_item("ttft", ttft.map(|time| time.as_secs_f64()))?;
+    result.set_item("e2e_latency", e2e.as_secs_f64())?;
+    result.set_item("itl", itl.iter().map(Duration::as_secs_f64).collect::<Vec<_>>())?;
+    result.set_item("n_prompt_tokens", n_prompt_tokens)?;
+    result.set_item("n_cached_tokens", n_cached_tokens)?;
+    result.set_item("n_output_tokens", n_output_tokens)?;
+    if finish.reason == FinishReason::Error {
+        let error = finish.error.as_ref().map(errors::exception);
+        result.set_item("error", error.map(|error| error.into_value(py)))?;
+    }
+    Ok(result)
+}
+
+/// A whole generation as keyword arguments of `llama_concurrent.Result`.
+pub fn completion<'py>(py: Python<'py>, done: &Completion) -> PyResult<Bound<'py, PyDict>> {
+    let result = finish(py, &done.finish)?;
+    result.set_item("text", &done.text)?;
+    result.set_item("tokens", &done.tokens)?;
+    Ok(result)
+}

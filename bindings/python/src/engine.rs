@@ -1,0 +1,301 @@
+//! The engine.
+
+use std::{
+    ops::ControlFlow,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use llama_concurrent::{ChatMessage, ChatOptions, Engine, EngineConfig, Prompt, Request};
+use pyo3::{exceptions::PyValueError, prelude::*, types::PyDict};
+
+use crate::{
+    convert::{self, PromptLike, Sampling},
+    errors,
+    generation::NativeGeneration,
+    slice,
+};
+
+/// What `llama_concurrent.Engine` was called with.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+struct Options {
+    strategy: String,
+    workers: Option<usize>,
+    slots: Option<usize>,
+    n_ctx: Option<usize>,
+    n_batch: usize,
+    threads: Option<usize>,
+    max_stall_ms: u64,
+    max_queued_requests: usize,
+    max_queued_tokens: usize,
+    batch_aging_ms: u64,
+    stream_buffer: usize,
+    prefix_reuse: bool,
+    reproducible: bool,
+    mmap: bool,
+    repack: bool,
+    check_tensors: bool,
+    type_k: String,
+    type_v: String,
+    flash_attn: bool,
+    pin: bool,
+    poll: u32,
+    progress: Option<Py<PyAny>>,
+}
+
+impl Options {
+    fn config(self, failure: Arc<Mutex<Option<PyErr>>>) -> Result<EngineConfig, llama_concurrent::Error> {
+        let progress = self.progress;
+        Ok(EngineConfig {
+            strategy: self.strategy.parse()?,
+            workers: self.workers,
+            slots: self.slots,
+            n_ctx: self.n_ctx,
+            n_batch: self.n_batch,
+            threads: self.threads,
+            max_stall: Duration::from_millis(self.max_stall_ms),
+            max_queued_requests: self.max_queued_requests,
+            max_queued_tokens: self.max_queued_tokens,
+            batch_aging: Duration::from_millis(self.batch_aging_ms),
+            stream_buffer: self.stream_buffer,
+            prefix_reuse: self.prefix_reuse,
+            reproducible: self.reproducible,
+            mmap: self.mmap,
+            repack: self.repack,
+            check_tensors: self.check_tensors,
+            type_k: self.type_k.parse()?,
+            type_v: self.type_v.parse()?,
+            flash_attn: self.flash_attn,
+            pin: self.pin,
+            poll: self.poll,
+            // Always there, for Ctrl-C.
+            progress: Some(Arc::new(move |share| {
+                let go_on = Python::attach(|py| {
+                    py.check_signals()?;
+                    match &progress {
+                        Some(progress) => {
+                            Ok(!progress.bind(py).call1((share,))?.is(pyo3::types::PyBool::new(py, false)))
+                        }
+                        None => Ok(true),
+                    }
+                });
+                go_on.unwrap_or_else(|error: PyErr| {
+                    *failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                    false
+                })
+            })),
+        })
+    }
+}
+
+/// An engine and the process that loaded it.
+#[pyclass(frozen, module = "llama_concurrent._native")]
+pub struct NativeEngine {
+    /// `None` once closed.
+    engine: Mutex<Option<Engine>>,
+    process: u32,
+}
+
+impl NativeEngine {
+    fn get(&self, py: Python<'_>) -> PyResult<Engine> {
+        if self.process != std::process::id() {
+            let message = "this engine was loaded before a fork, and its threads are in the parent only; load it in the \
+                           child, or start processes with 'spawn' or 'forkserver'";
+            return Err(errors::named(py, "ForkError", message, None)?);
+        }
+        let engine = self.engine.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match engine {
+            Some(engine) => Ok(engine),
+            None => Err(errors::named(py, "ShuttingDown", "the engine is closed; load a new one", None)?),
+        }
+    }
+
+    /// Calls into the engine without the GIL.
+    fn with<T: Send>(
+        &self,
+        py: Python<'_>,
+        call: impl FnOnce(&Engine) -> llama_concurrent_result::Result<T> + Send,
+    ) -> PyResult<T> {
+        let engine = self.get(py)?;
+        py.detach(|| call(&engine)).map_err(|error| errors::exception(&error))
+    }
+}
+
+/// The engine's own result type, under a name that does not hide ours.
+mod llama_concurrent_result {
+    pub type Result<T> = std::result::Result<T, llama_concurrent::Error>;
+}
+
+#[pymethods]
+impl NativeEngine {
+    #[new]
+    fn new(py: Python<'_>, path: PathBuf, options: Options) -> PyResult<Self> {
+        let failure = Arc::default();
+        let config = options.config(Arc::clone(&failure)).map_err(|error| errors::exception(&error))?;
+        let loaded = py.detach(|| Engine::load(path, config));
+        match loaded {
+            Ok(engine) => Ok(Self { engine: Mutex::new(Some(engine)), process: std::process::id() }),
+            // What the progress function raised, or Ctrl-C, says more than that the load was stopped.
+            Err(error) => {
+                let raised = failure.lock().unwrap_or_else(PoisonError::into_inner).take();
+                Err(raised.unwrap_or_else(|| errors::exception(&error)))
+            }
+        }
+    }
+
+    fn submit(&self, py: Python<'_>, prompt: PromptLike, sampling: Sampling) -> PyResult<NativeGeneration> {
+        let request = sampling.request(prompt)?;
+        let engine = self.get(py)?;
+        let generation = self.with(py, |engine| engine.submit(request))?;
+        Ok(NativeGeneration::new(engine, generation))
+    }
+
+    /// Runs many requests; each result is a dict for `Result`, or an exception. `progress(done, total)` may be None.
+    fn run_all(
+        &self,
+        py: Python<'_>,
+        requests: Vec<(PromptLike, Sampling)>,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Vec<Py<PyAny>>> {
+        let requests = requests.into_iter().map(|(prompt, sampling)| sampling.request(prompt));
+        let requests: Vec<Request> = requests.collect::<PyResult<_>>()?;
+        let engine = self.get(py)?;
+        let mut told = None;
+        let results = py.detach(|| {
+            engine.try_run_all(requests, |done, total| {
+                let told_before = told.replace(done);
+                let tick = Python::attach(|py| {
+                    py.check_signals()?;
+                    if let Some(progress) = progress.as_ref().filter(|_| told_before != Some(done)) {
+                        progress.call1(py, (done, total))?;
+                    }
+                    PyResult::Ok(())
+                });
+                tick.map_or_else(ControlFlow::Break, ControlFlow::Continue)
+            })
+        });
+        let results = match results {
+            ControlFlow::Continue(results) => results,
+            ControlFlow::Break(raised) => return Err(raised),
+        };
+        let to_python = |result: Result<_, llama_concurrent::Error>| match result {
+            Ok(done) => Ok(convert::completion(py, &done)?.into_any().unbind()),
+            Err(error) => Ok(errors::exception(&error).into_value(py).into_any()),
+        };
+        results.into_iter().map(to_python).collect()
+    }
+
+    #[pyo3(signature = (messages, add_generation_prompt, tools, variables))]
+    fn chat_prompt(
+        &self,
+        py: Python<'_>,
+        messages: Vec<(String, String)>,
+        add_generation_prompt: bool,
+        tools: Option<String>,
+        variables: Option<String>,
+    ) -> PyResult<String> {
+        let messages: Vec<_> = messages.into_iter().map(|(role, content)| ChatMessage::new(role, content)).collect();
+        let wrong = |error: serde_json::Error| PyValueError::new_err(error.to_string());
+        let options = ChatOptions {
+            add_generation_prompt,
+            tools: tools.as_deref().map(serde_json::from_str).transpose().map_err(wrong)?,
+            extra: variables.as_deref().map_or(Ok(Default::default()), serde_json::from_str).map_err(wrong)?,
+        };
+        match self.with(py, |engine| engine.chat_prompt(&messages, &options))? {
+            Prompt::Text(text) | Prompt::PlainText(text) => Ok(text),
+            _ => Err(errors::named(py, "InternalError", "a chat was rendered to something else than text", None)?),
+        }
+    }
+
+    fn tokenize(&self, py: Python<'_>, text: String, add_special: bool, parse_special: bool) -> PyResult<Vec<i32>> {
+        self.with(py, |engine| engine.tokenize_with(&text, add_special, parse_special))
+    }
+
+    fn detokenize(&self, py: Python<'_>, tokens: Vec<i32>) -> PyResult<String> {
+        self.with(py, |engine| Ok(engine.detokenize(&tokens)))
+    }
+
+    fn warnings(&self, py: Python<'_>) -> PyResult<Vec<String>> {
+        Ok(self.get(py)?.warnings().to_vec())
+    }
+
+    /// Keyword arguments of `llama_concurrent.EngineStats`.
+    fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let engine = self.get(py)?;
+        let (now, model) = (engine.stats(), engine.model());
+        let totals = &now.totals;
+        let stats = PyDict::new(py);
+        stats.set_item("strategy", now.strategy.as_str())?;
+        for (name, value) in [
+            ("workers", now.workers),
+            ("contexts", now.contexts),
+            ("slots", now.slots),
+            ("n_ctx", now.n_ctx),
+            ("threads", now.threads),
+            ("n_ctx_train", model.n_ctx_train as usize),
+            ("n_vocab", model.n_vocab as usize),
+            ("requests_running", totals.running),
+            ("requests_waiting", totals.waiting),
+        ] {
+            stats.set_item(name, value)?;
+        }
+        for (name, value) in [
+            ("model_bytes", now.memory.model_bytes),
+            ("repack_bytes", now.memory.repack_bytes),
+            ("kv_bytes", now.memory.kv_bytes),
+            ("compute_bytes", now.memory.compute_bytes),
+            ("decode_calls", totals.decode.calls),
+            ("decode_rows", totals.decode.rows),
+            ("prefill_calls", totals.prefill.calls),
+            ("prefill_rows", totals.prefill.rows),
+            ("output_tokens", totals.output_tokens),
+            ("cached_tokens", totals.cached_tokens),
+            ("requests_submitted", totals.requests.submitted),
+            ("requests_rejected", totals.requests.rejected),
+            ("requests_stopped", totals.requests.stopped),
+            ("requests_length", totals.requests.length),
+            ("requests_cancelled", totals.requests.cancelled),
+            ("requests_deadline", totals.requests.deadline),
+            ("requests_failed", totals.requests.failed),
+        ] {
+            stats.set_item(name, value)?;
+        }
+        stats.set_item("decode_time", totals.decode.busy.as_secs_f64())?;
+        stats.set_item("prefill_time", totals.prefill.busy.as_secs_f64())?;
+        stats.set_item("cpus", now.cpus)?;
+        Ok(stats)
+    }
+
+    /// Takes no more requests and waits for the others; whether all were over within `timeout` seconds.
+    #[pyo3(signature = (timeout=None))]
+    fn drain(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
+        let engine = self.get(py)?;
+        let deadline = slice::deadline(timeout);
+        loop {
+            let left = slice::next(deadline);
+            if py.detach(|| engine.drain_within(left)) {
+                return Ok(true);
+            }
+            py.check_signals()?;
+            if slice::is_over(deadline) {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// Cancels what runs, ends the threads and gives the memory back. May be called again, and in a forked child, where
+    /// it does nothing.
+    fn close(&self, py: Python<'_>) {
+        if self.process != std::process::id() {
+            return;
+        }
+        let engine = self.engine.lock().unwrap_or_else(PoisonError::into_inner).take();
+        py.detach(|| {
+            if let Some(engine) = engine {
+                engine.shutdown();
+            }
+        });
+    }
+}

@@ -1,0 +1,115 @@
+"""The engine for tasks, with the demo model."""
+
+import asyncio
+import gc
+
+import anyio
+import llama_concurrent as llama
+import pytest
+from llama_concurrent import AsyncEngine, SamplingParams
+
+PROMPT = "Once upon a time"
+SHORT = SamplingParams(max_tokens=12, ignore_eos=True)
+ENDLESS = SamplingParams(max_tokens=900, ignore_eos=True)
+
+
+async def idle(engine) -> bool:
+    for _ in range(6000):
+        if engine.stats().requests_running + engine.stats().requests_waiting == 0:
+            return True
+        await asyncio.sleep(0.01)
+    return False
+
+
+@pytest.fixture
+async def engine():
+    async with await AsyncEngine.load(slots=8, threads=1, pin=False) as engine:
+        yield engine
+
+
+async def test_generate_and_stream(engine):
+    result = await engine.generate(PROMPT, SHORT)
+    assert result.n_output_tokens == 12
+    stream = engine.stream(PROMPT, SHORT)
+    assert "".join([piece async for piece in stream]) == result.text == stream.result.text
+    messages = [{"role": "user", "content": "Hello!"}]
+    answer = (await engine.chat(messages, SHORT)).text
+    assert "".join([piece async for piece in engine.stream_chat(messages, SHORT)]) == answer
+
+
+async def test_lists(engine):
+    told = []
+    results = await engine.generate(["A", "", "B"], SHORT, progress=lambda done, total: told.append(done))
+    assert [bool(result.error) for result in results] == [False, True, False] and told[-1] == 3
+
+
+async def test_errors(engine):
+    with pytest.raises(llama.PromptTooLong):
+        await engine.generate(PROMPT, SamplingParams(max_tokens=10**6))
+    with pytest.raises(llama.DeadlineExceeded):
+        await engine.generate(PROMPT, SamplingParams(max_tokens=900, ignore_eos=True, timeout=0.001))
+
+
+async def test_two_hundred_tasks_get_what_they_would_get_alone():
+    async with AsyncEngine(slots=8, threads=1, pin=False, reproducible=True, n_ctx=256) as engine:
+        prompts = [f"Story {i}: once upon a time" for i in range(200)]
+        alone = [(await engine.generate(prompt, SHORT)).text for prompt in prompts[:40]]
+        together = await asyncio.gather(*(engine.generate(prompt, SHORT) for prompt in prompts))
+        assert [result.text for result in together][:40] == alone
+
+
+async def test_a_cancelled_task_cancels_its_request(engine):
+    async def read_all():
+        async for _ in engine.stream(PROMPT, ENDLESS):
+            pass
+
+    for work in (
+        lambda: engine.generate(PROMPT, ENDLESS),
+        lambda: engine.generate([PROMPT] * 50, ENDLESS),
+        read_all,
+    ):
+        task = asyncio.ensure_future(work())
+        await asyncio.sleep(0.01)
+        task.cancel()
+        try:
+            await task
+        except asyncio.CancelledError:
+            pass
+        assert await idle(engine)
+    with pytest.raises(TimeoutError):
+        with anyio.fail_after(0.01):
+            while True:
+                await engine.generate(PROMPT, ENDLESS)
+    assert await idle(engine)
+
+
+async def test_a_stream_that_is_closed_or_forgotten(engine):
+    async with engine.stream(PROMPT, ENDLESS) as stream:
+        await anext(stream)
+    assert [piece async for piece in stream] == []
+    async for _ in engine.stream(PROMPT, ENDLESS):
+        break
+    gc.collect()
+    assert await idle(engine)
+
+
+async def test_leaving_closes_streams_that_nobody_reads():
+    async with AsyncEngine(slots=2, threads=1, pin=False) as engine:
+        unread = engine.stream(PROMPT, ENDLESS)
+    assert [piece async for piece in unread] == []
+
+
+async def test_the_loop_goes_on_while_the_engine_computes(engine):
+    """Ticks of the loop come between the tokens of a stream that is awaited."""
+    ticks = 0
+
+    async def tick():
+        nonlocal ticks
+        while True:
+            ticks += 1
+            await asyncio.sleep(0)
+
+    ticking = asyncio.ensure_future(tick())
+    await engine.generate(PROMPT, SHORT)
+    ticking.cancel()
+    assert ticks > 12

@@ -1,0 +1,295 @@
+"""The engine for threads, with the demo model."""
+
+import concurrent.futures
+import gc
+import pickle
+import subprocess
+import sys
+import threading
+import time
+
+import llama_concurrent as llama
+import pytest
+from llama_concurrent import Engine, SamplingParams
+
+PROMPT = "Once upon a time"
+SHORT = SamplingParams(max_tokens=12, ignore_eos=True)
+ENDLESS = SamplingParams(max_tokens=900, ignore_eos=True)
+
+
+def eventually(condition) -> bool:
+    end = time.monotonic() + 60
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.005)
+    return True
+
+
+def test_generate(engine):
+    result = engine.generate(PROMPT, SHORT)
+    assert result.text and len(result.tokens) == result.n_output_tokens == 12
+    assert result.finish_reason == "length" and result.error is None
+    assert result.ttft is not None and len(result.itl) == 11 and result.e2e_latency >= result.ttft
+    assert engine.generate(PROMPT, SHORT).text == result.text
+    assert engine.generate(engine.tokenize(PROMPT), SHORT).text == result.text
+    assert pickle.loads(pickle.dumps(result)) == result
+
+
+def test_stream_is_the_text(engine):
+    stream = engine.stream(PROMPT, SHORT)
+    pieces = list(stream)
+    assert len(pieces) > 1 and "".join(pieces) == engine.generate(PROMPT, SHORT).text
+    assert stream.result is not None and stream.result.text == "".join(pieces)
+
+
+def test_a_closed_or_forgotten_stream_is_cancelled(engine):
+    with engine.stream(PROMPT, ENDLESS) as stream:
+        next(stream)
+    assert list(stream) == []
+    forgotten = engine.stream(PROMPT, ENDLESS)
+    next(forgotten)
+    del forgotten
+    gc.collect()
+    assert eventually(lambda: engine.stats().requests_running == 0)
+
+
+def test_lists_keep_their_order_and_their_errors(engine):
+    prompts = [f"Number {i}: a fox" for i in range(40)]
+    prompts[7] = ""
+    told = []
+    results = engine.generate(prompts, SHORT, progress=lambda done, total: told.append((done, total)))
+    assert [bool(result.error) for result in results] == [i == 7 for i in range(40)]
+    assert isinstance(results[7].error, llama.InvalidRequest) and results[7].finish_reason == "error"
+    assert told[-1] == (40, 40) and told == sorted(told)
+    assert results[3].text == engine.generate(prompts[3], SHORT).text
+    assert engine.generate([], SHORT) == []
+    assert results.to_dicts()[7]["error"] and results.to_dicts()[8]["text"] == results[8].text
+
+
+def test_a_list_of_token_prompts(engine):
+    tokens = engine.tokenize(PROMPT)
+    results = engine.generate([tokens, tokens], SHORT)
+    assert [r.text for r in results] == [engine.generate(PROMPT, SHORT).text] * 2
+
+
+def test_progress_bar_and_its_exceptions(engine):
+    pytest.importorskip("tqdm")
+    assert len(engine.generate(["A", "B"], SHORT, progress=True)) == 2
+
+    def broken(done, total):
+        raise ZeroDivisionError("in progress")
+
+    with pytest.raises(ZeroDivisionError):
+        engine.generate(["A"] * 50, ENDLESS, progress=broken)
+    assert eventually(lambda: engine.stats().requests_running == 0)
+
+
+def test_pandas(engine):
+    pytest.importorskip("pandas")
+    frame = engine.generate(["A", "B"], SHORT).to_pandas()
+    assert list(frame["n_output_tokens"]) == [12, 12]
+
+
+def test_chat(engine):
+    messages = [{"role": "user", "content": "What is the capital of France?"}]
+    answer = engine.chat(messages, SamplingParams(max_tokens=30)).text
+    assert answer and "".join(engine.stream_chat(messages, SamplingParams(max_tokens=30))) == answer
+    assert engine.generate(engine.chat_prompt(messages), SamplingParams(max_tokens=30)).text == answer
+    with pytest.raises(TypeError, match="role"):
+        engine.chat([{"role": "user"}])
+
+
+def test_futures(engine):
+    requests = [engine.submit(f"{i} foxes", SHORT) for i in range(20)]
+    done, waiting = concurrent.futures.wait(requests)
+    assert len(done) == 20 and not waiting
+    assert all(request.result().n_output_tokens == 12 for request in requests)
+    request = engine.submit(PROMPT, ENDLESS)
+    assert request.cancel()
+    with pytest.raises(concurrent.futures.CancelledError):
+        request.result()
+    assert not requests[0].cancel()
+
+
+@pytest.mark.parametrize(
+    ("prompt", "params", "error", "words"),
+    [
+        ("", {}, llama.InvalidRequest, "empty"),
+        ("A", {"temperature": -1.0}, llama.InvalidRequest, "temperature"),
+        ("A", {"stop": ""}, llama.InvalidRequest, "stop"),
+        ("A", {"priority": "urgent"}, llama.InvalidRequest, "urgent"),
+        ("A", {"timeout": -1.0}, ValueError, "timeout"),
+        ("A", {"max_tokens": 10**6}, llama.PromptTooLong, "1000000"),
+        ([10**6], {}, llama.InvalidRequest, "vocabulary"),
+    ],
+)
+def test_bad_requests(engine, prompt, params, error, words):
+    with pytest.raises(error, match=words):
+        engine.generate(prompt, SamplingParams(**params))
+
+
+def test_numbers_of_errors(engine):
+    with pytest.raises(llama.PromptTooLong) as caught:
+        engine.generate(PROMPT, SamplingParams(max_tokens=10**6))
+    error = pickle.loads(pickle.dumps(caught.value))
+    assert error.max_tokens == 10**6 and error.n_ctx == 1024 and error.n_prompt_tokens > 0
+    with pytest.raises(llama.DeadlineExceeded) as late:
+        engine.generate(PROMPT, SamplingParams(max_tokens=900, ignore_eos=True, timeout=0.001))
+    assert late.value.partial.finish_reason == "deadline"
+
+
+def test_overload():
+    with Engine(slots=1, threads=1, pin=False, max_queued_requests=1) as engine:
+        held = [engine.stream(PROMPT, ENDLESS) for _ in range(2)]
+        with pytest.raises(llama.Overloaded) as caught:
+            engine.generate(PROMPT, SHORT)
+        assert caught.value.retry_after > 0
+        [stream.close() for stream in held]
+
+
+def test_bad_models(tmp_path):
+    with pytest.raises(llama.ModelNotFound) as caught:
+        Engine(tmp_path / "missing.gguf")
+    assert isinstance(caught.value, (llama.ModelLoadError, OSError, llama.LlamaError))
+    (tmp_path / "text.gguf").write_text("This is no model.")
+    with pytest.raises(llama.ModelInvalid):
+        Engine(tmp_path / "text.gguf")
+    with pytest.raises(llama.InvalidConfig, match="strategy"):
+        Engine(strategy="magic")
+
+
+def test_progress_of_loading():
+    shares = []
+    Engine(threads=1, pin=False, progress=shares.append).close()
+    assert shares == sorted(shares) and shares[-1] == 1.0
+    with pytest.raises(llama.LoadCancelled):
+        Engine(progress=lambda share: False)
+
+    def broken(share):
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        Engine(progress=broken)
+
+
+def test_closing():
+    engine = Engine(threads=1, pin=False)
+    stream = engine.stream(PROMPT, ENDLESS)
+    next(stream)
+    engine.close()
+    engine.close()
+    list(stream)
+    assert stream.result.finish_reason == "cancelled"
+    with pytest.raises(llama.ShuttingDown, match="closed"):
+        engine.generate(PROMPT)
+    with pytest.raises(ZeroDivisionError), Engine(threads=1, pin=False) as engine:
+        engine.submit(PROMPT, ENDLESS)
+        raise ZeroDivisionError
+
+
+def test_leaving_closes_streams_that_nobody_reads_and_waits_for_the_rest():
+    with Engine(slots=2, threads=1, pin=False) as engine:
+        unread = engine.stream(PROMPT, ENDLESS)
+        request = engine.submit(PROMPT, SHORT)
+    assert list(unread) == [] and request.result().n_output_tokens == 12
+
+
+def test_sixty_four_threads_get_what_they_would_get_alone():
+    with Engine(slots=8, threads=1, pin=False, reproducible=True, n_ctx=256) as engine:
+        prompts = [f"Story {i}: once upon a time" for i in range(64)]
+        alone = [engine.generate(prompt, SHORT).text for prompt in prompts]
+        with concurrent.futures.ThreadPoolExecutor(64) as pool:
+            together = list(pool.map(lambda prompt: engine.generate(prompt, SHORT).text, prompts))
+    assert together == alone
+
+
+def test_the_gil_is_released(engine):
+    """While one thread generates, others run: between two of its tokens they get on."""
+    counted, stop = 0, threading.Event()
+
+    def count():
+        nonlocal counted
+        while not stop.is_set():
+            counted += 1
+
+    thread = threading.Thread(target=count)
+    thread.start()
+    before = counted
+    engine.generate(PROMPT, ENDLESS)
+    stop.set()
+    thread.join()
+    assert counted > before
+
+
+def run(program: str) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+
+
+def test_leaving_python_with_requests_under_way():
+    program = """
+from llama_concurrent import Engine, SamplingParams
+engine = Engine(threads=1, pin=False)
+endless = SamplingParams(max_tokens=900, ignore_eos=True)
+requests = [engine.submit("Once", endless) for _ in range(4)]
+stream = engine.stream("Once", endless)
+print(next(stream) != "")
+"""
+    for _ in range(5):
+        done = run(program)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "True\n", "")
+
+
+def test_ctrl_c_ends_the_request_and_not_the_engine():
+    program = """
+import os, signal, threading, time
+from llama_concurrent import Engine, SamplingParams
+engine = Engine(threads=1, pin=False, slots=2, n_ctx=512)
+endless = SamplingParams(max_tokens=500, ignore_eos=True)
+for prompt in ("Once", ["Once"] * 200):
+    threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
+    try:
+        while True:
+            engine.generate(prompt, endless)
+    except KeyboardInterrupt:
+        print("interrupted")
+while engine.stats().requests_running:
+    time.sleep(0.01)
+print(engine.generate("Once", SamplingParams(max_tokens=2)).n_output_tokens)
+"""
+    done = run(program)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "interrupted\ninterrupted\n2\n", "")
+
+
+def test_fork_is_refused_and_spawn_works():
+    program = """
+import multiprocessing, os, sys
+from llama_concurrent import Engine, ForkError, SamplingParams
+
+def child():
+    with Engine(threads=1, pin=False) as engine:
+        sys.exit(0 if engine.generate("Once", SamplingParams(max_tokens=2)).n_output_tokens == 2 else 1)
+
+if __name__ == "__main__":
+    engine = Engine(threads=1, pin=False)
+    pid = os.fork()
+    if pid == 0:
+        try:
+            engine.generate("Once")
+        except ForkError:
+            sys.exit(7)
+        sys.exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+    process = multiprocessing.get_context("spawn").Process(target=child)
+    process.start()
+    process.join()
+    print(process.exitcode)
+"""
+    import tempfile
+    from pathlib import Path
+
+    with tempfile.TemporaryDirectory() as folder:
+        script = Path(folder) / "main.py"
+        script.write_text(program)
+        done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout) == (0, "0\n"), done.stderr
