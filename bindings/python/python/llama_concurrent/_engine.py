@@ -82,7 +82,10 @@ class Engine(BaseEngine):
         requests = list_requests(prompt, params)  # type: ignore[arg-type]
         if progress is not True:
             return Results(map(outcome, self._native.run_all(requests, progress or None)))
-        from tqdm.auto import tqdm
+        try:
+            from tqdm.auto import tqdm
+        except ImportError as error:
+            raise ImportError("progress=True needs tqdm: pip install tqdm, or pass a function instead") from error
 
         with tqdm(total=len(requests), unit="prompt") as bar:
             return Results(map(outcome, self._native.run_all(requests, lambda done, _: bar.update(done - bar.n))))
