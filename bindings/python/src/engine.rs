@@ -116,16 +116,11 @@ impl NativeEngine {
     fn with<T: Send>(
         &self,
         py: Python<'_>,
-        call: impl FnOnce(&Engine) -> llama_concurrent_result::Result<T> + Send,
+        call: impl FnOnce(&Engine) -> llama_concurrent::Result<T> + Send,
     ) -> PyResult<T> {
         let engine = self.get(py)?;
         py.detach(|| call(&engine)).map_err(|error| errors::exception(&error))
     }
-}
-
-/// The engine's own result type, under a name that does not hide ours.
-mod llama_concurrent_result {
-    pub type Result<T> = std::result::Result<T, llama_concurrent::Error>;
 }
 
 #[pymethods]
