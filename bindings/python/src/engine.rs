@@ -147,28 +147,27 @@ impl NativeEngine {
         Ok(NativeGeneration::new(engine, generation))
     }
 
-    /// Runs many requests; each result is a dict for `Result`, or an exception. `progress(done, total)` may be None.
+    /// Runs many requests; each result is a dict for `Result`, or an exception. `tick(done, total)` may be None; it is called
+    /// after every end and some ten times a second, and what it raises cancels the rest.
     fn run_all(
         &self,
         py: Python<'_>,
         requests: Vec<(PromptLike, Sampling)>,
-        progress: Option<Py<PyAny>>,
+        tick: Option<Py<PyAny>>,
     ) -> PyResult<Vec<Py<PyAny>>> {
         let requests = requests.into_iter().map(|(prompt, sampling)| sampling.request(prompt));
         let requests: Vec<Request> = requests.collect::<PyResult<_>>()?;
         let engine = self.get(py)?;
-        let mut told = None;
         let results = py.detach(|| {
             engine.try_run_all(requests, |done, total| {
-                let told_before = told.replace(done);
-                let tick = Python::attach(|py| {
+                let go_on = Python::attach(|py| {
                     py.check_signals()?;
-                    if let Some(progress) = progress.as_ref().filter(|_| told_before != Some(done)) {
-                        progress.call1(py, (done, total))?;
+                    if let Some(tick) = &tick {
+                        tick.call1(py, (done, total))?;
                     }
                     PyResult::Ok(())
                 });
-                tick.map_or_else(ControlFlow::Break, ControlFlow::Continue)
+                go_on.map_or_else(ControlFlow::Break, ControlFlow::Continue)
             })
         });
         let results = match results {

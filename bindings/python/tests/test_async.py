@@ -83,6 +83,23 @@ async def test_a_cancelled_task_cancels_its_request(engine):
     assert await idle(engine)
 
 
+async def test_a_cancelled_list_does_not_wait_for_its_prompts(engine):
+    # One prompt runs, but pauses: a stream nobody reads holds the only slot, so no prompt of the list ever ends.
+    async with AsyncEngine(slots=1, threads=1, pin=False, stream_buffer=4) as narrow:
+        stream = narrow.stream(PROMPT, ENDLESS)
+        task = asyncio.ensure_future(narrow.generate([PROMPT] * 3, SHORT))
+        await asyncio.sleep(0.05)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        for _ in range(6000):
+            if narrow.stats().requests_waiting == 0:
+                break
+            await asyncio.sleep(0.01)
+        assert narrow.stats().requests_waiting == 0
+        await stream.aclose()
+
+
 async def test_a_stream_that_is_closed_or_forgotten(engine):
     async with engine.stream(PROMPT, ENDLESS) as stream:
         await anext(stream)

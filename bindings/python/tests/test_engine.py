@@ -81,7 +81,7 @@ def test_progress_bar_and_its_exceptions(engine):
         raise ZeroDivisionError("in progress")
 
     with pytest.raises(ZeroDivisionError):
-        engine.generate(["A"] * 50, ENDLESS, progress=broken)
+        engine.generate(["A"] * 50, SHORT, progress=broken)
     assert eventually(lambda: engine.stats().requests_running == 0)
 
 
@@ -109,6 +109,7 @@ def test_futures(engine):
     assert request.cancel()
     with pytest.raises(concurrent.futures.CancelledError):
         request.result()
+    assert request.cancelled() and not requests[0].cancelled()
     assert not requests[0].cancel()
 
 

@@ -30,6 +30,8 @@ struct State {
     tokens: usize,
     /// Why no more requests are taken.
     closed: Option<Error>,
+    /// The workers are gone: what was still on its way to them will not be counted any more.
+    ended: bool,
     rejected: u64,
     /// Seconds that a request occupies a slot, averaged.
     service: Option<f64>,
@@ -110,14 +112,18 @@ impl Admission {
         self.changed.notify_all();
     }
 
+    /// The workers have ended, and with them every request.
+    pub(crate) fn end(&self) {
+        self.lock().ended = true;
+        self.changed.notify_all();
+    }
+
     /// Waits until no request is left; whether that was so within `limit`.
     pub(crate) fn wait_until_empty(&self, limit: Duration) -> bool {
-        let state = self.lock();
-        let (state, _) = self
-            .changed
-            .wait_timeout_while(state, limit, |state| state.requests > 0)
-            .unwrap_or_else(PoisonError::into_inner);
-        state.requests == 0
+        let busy = |state: &mut State| state.requests > 0 && !state.ended;
+        let waited = self.changed.wait_timeout_while(self.lock(), limit, busy);
+        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        !busy(&mut state)
     }
 
     /// Requests refused because of the limits.
@@ -167,5 +173,14 @@ mod tests {
         assert!(!admission.wait_until_empty(Duration::ZERO));
         admission.finished(None);
         assert!(admission.wait_until_empty(Duration::ZERO));
+    }
+
+    #[test]
+    fn nobody_waits_for_what_was_lost_with_the_workers() {
+        let admission = Admission::new(1, 1, 1);
+        admission.reserve(1).unwrap();
+        assert!(!admission.wait_until_empty(Duration::ZERO));
+        admission.end();
+        assert!(admission.wait_until_empty(Duration::from_secs(3600)));
     }
 }

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Any, overload
 
-from ._base import BaseEngine, Collector, Stream as BaseStream, is_list, list_requests, outcome
+from ._base import BaseEngine, Collector, Progress, Stream as BaseStream, is_list, list_requests, outcome
 from ._types import Message, Prompt, Result, Results, SamplingParams
 
 
@@ -81,19 +81,11 @@ class AsyncEngine(BaseEngine):
     async def _generate_list(
         self, prompts: Sequence[Prompt], params: SamplingParams | None, progress: Callable[[int, int], object] | None
     ) -> Results:
-        stopped = False
-
-        def tick(done: int, total: int) -> None:
-            if stopped:
-                raise asyncio.CancelledError
-            if progress is not None:
-                progress(done, total)
-
-        run = asyncio.to_thread(self._native.run_all, list_requests(prompts, params), tick)
+        tick = Progress(progress)
         try:
-            return Results(map(outcome, await run))
+            return Results(map(outcome, await asyncio.to_thread(self._native.run_all, list_requests(prompts, params), tick)))
         except asyncio.CancelledError:
-            stopped = True
+            tick.stopped = True
             raise
 
     async def chat(self, messages: Iterable[Message], params: SamplingParams | None = None, **template: Any) -> Result:

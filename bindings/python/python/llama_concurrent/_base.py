@@ -7,6 +7,7 @@ import json
 import os
 import weakref
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import CancelledError
 from pathlib import Path
 from typing import Any, Literal
 
@@ -204,6 +205,22 @@ def outcome(done: dict[str, Any] | LlamaError) -> Result:
     if isinstance(done, dict):
         return Result(**done)
     return Result(text="", tokens=[], finish_reason="error", error=done)
+
+
+class Progress:
+    """Tells a function how many prompts are finished, each number once; raises `CancelledError` once it was stopped."""
+
+    def __init__(self, tell: Callable[[int, int], object] | None) -> None:
+        self._tell = tell
+        self._told = 0
+        self.stopped = False
+
+    def __call__(self, done: int, total: int) -> None:
+        if self.stopped:
+            raise CancelledError
+        if done > self._told and self._tell is not None:
+            self._told = done
+            self._tell(done, total)
 
 
 def list_requests(

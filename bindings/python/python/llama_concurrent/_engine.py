@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import Future
 from types import TracebackType
 from typing import Any, overload
 
-from ._base import BaseEngine, Collector, is_list, list_requests, outcome
+from ._base import BaseEngine, Collector, Progress, is_list, list_requests, outcome
 from ._base import Stream as BaseStream
 from ._native import NativeGeneration
 from ._types import Message, Prompt, Result, Results, SamplingParams
@@ -81,14 +81,15 @@ class Engine(BaseEngine):
             return _collect(self._submit(prompt, params))  # type: ignore[arg-type]
         requests = list_requests(prompt, params)  # type: ignore[arg-type]
         if progress is not True:
-            return Results(map(outcome, self._native.run_all(requests, progress or None)))
+            tick = Progress(progress) if progress else None
+            return Results(map(outcome, self._native.run_all(requests, tick)))
         try:
             from tqdm.auto import tqdm
         except ImportError as error:
             raise ImportError("progress=True needs tqdm: pip install tqdm, or pass a function instead") from error
 
         with tqdm(total=len(requests), unit="prompt") as bar:
-            return Results(map(outcome, self._native.run_all(requests, lambda done, _: bar.update(done - bar.n))))
+            return Results(map(outcome, self._native.run_all(requests, Progress(lambda done, _: bar.update(done - bar.n)))))
 
     def chat(self, messages: Iterable[Message], params: SamplingParams | None = None, **template: Any) -> Result:
         """As `generate`, for a chat; `template` is passed to `chat_prompt`."""
@@ -154,7 +155,8 @@ class Request(Future[Result]):
             self.set_exception(error)
         else:
             if result.finish_reason == "cancelled":
-                self.set_exception(CancelledError())
+                super().cancel()
+                self.set_running_or_notify_cancel()
             else:
                 self.set_result(result)
 

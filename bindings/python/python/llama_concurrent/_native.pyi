@@ -21,7 +21,7 @@ class NativeEngine:
     def run_all(
         self,
         requests: Sequence[tuple[str | Sequence[int], NativeSampling]],
-        progress: Callable[[int, int], object] | None,
+        tick: Callable[[int, int], object] | None,
     ) -> list[dict[str, Any] | LlamaError]: ...
     def chat_prompt(
         self, messages: list[tuple[str, str]], add_generation_prompt: bool, tools: str | None, variables: str | None

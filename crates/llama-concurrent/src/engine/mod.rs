@@ -284,11 +284,16 @@ impl Inner {
             let _ = worker.commands.send(Command::Shutdown);
         }
         let threads = std::mem::take(&mut *lock(&self.threads));
-        for thread in threads {
-            // The last clone may be dropped by a sink, which runs on a worker: that thread cannot wait for itself.
-            if thread.thread().id() != std::thread::current().id() {
-                let _ = thread.join();
-            }
+        // The last clone may be dropped by a sink, which runs on a worker: that thread cannot wait for itself.
+        let (own, others): (Vec<_>, Vec<_>) =
+            threads.into_iter().partition(|thread| thread.thread().id() == std::thread::current().id());
+        // Whoever comes second has nothing to wait for, and does not know whether the first is done.
+        let all_end_here = own.is_empty() && !others.is_empty();
+        for thread in others {
+            let _ = thread.join();
+        }
+        if all_end_here {
+            self.admission.end();
         }
     }
 }
