@@ -14,9 +14,11 @@ fi
 out=$PWD/target/memory
 prefix=$out/prefix
 mkdir -p "$prefix" "$out/models"
-portable=
-[ "$(uname -m)" = x86_64 ] && portable="-C target-cpu=x86-64-v3"
-RUSTFLAGS=$portable CARGO_TARGET_DIR=target/portable scripts/install.sh "$prefix"
+# The same build as that for the Python wheels.
+case $(uname -m) in
+x86_64) RUSTFLAGS="-C target-cpu=x86-64-v3" CARGO_TARGET_DIR=target/x86-64-v3 scripts/install.sh "$prefix" ;;
+*) RUSTFLAGS="" CARGO_TARGET_DIR=target/portable scripts/install.sh "$prefix" ;;
+esac
 
 : >"$out/models/empty.gguf"
 echo "This is a text and not a model." >"$out/models/text.gguf"

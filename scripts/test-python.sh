@@ -24,3 +24,19 @@ cd bindings/python
 "$environment/bin/python" -m mypy.stubtest --mypy-config-file pyproject.toml llama_concurrent._native
 "$environment/bin/python" -m pytest --quiet
 "$environment/bin/python" -m pytest --quiet --doctest-modules --pyargs llama_concurrent
+
+# The wheel, in an environment without a compiler's leftovers: every module in it that this CPU can run.
+cd ../..
+scripts/release/wheels.sh target/wheels/test
+wheel=$(ls -t target/wheels/test/*.whl | head -n 1)
+python3 -m venv --clear target/wheels/environment
+python=target/wheels/environment/bin/python
+"$python" -m pip install --quiet --disable-pip-version-check "$wheel" anyio pandas pytest pytest-asyncio tqdm
+builds=$("$python" -c 'import llama_concurrent as llama
+info = llama.build_info()
+print(info.build, *(name for name, why in info.others.items() if "lacks" not in why))')
+for build in $builds; do
+    echo "test-python: the wheel's module for $build"
+    LLAMA_CONCURRENT_BUILD=$build "$python" -m pytest --quiet --config-file bindings/python/pyproject.toml \
+        bindings/python/tests/test_builds.py bindings/python/tests/test_engine.py
+done

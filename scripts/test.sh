@@ -29,7 +29,7 @@ RUSTDOCFLAGS="--deny warnings" cargo doc --release --workspace --no-deps --quiet
 cargo test --release --workspace --doc --quiet
 
 step "scripts and training code"
-for script in scripts/*.sh .ci/run; do bash -n "$script"; done
+for script in scripts/*.sh scripts/release/*.sh .ci/run; do bash -n "$script"; done
 if command -v python3 >/dev/null; then
     python3 -c 'import ast, sys
 for name in sys.argv[1:]: ast.parse(open(name).read(), name)' scripts/demo-model/*.py

@@ -102,8 +102,15 @@ pub fn finish<'py>(py: Python<'py>, finish: &Finish) -> PyResult<Bound<'py, PyDi
     Ok(result)
 }
 
-/// A whole generation as keyword arguments of `llama_concurrent.Result`.
-pub fn completion<'py>(py: Python<'py>, done: &Completion) -> PyResult<Bound<'py, PyDict>> {
+/// A whole generation as keyword arguments of `llama_concurrent.Result`, or what it failed with as an exception.
+pub fn outcome(py: Python<'_>, result: llama_concurrent::Result<Completion>) -> PyResult<Py<PyAny>> {
+    match result {
+        Ok(done) => Ok(completion(py, &done)?.into_any().unbind()),
+        Err(error) => Ok(errors::exception(&error).into_value(py).into_any()),
+    }
+}
+
+fn completion<'py>(py: Python<'py>, done: &Completion) -> PyResult<Bound<'py, PyDict>> {
     let result = finish(py, &done.finish)?;
     result.set_item("text", &done.text)?;
     result.set_item("tokens", &done.tokens)?;

@@ -3,11 +3,12 @@
 use std::{
     ops::ControlFlow,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
 };
 
-use llama_concurrent::{ChatMessage, ChatOptions, Engine, EngineConfig, Prompt, Request};
+use crossbeam_channel::{Receiver, Sender, unbounded};
+use llama_concurrent::{ChatMessage, ChatOptions, Completion, Engine, EngineConfig, Prompt, Request};
 use pyo3::{exceptions::PyValueError, prelude::*, types::PyDict};
 
 use crate::{
@@ -90,24 +91,47 @@ impl Options {
     }
 }
 
+/// A request's number and its end.
+type Ended = (u64, Result<Completion, llama_concurrent::Error>);
+
 /// An engine and the process that loaded it.
 #[pyclass(frozen, module = "llama_concurrent._native")]
 pub struct NativeEngine {
-    /// `None` once closed.
-    engine: Mutex<Option<Engine>>,
+    /// `None` once closed. The sender is for the ends of whole generations; without one, their receiver ends.
+    open: Mutex<Option<(Engine, Sender<Ended>)>>,
+    ended: Receiver<Ended>,
     process: u32,
+}
+
+/// Where whole generations arrive, for the one thread that hands them out.
+#[pyclass(frozen, module = "llama_concurrent._native")]
+pub struct NativeFinished(Receiver<Ended>);
+
+#[pymethods]
+impl NativeFinished {
+    /// The next number with a dict for `Result` or an exception; None when the engine is closed and all was told.
+    fn next(&self, py: Python<'_>) -> PyResult<Option<(u64, Py<PyAny>)>> {
+        match py.detach(|| self.0.recv()) {
+            Ok((id, result)) => Ok(Some((id, convert::outcome(py, result)?))),
+            Err(_) => Ok(None),
+        }
+    }
 }
 
 impl NativeEngine {
     fn get(&self, py: Python<'_>) -> PyResult<Engine> {
+        Ok(self.get_both(py)?.0)
+    }
+
+    fn get_both(&self, py: Python<'_>) -> PyResult<(Engine, Sender<Ended>)> {
         if self.process != std::process::id() {
             let message = "this engine was loaded before a fork, and its threads are in the parent only; load it in the \
                            child, or start processes with 'spawn' or 'forkserver'";
             return Err(errors::named(py, "ForkError", message, None)?);
         }
-        let engine = self.engine.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        match engine {
-            Some(engine) => Ok(engine),
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match open {
+            Some(open) => Ok(open),
             None => Err(errors::named(py, "ShuttingDown", "the engine is closed; load a new one", None)?),
         }
     }
@@ -131,7 +155,10 @@ impl NativeEngine {
         let config = options.config(Arc::clone(&failure)).map_err(|error| errors::exception(&error))?;
         let loaded = py.detach(|| Engine::load(path, config));
         match loaded {
-            Ok(engine) => Ok(Self { engine: Mutex::new(Some(engine)), process: std::process::id() }),
+            Ok(engine) => {
+                let (sender, ended) = unbounded();
+                Ok(Self { open: Mutex::new(Some((engine, sender))), ended, process: std::process::id() })
+            }
             // What the progress function raised, or Ctrl-C, says more than that the load was stopped.
             Err(error) => {
                 let raised = failure.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -145,6 +172,34 @@ impl NativeEngine {
         let engine = self.get(py)?;
         let generation = self.with(py, |engine| engine.submit(request))?;
         Ok(NativeGeneration::new(engine, generation))
+    }
+
+    /// Starts a generation whose end arrives at `finished`; its number.
+    fn submit_whole(&self, py: Python<'_>, prompt: PromptLike, sampling: Sampling) -> PyResult<u64> {
+        let request = sampling.request(prompt)?;
+        let (engine, sender) = self.get_both(py)?;
+        let number = Arc::new(OnceLock::new());
+        let told = Arc::clone(&number);
+        let done = move |result| {
+            // The worker may be done before the number is known here.
+            let _ = sender.send((*told.wait(), result));
+        };
+        let ticket = py.detach(|| {
+            let ticket = engine.submit_then(&request, done)?;
+            let _ = number.set(ticket.id());
+            Ok(ticket)
+        });
+        ticket.map(|ticket| ticket.id()).map_err(|error: llama_concurrent::Error| errors::exception(&error))
+    }
+
+    fn cancel(&self, py: Python<'_>, id: u64) -> PyResult<()> {
+        self.get(py).map(|engine| engine.cancel(id))
+    }
+
+    /// Where the generations of `submit_whole` end.
+    #[getter]
+    fn finished(&self) -> NativeFinished {
+        NativeFinished(self.ended.clone())
     }
 
     /// Runs many requests; each result is a dict for `Result`, or an exception. `tick(done, total)` may be None; it is called
@@ -174,11 +229,7 @@ impl NativeEngine {
             ControlFlow::Continue(results) => results,
             ControlFlow::Break(raised) => return Err(raised),
         };
-        let to_python = |result: Result<_, llama_concurrent::Error>| match result {
-            Ok(done) => Ok(convert::completion(py, &done)?.into_any().unbind()),
-            Err(error) => Ok(errors::exception(&error).into_value(py).into_any()),
-        };
-        results.into_iter().map(to_python).collect()
+        results.into_iter().map(|result| convert::outcome(py, result)).collect()
     }
 
     #[pyo3(signature = (messages, add_generation_prompt, tools, variables))]
@@ -285,9 +336,9 @@ impl NativeEngine {
         if self.process != std::process::id() {
             return;
         }
-        let engine = self.engine.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner).take();
         py.detach(|| {
-            if let Some(engine) = engine {
+            if let Some((engine, _)) = open {
                 engine.shutdown();
             }
         });

@@ -3,6 +3,7 @@
 //! Whatever waits does so without the GIL, in slices, so that Ctrl-C is noticed between two of them. Errors become the
 //! classes of `llama_concurrent._errors`.
 
+mod build;
 mod convert;
 mod engine;
 mod errors;
@@ -15,7 +16,11 @@ mod _native {
     use pyo3::prelude::*;
 
     #[pymodule_export]
-    use super::{engine::NativeEngine, generation::NativeGeneration};
+    use super::{
+        build::system_info,
+        engine::{NativeEngine, NativeFinished},
+        generation::NativeGeneration,
+    };
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

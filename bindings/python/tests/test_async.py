@@ -50,6 +50,34 @@ async def test_errors(engine):
         await engine.generate(PROMPT, SamplingParams(max_tokens=900, ignore_eos=True, timeout=0.001))
 
 
+async def test_long_texts_are_tokenized_elsewhere(engine, monkeypatch):
+    long = "A fox and a boat. " * 100_000
+    ticks = 0
+
+    async def tick():
+        nonlocal ticks
+        while True:
+            ticks += 1
+            await asyncio.sleep(0)
+
+    ticking = asyncio.ensure_future(tick())
+    for work in (lambda: engine.generate(long, SHORT), lambda: anext(engine.stream(long, SHORT))):
+        ticks = 0
+        with pytest.raises(llama.PromptTooLong):
+            await work()
+        assert ticks > 2
+    ticking.cancel()
+    for forget in (engine.stream(long, SHORT), engine.stream("A fox. " * 600, ENDLESS)):
+        await forget.aclose()
+        with pytest.raises(StopAsyncIteration):
+            await anext(forget)
+    same = (await engine.generate(PROMPT, SHORT)).text
+    monkeypatch.setattr("llama_concurrent._async.LONG_TEXT", 1)
+    assert (await engine.generate(PROMPT, SHORT)).text == same
+    assert "".join([piece async for piece in engine.stream(PROMPT, SHORT)]) == same
+    assert await idle(engine)
+
+
 async def test_two_hundred_tasks_get_what_they_would_get_alone():
     async with AsyncEngine(slots=8, threads=1, pin=False, reproducible=True, n_ctx=256) as engine:
         prompts = [f"Story {i}: once upon a time" for i in range(200)]

@@ -113,6 +113,24 @@ def test_futures(engine):
     assert not requests[0].cancel()
 
 
+def test_futures_of_a_closed_engine_end():
+    engine = Engine(slots=2, threads=1, pin=False)
+    names = {thread.name for thread in threading.enumerate()}
+    requests = [engine.submit(PROMPT, ENDLESS) for _ in range(6)]
+    engine.close()
+    assert all(request.cancelled() for request in requests)
+    assert not requests[0].cancel()
+    assert {thread.name for thread in threading.enumerate()} <= names
+    with pytest.raises(llama.ShuttingDown):
+        engine.submit(PROMPT)
+
+
+def test_errors_of_futures(engine):
+    assert isinstance(engine.submit(PROMPT, SamplingParams(timeout=0.0)).exception(), llama.DeadlineExceeded)
+    with pytest.raises(llama.PromptTooLong):
+        engine.submit(PROMPT, SamplingParams(max_tokens=10**6))
+
+
 @pytest.mark.parametrize(
     ("prompt", "params", "error", "words"),
     [
@@ -262,7 +280,7 @@ print(engine.generate("Once", SamplingParams(max_tokens=2)).n_output_tokens)
     assert (done.returncode, done.stdout, done.stderr) == (0, "interrupted\ninterrupted\n2\n", "")
 
 
-def test_fork_is_refused_and_spawn_works():
+def test_fork_is_refused_and_other_ways_work(tmp_path):
     program = """
 import multiprocessing, os, sys
 from llama_concurrent import Engine, ForkError, SamplingParams
@@ -281,16 +299,33 @@ if __name__ == "__main__":
             sys.exit(7)
         sys.exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
-    process = multiprocessing.get_context("spawn").Process(target=child)
-    process.start()
-    process.join()
-    print(process.exitcode)
+    for method in ("spawn", "forkserver"):
+        process = multiprocessing.get_context(method).Process(target=child)
+        process.start()
+        process.join()
+        print(method, process.exitcode)
 """
-    import tempfile
-    from pathlib import Path
+    script = tmp_path / "main.py"
+    script.write_text(program)
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout) == (0, "spawn 0\nforkserver 0\n"), done.stderr
 
-    with tempfile.TemporaryDirectory() as folder:
-        script = Path(folder) / "main.py"
-        script.write_text(program)
-        done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120)
-    assert (done.returncode, done.stdout) == (0, "0\n"), done.stderr
+
+def test_sub_interpreters_are_refused():
+    program = """
+try:
+    import _interpreters as interpreters
+except ImportError:
+    import _xxsubinterpreters as interpreters
+id = interpreters.create()
+try:
+    # 3.13 returns what was raised, and earlier ones raise it.
+    print(interpreters.run_string(id, "import llama_concurrent"))
+except Exception as error:
+    print(error)
+import llama_concurrent
+print(llama_concurrent.build_info().build != "")
+"""
+    done = run(program)
+    assert done.returncode == 0, done.stderr
+    assert "main interpreter only" in done.stdout and done.stdout.endswith("True\n")

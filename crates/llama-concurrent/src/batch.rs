@@ -7,9 +7,7 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use crate::{
     engine::{Engine, Ticket},
     error::{ErrorKind, Result},
-    generation::Collector,
-    request::{Completion, Event, Priority, Prompt, Request, SamplingParams},
-    stream::Flow,
+    request::{Completion, Priority, Prompt, Request, SamplingParams},
 };
 
 /// The longest time between two looks at whether to go on.
@@ -121,16 +119,11 @@ impl Batch {
 
     /// Submits one request; whether it was taken or refused for good, as opposed to: not now.
     fn start(&mut self, engine: &Engine, index: usize, request: &Request) -> bool {
-        let mut collector = Collector::default();
         let sender = self.sender.clone();
-        // The whole text is wanted anyway, so nothing here ever pauses.
-        let sink = move |event: Event| {
-            if let Some(result) = collector.take(event) {
-                let _ = sender.send((index, result));
-            }
-            Flow::Continue
+        let ended = move |result| {
+            let _ = sender.send((index, result));
         };
-        match engine.submit_to(request, Box::new(sink)) {
+        match engine.submit_then(request, ended) {
             Ok(ticket) => {
                 self.running[index] = Some(CancelOnDrop(ticket));
                 self.in_flight += 1;

@@ -39,6 +39,7 @@ mod topology;
 pub mod vocab;
 mod worker;
 
+pub use backend::llama::system_info;
 pub use config::{DEFAULT_N_CTX, DEFAULT_SLOTS, EngineConfig, KvType, LoadProgress, PoolShape, Strategy};
 pub use engine::{Engine, Ticket};
 pub use error::{Error, ErrorKind, Result};

@@ -8,11 +8,14 @@
             print(piece, end="", flush=True)
 """
 
-from importlib.metadata import version as _version
+from . import _builds
+
+_build = _builds.load()
 
 from ._async import AsyncEngine, AsyncStream
 from ._base import DEMO_MODEL
-from ._engine import Engine, Request, Stream
+from ._builds import BuildInfo
+from ._engine import Engine, Stream
 from ._errors import (
     ChatTemplateError,
     DeadlineExceeded,
@@ -33,14 +36,16 @@ from ._errors import (
     PromptTooLong,
     ShuttingDown,
 )
+from ._requests import Request
 from ._types import EngineStats, Message, Prompt, Result, Results, SamplingParams
 
-__version__ = _version("llama-concurrent")
+__version__ = _build.version
 
 __all__ = [
     "DEMO_MODEL",
     "AsyncEngine",
     "AsyncStream",
+    "BuildInfo",
     "ChatTemplateError",
     "DeadlineExceeded",
     "DecodeError",
@@ -68,4 +73,14 @@ __all__ = [
     "SamplingParams",
     "ShuttingDown",
     "Stream",
+    "build_info",
 ]
+
+
+def build_info() -> BuildInfo:
+    """Which native module runs, and why.
+
+    >>> build_info().build in ("source", "x86-64-v3", "avx512-vnni", "armv8", "armv8-dotprod")
+    True
+    """
+    return _build

@@ -7,8 +7,13 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Any, overload
 
-from ._base import BaseEngine, Collector, Progress, Stream as BaseStream, is_list, list_requests, outcome
-from ._types import Message, Prompt, Result, Results, SamplingParams
+from ._base import BaseEngine, Collector, Progress, Stream as BaseStream, is_list, list_requests
+from ._native import NativeGeneration
+from ._types import Message, Prompt, Result, Results, SamplingParams, outcome
+
+
+LONG_TEXT = 4_000
+"""Characters from which on a text is tokenized on another thread; so many take about a millisecond."""
 
 
 class AsyncEngine(BaseEngine):
@@ -68,7 +73,9 @@ class AsyncEngine(BaseEngine):
         if is_list(prompt):
             return await self._generate_list(prompt, params, progress)  # type: ignore[arg-type]
         collector = Collector()
-        generation = self._submit(prompt, params)  # type: ignore[arg-type]
+        generation = self._start(prompt, params)  # type: ignore[arg-type]
+        if isinstance(generation, asyncio.Future):
+            generation = await generation
         try:
             while isinstance(news := await generation.read_async(), tuple):
                 collector.take(*news)
@@ -93,8 +100,16 @@ class AsyncEngine(BaseEngine):
         return await self.generate(self.chat_prompt(messages, **template), params)
 
     def stream(self, prompt: Prompt, params: SamplingParams | None = None) -> AsyncStream:
-        """The text of a generation piece by piece, as it grows: `async for piece in engine.stream(...)`."""
-        return AsyncStream(self, self._submit(prompt, params))
+        """The text of a generation piece by piece, as it grows: `async for piece in engine.stream(...)`.
+
+        It runs from now on, read or not. What is wrong with a long text is raised by the first piece, with others at once.
+        """
+        return AsyncStream(self, self._start(prompt, params))
+
+    def _start(self, prompt: Prompt, params: SamplingParams | None) -> NativeGeneration | asyncio.Task[NativeGeneration]:
+        if isinstance(prompt, str) and len(prompt) >= LONG_TEXT:
+            return asyncio.create_task(asyncio.to_thread(self._submit, prompt, params))
+        return self._submit(prompt, params)
 
     def stream_chat(
         self, messages: Iterable[Message], params: SamplingParams | None = None, **template: Any
@@ -106,7 +121,14 @@ class AsyncEngine(BaseEngine):
 class AsyncStream(BaseStream, AsyncIterator[str]):
     """The pieces of a text. Dropping or closing it, or cancelling the task that reads it, cancels the request."""
 
+    def __init__(self, engine: AsyncEngine, start: NativeGeneration | asyncio.Task[NativeGeneration]) -> None:
+        self._start = start if isinstance(start, asyncio.Task) else None
+        super().__init__(engine, None if isinstance(start, asyncio.Task) else start)
+
     async def __anext__(self) -> str:
+        if self._start is not None:
+            start, self._start = self._start, None
+            self._generation = await start
         while self._generation is not None:
             try:
                 news = await self._generation.read_async()
@@ -120,6 +142,13 @@ class AsyncStream(BaseStream, AsyncIterator[str]):
     async def aclose(self) -> None:
         """Cancels the request if it still runs, and ends the iteration."""
         self._cancel()
+
+    def _cancel(self) -> None:
+        if self._start is not None:
+            # What its thread still begins is collected, and so cancelled.
+            self._start.cancel()
+            self._start = None
+        super()._cancel()
 
     async def __aenter__(self) -> AsyncStream:
         return self

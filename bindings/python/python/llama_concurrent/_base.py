@@ -11,9 +11,19 @@ from concurrent.futures import CancelledError
 from pathlib import Path
 from typing import Any, Literal
 
-from ._errors import DeadlineExceeded, LlamaError
 from ._native import NativeEngine, NativeGeneration
-from ._types import EngineStats, Message, NativeSampling, News, Prompt, Result, SamplingParams, as_messages
+from ._requests import Requests
+from ._types import (
+    EngineStats,
+    Message,
+    NativeSampling,
+    News,
+    Prompt,
+    Result,
+    SamplingParams,
+    as_messages,
+    checked,
+)
 
 DEMO_MODEL = Path(__file__).parent / "demo.gguf"
 """The small model that comes with the package."""
@@ -88,6 +98,7 @@ class BaseEngine:
         self._path = os.fspath(DEMO_MODEL if model is None else model)
         self._native = NativeEngine(self._path, options)
         self._streams: weakref.WeakSet[Stream] = weakref.WeakSet()
+        self._requests = Requests()
         _open.add(self)
 
     def __repr__(self) -> str:
@@ -129,6 +140,7 @@ class BaseEngine:
     def close(self) -> None:
         """Cancels what runs, ends all threads and gives the memory back. May be called again."""
         self._native.close()
+        self._requests.join()
 
     def _close_streams(self) -> None:
         """Before a drain: a stream that nobody reads would never end."""
@@ -145,8 +157,8 @@ class Stream:
     result: Result | None = None
     """The whole generation, once the last piece was read."""
 
-    def __init__(self, engine: BaseEngine, generation: NativeGeneration) -> None:
-        self._generation: NativeGeneration | None = generation
+    def __init__(self, engine: BaseEngine, generation: NativeGeneration | None) -> None:
+        self._generation = generation
         self._collector = Collector()
         engine._streams.add(self)
 
@@ -188,23 +200,6 @@ class Collector:
     def finish(self, end: dict[str, Any]) -> Result:
         """The result. Raises what failed, and `DeadlineExceeded`."""
         return checked(Result(text=self.text, tokens=self.tokens, **end))
-
-
-def checked(result: Result) -> Result:
-    """The same result; one that failed or ran out of time is raised."""
-    if result.error is not None:
-        raise result.error
-    if result.finish_reason == "deadline":
-        message = f"the time was over after {result.e2e_latency:.2f} s and {result.n_output_tokens} tokens"
-        raise DeadlineExceeded(message, result)
-    return result
-
-
-def outcome(done: dict[str, Any] | LlamaError) -> Result:
-    """A result of a list, whose errors are kept in their places."""
-    if isinstance(done, dict):
-        return Result(**done)
-    return Result(text="", tokens=[], finish_reason="error", error=done)
 
 
 class Progress:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future
 from types import TracebackType
 from typing import Any, overload
 
-from ._base import BaseEngine, Collector, Progress, is_list, list_requests, outcome
+from ._base import BaseEngine, Collector, Progress, is_list, list_requests
 from ._base import Stream as BaseStream
 from ._native import NativeGeneration
-from ._types import Message, Prompt, Result, Results, SamplingParams
+from ._requests import Request
+from ._types import Message, NativeSampling, Prompt, Result, Results, SamplingParams, outcome
 
 
 class Engine(BaseEngine):
@@ -109,8 +108,14 @@ class Engine(BaseEngine):
         return self.stream(self.chat_prompt(messages, **template), params)
 
     def submit(self, prompt: Prompt, params: SamplingParams | None = None) -> Request:
-        """Starts a generation and returns at once; works with `concurrent.futures.wait` and `as_completed`."""
-        return Request(self._submit(prompt, params))
+        """Starts a generation and returns at once; works with `concurrent.futures.wait` and `as_completed`.
+
+        >>> with Engine() as engine:
+        ...     requests = [engine.submit(prompt, SamplingParams(max_tokens=4)) for prompt in ("A fox", "A boat")]
+        ...     [request.result().n_output_tokens for request in requests]
+        [4, 4]
+        """
+        return self._requests.submit(self._native, prompt, NativeSampling(params or SamplingParams()))
 
 
 class Stream(BaseStream, Iterator[str]):
@@ -131,34 +136,6 @@ class Stream(BaseStream, Iterator[str]):
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-class Request(Future[Result]):
-    """A generation as a future. Forgetting it does not cancel it."""
-
-    def __init__(self, generation: NativeGeneration) -> None:
-        super().__init__()
-        self._generation = generation
-        threading.Thread(target=self._run, name=f"llama-request-{generation.id}", daemon=True).start()
-
-    def cancel(self) -> bool:
-        """Ends the generation before its next token, also while it runs; False if it was over already."""
-        if self.done():
-            return False
-        self._generation.cancel()
-        return True
-
-    def _run(self) -> None:
-        try:
-            result = _collect(self._generation)
-        except BaseException as error:  # noqa: BLE001 - it is raised by `result`
-            self.set_exception(error)
-        else:
-            if result.finish_reason == "cancelled":
-                super().cancel()
-                self.set_running_or_notify_cancel()
-            else:
-                self.set_result(result)
 
 
 def _collect(generation: NativeGeneration) -> Result:

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Union
 
+from ._errors import DeadlineExceeded, LlamaError
+
 if TYPE_CHECKING:
     import pandas
-
-    from ._errors import LlamaError
 
 Prompt = Union[str, Sequence[int]]
 """A text to continue, or its tokens."""
@@ -180,3 +180,20 @@ def as_messages(messages: Iterable[Message]) -> list[tuple[str, str]]:
             raise TypeError(f"a message has the keys 'role' and 'content', not {sorted(message)}")
         pairs.append((message["role"], message["content"]))
     return pairs
+
+
+def checked(result: Result) -> Result:
+    """The same result; one that failed or ran out of time is raised."""
+    if result.error is not None:
+        raise result.error
+    if result.finish_reason == "deadline":
+        message = f"the time was over after {result.e2e_latency:.2f} s and {result.n_output_tokens} tokens"
+        raise DeadlineExceeded(message, result)
+    return result
+
+
+def outcome(done: dict[str, Any] | LlamaError) -> Result:
+    """A result of a list, whose errors are kept in their places."""
+    if isinstance(done, dict):
+        return Result(**done)
+    return Result(text="", tokens=[], finish_reason="error", error=done)

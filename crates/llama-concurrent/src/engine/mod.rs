@@ -18,11 +18,11 @@ use crate::{
     backend::llama::Model,
     config::{EngineConfig, PoolShape, Strategy},
     error::{Error, ErrorKind, Result},
-    generation::Generation,
+    generation::{Collector, Generation},
     gguf::ModelSummary,
     metrics::{EngineStats, MemoryStats, WorkerTotals},
-    request::{Completion, Prompt, Request, RequestId, SamplingParams, Token},
-    stream::{EventSink, stream},
+    request::{Completion, Event, Prompt, Request, RequestId, SamplingParams, Token},
+    stream::{EventSink, Flow, stream},
     text::{ChatMessage, ChatOptions, ChatTemplate, Utf8Decoder},
     topology::Placement,
     vocab::TokenTable,
@@ -110,6 +110,29 @@ impl Engine {
     /// As [`submit`](Self::submit); the sink is then dropped unused.
     pub fn submit_to(&self, request: &Request, sink: Box<dyn EventSink>) -> Result<Ticket> {
         self.inner.submit(request, sink)
+    }
+
+    /// As [`submit`](Self::submit), for callers that want the whole result: `done` is called with it, once, on the worker
+    /// thread between two decodes, so it must return quickly.
+    ///
+    /// # Errors
+    /// As [`submit`](Self::submit); `done` is then dropped unused.
+    pub fn submit_then(
+        &self,
+        request: &Request,
+        done: impl FnOnce(Result<Completion>) + Send + 'static,
+    ) -> Result<Ticket> {
+        let (mut collector, mut done) = (Collector::default(), Some(done));
+        // The whole text is wanted anyway, so nothing here ever pauses.
+        let sink = move |event: Event| {
+            if let Some(result) = collector.take(event)
+                && let Some(done) = done.take()
+            {
+                done(result);
+            }
+            Flow::Continue
+        };
+        self.submit_to(request, Box::new(sink))
     }
 
     /// Checks parameters without a request.

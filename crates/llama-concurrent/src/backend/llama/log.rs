@@ -24,6 +24,16 @@ pub(super) fn init_process() {
     });
 }
 
+/// The instruction sets that llama.cpp was built for, in its own words: `CPU : AVX2 = 1 | AVX512_VNNI = 1 | ...`.
+pub fn system_info() -> &'static str {
+    static INFO: OnceLock<String> = OnceLock::new();
+    INFO.get_or_init(|| {
+        init_process();
+        // SAFETY: a NUL-terminated string in a static buffer, which nobody writes while we copy: this is the one caller.
+        unsafe { CStr::from_ptr(sys::llama_print_system_info()) }.to_string_lossy().into_owned()
+    })
+}
+
 /// Takes what llama.cpp logged as errors since the last call, as one line.
 pub(super) fn take_complaints() -> String {
     let mut complaints = COMPLAINTS.lock().unwrap_or_else(PoisonError::into_inner);

@@ -22,6 +22,7 @@ use std::{
 
 use llama_cpp_2::token::data_array::LlamaTokenDataArray;
 
+pub use self::log::system_info;
 pub(crate) use self::model::Model;
 use self::{context::Context, sampler::Sampler, threadpool::Threadpool};
 use super::{Backend, Call, CallError, Op, StepOutcome, StepPlan};

@@ -1,0 +1,64 @@
+#!/usr/bin/env bash
+# Builds a wheel that runs on many machines: it holds a native module for each of several kinds of CPU, and the package picks
+# one when it is imported. Usage: scripts/release/wheels.sh [FOLDER], by default target/wheels/release.
+#
+# The wheel fits Linux systems whose C library is at least as new as this one's, so build releases on an old one.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+. scripts/setup.sh
+mkdir -p "${1:-target/wheels/release}"
+out=$(cd "${1:-target/wheels/release}" && pwd)
+tools=$PWD/target/wheels/tools
+parts=$PWD/target/wheels/parts
+
+python3 -m venv "$tools"
+"$tools/bin/python" -m pip install --quiet --disable-pip-version-check "maturin>=1.9,<2" "wheel>=0.45"
+rm -rf "$parts"
+
+# build NAME RUSTFLAGS: one wheel with the native module for one kind of CPU.
+build() {
+    echo "wheels: building for $1" >&2
+    RUSTFLAGS=$2 CARGO_TARGET_DIR=target/$1 "$tools/bin/maturin" build --release --strip \
+        --manifest-path bindings/python/Cargo.toml --interpreter python3 --out "$parts/$1"
+}
+
+names=()
+case $(uname -s)-$(uname -m) in
+Linux-x86_64)
+    # AVX2, as of 2013; and AVX-512 with VNNI, as of 2019 (Intel Cascade Lake, AMD Zen 4). ggml takes its AVX-512 from this
+    # variable, as the build script of the sys crate does not pass it on.
+    build x86-64-v3 "-C target-cpu=x86-64-v3"
+    GGML_AVX512=ON build avx512-vnni "-C target-cpu=x86-64-v4 -C target-feature=+avx512vnni"
+    names=(x86-64-v3 avx512-vnni)
+    ;;
+Linux-aarch64)
+    # The sys crate fixes ggml's instructions to those of ARMv8.0; a file that cmake reads later says otherwise.
+    build armv8 ""
+    CMAKE_PROJECT_INCLUDE=$PWD/scripts/release/arm-dotprod.cmake build armv8-dotprod "-C target-feature=+dotprod"
+    names=(armv8 armv8-dotprod)
+    ;;
+Darwin-*)
+    # Every Apple M has what ggml uses. Not for "native", which would be the machine that builds.
+    build macos ""
+    names=(macos)
+    ;;
+*)
+    echo "wheels: no kinds of CPU are known for $(uname -s) on $(uname -m)" >&2
+    exit 1
+    ;;
+esac
+
+# The first wheel gets the modules of all.
+merged=$parts/merged
+for name in "${names[@]}"; do
+    "$tools/bin/python" -m wheel unpack --dest "$parts/unpacked-$name" "$parts/$name"/*.whl >/dev/null
+    module=$(echo "$parts/unpacked-$name"/*/llama_concurrent/_native.*so)
+    if [ ! -d "$merged" ]; then
+        cp -R "$parts/unpacked-$name" "$merged"
+        rm "$merged"/*/llama_concurrent/_native.*so
+    fi
+    # _native.abi3.so becomes _native.NAME.abi3.so
+    cp "$module" "$(echo "$merged"/*/llama_concurrent)/_native.$name.${module##*/_native.}"
+done
+"$tools/bin/python" -m wheel pack --dest-dir "$out" "$merged"/* >/dev/null
+ls -l "$out"/*.whl >&2
