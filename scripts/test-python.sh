@@ -15,7 +15,8 @@ environment=$PWD/target/python
 python3 -m venv "$environment" || skip "python3 -m venv does not work here"
 export PATH=$environment/bin:$PATH
 "$environment/bin/python" -m pip install --quiet --disable-pip-version-check \
-    "maturin>=1.9,<2" anyio mypy pandas pytest pytest-asyncio tqdm || skip "the packages for the tests cannot be installed"
+    "maturin>=1.9,<2" anyio "fastapi>=0.165" httpx ipykernel matplotlib mypy nbclient pandas pytest pytest-asyncio tqdm \
+    uvicorn websockets || skip "the packages for the tests cannot be installed"
 
 cd bindings/python
 # In the environment that exists, so that cargo sees the variables of scripts/setup.sh and reuses the build.

@@ -3,15 +3,46 @@
 use std::time::Duration;
 
 use llama_concurrent::{Completion, Finish, FinishReason, Priority, Prompt, Request, SamplingParams, Timings};
-use pyo3::{exceptions::PyValueError, prelude::*, types::PyDict};
+use pyo3::{
+    Borrowed,
+    exceptions::{PyOverflowError, PyTypeError, PyValueError},
+    prelude::*,
+    types::{PyDict, PyString},
+};
 
 use crate::errors;
 
 /// A prompt: text, or tokens.
-#[derive(FromPyObject)]
 pub enum PromptLike {
     Text(String),
     Tokens(Vec<i32>),
+}
+
+impl<'py> FromPyObject<'_, 'py> for PromptLike {
+    type Error = PyErr;
+
+    fn extract(prompt: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        let py = prompt.py();
+        let invalid = |what: &str, error: &PyErr| {
+            errors::named(py, "InvalidRequest", &format!("{what}: {}", error.value(py)), None).unwrap_or_else(|failed| failed)
+        };
+        if let Ok(text) = prompt.cast::<PyString>() {
+            return match text.to_str() {
+                Ok(text) => Ok(Self::Text(text.to_owned())),
+                Err(error) => Err(invalid("the prompt is not valid Unicode", &error)),
+            };
+        }
+        match prompt.extract() {
+            Ok(tokens) => Ok(Self::Tokens(tokens)),
+            Err(error) if error.is_instance_of::<PyOverflowError>(py) => {
+                Err(invalid("a token of the prompt is out of range", &error))
+            }
+            Err(_) => {
+                let kind = prompt.get_type().name()?;
+                Err(PyTypeError::new_err(format!("a prompt is a str or a list of tokens, which are int, not {kind}")))
+            }
+        }
+    }
 }
 
 /// The attributes of `llama_concurrent.SamplingParams`.

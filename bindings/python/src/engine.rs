@@ -136,6 +136,10 @@ impl NativeEngine {
         }
     }
 
+    fn is_closed(&self) -> bool {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).is_none()
+    }
+
     /// Calls into the engine without the GIL.
     fn with<T: Send>(
         &self,
@@ -313,10 +317,14 @@ impl NativeEngine {
         Ok(stats)
     }
 
-    /// Takes no more requests and waits for the others; whether all were over within `timeout` seconds.
+    /// Takes no more requests and waits for the others; whether all were over within `timeout` seconds. A closed engine has
+    /// none.
     #[pyo3(signature = (timeout=None))]
     fn drain(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
-        let engine = self.get(py)?;
+        let engine = match self.get(py) {
+            Err(_) if self.is_closed() => return Ok(true),
+            engine => engine?,
+        };
         let deadline = slice::deadline(timeout);
         loop {
             let left = slice::next(deadline);

@@ -67,6 +67,11 @@ async def test_long_texts_are_tokenized_elsewhere(engine, monkeypatch):
             await work()
         assert ticks > 2
     ticking.cancel()
+    with pytest.raises(llama.PromptTooLong):
+        await engine.stream(long, SHORT).accepted()
+    with pytest.raises(llama.PromptTooLong):
+        async with engine.stream(long, SHORT):
+            pass
     for forget in (engine.stream(long, SHORT), engine.stream("A fox. " * 600, ENDLESS)):
         await forget.aclose()
         with pytest.raises(StopAsyncIteration):
@@ -136,6 +141,15 @@ async def test_a_stream_that_is_closed_or_forgotten(engine):
         break
     gc.collect()
     assert await idle(engine)
+
+
+async def test_a_cancelled_stream_gives_what_it_has(engine):
+    stream = await engine.stream(PROMPT, ENDLESS).accepted()
+    text = await anext(stream)
+    stream.cancel()
+    async for piece in stream:
+        text += piece
+    assert stream.result.finish_reason == "cancelled" and stream.result.text == text
 
 
 async def test_leaving_closes_streams_that_nobody_reads():

@@ -67,6 +67,12 @@ def test_lists_keep_their_order_and_their_errors(engine):
     assert results.to_dicts()[7]["error"] and results.to_dicts()[8]["text"] == results[8].text
 
 
+def test_generators_of_prompts(engine):
+    results = engine.generate((f"{i} foxes" for i in range(5)), SHORT)
+    assert [result.n_output_tokens for result in results] == [12] * 5
+    assert engine.generate([], SHORT) == []
+
+
 def test_a_list_of_token_prompts(engine):
     tokens = engine.tokenize(PROMPT)
     results = engine.generate([tokens, tokens], SHORT)
@@ -98,6 +104,20 @@ def test_chat(engine):
     assert engine.generate(engine.chat_prompt(messages), SamplingParams(max_tokens=30)).text == answer
     with pytest.raises(TypeError, match="role"):
         engine.chat([{"role": "user"}])
+
+
+def test_a_cancelled_stream_gives_what_it_has(engine):
+    stream = engine.stream(PROMPT, ENDLESS)
+    text = next(stream)
+    stream.cancel()
+    text += "".join(stream)
+    assert stream.result.finish_reason == "cancelled" and stream.result.text == text
+
+
+def test_closing_inside_of_with():
+    with Engine(slots=1, threads=1, pin=False) as engine:
+        engine.close()
+    assert engine._native.drain()
 
 
 def test_futures(engine):
@@ -141,6 +161,13 @@ def test_errors_of_futures(engine):
         ("A", {"timeout": -1.0}, ValueError, "timeout"),
         ("A", {"max_tokens": 10**6}, llama.PromptTooLong, "1000000"),
         ([10**6], {}, llama.InvalidRequest, "vocabulary"),
+        ([2**40], {}, llama.InvalidRequest, "token of the prompt is out of range"),
+        ("A\ud800", {}, llama.InvalidRequest, "the prompt is not valid Unicode"),
+        ("A", {"stop": ["\ud800"]}, llama.InvalidRequest, "not valid Unicode"),
+        ("A", {"top_k": -1}, llama.InvalidRequest, "top_k is -1, but must be 0 to 4294967295"),
+        ("A", {"seed": 2**32}, llama.InvalidRequest, "seed is 4294967296"),
+        (7, {}, TypeError, "not int"),
+        (["A", 7], {}, TypeError, "not int"),
     ],
 )
 def test_bad_requests(engine, prompt, params, error, words):

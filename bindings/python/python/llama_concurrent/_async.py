@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, overload
 
@@ -51,7 +51,7 @@ class AsyncEngine(BaseEngine):
     @overload
     async def generate(
         self,
-        prompt: list[str] | tuple[str, ...] | list[list[int]],
+        prompt: list[str] | tuple[str, ...] | list[list[int]] | Iterator[str],
         params: SamplingParams | None = None,
         *,
         progress: Callable[[int, int], object] | None = None,
@@ -60,7 +60,7 @@ class AsyncEngine(BaseEngine):
     async def generate(self, prompt: Sequence[int], params: SamplingParams | None = None) -> Result: ...
     async def generate(
         self,
-        prompt: Prompt | Sequence[Prompt],
+        prompt: Prompt | Sequence[Prompt] | Iterator[Prompt],
         params: SamplingParams | None = None,
         *,
         progress: Callable[[int, int], object] | None = None,
@@ -86,7 +86,7 @@ class AsyncEngine(BaseEngine):
         return collector.finish(news)
 
     async def _generate_list(
-        self, prompts: Sequence[Prompt], params: SamplingParams | None, progress: Callable[[int, int], object] | None
+        self, prompts: Iterable[Prompt], params: SamplingParams | None, progress: Callable[[int, int], object] | None
     ) -> Results:
         tick = Progress(progress)
         try:
@@ -102,7 +102,8 @@ class AsyncEngine(BaseEngine):
     def stream(self, prompt: Prompt, params: SamplingParams | None = None) -> AsyncStream:
         """The text of a generation piece by piece, as it grows: `async for piece in engine.stream(...)`.
 
-        It runs from now on, read or not. What is wrong with a long text is raised by the first piece, with others at once.
+        It runs from now on, read or not. What is wrong with a text of more than some thousand characters is raised by
+        `accepted`, or with the first piece; with others at once.
         """
         return AsyncStream(self, self._start(prompt, params))
 
@@ -125,10 +126,15 @@ class AsyncStream(BaseStream, AsyncIterator[str]):
         self._start = start if isinstance(start, asyncio.Task) else None
         super().__init__(engine, None if isinstance(start, asyncio.Task) else start)
 
-    async def __anext__(self) -> str:
+    async def accepted(self) -> AsyncStream:
+        """Waits until the engine has taken the request, or raises why it did not; `async with` does the same."""
         if self._start is not None:
             start, self._start = self._start, None
             self._generation = await start
+        return self
+
+    async def __anext__(self) -> str:
+        await self.accepted()
         while self._generation is not None:
             try:
                 news = await self._generation.read_async()
@@ -150,8 +156,14 @@ class AsyncStream(BaseStream, AsyncIterator[str]):
             self._start = None
         super()._cancel()
 
+    def cancel(self) -> None:
+        """Ends the generation before its next token. What was generated until then can be read, and so can `result`."""
+        if self._start is not None:
+            self._cancel()  # the engine has not taken it, so there is nothing to read
+        super().cancel()
+
     async def __aenter__(self) -> AsyncStream:
-        return self
+        return await self.accepted()
 
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()

@@ -8,6 +8,7 @@ import os
 import weakref
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import CancelledError
+from numbers import Integral
 from pathlib import Path
 from typing import Any, Literal
 
@@ -162,6 +163,11 @@ class Stream:
         self._collector = Collector()
         engine._streams.add(self)
 
+    def cancel(self) -> None:
+        """Ends the generation before its next token. What was generated until then can be read, and so can `result`."""
+        if self._generation is not None:
+            self._generation.cancel()
+
     def _take(self, news: News | None) -> str:
         """The text of some news, which may be empty; at the end, there is no generation any more."""
         if isinstance(news, tuple):
@@ -227,6 +233,10 @@ def list_requests(
     return [(prompt, NativeSampling(params, seed=seed, priority="batch")) for prompt, seed in zip(prompts, seeds)]
 
 
-def is_list(prompts: Prompt | Sequence[Prompt]) -> bool:
-    """Whether these are several prompts: neither a text nor a list of tokens."""
-    return not isinstance(prompts, str) and not (len(prompts) > 0 and isinstance(prompts[0], int))
+def is_list(prompts: object) -> bool:
+    """Whether these are several prompts: neither a text nor the tokens of one. Iterators of prompts are, too."""
+    if isinstance(prompts, str) or not isinstance(prompts, Iterable):
+        return False
+    if isinstance(prompts, Sequence):
+        return not (len(prompts) > 0 and isinstance(prompts[0], Integral))
+    return not hasattr(prompts, "__array__")

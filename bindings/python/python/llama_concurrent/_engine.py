@@ -46,7 +46,7 @@ class Engine(BaseEngine):
     @overload
     def generate(
         self,
-        prompt: list[str] | tuple[str, ...] | list[list[int]],
+        prompt: list[str] | tuple[str, ...] | list[list[int]] | Iterator[str],
         params: SamplingParams | None = None,
         *,
         progress: bool | Callable[[int, int], object] = False,
@@ -55,7 +55,7 @@ class Engine(BaseEngine):
     def generate(self, prompt: Sequence[int], params: SamplingParams | None = None) -> Result: ...
     def generate(
         self,
-        prompt: Prompt | Sequence[Prompt],
+        prompt: Prompt | Sequence[Prompt] | Iterator[Prompt],
         params: SamplingParams | None = None,
         *,
         progress: bool | Callable[[int, int], object] = False,

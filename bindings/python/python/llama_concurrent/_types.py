@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Union
 
-from ._errors import DeadlineExceeded, LlamaError
+from ._errors import DeadlineExceeded, InvalidRequest, LlamaError
 
 if TYPE_CHECKING:
     import pandas
@@ -71,6 +71,16 @@ class SamplingParams:
     """Give up if no slot was found after so many seconds."""
     timeout: float | None = None
     """Give up if not finished after so many seconds."""
+
+    def __post_init__(self) -> None:
+        """Raises `InvalidRequest` for a value that no request can carry; the engine checks the rest."""
+        for name in ("max_tokens", "top_k", "penalty_last_n", "seed"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < 2**32:
+                raise InvalidRequest(f"{name} is {value}, but must be 0 to {2**32 - 1}")
+        for text in (self.stop,) if isinstance(self.stop, str) else self.stop:
+            if any("\ud800" <= letter <= "\udfff" for letter in text):
+                raise InvalidRequest(f"the stop string {text!r} is not valid Unicode")
 
 
 @dataclass(frozen=True, kw_only=True)
