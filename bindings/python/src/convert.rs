@@ -24,7 +24,8 @@ impl<'py> FromPyObject<'_, 'py> for PromptLike {
     fn extract(prompt: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
         let py = prompt.py();
         let invalid = |what: &str, error: &PyErr| {
-            errors::named(py, "InvalidRequest", &format!("{what}: {}", error.value(py)), None).unwrap_or_else(|failed| failed)
+            errors::named(py, "InvalidRequest", &format!("{what}: {}", error.value(py)), None)
+                .unwrap_or_else(|failed| failed)
         };
         if let Ok(text) = prompt.cast::<PyString>() {
             return match text.to_str() {

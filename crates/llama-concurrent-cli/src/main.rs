@@ -1,5 +1,6 @@
 //! The command line of llama-concurrent: watch it work, run prompts, chat, and look into model files.
 
+mod bench;
 mod chat;
 mod console;
 mod demo;
@@ -26,6 +27,7 @@ Examples:
   llama-concurrent run -p 'Once upon a time' -p 'A fox'
   llama-concurrent run -m model.gguf --prompts-file prompts.txt --json --stats > answers.jsonl
   llama-concurrent chat -m model.gguf --system 'Answer in one sentence.'
+  llama-concurrent bench chat -m model.gguf --users 16
   llama-concurrent inspect model.gguf
   llama-concurrent synth --preset tinyllama-1.1b -o tiny.gguf
 
@@ -56,6 +58,8 @@ enum Command {
     Chat(chat::ChatArgs),
     /// Write a model of a well-known shape with random weights, to measure a machine with
     Synth(synth::SynthArgs),
+    /// Measure named loads: this engine, its strategies, and servers beside it
+    Bench(Box<bench::BenchArgs>),
     /// Check a GGUF file and say what it holds and how much memory it takes
     Inspect(inspect::InspectArgs),
 }
@@ -67,6 +71,7 @@ fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Chat(args) => chat::chat(&args),
         Command::Synth(args) => synth::synth(&args),
+        Command::Bench(args) => bench::bench(&args),
         Command::Inspect(args) => inspect::inspect(&args),
     });
     done.map_or_else(Failure::report, |()| ExitCode::SUCCESS)

@@ -2,6 +2,7 @@
 //! code. No test depends on timing, on the number of cores, or on what the model says.
 
 mod bad_input;
+mod bench;
 mod chat;
 mod demo;
 mod files;

@@ -1,0 +1,128 @@
+//! Plays scripts against a target.
+
+use std::{
+    cmp::Reverse,
+    collections::BinaryHeap,
+    time::{Duration, Instant},
+};
+
+use crossbeam_channel::{RecvTimeoutError, unbounded};
+
+use crate::{
+    record::Record,
+    script::Script,
+    target::{Observer, Target},
+};
+
+/// How often `watch` is called.
+const WATCH: Duration = Duration::from_millis(100);
+
+/// Plays all scripts and returns the records of all requests in the order of their ends.
+///
+/// One thread sends everything and never waits for an answer, so a slow target does not delay who comes later, and each
+/// request counts from the moment when it should have been sent. `watch` is called some ten times a second with the number of
+/// requests that are over; if it returns false, no more is sent, and what runs is awaited.
+pub fn play(scripts: &[Script], target: &dyn Target, mut watch: impl FnMut(usize) -> bool) -> Vec<Record> {
+    let start = Instant::now();
+    let (done, ends) = unbounded();
+    let mut due: BinaryHeap<Reverse<(Duration, usize, usize)>> =
+        scripts.iter().enumerate().filter_map(|(user, script)| next(script, script.arrival, user, 0)).collect();
+    let mut turns = vec![0; scripts.len()];
+    let mut in_flight = 0;
+    let mut records = Vec::new();
+    let mut next_watch = Duration::ZERO;
+    loop {
+        let now = start.elapsed();
+        if now >= next_watch {
+            next_watch = now + WATCH;
+            if !watch(records.len()) {
+                due.clear();
+            }
+        }
+        while let Some(&Reverse((at, user, turn))) = due.peek()
+            && at <= now
+        {
+            due.pop();
+            let script = &scripts[user];
+            turns[user] = turn + 1;
+            in_flight += 1;
+            target.send(&script.turns[turn].ask, Observer::new(start, at, user, script.kind, done.clone()));
+        }
+        if in_flight == 0 && due.is_empty() {
+            return records;
+        }
+        let wake = due.peek().map_or(next_watch, |Reverse((at, ..))| next_watch.min(*at));
+        match ends.recv_timeout(wake.saturating_sub(start.elapsed())) {
+            Ok(record) => {
+                in_flight -= 1;
+                let record: Record = record;
+                let user = record.user;
+                due.extend(next(&scripts[user], record.ended, user, turns[user]));
+                records.push(record);
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => unreachable!("we hold a sender"),
+        }
+    }
+}
+
+fn next(script: &Script, since: Duration, user: usize, turn: usize) -> Option<Reverse<(Duration, usize, usize)>> {
+    Some(Reverse((since + script.turns.get(turn)?.think, user, turn)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+    use crate::{Ask, Outcome, Turn};
+
+    /// Answers each request on a thread of its own after a while.
+    struct Slow(Duration);
+
+    impl Target for Slow {
+        fn name(&self) -> &str {
+            "slow"
+        }
+
+        fn send(&self, ask: &Ask, mut observer: Observer) {
+            let (wait, pieces) = (self.0, ask.max_tokens);
+            thread::spawn(move || {
+                thread::sleep(wait);
+                (0..pieces).for_each(|_| observer.piece());
+                observer.end(Outcome::Done);
+            });
+        }
+    }
+
+    fn script(arrival_ms: u64, turns: usize) -> Script {
+        let ask = Ask { prompt: "A".into(), max_tokens: 3, batch: false };
+        let turn = Turn { think: Duration::ZERO, ask };
+        Script { kind: "user", arrival: Duration::from_millis(arrival_ms), turns: vec![turn; turns] }
+    }
+
+    #[test]
+    fn turns_follow_their_answers_and_all_are_told() {
+        let records = play(&[script(0, 3), script(0, 1)], &Slow(Duration::from_millis(2)), |_| true);
+        assert_eq!(records.len(), 4);
+        let first: Vec<_> = records.iter().filter(|record| record.user == 0).collect();
+        assert!(first.windows(2).all(|pair| pair[1].sent >= pair[0].ended));
+        assert!(records.iter().all(|record| record.pieces.len() == 3 && record.n_output_tokens == 3));
+    }
+
+    #[test]
+    fn arrivals_do_not_wait_for_a_slow_target() {
+        let scripts: Vec<_> = (0..20).map(|i| script(i, 1)).collect();
+        let records = play(&scripts, &Slow(Duration::from_millis(200)), |_| true);
+        // Sent when they were due, though none was answered by then.
+        assert!(records.iter().all(|record| record.sent == scripts[record.user].arrival));
+        assert!(records.iter().all(|record| record.ttft().is_some_and(|ttft| ttft >= Duration::from_millis(200))));
+    }
+
+    #[test]
+    fn stopping_sends_nothing_more_and_awaits_the_rest() {
+        let records = play(&[script(0, 1000)], &Slow(Duration::from_millis(1)), |done| done < 3);
+        assert!(records.len() < 1000);
+        assert!(records.iter().all(|record| record.outcome == Outcome::Done));
+    }
+}

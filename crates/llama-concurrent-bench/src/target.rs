@@ -1,0 +1,93 @@
+//! What is measured: an engine in this process, or a server.
+
+mod engine;
+mod server;
+
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::Sender;
+
+pub use self::{engine::EngineTarget, server::ServerTarget};
+use crate::{
+    record::{Outcome, Record},
+    script::Ask,
+};
+
+/// Something that generates text.
+pub trait Target: Send + Sync {
+    /// What to call it in a report.
+    fn name(&self) -> &str;
+
+    /// Sends a request and returns without waiting for its answer, of which the observer is told.
+    fn send(&self, ask: &Ask, observer: Observer);
+}
+
+/// Notes what becomes of one request. Dropped before its end, it notes a failure.
+pub struct Observer {
+    start: Instant,
+    done: Sender<Record>,
+    record: Option<Record>,
+}
+
+impl Observer {
+    pub(crate) fn new(start: Instant, sent: Duration, user: usize, kind: &'static str, done: Sender<Record>) -> Self {
+        let record = Record {
+            user,
+            kind,
+            sent,
+            pieces: Vec::new(),
+            ended: sent,
+            outcome: Outcome::Done,
+            n_prompt_tokens: 0,
+            n_cached_tokens: 0,
+            n_output_tokens: 0,
+            queue: None,
+        };
+        Self { start, done, record: Some(record) }
+    }
+
+    /// A piece of text came.
+    pub fn piece(&mut self) {
+        let now = self.start.elapsed();
+        if let Some(record) = &mut self.record {
+            record.pieces.push(now);
+        }
+    }
+
+    /// The target's own numbers: tokens of prompt, of these not computed again, and of output.
+    pub fn tokens(&mut self, prompt: usize, cached: usize, output: usize) {
+        if let Some(record) = &mut self.record {
+            (record.n_prompt_tokens, record.n_cached_tokens, record.n_output_tokens) = (prompt, cached, output);
+        }
+    }
+
+    /// How long the request waited for a slot.
+    pub fn queue(&mut self, time: Duration) {
+        if let Some(record) = &mut self.record {
+            record.queue = Some(time);
+        }
+    }
+
+    /// It is over.
+    pub fn end(mut self, outcome: Outcome) {
+        self.finish(outcome);
+    }
+
+    fn finish(&mut self, outcome: Outcome) {
+        if let Some(mut record) = self.record.take() {
+            record.ended = self.start.elapsed();
+            record.outcome = outcome;
+            if record.n_output_tokens == 0 {
+                record.n_output_tokens = record.pieces.len();
+            }
+            // Nobody listens any more if the run was given up.
+            let _ = self.done.send(record);
+        }
+    }
+}
+
+impl Drop for Observer {
+    fn drop(&mut self) {
+        self.finish(Outcome::Failed("the target gave no answer".into()));
+    }
+}

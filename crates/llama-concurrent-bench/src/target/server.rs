@@ -1,0 +1,202 @@
+//! A server that speaks llama-server's `/completion` or OpenAI's `/v1/completions`.
+
+use std::{
+    io::{BufRead, BufReader},
+    thread,
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+use ureq::{Agent, http::StatusCode};
+
+use super::{Observer, Target};
+use crate::{record::Outcome, script::Ask};
+
+/// A long prompt on a slow machine.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// A server. Each request has a thread and a connection of its own.
+pub struct ServerTarget {
+    name: String,
+    url: String,
+    openai: bool,
+    agent: Agent,
+}
+
+impl ServerTarget {
+    /// A server by its address: `http://host:port` and a path, without one that of llama-server.
+    pub fn new(name: impl Into<String>, url: &str) -> Self {
+        let trimmed = url.trim_end_matches('/');
+        let has_path = trimmed.splitn(4, '/').nth(3).is_some();
+        let url = if has_path { trimmed.to_owned() } else { format!("{trimmed}/completion") };
+        let agent = Agent::config_builder()
+            .timeout_global(Some(PATIENCE))
+            .http_status_as_error(false)
+            .max_idle_connections(256)
+            .max_idle_connections_per_host(256)
+            .build()
+            .into();
+        Self { name: name.into(), openai: url.contains("/v1/"), url, agent }
+    }
+
+    fn body(&self, ask: &Ask) -> Value {
+        if self.openai {
+            json!({
+                "prompt": ask.prompt, "max_tokens": ask.max_tokens, "temperature": 0, "ignore_eos": true,
+                "stream": true, "stream_options": {"include_usage": true},
+            })
+        } else {
+            json!({
+                "prompt": ask.prompt, "n_predict": ask.max_tokens, "temperature": 0, "ignore_eos": true,
+                "cache_prompt": true, "stream": true,
+            })
+        }
+    }
+}
+
+impl Target for ServerTarget {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn send(&self, ask: &Ask, observer: Observer) {
+        let (agent, url, body) = (self.agent.clone(), self.url.clone(), self.body(ask));
+        // A thread that cannot be started drops the observer, which then notes a failure.
+        let _ =
+            thread::Builder::new().name("bench-request".into()).spawn(move || request(&agent, &url, &body, observer));
+    }
+}
+
+fn request(agent: &Agent, url: &str, body: &Value, mut observer: Observer) {
+    let response = match agent.post(url).send_json(body) {
+        Ok(response) => response,
+        Err(error) => return observer.end(Outcome::Failed(format!("{url}: {error}"))),
+    };
+    match response.status() {
+        StatusCode::OK => {}
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => return observer.end(Outcome::Overloaded),
+        status => {
+            let text = response.into_body().read_to_string().unwrap_or_default();
+            return observer.end(Outcome::Failed(format!("{url}: {status}: {}", text.trim())));
+        }
+    }
+    let mut failure = None;
+    for line in BufReader::new(response.into_body().into_reader()).lines() {
+        match line {
+            Ok(line) => {
+                let Some(data) = line.strip_prefix("data:") else { continue };
+                if let Some(Err(error)) =
+                    serde_json::from_str::<Value>(data).ok().map(|event| note(&event, &mut observer))
+                {
+                    failure = Some(error);
+                }
+            }
+            Err(error) => failure = Some(error.to_string()),
+        }
+    }
+    observer.end(failure.map_or(Outcome::Done, Outcome::Failed));
+}
+
+/// Notes one event of the stream; an error is one that the server tells.
+fn note(event: &Value, observer: &mut Observer) -> Result<(), String> {
+    if let Some(error) = event.get("error") {
+        return Err(error.to_string());
+    }
+    let text = event["content"].as_str().or_else(|| event["choices"][0]["text"].as_str());
+    if text.is_some_and(|text| !text.is_empty()) {
+        observer.piece();
+    }
+    let count = |value: &Value| value.as_u64().unwrap_or(0) as usize;
+    if let Some(timings) = event.get("timings").filter(|_| event["stop"] == true) {
+        let (computed, cached) = (count(&timings["prompt_n"]), count(&timings["cache_n"]));
+        observer.tokens(computed + cached, cached, count(&timings["predicted_n"]));
+    } else if let Some(usage) = event.get("usage").filter(|usage| !usage.is_null()) {
+        let cached = count(&usage["prompt_tokens_details"]["cached_tokens"]);
+        observer.tokens(count(&usage["prompt_tokens"]), cached, count(&usage["completion_tokens"]));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{Read, Write},
+        net::TcpListener,
+    };
+
+    use super::*;
+    use crate::{Script, Turn, play};
+
+    /// Serves one connection after the other with a fixed answer.
+    fn serve(answer: &'static str, connections: usize) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
+        let address = listener.local_addr().expect("bound");
+        thread::spawn(move || {
+            for _ in 0..connections {
+                let Ok((mut socket, _)) = listener.accept() else { return };
+                let mut buffer = [0; 4096];
+                let mut seen = Vec::new();
+                while !String::from_utf8_lossy(&seen).contains("\"stream\"") {
+                    let n = socket.read(&mut buffer).unwrap_or(0);
+                    if n == 0 {
+                        break;
+                    }
+                    seen.extend_from_slice(&buffer[..n]);
+                }
+                let _ = socket.write_all(answer.as_bytes());
+            }
+        });
+        format!("http://{address}")
+    }
+
+    fn ask(target: &ServerTarget) -> crate::Record {
+        let ask = Ask { prompt: "A fox".into(), max_tokens: 2, batch: false };
+        let turns = vec![Turn { think: Duration::ZERO, ask }];
+        let script = Script { kind: "user", arrival: Duration::ZERO, turns };
+        play(&[script], target, |_| true).remove(0)
+    }
+
+    #[test]
+    fn streams_of_llama_server_are_read() {
+        let url = serve(
+            "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n\
+             data: {\"content\":\" and\",\"stop\":false}\n\ndata: {\"content\":\" a\",\"stop\":false}\n\n\
+             data: {\"content\":\"\",\"stop\":true,\"timings\":{\"prompt_n\":2,\"cache_n\":1,\"predicted_n\":2}}\n\n",
+            1,
+        );
+        let record = ask(&ServerTarget::new("server", &url));
+        assert_eq!((record.outcome, record.pieces.len()), (Outcome::Done, 2));
+        assert_eq!((record.n_prompt_tokens, record.n_cached_tokens, record.n_output_tokens), (3, 1, 2));
+    }
+
+    #[test]
+    fn streams_of_openai_are_read() {
+        let url = serve(
+            "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n\
+             data: {\"choices\":[{\"text\":\" and\"}]}\n\ndata: {\"choices\":[{\"text\":\" a\"}],\"usage\":null}\n\n\
+             data: {\"choices\":[],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":2}}\n\ndata: [DONE]\n\n",
+            1,
+        );
+        let record = ask(&ServerTarget::new("server", &format!("{url}/v1/completions")));
+        assert_eq!((record.outcome, record.pieces.len()), (Outcome::Done, 2));
+        assert_eq!((record.n_prompt_tokens, record.n_output_tokens), (3, 2));
+    }
+
+    #[test]
+    fn refusals_errors_and_silence_are_told() {
+        let answers = [
+            ("HTTP/1.1 503 Busy\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", "overloaded"),
+            ("HTTP/1.1 400 Bad\r\nContent-Length: 7\r\nConnection: close\r\n\r\nno such", "no such"),
+            ("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\ndata: {\"error\":{\"message\":\"lost\"}}\n\n", "lost"),
+            ("", "http://127.0.0.1"),
+        ];
+        for (answer, words) in answers {
+            let record = ask(&ServerTarget::new("server", &serve(answer, 1)));
+            match record.outcome {
+                Outcome::Overloaded => assert_eq!(words, "overloaded"),
+                Outcome::Failed(message) => assert!(message.contains(words), "{message}"),
+                Outcome::Done => panic!("{words}"),
+            }
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! `bench`: named loads against this engine, its strategies, and servers beside it.
+
+mod capacity;
+mod contestant;
+mod report;
+mod runs;
+
+use std::path::PathBuf;
+
+use clap::{
+    Args,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
+use llama_concurrent::Strategy;
+use llama_concurrent_bench::{Load, Slo, Workload};
+
+use crate::{failure::Failure, model, options::EngineOptions};
+use contestant::Contestant;
+
+const EXAMPLES: &str = "\
+Workloads:
+  chat           short questions (12 to 400 tokens, median 60), answers of 64 to 256 tokens
+  rag            prompts of 600 to 1500 tokens, the first 200 shared, answers around 120 tokens
+  mixed-stall    steady streams of 200 tokens, and one visitor with prompts of 1200 tokens
+  shared-prefix  all at once, 512 tokens in common and 32 of their own, answers of 64 tokens
+  offline        prompts around 120 tokens, answers around 100, in the batch class
+  agents         several turns with all that was said before, pauses around half a second
+
+Examples:
+  llama-concurrent bench chat -m model.gguf --users 16
+  llama-concurrent bench chat -m model.gguf --users 16 --strategies round-robin,batched
+  llama-concurrent bench mixed-stall -m model.gguf --compare llama-server=http://127.0.0.1:8080
+  llama-concurrent bench chat -m model.gguf --rate 0.5 --requests 20 --slo-ttft-ms 2000 --slo-itl-ms 200
+  llama-concurrent bench chat -m model.gguf --find-capacity --slo-ttft-ms 2000 --slo-itl-ms 200
+  llama-concurrent bench rag --scale 0.2 --json report.json          a quick look at the demo model
+
+All texts, lengths and times follow from --seed; each repeat has a seed of its own, and all contestants
+get the same. They take turns, so that a machine that slows down does so for all. Figures are medians
+over the repeats. Answers have their full length: the end that a model would choose is ignored.";
+
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub struct BenchArgs {
+    /// What is asked; see below
+    #[arg(value_parser = workloads())]
+    workload: Workload,
+
+    /// Users at once
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    users: u32,
+
+    /// Requests of each user
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    requests: u32,
+
+    /// Let requests arrive at random, so many per second on average, without waiting for answers
+    #[arg(long, value_name = "PER_SECOND", value_parser = positive)]
+    rate: Option<f64>,
+
+    /// Decides all texts, lengths and times
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+
+    /// Make prompts and answers so many times as long, for small models and quick looks
+    #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = positive)]
+    scale: f64,
+
+    /// Runs of each contestant
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    repeats: u32,
+
+    /// Compare these strategies of the engine, or "all"
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', conflicts_with_all = ["target", "strategy"])]
+    strategies: Vec<String>,
+
+    /// Measure a server instead of an engine in this process. It should serve the file that --model names, whose tokenizer
+    /// counts the lengths. A path of /v1/completions is spoken to as OpenAI's, others as llama-server's
+    #[arg(long, value_name = "URL")]
+    target: Option<String>,
+
+    /// Measure a server as well, in alternation; may be given several times
+    #[arg(long, value_name = "NAME=URL", value_parser = name_and_url)]
+    compare: Vec<(String, String)>,
+
+    /// The first token should come within this time
+    #[arg(long, value_name = "MS", requires = "slo_itl_ms", value_parser = positive)]
+    slo_ttft_ms: Option<f64>,
+
+    /// And 95 % of the gaps between two tokens should be at most this
+    #[arg(long, value_name = "MS", requires = "slo_ttft_ms", value_parser = positive)]
+    slo_itl_ms: Option<f64>,
+
+    /// Find how many users, or with --rate how many arrivals per second, keep both at the 95th percentile
+    #[arg(long, requires = "slo_ttft_ms", conflicts_with_all = ["compare", "strategies"])]
+    find_capacity: bool,
+
+    /// Write every figure of every run as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+
+    #[command(flatten)]
+    engine: EngineOptions,
+}
+
+pub fn bench(args: &BenchArgs) -> Result<(), Failure> {
+    let path = model::locate(args.engine.model.as_deref())?;
+    let contestants = contestants(args, &path)?;
+    let setting = runs::Setting::new(&path, args.workload, args.load(), args.slo())?;
+    if args.find_capacity {
+        return capacity::find(&contestants[0], &setting, args.repeats);
+    }
+    let results = runs::alternate(&contestants, &setting, args.repeats as usize)?;
+    let report = report::Report::new(&setting, results);
+    println!("{report}");
+    if let Some(file) = &args.json {
+        report.write_json(file)?;
+    }
+    report.verdict()
+}
+
+impl BenchArgs {
+    fn load(&self) -> Load {
+        Load {
+            users: self.users as usize,
+            requests: self.requests as usize,
+            rate: self.rate,
+            seed: self.seed,
+            scale: self.scale,
+        }
+    }
+
+    fn slo(&self) -> Option<Slo> {
+        self.slo_ttft_ms.zip(self.slo_itl_ms).map(|(ttft_ms, itl_ms)| Slo { ttft_ms, itl_ms })
+    }
+}
+
+fn contestants(args: &BenchArgs, path: &std::path::Path) -> Result<Vec<Contestant>, Failure> {
+    let config = || {
+        let mut config = args.engine.config();
+        // A run should not fail for its own size; a server's queue is as long as it is.
+        config.max_queued_requests = usize::MAX;
+        config.max_queued_tokens = usize::MAX;
+        config.n_ctx = config.n_ctx.or(Some(args.workload.n_ctx(args.scale)));
+        if args.rate.is_none() && config.strategy != Strategy::Sequential {
+            config.slots = config.slots.or(Some((args.users as usize).min(MAX_SLOTS)));
+        }
+        config
+    };
+    let mut all = Vec::new();
+    match &args.target {
+        Some(url) => all.push(Contestant::server("server", url)),
+        None if args.strategies.is_empty() => all.push(Contestant::engine("engine", path, config())),
+        None => {
+            for strategy in strategies(&args.strategies)? {
+                let mut config = config();
+                config.strategy = strategy;
+                if strategy == Strategy::Sequential {
+                    config.slots = None;
+                }
+                all.push(Contestant::engine(strategy.as_str(), path, config));
+            }
+        }
+    }
+    all.extend(args.compare.iter().map(|(name, url)| Contestant::server(name, url)));
+    Ok(all)
+}
+
+/// More slots than this are rarely faster, and each costs memory; who wants them says so.
+const MAX_SLOTS: usize = 32;
+
+fn strategies(names: &[String]) -> Result<Vec<Strategy>, Failure> {
+    if names == ["all"] {
+        return Ok(vec![Strategy::Sequential, Strategy::RoundRobin, Strategy::Batched]);
+    }
+    names.iter().map(|name| name.parse::<Strategy>().map_err(Failure::from)).collect()
+}
+
+fn workloads() -> impl TypedValueParser<Value = Workload> {
+    PossibleValuesParser::new(Workload::ALL.map(Workload::as_str)).try_map(|name| name.parse::<Workload>())
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(value) if value.is_finite() && value > 0.0 => Ok(value),
+        _ => Err("must be a number above 0".into()),
+    }
+}
+
+fn name_and_url(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, url)) if !name.is_empty() && url.starts_with("http://") => Ok((name.into(), url.into())),
+        _ => Err("must be NAME=http://HOST:PORT".into()),
+    }
+}

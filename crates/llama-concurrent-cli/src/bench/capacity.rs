@@ -1,0 +1,82 @@
+//! The largest load that keeps a promise.
+
+use llama_concurrent_bench::{Load, Slo, Spread};
+
+use super::{
+    contestant::Contestant,
+    runs::{self, Setting},
+};
+use crate::{failure::Failure, format::short_millis};
+
+/// Beyond so many users or arrivals per second nobody looks.
+const MOST: f64 = 1024.0;
+/// Arrivals per second are told apart down to this factor.
+const STEP: f64 = 1.1;
+
+/// Doubles the load until the promise is broken, then halves the interval.
+pub fn find(contestant: &Contestant, setting: &Setting, repeats: u32) -> Result<(), Failure> {
+    let Some(slo) = setting.slo else {
+        return Err(Failure::BadInput("--find-capacity needs --slo-ttft-ms and --slo-itl-ms".into()));
+    };
+    let open = setting.load.rate.is_some();
+    let (mut kept, mut broken) = (0.0, None);
+    let mut next = setting.load.rate.unwrap_or(1.0);
+    loop {
+        if holds(contestant, setting, next, repeats, &slo)? {
+            kept = next;
+        } else {
+            broken = Some(next);
+        }
+        next = match broken {
+            None if next >= MOST => break,
+            None => next * 2.0,
+            Some(broken) if open && broken <= kept * STEP => break,
+            Some(broken) if open && kept == 0.0 && broken < 0.01 => break,
+            Some(broken) if open => (kept + broken) / 2.0,
+            Some(broken) if broken - kept <= 1.0 => break,
+            Some(broken) => ((kept + broken) / 2.0).floor(),
+        };
+    }
+    let unit = if open { "arrivals per second" } else { "users at once" };
+    if kept == 0.0 {
+        println!("\nNot even the smallest load keeps the promise.");
+    } else {
+        println!("\n{} keeps it up to {} {unit}.", contestant.name, load_text(kept, open));
+    }
+    Ok(())
+}
+
+/// Whether the promise holds at the 95th percentile in the median run.
+fn holds(contestant: &Contestant, setting: &Setting, size: f64, repeats: u32, slo: &Slo) -> Result<bool, Failure> {
+    let open = setting.load.rate.is_some();
+    let (mut ttft, mut itl) = (Vec::new(), Vec::new());
+    let mut lost = 0;
+    for repeat in 0..repeats {
+        let mut load = Load { seed: setting.load.seed + u64::from(repeat), ..setting.load.clone() };
+        if open {
+            load.rate = Some(size);
+        } else {
+            load.users = size as usize;
+        }
+        let what = format!("{} at {}", contestant.name, load_text(size, open));
+        let run = runs::summed_up(runs::once(contestant, &setting.scripts(&load), &what)?, setting);
+        lost += run.summary.failed + run.summary.overloaded;
+        ttft.push(run.summary.ttft_ms.p95);
+        itl.push(run.summary.itl_ms.p95);
+    }
+    let (ttft, itl) = (Spread::of(&ttft).median, Spread::of(&itl).median);
+    let kept = lost == 0 && ttft <= slo.ttft_ms && itl <= slo.itl_ms;
+    let ms = |ms: f64| short_millis(std::time::Duration::from_secs_f64(ms / 1e3));
+    println!(
+        "{:>8}  first token p95 {:>8} ms  between tokens p95 {:>8} ms  {}",
+        load_text(size, open),
+        ms(ttft),
+        ms(itl),
+        if kept { "kept" } else { "broken" }
+    );
+    Ok(kept)
+}
+
+fn load_text(size: f64, open: bool) -> String {
+    if open { format!("{size:.2}") } else { format!("{size}") }
+}

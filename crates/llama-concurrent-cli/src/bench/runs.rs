@@ -1,0 +1,128 @@
+//! Runs: the same scripts for each contestant, in turns.
+
+use std::{path::Path, time::Duration};
+
+use llama_concurrent::{Engine, EngineConfig};
+use llama_concurrent_bench::{
+    Ask, Load, Outcome, Record, Script, Slo, Summary, Turn, Workload, play,
+    usage::{Meter, Usage},
+};
+use serde::Serialize;
+
+use super::contestant::Contestant;
+use crate::{console, failure::Failure, format::bytes, interrupt::Interrupts};
+
+/// What is asked of all contestants.
+pub struct Setting {
+    pub workload: Workload,
+    pub load: Load,
+    pub slo: Option<Slo>,
+    pub model: String,
+    /// For its tokenizer; it computes nothing.
+    counter: Engine,
+}
+
+/// What one run came to.
+#[derive(Serialize)]
+pub struct Run {
+    pub seed: u64,
+    pub summary: Summary,
+    pub by_kind: std::collections::BTreeMap<&'static str, Summary>,
+    /// Of this process; `None` for a server.
+    pub usage: Option<Usage>,
+    pub records: Vec<Record>,
+}
+
+/// All runs of one contestant.
+pub struct Runs {
+    pub name: String,
+    pub runs: Vec<Run>,
+}
+
+impl Setting {
+    pub fn new(path: &Path, workload: Workload, load: Load, slo: Option<Slo>) -> Result<Self, Failure> {
+        let config = EngineConfig {
+            slots: Some(1),
+            n_ctx: Some(256),
+            threads: Some(1),
+            repack: false,
+            ..EngineConfig::default()
+        };
+        let counter = Engine::load(path, config)?;
+        let summary = counter.model();
+        let name = summary.name.as_deref().unwrap_or("model without a name");
+        let model = format!("{name} ({}, {})", summary.file_type, bytes(summary.tensor_bytes as f64));
+        Ok(Self { workload, load, slo, model, counter })
+    }
+
+    /// The scripts of one repeat.
+    pub fn scripts(&self, load: &Load) -> Vec<Script> {
+        let count =
+            |text: &str| self.counter.tokenize_with(text, false, false).map_or(text.len() / 4, |tokens| tokens.len());
+        self.workload.scripts(load, &count)
+    }
+}
+
+/// Every contestant in turn, as often as asked for.
+pub fn alternate(contestants: &[Contestant], setting: &Setting, repeats: usize) -> Result<Vec<Runs>, Failure> {
+    let mut all: Vec<Runs> =
+        contestants.iter().map(|contestant| Runs { name: contestant.name.clone(), runs: Vec::new() }).collect();
+    for repeat in 0..repeats {
+        let load = Load { seed: setting.load.seed + repeat as u64, ..setting.load.clone() };
+        let scripts = setting.scripts(&load);
+        for (contestant, runs) in contestants.iter().zip(&mut all) {
+            let what = format!("{}, run {} of {repeats}", contestant.name, repeat + 1);
+            let records = once(contestant, &scripts, &what)?;
+            runs.runs.push(Run { seed: load.seed, ..summed_up(records, setting) });
+        }
+    }
+    Ok(all)
+}
+
+/// What a run left.
+pub struct Raw {
+    records: Vec<Record>,
+    usage: Option<Usage>,
+}
+
+/// Opens a contestant, warms it up and plays the scripts.
+pub fn once(contestant: &Contestant, scripts: &[Script], what: &str) -> Result<Raw, Failure> {
+    let target = contestant.open()?;
+    warm_up(&*target)?;
+    let requests: usize = scripts.iter().map(|script| script.turns.len()).sum();
+    let bar = console::progress_bar(requests as u64, "{msg} {bar:30.cyan/dim} {pos} of {len} requests");
+    bar.set_message(what.to_owned());
+    let interrupts = Interrupts::listen();
+    let meter = contestant.is_here().then(|| Meter::start(None));
+    let records = play(scripts, &*target, |done| {
+        bar.set_position(done as u64);
+        !interrupts.pressed()
+    });
+    let usage = meter.map(|meter| meter.read());
+    bar.finish_and_clear();
+    if interrupts.pressed() {
+        return Err(Failure::Interrupted);
+    }
+    Ok(Raw { records, usage })
+}
+
+fn warm_up(target: &dyn llama_concurrent_bench::Target) -> Result<(), Failure> {
+    let ask = Ask { prompt: "A first request, which nobody counts.".into(), max_tokens: 4, batch: false };
+    let turns = vec![Turn { think: Duration::ZERO, ask }];
+    let script = Script { kind: "warm-up", arrival: Duration::ZERO, turns };
+    match play(&[script], target, |_| true).pop().map(|record| record.outcome) {
+        Some(Outcome::Failed(why)) => Err(Failure::Failed(format!("{} does not answer: {why}", target.name()))),
+        _ => Ok(()),
+    }
+}
+
+pub fn summed_up(raw: Raw, setting: &Setting) -> Run {
+    let slo = setting.slo.as_ref();
+    Run {
+        seed: setting.load.seed,
+        summary: Summary::of(&raw.records, slo),
+        by_kind: Summary::by_kind(&raw.records, slo),
+        usage: raw.usage,
+        records: raw.records,
+    }
+}

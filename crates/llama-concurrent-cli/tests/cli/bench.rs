@@ -1,0 +1,95 @@
+//! `bench`: every workload runs, the same load for all, and what fails is told.
+
+use std::{
+    io::{Read, Write},
+    net::TcpListener,
+    thread,
+};
+
+use crate::{Done, Files, call};
+
+/// Small: one run, one thread, short texts.
+fn bench(args: &[&str]) -> Done {
+    let small = ["--threads", "1", "--repeats", "1", "--requests", "2", "--users", "3", "--scale", "0.1"];
+    call(&[&["bench"], args, &small].concat())
+}
+
+#[test]
+fn every_workload_is_answered() {
+    for workload in ["chat", "rag", "mixed-stall", "shared-prefix", "offline", "agents"] {
+        let done = bench(&[workload]).well();
+        assert!(done.out.starts_with(&format!("{workload}: ")), "{}", done.out);
+        assert!(done.out.contains("| engine"), "{}", done.out);
+        assert!(!done.out.contains("lost"), "{}", done.out);
+    }
+}
+
+#[test]
+fn the_report_holds_every_request() {
+    let files = Files::new();
+    let file = files.path("report.json");
+    bench(&["shared-prefix", "--strategies", "round-robin,batched", "--json", &file]).well();
+    let report: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(file).expect("written")).expect("JSON");
+    assert_eq!(report["workload"], "shared-prefix");
+    let contestants = report["contestants"].as_array().expect("a list");
+    assert_eq!(contestants.len(), 2);
+    let run = |contestant: usize| &contestants[contestant]["runs"][0];
+    for index in 0..2 {
+        let records = run(index)["records"].as_array().expect("a list");
+        assert_eq!(records.len(), 6);
+        assert!(records.iter().all(|record| record["outcome"] == "done"));
+        assert_eq!(run(index)["summary"]["output_tokens"], 6 * 6);
+    }
+    // The same was asked of both.
+    assert_eq!(run(0)["summary"]["prompt_tokens"], run(1)["summary"]["prompt_tokens"]);
+}
+
+#[test]
+fn arrivals_and_promises() {
+    let done = bench(&["chat", "--rate", "50", "--slo-ttft-ms", "60000", "--slo-itl-ms", "60000"]).well();
+    assert!(done.out.contains("6 requests, 50 per second"), "{}", done.out);
+}
+
+#[test]
+fn a_promise_that_nobody_can_keep() {
+    let done = bench(&["chat", "--find-capacity", "--slo-ttft-ms", "0.000001", "--slo-itl-ms", "1"]).well();
+    assert!(done.out.contains("Not even the smallest load"), "{}", done.out);
+}
+
+#[test]
+fn bad_arguments_say_what_is_wrong() {
+    for (args, words) in [
+        (&["caht"][..], "mixed-stall"),
+        (&["chat", "--rate", "0"], "above 0"),
+        (&["chat", "--compare", "server"], "NAME=http://HOST:PORT"),
+        (&["chat", "--slo-ttft-ms", "5"], "--slo-itl-ms"),
+        (&["chat", "--strategies", "fast"], "round-robin"),
+        (&["chat", "--users", "0"], "0"),
+    ] {
+        let done = call(&[&["bench"], args].concat());
+        assert_eq!(done.code, Some(2), "{args:?}: {}", done.err);
+        assert!(done.err.contains(words), "{args:?}: {}", done.err);
+    }
+}
+
+#[test]
+fn a_server_that_is_not_there_or_fails() {
+    let closed = TcpListener::bind("127.0.0.1:0").expect("loopback").local_addr().expect("bound");
+    let done = bench(&["chat", "--target", &format!("http://{closed}")]);
+    assert_eq!(done.code, Some(1));
+    assert!(done.err.contains("server does not answer") && done.err.contains(&closed.to_string()), "{}", done.err);
+
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
+    let address = listener.local_addr().expect("bound");
+    thread::spawn(move || {
+        for socket in listener.incoming() {
+            let Ok(mut socket) = socket else { return };
+            let _ = socket.read(&mut [0; 65536]);
+            let _ = socket.write_all(b"HTTP/1.1 500 No\r\nContent-Length: 4\r\nConnection: close\r\n\r\nmoon");
+        }
+    });
+    let done = bench(&["chat", "--compare", &format!("other=http://{address}")]);
+    assert_eq!(done.code, Some(1));
+    assert!(done.err.contains("500") && done.err.contains("moon"), "{}", done.err);
+}
