@@ -1,0 +1,144 @@
+//! Times whole decodes, with the kernels or without: `decode MODEL [CONTEXT...]`.
+//!
+//! `LLAMA_CONCURRENT_KERNELS=off` times llama.cpp as it is. One process does one of the two, because what is installed
+//! stays; alternate processes to compare. `CHECK=1` also prints a digest of the logits.
+
+#![allow(unsafe_code)] // It calls llama.cpp itself.
+
+use llama_cpp_sys_2 as sys;
+use std::{env, ffi::CString, ptr, time::Instant};
+
+const SEQUENCES: usize = 32;
+
+struct Bench {
+    context: *mut sys::llama_context,
+    batch: sys::llama_batch,
+    vocabulary: i32,
+    seed: u32,
+}
+
+impl Bench {
+    fn token(&mut self) -> i32 {
+        self.seed = self.seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (self.seed >> 8) as i32 % self.vocabulary
+    }
+
+    /// One row for each of `sequences`, at position `position`, or `length` rows of the one sequence.
+    fn decode(&mut self, sequences: std::ops::Range<usize>, position: usize, length: usize) -> f64 {
+        let rows: Vec<_> =
+            sequences.flat_map(|s| (0..length).map(move |i| (s, position + i, i + 1 == length))).collect();
+        for (row, (sequence, position, last)) in rows.iter().copied().enumerate() {
+            let token = self.token();
+            // SAFETY: the batch has room for 1024 rows.
+            unsafe {
+                *self.batch.token.add(row) = token;
+                *self.batch.pos.add(row) = position as i32;
+                *self.batch.n_seq_id.add(row) = 1;
+                **self.batch.seq_id.add(row) = sequence as i32;
+                *self.batch.logits.add(row) = i8::from(last);
+            }
+        }
+        self.batch.n_tokens = rows.len() as i32;
+        let start = Instant::now();
+        // SAFETY: the context lives, and the batch is filled.
+        let status = unsafe { sys::llama_decode(self.context, self.batch) };
+        assert_eq!(status, 0, "the batch was decoded");
+        start.elapsed().as_secs_f64()
+    }
+
+    fn forget(&self, sequence: i32, from: i32) {
+        // SAFETY: the context lives.
+        unsafe { sys::llama_memory_seq_rm(sys::llama_get_memory(self.context), sequence, from, -1) };
+    }
+
+    fn digest(&self) -> String {
+        // SAFETY: the last decode asked for logits of row 0 at least.
+        let logits = unsafe {
+            std::slice::from_raw_parts(sys::llama_get_logits_ith(self.context, -1), self.vocabulary as usize)
+        };
+        let norm = logits.iter().map(|v| f64::from(v * v)).sum::<f64>().sqrt();
+        format!("norm {norm:.4}, first {:?}", &logits[..4])
+    }
+}
+
+fn median(mut times: Vec<f64>) -> f64 {
+    times.sort_by(f64::total_cmp);
+    times[times.len() / 2]
+}
+
+fn number(name: &str, default: i32) -> i32 {
+    env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
+}
+
+fn main() {
+    let mut args = env::args().skip(1);
+    let path = CString::new(args.next().expect("the path of a model")).expect("a path");
+    let contexts: Vec<usize> = args.filter_map(|arg| arg.parse().ok()).collect();
+    eprintln!("{}", llama_concurrent_kernels::install(llama_concurrent_kernels::Mode::Auto).reason);
+    // SAFETY: calls as llama.h documents them.
+    let mut bench = unsafe {
+        unsafe extern "C" fn quiet(
+            _: sys::ggml_log_level,
+            _: *const std::os::raw::c_char,
+            _: *mut std::os::raw::c_void,
+        ) {
+        }
+        sys::llama_log_set(Some(quiet), ptr::null_mut());
+        sys::llama_backend_init();
+        let start = Instant::now();
+        let model = sys::llama_model_load_from_file(path.as_ptr(), sys::llama_model_default_params());
+        assert!(!model.is_null(), "the model was loaded");
+        println!("loaded in {:.2} s", start.elapsed().as_secs_f64());
+        let mut params = sys::llama_context_default_params();
+        params.n_seq_max = SEQUENCES as u32;
+        params.n_ctx = (SEQUENCES * 640) as u32;
+        params.n_batch = 1024;
+        params.n_ubatch = 512;
+        params.n_threads = number("THREADS", 2);
+        params.n_threads_batch = params.n_threads;
+        params.kv_unified = number("UNIFIED", 0) != 0;
+        params.flash_attn_type = sys::LLAMA_FLASH_ATTN_TYPE_ENABLED;
+        if number("KV_Q8", 0) != 0 {
+            (params.type_k, params.type_v) = (sys::GGML_TYPE_Q8_0, sys::GGML_TYPE_Q8_0);
+        }
+        let context = sys::llama_init_from_model(model, params);
+        assert!(!context.is_null(), "the context was made");
+        let vocabulary = sys::llama_vocab_n_tokens(sys::llama_model_get_vocab(model));
+        Bench { context, batch: sys::llama_batch_init(1024, 0, 1), vocabulary, seed: 1 }
+    };
+    for length in [128, 512] {
+        let mut times = Vec::new();
+        for _ in 0..3 {
+            bench.forget(0, -1);
+            times.push(bench.decode(0..1, 0, length));
+        }
+        println!("prefill {length}: {:.1} tok/s", length as f64 / median(times));
+        if number("CHECK", 0) != 0 {
+            println!("  {}", bench.digest());
+        }
+    }
+    for context in contexts {
+        for sequence in 0..SEQUENCES {
+            bench.forget(sequence as i32, -1);
+            for position in (0..context).step_by(512) {
+                bench.decode(sequence..sequence + 1, position, 512.min(context - position));
+            }
+        }
+        print!("context {context}:");
+        for rows in [1, 2, 4, 8, 16, 32] {
+            let repeats = if rows < 8 { 9 } else { 5 };
+            let times = (0..repeats)
+                .map(|_| {
+                    let time = bench.decode(0..rows, context, 1);
+                    (0..rows).for_each(|sequence| bench.forget(sequence as i32, context as i32));
+                    time
+                })
+                .collect();
+            print!("  {rows}: {:.1}", rows as f64 / median(times));
+        }
+        println!(" tok/s");
+        if number("CHECK", 0) != 0 {
+            println!("  {}", bench.digest());
+        }
+    }
+}

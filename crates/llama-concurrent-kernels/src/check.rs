@@ -1,0 +1,30 @@
+//! The check at installation: a small product in each format must come out right on this very machine.
+
+use crate::{
+    Level,
+    format::ROWS,
+    gemm::PACKINGS,
+    matrix::{Weights, error, noise, quantised},
+};
+
+/// Rounding in single precision explains less than this; a wrong instruction, much more.
+const TOLERANCE: f64 = 1e-5;
+
+/// Numbers of columns that reach tiles of one column, of a few, and more than one tile.
+const COLUMNS: [usize; 3] = [1, 7, 17];
+
+/// The first thing that is wrong with a level's kernels.
+pub(crate) fn find_fault(level: Level) -> Option<String> {
+    PACKINGS.iter().find_map(|packing| {
+        let k = 512;
+        let weights = Weights::quantise(packing, k, &noise(2 * ROWS * k, 1));
+        COLUMNS.into_iter().find_map(|columns| {
+            let x = noise(columns * k, 2);
+            let result = weights.multiply(level, &x).into_iter().map(f64::from);
+            let error = error(result, &weights.exactly(&quantised(&x)));
+            // Not "greater than": a NaN is a fault as well.
+            let right = error < TOLERANCE;
+            (!right).then(|| format!("{} times {columns} columns is wrong by {error:.1e} of its size", packing.name))
+        })
+    })
+}

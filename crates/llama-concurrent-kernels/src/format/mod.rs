@@ -1,0 +1,102 @@
+//! How weights are packed, and what a kernel must know of each format.
+//!
+//! A *panel* is sixteen rows of a weight matrix, cut along the inner dimension into *blocks* of 32 weights a row. In a
+//! block, vector `i` of eight holds weights `4 i .. 4 i + 4` of row 0, then of row 1, and so on: the four bytes that
+//! one lane of a dot product takes. Weights are stored unsigned, with [`Format::BIAS`] added. Formats that have scales
+//! for 256 weights begin with a header and eight blocks make one *unit*; for the others a unit is one block.
+
+#![allow(unsafe_op_in_unsafe_fn)] // Whole functions here are unsafe for one reason, which each states.
+
+mod planes;
+mod simple;
+mod super_blocks;
+
+use crate::isa::Isa;
+use llama_cpp_sys_2 as sys;
+pub(crate) use planes::quants;
+pub(crate) use simple::{Iq4Nl, Q4_0, Q8_0};
+pub(crate) use super_blocks::{Iq4Xs, Q4K, Q5K, Q6K};
+
+/// Rows of a panel.
+pub(crate) const ROWS: usize = 16;
+
+/// Weights of a row in a block.
+pub(crate) const BLOCK: usize = 32;
+
+/// A weight format, as a kernel sees it.
+pub(crate) trait Format: 'static {
+    /// As files name it.
+    const NAME: &'static str;
+    /// ggml's number of it.
+    const TYPE: sys::ggml_type;
+    /// Bytes of one row of a unit in the file.
+    const FILE_BYTES: usize;
+    /// Blocks of a unit.
+    const BLOCKS: usize;
+    /// Bytes before the blocks of a unit.
+    const HEADER: usize;
+    /// How the weights of a block lie; they come first in it.
+    const CODING: Coding;
+    /// Bytes of a block after its weights: scales.
+    const SCALES: usize;
+    /// Scales of 32 weights, 1 or 2.
+    const GROUPS: usize;
+    /// What was added to make weights unsigned.
+    const BIAS: i32;
+    /// Whether a multiple of a second scale, the minimum, is subtracted from all weights of a block.
+    const MINS: bool;
+    /// How many vectors of weights a sum in 16 bits holds: 2 * largest weight * 127 * FIT < 32768; 0 for weights of
+    /// eight bits, of which not even one does.
+    const FIT: usize;
+
+    /// Bytes of a packed block.
+    const PACKED_BLOCK: usize = Self::CODING.bytes() + Self::SCALES;
+    /// Bytes of a packed unit of sixteen rows.
+    const PACKED_UNIT: usize = Self::HEADER + Self::BLOCKS * Self::PACKED_BLOCK;
+    /// Bytes of one column of activations in a block: values, scale, one correction a group.
+    const COLUMN: usize = BLOCK + 4 + 4 * Self::GROUPS;
+
+    /// The scales of group `group` of the rows from `row` on, as many as a vector has lanes.
+    ///
+    /// # Safety
+    /// As for [`Isa`]; `unit` points to a whole unit and `block` into it.
+    unsafe fn scale<I: Isa>(unit: *const u8, block: *const u8, row: usize, group: usize) -> I::Float;
+
+    /// The minimums, likewise, where there are any.
+    ///
+    /// # Safety
+    /// As for `scale`.
+    unsafe fn min<I: Isa>(_unit: *const u8, _block: *const u8, _row: usize) -> I::Float {
+        I::zero()
+    }
+
+    /// Packs one unit of sixteen rows, which are `row_bytes` apart in `rows`.
+    fn pack(rows: &[u8], row_bytes: usize, unit: &mut [u8]);
+}
+
+/// How weights of a block are stored.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Coding {
+    /// Four bits: vectors 0 to 3 in the low halves of 256 bytes, 4 to 7 in the high ones.
+    Nibbles,
+    /// Four bits that index ggml's table of non-linear values.
+    Table,
+    /// Nibbles, and one more bit of all eight vectors in 64 bytes.
+    FiveBits,
+    /// Nibbles, and two more bits of four vectors each in 64 bytes, twice.
+    SixBits,
+    /// Bytes.
+    Bytes,
+}
+
+impl Coding {
+    /// Bytes of 16 x 32 weights.
+    pub(crate) const fn bytes(self) -> usize {
+        match self {
+            Self::Nibbles | Self::Table => 256,
+            Self::FiveBits => 256 + 64,
+            Self::SixBits => 256 + 128,
+            Self::Bytes => 512,
+        }
+    }
+}

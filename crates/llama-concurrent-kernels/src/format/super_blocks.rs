@@ -1,0 +1,179 @@
+//! Formats with a half-precision scale for 256 weights and small whole-number scales for 16 or 32 of them. Those stay
+//! whole numbers, one byte each: exact, and nearly the size of the file.
+
+use super::{BLOCK, Coding, Format, ROWS, planes};
+use crate::isa::Isa;
+use llama_cpp_sys_2 as sys;
+
+/// Four bits, with minimums.
+pub(crate) struct Q4K;
+
+/// Five bits, with minimums.
+pub(crate) struct Q5K;
+
+/// Six bits, with a scale for 16 weights.
+pub(crate) struct Q6K;
+
+/// Four bits that index a table.
+pub(crate) struct Iq4Xs;
+
+/// Scale and minimum number `j` of eight; ggml spreads their six bits over twelve bytes.
+fn scale_and_min(packed: &[u8], j: usize) -> (u8, u8) {
+    if j < 4 {
+        (packed[j] & 63, packed[j + 4] & 63)
+    } else {
+        let high = |byte: u8| (byte >> 6) << 4;
+        ((packed[j + 4] & 15) | high(packed[j - 4]), (packed[j + 4] >> 4) | high(packed[j]))
+    }
+}
+
+/// Thirty-two weights of four bits: the low or the high halves of as many bytes, in turn.
+#[inline(always)]
+fn nibbles(qs: &[u8], block: usize) -> [u8; BLOCK] {
+    let qs = &qs[block / 2 * 32..][..32];
+    std::array::from_fn(|k| (qs[k] >> (4 * (block % 2))) & 15)
+}
+
+/// Scales and minimums for 32 weights, as Q4_K and Q5_K have them.
+macro_rules! with_mins {
+    () => {
+        const BLOCKS: usize = 8;
+        const HEADER: usize = 4 * ROWS;
+        const SCALES: usize = 2 * ROWS;
+        const GROUPS: usize = 1;
+        const BIAS: i32 = 0;
+        const MINS: bool = true;
+
+        #[inline(always)]
+        unsafe fn scale<I: Isa>(unit: *const u8, block: *const u8, row: usize, _group: usize) -> I::Float {
+            I::mul(I::halves(unit.add(2 * row)), I::bytes(block.add(Self::CODING.bytes() + row)))
+        }
+
+        #[inline(always)]
+        unsafe fn min<I: Isa>(unit: *const u8, block: *const u8, row: usize) -> I::Float {
+            I::mul(I::halves(unit.add(2 * (ROWS + row))), I::bytes(block.add(Self::CODING.bytes() + ROWS + row)))
+        }
+
+        fn pack(rows: &[u8], row_bytes: usize, unit: &mut [u8]) {
+            for row in 0..ROWS {
+                let file = &rows[row * row_bytes..][..Self::FILE_BYTES];
+                unit[2 * row..][..2].copy_from_slice(&file[..2]);
+                unit[2 * (ROWS + row)..][..2].copy_from_slice(&file[2..4]);
+                for (j, block) in unit[Self::HEADER..].chunks_exact_mut(Self::PACKED_BLOCK).enumerate() {
+                    planes::put(Self::CODING, block, row, &Self::weights(&file[16..], j));
+                    let (scale, min) = scale_and_min(&file[4..16], j);
+                    block[Self::CODING.bytes() + row] = scale;
+                    block[Self::CODING.bytes() + ROWS + row] = min;
+                }
+            }
+        }
+    };
+}
+
+impl Format for Q4K {
+    const NAME: &'static str = "Q4_K";
+    const TYPE: sys::ggml_type = sys::GGML_TYPE_Q4_K;
+    const FILE_BYTES: usize = 144;
+    const CODING: Coding = Coding::Nibbles;
+    const FIT: usize = 8;
+    with_mins!();
+}
+
+impl Q4K {
+    #[inline(always)]
+    fn weights(qs: &[u8], block: usize) -> [u8; BLOCK] {
+        nibbles(qs, block)
+    }
+}
+
+impl Format for Q5K {
+    const NAME: &'static str = "Q5_K";
+    const TYPE: sys::ggml_type = sys::GGML_TYPE_Q5_K;
+    const FILE_BYTES: usize = 176;
+    const CODING: Coding = Coding::FiveBits;
+    const FIT: usize = 4;
+    with_mins!();
+}
+
+impl Q5K {
+    #[inline(always)]
+    fn weights(bits: &[u8], block: usize) -> [u8; BLOCK] {
+        let (high, low) = bits.split_at(32);
+        let low = nibbles(low, block);
+        std::array::from_fn(|k| low[k] | (((high[k] >> block) & 1) << 4))
+    }
+}
+
+impl Format for Q6K {
+    const NAME: &'static str = "Q6_K";
+    const TYPE: sys::ggml_type = sys::GGML_TYPE_Q6_K;
+    const FILE_BYTES: usize = 210;
+    const BLOCKS: usize = 8;
+    const HEADER: usize = 2 * ROWS;
+    const CODING: Coding = Coding::SixBits;
+    const SCALES: usize = 2 * ROWS;
+    const GROUPS: usize = 2;
+    const BIAS: i32 = 32;
+    const MINS: bool = false;
+    const FIT: usize = 2;
+
+    #[inline(always)]
+    unsafe fn scale<I: Isa>(unit: *const u8, block: *const u8, row: usize, group: usize) -> I::Float {
+        let scales = block.add(Self::CODING.bytes() + group * ROWS + row);
+        I::mul(I::halves(unit.add(2 * row)), I::signed_bytes(scales))
+    }
+
+    fn pack(rows: &[u8], row_bytes: usize, unit: &mut [u8]) {
+        for row in 0..ROWS {
+            let file = &rows[row * row_bytes..][..Self::FILE_BYTES];
+            let (low, high, scales) = (&file[..128], &file[128..192], &file[192..208]);
+            unit[2 * row..][..2].copy_from_slice(&file[208..]);
+            for (j, block) in unit[Self::HEADER..].chunks_exact_mut(Self::PACKED_BLOCK).enumerate() {
+                // Four blocks share 32 bytes of high bits; blocks 0 and 2, and 1 and 3, share bytes of low ones.
+                let (part, quarter) = (j / 4, j % 4);
+                let low = &low[part * 64 + quarter % 2 * 32..][..32];
+                let high = &high[part * 32..][..32];
+                let weights = std::array::from_fn(|k| {
+                    ((low[k] >> (quarter / 2 * 4)) & 15) | (((high[k] >> (2 * quarter)) & 3) << 4)
+                });
+                planes::put(Self::CODING, block, row, &weights);
+                for group in 0..2 {
+                    block[Self::CODING.bytes() + group * ROWS + row] = scales[2 * j + group];
+                }
+            }
+        }
+    }
+}
+
+impl Format for Iq4Xs {
+    const NAME: &'static str = "IQ4_XS";
+    const TYPE: sys::ggml_type = sys::GGML_TYPE_IQ4_XS;
+    const FILE_BYTES: usize = 136;
+    const BLOCKS: usize = 8;
+    const HEADER: usize = 2 * ROWS;
+    const CODING: Coding = Coding::Table;
+    const SCALES: usize = ROWS;
+    const GROUPS: usize = 1;
+    const BIAS: i32 = 128;
+    const MINS: bool = false;
+    const FIT: usize = 0;
+
+    #[inline(always)]
+    unsafe fn scale<I: Isa>(unit: *const u8, block: *const u8, row: usize, _group: usize) -> I::Float {
+        I::mul(I::halves(unit.add(2 * row)), I::signed_bytes(block.add(Self::CODING.bytes() + row)))
+    }
+
+    fn pack(rows: &[u8], row_bytes: usize, unit: &mut [u8]) {
+        for row in 0..ROWS {
+            let file = &rows[row * row_bytes..][..Self::FILE_BYTES];
+            let high = u16::from_le_bytes([file[2], file[3]]);
+            unit[2 * row..][..2].copy_from_slice(&file[..2]);
+            for (j, block) in unit[Self::HEADER..].chunks_exact_mut(Self::PACKED_BLOCK).enumerate() {
+                planes::put(Self::CODING, block, row, &planes::halves_of(&file[8 + 16 * j..]));
+                let low = (file[4 + j / 2] >> (4 * (j % 2))) & 15;
+                let scale = low | ((((high >> (2 * j)) & 3) as u8) << 4);
+                block[Self::CODING.bytes() + row] = scale.wrapping_sub(32);
+            }
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! Entry functions, which enable the instructions of a level, and the loop over panels and tiles.
+
+#![allow(unsafe_op_in_unsafe_fn)] // Whole functions here are unsafe for one reason, which each states.
+
+use crate::{
+    Level,
+    activations::{self, Place},
+    format::{Format, Iq4Nl, Iq4Xs, Q4_0, Q4K, Q5K, Q6K, Q8_0, ROWS},
+    isa::{Avx2, Avx512, Avx512Vnni, AvxVnni, AvxVnniEvex, Isa},
+    tile::{self, Tile},
+};
+use llama_cpp_sys_2 as sys;
+
+type TileFn = unsafe fn(Tile);
+type QuantiseFn = unsafe fn(Place, *const f32, *mut u8);
+
+/// The most columns that a tile of any level has.
+const WIDEST: usize = 14;
+
+/// The kernels of one format for one level.
+#[derive(Clone, Copy)]
+pub(crate) struct Kernels {
+    /// Of one column, of two, and so on, up to `widest`.
+    tiles: [TileFn; WIDEST],
+    quantise: QuantiseFn,
+    /// Columns of the widest tile.
+    pub(crate) widest: usize,
+}
+
+/// A format without its type.
+pub(crate) struct Packing {
+    pub(crate) name: &'static str,
+    pub(crate) ggml_type: sys::ggml_type,
+    /// Bytes of a row of a unit in the file.
+    pub(crate) file_bytes: usize,
+    /// Blocks of a unit.
+    pub(crate) blocks: usize,
+    /// Bytes of a packed unit.
+    pub(crate) unit_bytes: usize,
+    /// Bytes of a column of activations in a block.
+    pub(crate) column_bytes: usize,
+    /// Packs one unit of sixteen rows ([`Format::pack`]).
+    pub(crate) pack: fn(&[u8], usize, &mut [u8]),
+    pub(crate) kernels: fn(Level) -> Kernels,
+}
+
+/// All formats; a tensor knows its own by the place in this list.
+pub(crate) const PACKINGS: [Packing; 7] = [
+    packing::<Q4_0>(),
+    packing::<Q8_0>(),
+    packing::<Q4K>(),
+    packing::<Q5K>(),
+    packing::<Q6K>(),
+    packing::<Iq4Nl>(),
+    packing::<Iq4Xs>(),
+];
+
+const fn packing<F: Format>() -> Packing {
+    Packing {
+        name: F::NAME,
+        ggml_type: F::TYPE,
+        file_bytes: F::FILE_BYTES,
+        blocks: F::BLOCKS,
+        unit_bytes: F::PACKED_UNIT,
+        column_bytes: F::COLUMN,
+        pack: F::pack,
+        kernels: kernels::<F>,
+    }
+}
+
+fn kernels<F: Format>(level: Level) -> Kernels {
+    match level {
+        Level::Avx512Vnni => avx512vnni::kernels::<F>(),
+        Level::Avx512 => avx512::kernels::<F>(),
+        Level::AvxVnni => avxvnni::kernels::<F>(),
+        Level::Avx2 => avx2::kernels::<F>(),
+        Level::AvxVnniEvex => avxvnni_evex::kernels::<F>(),
+    }
+}
+
+/// The entry functions of one level. The lists of columns end where its registers do.
+macro_rules! entries {
+    ($module:ident, $isa:ty, $features:literal, [$($n:literal)*]) => {
+        mod $module {
+            use super::*;
+
+            #[target_feature(enable = $features)]
+            unsafe fn compute<F: Format, const N: usize>(tile: Tile) {
+                // SAFETY: this function has the instructions, and passes its condition on.
+                unsafe { tile::compute::<$isa, F, N>(tile) }
+            }
+
+            #[target_feature(enable = $features)]
+            unsafe fn quantise<F: Format>(place: Place, x: *const f32, out: *mut u8) {
+                // SAFETY: this function passes its condition on.
+                unsafe { activations::quantise::<F>(place, x, out) }
+            }
+
+            pub(super) fn kernels<F: Format>() -> Kernels {
+                let mut tiles: [TileFn; WIDEST] = [compute::<F, 1>; WIDEST];
+                $(tiles[$n - 1] = compute::<F, $n>;)*
+                Kernels { tiles, quantise: quantise::<F>, widest: <$isa as Isa>::COLUMNS }
+            }
+        }
+    };
+}
+
+entries!(avx512vnni, Avx512Vnni, "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,fma,f16c", [1 2 3 4 5 6 7 8 9 10 11 12 13 14]);
+entries!(avx512, Avx512, "avx512f,avx512bw,avx512vl,avx512dq,fma,f16c", [1 2 3 4 5 6 7 8]);
+entries!(avxvnni, AvxVnni, "avx2,avxvnni,fma,f16c", [1 2 3 4 5 6]);
+entries!(avx2, Avx2, "avx2,fma,f16c", [1 2 3 4 5 6]);
+entries!(avxvnni_evex, AvxVnniEvex, "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,fma,f16c", [1 2 3 4 5 6]);
+
+/// A product of packed weights with quantised activations.
+#[derive(Clone, Copy)]
+pub(crate) struct Product {
+    pub(crate) kernels: Kernels,
+    /// Bytes of a packed unit, blocks of one, bytes of a column of activations in a block: of the format.
+    pub(crate) unit_bytes: usize,
+    pub(crate) blocks: usize,
+    pub(crate) column_bytes: usize,
+    /// Units of a row.
+    pub(crate) units: usize,
+    /// Columns.
+    pub(crate) columns: usize,
+    pub(crate) weights: *const u8,
+    pub(crate) activations: *mut u8,
+    /// Results, column by column, and floats from one to the next.
+    pub(crate) out: *mut f32,
+    pub(crate) stride: usize,
+}
+
+impl Product {
+    /// Bytes of a packed panel.
+    pub(crate) fn panel_bytes(&self) -> usize {
+        self.units * self.unit_bytes
+    }
+
+    /// Quantises blocks `first .. end` of a column, whose values are at `x`.
+    ///
+    /// # Safety
+    /// The level of the kernels is available, `x` holds a whole column, and `activations` has room for all columns.
+    pub(crate) unsafe fn quantise(&self, column: usize, first: usize, end: usize, x: *const f32) {
+        let place = Place {
+            column,
+            columns: self.columns,
+            widest: self.kernels.widest,
+            first_block: first,
+            end_block: end,
+            all_blocks: self.units * self.blocks,
+        };
+        (self.kernels.quantise)(place, x, self.activations);
+    }
+
+    /// Computes panels `first .. end` for all columns. The panels stay in the cache from tile to tile, so they should
+    /// fit there.
+    ///
+    /// # Safety
+    /// The level of the kernels is available, all columns were quantised, the weights have `end` panels and each
+    /// column of `out` sixteen times as many floats.
+    pub(crate) unsafe fn compute(&self, first: usize, end: usize) {
+        let column_bytes = self.units * self.blocks * self.column_bytes;
+        for index in 0..self.columns.div_ceil(self.kernels.widest) {
+            let (begin, width) = activations::tile(self.columns, self.kernels.widest, index);
+            let compute = self.kernels.tiles[(width - 1) % WIDEST];
+            for panel in first..end {
+                compute(Tile {
+                    panel: self.weights.add(panel * self.panel_bytes()),
+                    units: self.units,
+                    activations: self.activations.add(begin * column_bytes),
+                    out: self.out.add(begin * self.stride + panel * ROWS),
+                    stride: self.stride,
+                });
+            }
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! ggml's tensors and threads, as far as kernels need them.
+
+#![allow(unsafe_op_in_unsafe_fn)] // Whole functions here are unsafe for one reason, which each states.
+
+use llama_cpp_sys_2 as sys;
+
+/// An operation and its sources.
+#[derive(Clone, Copy)]
+pub(crate) struct Op<'a> {
+    pub(crate) out: &'a sys::ggml_tensor,
+}
+
+impl<'a> Op<'a> {
+    /// # Safety
+    /// The sources of the operation live as long as it does.
+    pub(crate) unsafe fn new(out: &'a sys::ggml_tensor) -> Self {
+        Self { out }
+    }
+
+    /// Source `index`, if there is one.
+    pub(crate) fn source(self, index: usize) -> Option<&'a sys::ggml_tensor> {
+        // SAFETY: the constructor's condition.
+        unsafe { self.out.src[index].as_ref() }
+    }
+}
+
+/// The thread that computes and those that compute the same operation with it.
+#[derive(Clone, Copy)]
+pub(crate) struct Team {
+    pub(crate) thread: usize,
+    pub(crate) threads: usize,
+    pub(crate) pool: *mut sys::ggml_threadpool,
+}
+
+unsafe extern "C" {
+    fn ggml_barrier(pool: *mut sys::ggml_threadpool);
+    fn ggml_threadpool_chunk_set(pool: *mut sys::ggml_threadpool, value: i32);
+    fn ggml_threadpool_chunk_add(pool: *mut sys::ggml_threadpool, value: i32) -> i32;
+}
+
+impl Team {
+    /// This thread's part of `total` things.
+    pub(crate) fn share(self, total: usize) -> std::ops::Range<usize> {
+        total * self.thread / self.threads..total * (self.thread + 1) / self.threads
+    }
+
+    /// Waits for all threads, between what they share out evenly and what they take one by one with `chunks`.
+    ///
+    /// # Safety
+    /// The pool is the one that computes, and all its threads come here.
+    pub(crate) unsafe fn meet(self) {
+        if self.thread == 0 {
+            // The first chunk of each thread is the one of its own number.
+            ggml_threadpool_chunk_set(self.pool, self.threads as i32);
+        }
+        ggml_barrier(self.pool);
+    }
+
+    /// The chunks, of `count`, that fall to this thread; each goes to one thread.
+    ///
+    /// # Safety
+    /// As for `meet`, which came before.
+    pub(crate) unsafe fn chunks(self, count: usize) -> impl Iterator<Item = usize> {
+        let first = Some(self.thread);
+        // SAFETY: this function's condition.
+        let next = move |_: &usize| unsafe { usize::try_from(ggml_threadpool_chunk_add(self.pool, 1)).ok() };
+        std::iter::successors(first, next).take_while(move |chunk| *chunk < count)
+    }
+}

@@ -1,0 +1,153 @@
+//! What the C++ side asks: which weights are taken, how they are packed, which operations are computed and how.
+//!
+//! Every function here may be called on any thread. None of them panics: sizes were checked when the operation was
+//! accepted, and what is not accepted falls through to ggml.
+
+use crate::{
+    format::{BLOCK, ROWS},
+    gemm::{Kernels, PACKINGS, Packing},
+    ggml, mul_mat, state,
+};
+use llama_cpp_sys_2 as sys;
+use std::{os::raw::c_void, slice};
+
+/// Stands for attention where otherwise the number of a format stands; that of shim.cpp.
+const ATTENTION: i32 = 16;
+const _: () = assert!(PACKINGS.len() <= ATTENTION as usize);
+
+/// Weights of which each thread packs at least this many bytes are packed by several.
+const BYTES_PER_PACKER: usize = 1 << 20;
+const MOST_PACKERS: usize = 8;
+
+fn packing(format: i32) -> Option<&'static Packing> {
+    PACKINGS.get(usize::try_from(format).ok()?)
+}
+
+fn kernels(format: i32) -> Option<&'static Kernels> {
+    state::kernels().get(usize::try_from(format).ok()?)
+}
+
+/// The format that a weight is packed in, or -1 if it is left to ggml.
+#[unsafe(no_mangle)]
+extern "C" fn lck_format(weight: *const sys::ggml_tensor) -> i32 {
+    // SAFETY: ggml asks about tensors that live.
+    let weight = unsafe { &*weight };
+    let Some(format) = PACKINGS.iter().position(|packing| packing.ggml_type == weight.type_) else { return -1 };
+    let packing = &PACKINGS[format];
+    let [k, rows, experts, rest] = weight.ne;
+    let whole = k > 0
+        && rows > 0
+        && k % (BLOCK * packing.blocks) as i64 == 0
+        && rows % ROWS as i64 == 0
+        && experts == 1
+        && rest == 1
+        && weight.view_src.is_null();
+    if whole { format as i32 } else { -1 }
+}
+
+/// Whether weights of models that are loaded from now on are taken.
+#[unsafe(no_mangle)]
+extern "C" fn lck_accepts_weights() -> bool {
+    state::is_enabled()
+}
+
+/// Bytes of a weight once packed.
+#[unsafe(no_mangle)]
+extern "C" fn lck_packed_size(format: i32, weight: *const sys::ggml_tensor) -> usize {
+    // SAFETY: as above.
+    let weight = unsafe { &*weight };
+    let Some(packing) = packing(format) else { return 0 };
+    let [k, rows, experts, _] = weight.ne.map(|n| n as usize);
+    k / (BLOCK * packing.blocks) * packing.unit_bytes * (rows / ROWS) * experts
+}
+
+/// Packs a whole weight from the file's layout.
+#[unsafe(no_mangle)]
+extern "C" fn lck_pack(format: i32, weight: *mut sys::ggml_tensor, data: *const c_void) {
+    let Some(packing) = packing(format) else { return };
+    let size = lck_packed_size(format, weight);
+    // SAFETY: ggml allocated what lck_packed_size said, and hands over ggml_nbytes of data.
+    let (weight, file, packed) = unsafe {
+        let weight = &*weight;
+        let file = slice::from_raw_parts(data.cast::<u8>(), sys::ggml_nbytes(weight));
+        (weight, file, slice::from_raw_parts_mut(weight.data.cast::<u8>(), size))
+    };
+    pack(packing, weight.ne[0] as usize, file, packed);
+}
+
+/// Packs rows of `k` weights, panel by panel, on several threads if there is much of it.
+pub(crate) fn pack(packing: &Packing, k: usize, file: &[u8], packed: &mut [u8]) {
+    let units = k / (BLOCK * packing.blocks);
+    let row_bytes = units * packing.file_bytes;
+    let (panel_in, panel_out) = (ROWS * row_bytes, units * packing.unit_bytes);
+    let panels = packed.len() / panel_out;
+    let packers = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_PACKERS);
+    let packers = packers.min(packed.len() / BYTES_PER_PACKER).max(1);
+    let share = panels.div_ceil(packers);
+    let work = |file: &[u8], packed: &mut [u8]| {
+        for (rows, panel) in file.chunks_exact(panel_in).zip(packed.chunks_exact_mut(panel_out)) {
+            for (index, unit) in panel.chunks_exact_mut(packing.unit_bytes).enumerate() {
+                (packing.pack)(&rows[index * packing.file_bytes..], row_bytes, unit);
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for (file, packed) in file.chunks(share * panel_in).zip(packed.chunks_mut(share * panel_out)) {
+            if packers == 1 {
+                work(file, packed);
+            } else {
+                scope.spawn(move || work(file, packed));
+            }
+        }
+    });
+}
+
+/// Whether an operation with weights of this format is computed here.
+#[unsafe(no_mangle)]
+extern "C" fn lck_supports(format: i32, op: *const sys::ggml_tensor) -> bool {
+    // SAFETY: ggml asks about operations whose sources live.
+    unsafe { packing(format).is_some() && kernels(format).is_some() && mul_mat::supports(ggml::Op::new(&*op)) }
+}
+
+/// Bytes of work memory that an operation needs; false if it is not computed here.
+#[unsafe(no_mangle)]
+extern "C" fn lck_work_size(format: i32, _threads: i32, op: *const sys::ggml_tensor, size: *mut usize) -> bool {
+    if !lck_supports(format, op) {
+        return false;
+    }
+    // SAFETY: as above; the caller passes a place for the result.
+    unsafe {
+        let Some(packing) = packing(format) else { return false };
+        *size = mul_mat::work_size(packing, ggml::Op::new(&*op));
+    }
+    true
+}
+
+/// Computes one thread's share of an operation; false, on all threads alike, if it is not computed here.
+#[unsafe(no_mangle)]
+extern "C" fn lck_compute(
+    format: i32,
+    thread: i32,
+    threads: i32,
+    work: *mut c_void,
+    work_size: usize,
+    pool: *mut sys::ggml_threadpool,
+    op: *mut sys::ggml_tensor,
+) -> bool {
+    // SAFETY: ggml computes operations whose sources live and are not written to meanwhile.
+    let op = unsafe { ggml::Op::new(&*op) };
+    let (Some(packing), Some(kernels)) = (packing(format), kernels(format)) else { return false };
+    let team = ggml::Team { thread: thread as usize, threads: threads as usize, pool };
+    if !mul_mat::supports(op) || work_size < mul_mat::work_size(packing, op) {
+        return false;
+    }
+    // SAFETY: the operation is a supported one, its weights are packed, and all threads of the pool come here.
+    unsafe { mul_mat::compute(packing, *kernels, op, work.cast(), team) };
+    true
+}
+
+/// Whether attention is computed here.
+#[unsafe(no_mangle)]
+extern "C" fn lck_attention(_op: *const sys::ggml_tensor) -> bool {
+    false
+}

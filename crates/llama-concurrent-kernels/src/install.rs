@@ -1,0 +1,122 @@
+//! Installation, once in a process, and what came of it.
+
+use crate::Level;
+use std::{env, sync::OnceLock};
+
+/// The environment variable that overrides what [`install`] is asked for: `off`, `auto`, or the name of a [`Level`].
+pub const ENVIRONMENT: &str = "LLAMA_CONCURRENT_KERNELS";
+
+/// Which kernels to install.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// The fastest that this machine has.
+    #[default]
+    Auto,
+    /// None.
+    Off,
+    /// Those of one level, for tests and comparisons.
+    Only(Level),
+}
+
+/// What computes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Status {
+    /// The level of the kernels in use; `None` if ggml computes everything.
+    pub level: Option<Level>,
+    /// The weight formats that are computed with them, as files name them.
+    pub formats: Vec<&'static str>,
+    /// In words: what was installed, or why nothing.
+    pub reason: String,
+    /// Whether that reason is a fault that somebody should hear of.
+    pub warning: bool,
+}
+
+impl Status {
+    fn none(reason: impl Into<String>) -> Self {
+        Self { level: None, formats: Vec::new(), reason: reason.into(), warning: false }
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    fn fault(reason: impl Into<String>) -> Self {
+        Self { warning: true, ..Self::none(reason) }
+    }
+}
+
+static STATUS: OnceLock<Status> = OnceLock::new();
+
+/// Installs kernels, after a check that takes some milliseconds. Only the first call does anything; all return what it
+/// came to. It must come before the first model of the process is loaded: llama.cpp asks for the list of buffer types
+/// only then.
+pub fn install(mode: Mode) -> &'static Status {
+    STATUS.get_or_init(|| match wanted(mode) {
+        Ok(Mode::Off) => Status::none("kernels are switched off"),
+        Ok(mode) => install_now(mode),
+        Err(status) => status,
+    })
+}
+
+/// What [`install`] came to, or that it was not called.
+pub fn status() -> Status {
+    STATUS.get().cloned().unwrap_or_else(|| Status::none("kernels were not installed"))
+}
+
+/// Whether the weights of models loaded from now on are computed with the kernels; true at first. Models that are
+/// loaded keep what they have.
+pub fn set_enabled(enabled: bool) {
+    #[cfg(target_arch = "x86_64")]
+    crate::state::set_enabled(enabled);
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = enabled;
+}
+
+/// The mode, unless the environment says another.
+fn wanted(mode: Mode) -> Result<Mode, Status> {
+    match env::var(ENVIRONMENT).as_deref() {
+        Err(_) | Ok("") => Ok(mode),
+        Ok("off") => Ok(Mode::Off),
+        Ok("auto") => Ok(Mode::Auto),
+        Ok(name) => Level::from_name(name).map(Mode::Only).ok_or_else(|| {
+            let names = Level::ALL.map(Level::name).join(", ");
+            let reason = format!("{ENVIRONMENT} is {name:?}; it may be off, auto, {names}");
+            Status { warning: true, ..Status::none(reason) }
+        }),
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn install_now(mode: Mode) -> Status {
+    use crate::{check, gemm::PACKINGS, state};
+
+    let level = match mode {
+        Mode::Only(level) if level.is_available() => level,
+        Mode::Only(level) => return Status::fault(format!("this machine does not have {level}")),
+        _ => match Level::best() {
+            Some(level) => level,
+            None => return Status::none("no kernels for this CPU: it does not have AVX2, FMA and F16C"),
+        },
+    };
+    if let Some(fault) = check::find_fault(level) {
+        return Status::fault(format!("the {level} kernels failed their check and are off: {fault}"));
+    }
+    state::choose(level);
+    unsafe extern "C" {
+        fn lck_register() -> i32;
+    }
+    // SAFETY: the function guards itself; what it calls back is ready since the line above.
+    match unsafe { lck_register() } {
+        0 => Status {
+            level: Some(level),
+            formats: PACKINGS.iter().map(|packing| packing.name).collect(),
+            reason: format!("kernels for {level}"),
+            warning: false,
+        },
+        1 => Status::none("ggml uses AMX on this CPU"),
+        _ => Status::fault("the kernels could not be registered with ggml"),
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn install_now(_: Mode) -> Status {
+    Status::none("no kernels for this CPU")
+}

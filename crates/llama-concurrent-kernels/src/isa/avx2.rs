@@ -1,0 +1,147 @@
+//! 256-bit vectors: eight rows side by side, so that a panel of sixteen takes two.
+
+use super::{Isa, Sum};
+use std::arch::x86_64::*;
+
+/// AVX2 with FMA and F16C.
+#[derive(Clone, Copy)]
+pub(crate) struct Avx2;
+
+/// AVX2 and AVX-VNNI.
+#[derive(Clone, Copy)]
+pub(crate) struct AvxVnni;
+
+/// The same instruction as AVX-512 encodes it.
+#[derive(Clone, Copy)]
+pub(crate) struct AvxVnniEvex;
+
+macro_rules! vectors {
+    ($($dot:item)*) => {
+        type Int = __m256i;
+        type Float = __m256;
+
+        const LANES: usize = 8;
+
+        #[inline(always)]
+        unsafe fn load(p: *const u8) -> __m256i {
+            _mm256_loadu_si256(p.cast())
+        }
+        #[inline(always)]
+        unsafe fn splat8(v: u8) -> __m256i {
+            _mm256_set1_epi8(v as i8)
+        }
+        #[inline(always)]
+        unsafe fn splat32(v: i32) -> __m256i {
+            _mm256_set1_epi32(v)
+        }
+        #[inline(always)]
+        unsafe fn and(a: __m256i, b: __m256i) -> __m256i {
+            _mm256_and_si256(a, b)
+        }
+        #[inline(always)]
+        unsafe fn or(a: __m256i, b: __m256i) -> __m256i {
+            _mm256_or_si256(a, b)
+        }
+        #[inline(always)]
+        unsafe fn shl<const BITS: u32>(a: __m256i) -> __m256i {
+            _mm256_sll_epi16(a, _mm_cvtsi32_si128(BITS.cast_signed()))
+        }
+        #[inline(always)]
+        unsafe fn shr<const BITS: u32>(a: __m256i) -> __m256i {
+            _mm256_srl_epi16(a, _mm_cvtsi32_si128(BITS.cast_signed()))
+        }
+        #[inline(always)]
+        unsafe fn lookup(table: &[u8; 16], index: __m256i) -> __m256i {
+            let table = _mm256_broadcastsi128_si256(_mm_loadu_si128(table.as_ptr().cast()));
+            _mm256_shuffle_epi8(table, index)
+        }
+        $($dot)*
+        #[inline(always)]
+        unsafe fn zero() -> __m256 {
+            _mm256_setzero_ps()
+        }
+        #[inline(always)]
+        unsafe fn splat(p: *const f32) -> __m256 {
+            _mm256_set1_ps(p.read_unaligned())
+        }
+        #[inline(always)]
+        unsafe fn store(p: *mut f32, v: __m256) {
+            _mm256_storeu_ps(p, v);
+        }
+        #[inline(always)]
+        unsafe fn halves(p: *const u8) -> __m256 {
+            _mm256_cvtph_ps(_mm_loadu_si128(p.cast()))
+        }
+        #[inline(always)]
+        unsafe fn bytes(p: *const u8) -> __m256 {
+            _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(p.cast())))
+        }
+        #[inline(always)]
+        unsafe fn signed_bytes(p: *const u8) -> __m256 {
+            _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(p.cast())))
+        }
+        #[inline(always)]
+        unsafe fn to_float(v: __m256i) -> __m256 {
+            _mm256_cvtepi32_ps(v)
+        }
+        #[inline(always)]
+        unsafe fn mul(a: __m256, b: __m256) -> __m256 {
+            _mm256_mul_ps(a, b)
+        }
+        #[inline(always)]
+        unsafe fn fma(a: __m256, b: __m256, c: __m256) -> __m256 {
+            _mm256_fmadd_ps(a, b, c)
+        }
+    };
+}
+
+impl Isa for Avx2 {
+    const COLUMNS: usize = 6;
+    const CHAINS: usize = 6;
+    const VNNI: bool = false;
+
+    vectors! {
+        #[inline(always)]
+        unsafe fn dot(mut sum: Sum<Self>, step: usize, fit: usize, last: bool, q: __m256i, a: *const i32) -> Sum<Self> {
+            let a = _mm256_set1_epi32(a.read_unaligned());
+            let products = if fit == 0 {
+                // Eight-bit weights: |q| * (a with the sign of q), which fits where q * a does not.
+                let q = _mm256_xor_si256(q, _mm256_set1_epi8(-128));
+                _mm256_maddubs_epi16(_mm256_abs_epi8(q), _mm256_sign_epi8(a, q))
+            } else {
+                _mm256_maddubs_epi16(q, a)
+            };
+            sum.narrow = if fit == 0 || step % fit == 0 { products } else { _mm256_add_epi16(sum.narrow, products) };
+            if fit == 0 || step % fit == fit - 1 || last {
+                sum.wide = _mm256_add_epi32(sum.wide, _mm256_madd_epi16(sum.narrow, _mm256_set1_epi16(1)));
+            }
+            sum
+        }
+    }
+}
+
+impl Isa for AvxVnni {
+    const COLUMNS: usize = 6;
+    const CHAINS: usize = 6;
+    const VNNI: bool = true;
+
+    vectors! {
+        #[inline(always)]
+        unsafe fn dot(sum: Sum<Self>, _step: usize, _fit: usize, _last: bool, q: __m256i, a: *const i32) -> Sum<Self> {
+            Sum { wide: _mm256_dpbusd_avx_epi32(sum.wide, q, _mm256_set1_epi32(a.read_unaligned())), ..sum }
+        }
+    }
+}
+
+impl Isa for AvxVnniEvex {
+    const COLUMNS: usize = 6;
+    const CHAINS: usize = 6;
+    const VNNI: bool = true;
+
+    vectors! {
+        #[inline(always)]
+        unsafe fn dot(sum: Sum<Self>, _step: usize, _fit: usize, _last: bool, q: __m256i, a: *const i32) -> Sum<Self> {
+            Sum { wide: _mm256_dpbusd_epi32(sum.wide, q, _mm256_set1_epi32(a.read_unaligned())), ..sum }
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! 512-bit vectors: sixteen rows side by side, with and without VNNI.
+
+use super::{Isa, Sum};
+use std::arch::x86_64::*;
+
+/// AVX-512 with VNNI.
+#[derive(Clone, Copy)]
+pub(crate) struct Avx512Vnni;
+
+/// AVX-512 as Skylake-X has it.
+#[derive(Clone, Copy)]
+pub(crate) struct Avx512;
+
+macro_rules! vectors {
+    ($($dot:item)*) => {
+        type Int = __m512i;
+        type Float = __m512;
+
+        const LANES: usize = 16;
+
+        #[inline(always)]
+        unsafe fn load(p: *const u8) -> __m512i {
+            _mm512_loadu_si512(p.cast())
+        }
+        #[inline(always)]
+        unsafe fn splat8(v: u8) -> __m512i {
+            _mm512_set1_epi8(v as i8)
+        }
+        #[inline(always)]
+        unsafe fn splat32(v: i32) -> __m512i {
+            _mm512_set1_epi32(v)
+        }
+        #[inline(always)]
+        unsafe fn and(a: __m512i, b: __m512i) -> __m512i {
+            _mm512_and_si512(a, b)
+        }
+        #[inline(always)]
+        unsafe fn or(a: __m512i, b: __m512i) -> __m512i {
+            _mm512_or_si512(a, b)
+        }
+        #[inline(always)]
+        unsafe fn shl<const BITS: u32>(a: __m512i) -> __m512i {
+            _mm512_slli_epi16::<BITS>(a)
+        }
+        #[inline(always)]
+        unsafe fn shr<const BITS: u32>(a: __m512i) -> __m512i {
+            _mm512_srli_epi16::<BITS>(a)
+        }
+        #[inline(always)]
+        unsafe fn lookup(table: &[u8; 16], index: __m512i) -> __m512i {
+            let table = _mm512_broadcast_i32x4(_mm_loadu_si128(table.as_ptr().cast()));
+            _mm512_shuffle_epi8(table, index)
+        }
+        $($dot)*
+        #[inline(always)]
+        unsafe fn zero() -> __m512 {
+            _mm512_setzero_ps()
+        }
+        #[inline(always)]
+        unsafe fn splat(p: *const f32) -> __m512 {
+            _mm512_set1_ps(p.read_unaligned())
+        }
+        #[inline(always)]
+        unsafe fn store(p: *mut f32, v: __m512) {
+            _mm512_storeu_ps(p, v);
+        }
+        #[inline(always)]
+        unsafe fn halves(p: *const u8) -> __m512 {
+            _mm512_cvtph_ps(_mm256_loadu_si256(p.cast()))
+        }
+        #[inline(always)]
+        unsafe fn bytes(p: *const u8) -> __m512 {
+            _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(p.cast())))
+        }
+        #[inline(always)]
+        unsafe fn signed_bytes(p: *const u8) -> __m512 {
+            _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(p.cast())))
+        }
+        #[inline(always)]
+        unsafe fn to_float(v: __m512i) -> __m512 {
+            _mm512_cvtepi32_ps(v)
+        }
+        #[inline(always)]
+        unsafe fn mul(a: __m512, b: __m512) -> __m512 {
+            _mm512_mul_ps(a, b)
+        }
+        #[inline(always)]
+        unsafe fn fma(a: __m512, b: __m512, c: __m512) -> __m512 {
+            _mm512_fmadd_ps(a, b, c)
+        }
+    };
+}
+
+impl Isa for Avx512Vnni {
+    const COLUMNS: usize = 14;
+    const CHAINS: usize = 4;
+    const VNNI: bool = true;
+
+    vectors! {
+        #[inline(always)]
+        unsafe fn dot(sum: Sum<Self>, _step: usize, _fit: usize, _last: bool, q: __m512i, a: *const i32) -> Sum<Self> {
+            Sum { wide: _mm512_dpbusd_epi32(sum.wide, q, _mm512_set1_epi32(a.read_unaligned())), ..sum }
+        }
+    }
+}
+
+impl Isa for Avx512 {
+    const COLUMNS: usize = 8;
+    const CHAINS: usize = 8;
+    const VNNI: bool = false;
+
+    vectors! {
+        #[inline(always)]
+        unsafe fn dot(mut sum: Sum<Self>, step: usize, fit: usize, last: bool, q: __m512i, a: *const i32) -> Sum<Self> {
+            let a = _mm512_set1_epi32(a.read_unaligned());
+            let products = if fit == 0 {
+                // Eight-bit weights: |q| * (a with the sign of q), which fits where q * a does not.
+                let q = _mm512_xor_si512(q, _mm512_set1_epi8(-128));
+                let signed = _mm512_mask_sub_epi8(a, _mm512_movepi8_mask(q), _mm512_setzero_si512(), a);
+                _mm512_maddubs_epi16(_mm512_abs_epi8(q), signed)
+            } else {
+                _mm512_maddubs_epi16(q, a)
+            };
+            sum.narrow = if fit == 0 || step % fit == 0 { products } else { _mm512_add_epi16(sum.narrow, products) };
+            if fit == 0 || step % fit == fit - 1 || last {
+                sum.wide = _mm512_add_epi32(sum.wide, _mm512_madd_epi16(sum.narrow, _mm512_set1_epi16(1)));
+            }
+            sum
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! The instruction sets that there are kernels for, behind one small trait.
+//!
+//! A kernel is written once, generic over [`Isa`], and inlined into an entry function that enables the instructions
+//! ([`crate::gemm`]). Nothing here may be called elsewhere: that is the safety condition of every method.
+
+#![allow(unsafe_op_in_unsafe_fn)] // Whole functions here are unsafe for one reason, which each states.
+
+mod avx2;
+mod avx512;
+
+pub(crate) use avx2::{Avx2, AvxVnni, AvxVnniEvex};
+pub(crate) use avx512::{Avx512, Avx512Vnni};
+
+/// Vectors of one instruction set.
+///
+/// # Safety
+/// Every method needs the instructions of the type to be there, and pointers that are good for a whole vector
+/// (`LANES` times the size of what is read; 64 or 32 bytes for `load`).
+pub(crate) trait Isa: Copy + 'static {
+    /// Whole numbers: bytes, or 32-bit lanes.
+    type Int: Copy;
+    /// 32-bit floats.
+    type Float: Copy;
+
+    /// 32-bit lanes of a vector: rows of the weights that are computed side by side, 16 or 8.
+    const LANES: usize;
+    /// Columns of a tile, as many as there are registers for.
+    const COLUMNS: usize;
+    /// Columns that advance together, enough to hide the latency of a dot product.
+    const CHAINS: usize;
+    /// Whether `dot` multiplies unsigned bytes of any size by signed ones without loss.
+    const VNNI: bool;
+
+    unsafe fn load(p: *const u8) -> Self::Int;
+    unsafe fn splat8(v: u8) -> Self::Int;
+    unsafe fn splat32(v: i32) -> Self::Int;
+    unsafe fn and(a: Self::Int, b: Self::Int) -> Self::Int;
+    unsafe fn or(a: Self::Int, b: Self::Int) -> Self::Int;
+    /// Shifts 16-bit lanes; bits cross from byte to byte, so a mask follows.
+    unsafe fn shl<const BITS: u32>(a: Self::Int) -> Self::Int;
+    unsafe fn shr<const BITS: u32>(a: Self::Int) -> Self::Int;
+    /// Replaces each byte below 16 by that entry of the table.
+    unsafe fn lookup(table: &[u8; 16], index: Self::Int) -> Self::Int;
+
+    /// Adds, in each 32-bit lane, the products of four weights `q` with the four activations at `a`.
+    ///
+    /// `fit` says how many such products of neighbouring pairs fit into 16 bits ([`crate::format::Format::FIT`]) and
+    /// `last` ends a sum. Only instruction sets without VNNI look at either.
+    unsafe fn dot(sum: Sum<Self>, step: usize, fit: usize, last: bool, q: Self::Int, a: *const i32) -> Sum<Self>;
+
+    unsafe fn zero() -> Self::Float;
+    unsafe fn splat(p: *const f32) -> Self::Float;
+    unsafe fn store(p: *mut f32, v: Self::Float);
+    /// Half-precision numbers.
+    unsafe fn halves(p: *const u8) -> Self::Float;
+    /// Unsigned bytes, as floats.
+    unsafe fn bytes(p: *const u8) -> Self::Float;
+    /// Signed bytes, as floats.
+    unsafe fn signed_bytes(p: *const u8) -> Self::Float;
+    unsafe fn to_float(v: Self::Int) -> Self::Float;
+    unsafe fn mul(a: Self::Float, b: Self::Float) -> Self::Float;
+    /// a * b + c, rounded once.
+    unsafe fn fma(a: Self::Float, b: Self::Float, c: Self::Float) -> Self::Float;
+}
+
+/// A sum of products under way.
+pub(crate) struct Sum<I: Isa> {
+    /// In 32-bit lanes.
+    pub(crate) wide: I::Int,
+    /// In 16-bit lanes, until they are full; unused with VNNI.
+    pub(crate) narrow: I::Int,
+}
+
+impl<I: Isa> Clone for Sum<I> {
+    #[inline(always)]
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<I: Isa> Copy for Sum<I> {}

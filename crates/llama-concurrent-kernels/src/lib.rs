@@ -1,0 +1,46 @@
+//! Faster kernels for batched decoding and prefill on x86, inside an unmodified llama.cpp.
+//!
+//! ggml's CPU backend keeps a list of "extra buffer types", which may take weights, lay them out anew and compute the
+//! operations that they are part of. [`install`] puts one more in front of that list. Weights that it takes are packed
+//! while a model is loaded; everything else is computed by ggml as before.
+//!
+//! ```no_run
+//! use llama_concurrent_kernels::{Mode, install};
+//!
+//! let status = install(Mode::Auto); // before the first model is loaded
+//! println!("{}", status.reason);
+//! ```
+
+#![allow(unsafe_code)] // Kernels are intrinsics on raw pointers, and the hook is a border to C++.
+
+#[cfg(target_arch = "x86_64")]
+mod activations;
+#[cfg(target_arch = "x86_64")]
+mod check;
+#[cfg(target_arch = "x86_64")]
+mod format;
+#[cfg(target_arch = "x86_64")]
+mod gemm;
+#[cfg(target_arch = "x86_64")]
+mod ggml;
+#[cfg(target_arch = "x86_64")]
+mod hook;
+mod install;
+#[cfg(target_arch = "x86_64")]
+mod isa;
+mod level;
+#[cfg(target_arch = "x86_64")]
+mod matrix;
+#[cfg(target_arch = "x86_64")]
+mod mul_mat;
+#[cfg(target_arch = "x86_64")]
+mod state;
+#[cfg(all(test, target_arch = "x86_64"))]
+mod tests;
+#[cfg(target_arch = "x86_64")]
+mod tile;
+#[cfg(target_arch = "x86_64")]
+mod unroll;
+
+pub use install::{ENVIRONMENT, Mode, Status, install, set_enabled, status};
+pub use level::Level;

@@ -1,0 +1,81 @@
+//! Matrix products: packed weights times the columns of a batch.
+
+#![allow(unsafe_op_in_unsafe_fn)] // Whole functions here are unsafe for one reason, which each states.
+
+use crate::{
+    format::{BLOCK, ROWS},
+    gemm::{Kernels, Packing, Product},
+    ggml::{Op, Team},
+};
+use llama_cpp_sys_2 as sys;
+
+/// Weights of a chunk that stays in a core's second cache while the tiles of a batch pass by.
+const CHUNK_BYTES: usize = 192 << 10;
+
+/// Chunks for each thread, so that one which is held up does not hold up all.
+const CHUNKS_PER_THREAD: usize = 8;
+
+const ALIGNMENT: usize = 64;
+
+/// Whether the product is computed here, given that its weights may be packed.
+pub(crate) fn supports(op: Op) -> bool {
+    let (Some(weights), Some(x)) = (op.source(0), op.source(1)) else { return false };
+    let out = op.out;
+    // SAFETY: a tensor that lives.
+    let contiguous = unsafe { sys::ggml_is_contiguous(out) };
+    out.op == sys::GGML_OP_MUL_MAT
+        && weights.ne[2..] == [1, 1]
+        && x.type_ == sys::GGML_TYPE_F32
+        && x.nb[0] == size_of::<f32>()
+        && x.ne[0] == weights.ne[0]
+        && out.type_ == sys::GGML_TYPE_F32
+        && contiguous
+}
+
+/// Bytes for all quantised columns.
+pub(crate) fn work_size(packing: &Packing, op: Op) -> usize {
+    let x = op.source(1).map_or([0; 4], |x| x.ne).map(|n| n as usize);
+    x[0] / BLOCK * packing.column_bytes * x[1] * x[2] * x[3] + ALIGNMENT
+}
+
+/// Computes one thread's share.
+///
+/// # Safety
+/// `supports` holds, the weights are packed, `work` has `work_size` bytes, and all threads of the pool come here.
+pub(crate) unsafe fn compute(packing: &Packing, kernels: Kernels, op: Op, work: *mut u8, team: Team) {
+    let (Some(weights), Some(x)) = (op.source(0), op.source(1)) else { return };
+    let [k, rows, ..] = weights.ne.map(|n| n as usize);
+    let ne = x.ne.map(|n| n as usize);
+    let blocks = k / BLOCK;
+    let product = Product {
+        kernels,
+        unit_bytes: packing.unit_bytes,
+        blocks: packing.blocks,
+        column_bytes: packing.column_bytes,
+        units: blocks / packing.blocks,
+        columns: ne[1] * ne[2] * ne[3],
+        weights: weights.data.cast(),
+        activations: work.wrapping_add(work.align_offset(ALIGNMENT) % ALIGNMENT),
+        out: op.out.data.cast(),
+        stride: rows,
+    };
+    let column = |c: usize| {
+        let (i1, i2, i3) = (c % ne[1], c / ne[1] % ne[2], c / ne[1] / ne[2]);
+        x.data.cast::<u8>().add(i1 * x.nb[1] + i2 * x.nb[2] + i3 * x.nb[3]).cast::<f32>()
+    };
+    let share = team.share(product.columns * blocks);
+    let mut next = share.start;
+    while next < share.end {
+        let (c, first) = (next / blocks, next % blocks);
+        let end = blocks.min(first + share.end - next);
+        product.quantise(c, first, end, column(c));
+        next += end - first;
+    }
+    team.meet();
+    let panels = rows / ROWS;
+    let fit = CHUNK_BYTES / product.panel_bytes();
+    let chunk = fit.min(panels / (team.threads * CHUNKS_PER_THREAD)).max(1);
+    for index in team.chunks(panels.div_ceil(chunk)) {
+        product.compute(index * chunk, panels.min((index + 1) * chunk));
+    }
+}

@@ -1,0 +1,164 @@
+// The hook into ggml's CPU backend: one more "extra buffer type", as the backend's own repacked weights are.
+// llama.cpp asks each such type in turn whether it takes a weight, allocates what it takes there, and asks it to
+// compute every operation. What to answer is decided in Rust (hook.rs); this file only speaks the C++ side.
+
+#include "ggml-cpu.h"
+#include "traits.h"
+
+#include <cstdint>
+#include <cstring>
+#include <new>
+
+extern "C" {
+
+// Defined in hook.rs. None of them unwinds.
+int    lck_format(const ggml_tensor * weight);
+bool   lck_accepts_weights();
+size_t lck_packed_size(int format, const ggml_tensor * weight);
+void   lck_pack(int format, ggml_tensor * weight, const void * data);
+bool   lck_supports(int format, const ggml_tensor * op);
+bool   lck_work_size(int format, int threads, const ggml_tensor * op, size_t * size);
+bool   lck_compute(int format, int thread, int threads, void * work, size_t work_size, ggml_threadpool * pool, ggml_tensor * op);
+bool   lck_attention(const ggml_tensor * op);
+
+}  // extern "C"
+
+namespace {
+
+// Must be those of hook.rs: one per weight format, and one that stands for attention.
+constexpr int max_formats = 16;
+constexpr int attention   = max_formats;
+
+struct traits : ggml::cpu::tensor_traits {
+    int format = 0;
+
+    bool work_size(int threads, const ggml_tensor * op, size_t & size) override {
+        return lck_work_size(format, threads, op, &size);
+    }
+
+    bool compute_forward(ggml_compute_params * p, ggml_tensor * op) override {
+        return lck_compute(format, p->ith, p->nth, p->wdata, p->wsize, p->threadpool, op);
+    }
+};
+
+// Never destroyed: tensors point here for as long as any model lives.
+traits * all_traits() {
+    static traits * all = [] {
+        auto * made = new (std::nothrow) traits[max_formats + 1];
+        for (int i = 0; made && i <= max_formats; i++) {
+            made[i].format = i;
+        }
+        return made;
+    }();
+    return all;
+}
+
+ggml_backend_buffer_type_t buffer_type();
+
+bool is_ours(const ggml_tensor * t) {
+    return t && t->buffer && t->buffer->buft == buffer_type();
+}
+
+bool computes_with_weights(const ggml_tensor * op) {
+    return op->op == GGML_OP_MUL_MAT || op->op == GGML_OP_MUL_MAT_ID;
+}
+
+struct extra : ggml::cpu::extra_buffer_type {
+    bool supports_op(ggml_backend_dev_t, const ggml_tensor * op) override {
+        const ggml_tensor * weight = op->src[0];
+        if (!computes_with_weights(op) || !is_ours(weight)) {
+            return false;
+        }
+        // Before a weight is allocated, the question is whether we want it; afterwards, whether we can still use it.
+        const bool packed = weight->extra != nullptr;
+        const int  format = packed ? static_cast<traits *>(weight->extra)->format : lck_format(weight);
+        if (format < 0 || (!packed && !lck_accepts_weights())) {
+            return false;
+        }
+        const ggml_tensor * x = op->src[1];
+        return !(x->buffer && !ggml_backend_buft_is_host(x->buffer->buft)) && lck_supports(format, op);
+    }
+
+    ggml::cpu::tensor_traits * get_tensor_traits(const ggml_tensor * op) override {
+        if (computes_with_weights(op)) {
+            return is_ours(op->src[0]) ? static_cast<traits *>(op->src[0]->extra) : nullptr;
+        }
+        return op->op == GGML_OP_FLASH_ATTN_EXT && lck_attention(op) ? all_traits() + attention : nullptr;
+    }
+};
+
+ggml_status init_tensor(ggml_backend_buffer_t, ggml_tensor * t) {
+    const int format = lck_format(t);
+    t->extra         = format < 0 ? nullptr : all_traits() + format;
+    return GGML_STATUS_SUCCESS;
+}
+
+void set_tensor(ggml_backend_buffer_t, ggml_tensor * t, const void * data, size_t offset, size_t size) {
+    // llama.cpp writes weights whole. ggml's own repacking asserts the same.
+    GGML_ASSERT(offset == 0 && size == ggml_nbytes(t));
+    if (t->extra) {
+        lck_pack(static_cast<traits *>(t->extra)->format, t, data);
+    } else {
+        std::memcpy(t->data, data, size);
+    }
+}
+
+const char * get_name(ggml_backend_buffer_type_t) {
+    return "CPU_CONCURRENT";
+}
+
+ggml_backend_buffer_t alloc_buffer(ggml_backend_buffer_type_t type, size_t size) {
+    ggml_backend_buffer_t buffer = ggml_backend_buft_alloc_buffer(ggml_backend_cpu_buffer_type(), size);
+    if (buffer) {
+        buffer->buft              = type;
+        buffer->iface.init_tensor = init_tensor;
+        buffer->iface.set_tensor  = set_tensor;
+        buffer->iface.get_tensor  = nullptr;
+        buffer->iface.cpy_tensor  = nullptr;
+    }
+    return buffer;
+}
+
+size_t get_alignment(ggml_backend_buffer_type_t) {
+    return 64;
+}
+
+size_t get_alloc_size(ggml_backend_buffer_type_t, const ggml_tensor * t) {
+    const int format = lck_format(t);
+    return format < 0 ? ggml_nbytes(t) : lck_packed_size(format, t);
+}
+
+ggml_backend_buffer_type_t buffer_type() {
+    static ggml_backend_buffer_type type = [] {
+        ggml_backend_buffer_type made{};
+        made.iface.get_name       = get_name;
+        made.iface.alloc_buffer   = alloc_buffer;
+        made.iface.get_alignment  = get_alignment;
+        made.iface.get_alloc_size = get_alloc_size;
+        made.device               = ggml_backend_reg_dev_get(ggml_backend_cpu_reg(), 0);
+        made.context              = new (std::nothrow) extra;
+        return made;
+    }();
+    return &type;
+}
+
+}  // namespace
+
+// Puts our type in front of ggml's own, or says why not: 0 done, 1 the backend uses AMX, 2 failed.
+extern "C" int lck_register() noexcept {
+    try {
+        auto & types = ggml_backend_cpu_get_extra_buffer_types();
+        for (auto * type : types) {
+            if (std::strcmp(ggml_backend_buft_name(type), "AMX") == 0) {
+                return 1;
+            }
+        }
+        if (!all_traits() || !buffer_type()->context) {
+            return 2;
+        }
+        types.insert(types.begin(), buffer_type());
+        return 0;
+    } catch (...) {
+        return 2;
+    }
+}

@@ -1,0 +1,31 @@
+//! What was installed, for the life of the process.
+
+use crate::{
+    Level,
+    gemm::{Kernels, PACKINGS},
+};
+use std::sync::{
+    OnceLock,
+    atomic::{AtomicBool, Ordering},
+};
+
+static KERNELS: OnceLock<Vec<Kernels>> = OnceLock::new();
+static ENABLED: AtomicBool = AtomicBool::new(true);
+
+/// The kernels of each format, in the order of [`PACKINGS`]; none before installation.
+pub(crate) fn kernels() -> &'static [Kernels] {
+    KERNELS.get().map_or(&[], Vec::as_slice)
+}
+
+/// Chooses the level, once; the level must be available.
+pub(crate) fn choose(level: Level) {
+    KERNELS.get_or_init(|| PACKINGS.iter().map(|packing| (packing.kernels)(level)).collect());
+}
+
+pub(crate) fn is_enabled() -> bool {
+    ENABLED.load(Ordering::Relaxed)
+}
+
+pub(crate) fn set_enabled(enabled: bool) {
+    ENABLED.store(enabled, Ordering::Relaxed);
+}
