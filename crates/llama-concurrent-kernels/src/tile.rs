@@ -36,45 +36,56 @@ pub(crate) struct Tile {
 /// As for [`Isa`], and the tile's pointers are good for what its fields say.
 #[inline(always)]
 pub(crate) unsafe fn compute<I: Isa, F: Format, const N: usize>(tile: Tile) {
-    let mut results = [[I::zero(); 2]; N];
+    if I::LANES == ROWS {
+        pass::<I, F, N, 1>(tile, 0);
+    } else if N <= 2 {
+        pass::<I, F, N, 2>(tile, 0);
+    } else {
+        // The accumulators of sixteen rows would not fit the registers; a second pass finds the panel in the cache.
+        pass::<I, F, N, 1>(tile, 0);
+        pass::<I, F, N, 1>(tile, I::LANES);
+    }
+}
+
+/// Computes as many rows as `VECTORS` vectors have lanes, from `row` on.
+#[inline(always)]
+unsafe fn pass<I: Isa, F: Format, const N: usize, const VECTORS: usize>(tile: Tile, row: usize) {
+    let mut results = [[I::zero(); N]; VECTORS];
     let mut unit = tile.panel;
     let mut activations = tile.activations;
     for _ in 0..tile.units {
         let mut block = unit.add(F::HEADER);
         for _ in 0..F::BLOCKS {
             let mut line = 0;
-            while line < F::PACKED_BLOCK {
+            while line < F::PACKED_BLOCK && row == 0 {
                 // Past the end of the weights this fetches nothing, and it faults nowhere.
                 _mm_prefetch::<_MM_HINT_T0>(block.wrapping_add(AHEAD + line).cast());
                 line += 64;
             }
-            unroll!(half in 2 {
-                if half * I::LANES < ROWS {
-                    half_block::<I, F, N>(&mut results, half, unit, block, activations);
-                }
-            });
+            for (vector, results) in results.iter_mut().enumerate() {
+                add_block::<I, F, N>(results, row + vector * I::LANES, unit, block, activations);
+            }
             block = block.add(F::PACKED_BLOCK);
             activations = activations.add(N * F::COLUMN);
         }
         unit = unit.add(F::PACKED_UNIT);
     }
-    for (n, column) in results.iter().enumerate() {
-        for (half, result) in column.iter().enumerate().take(ROWS / I::LANES) {
-            I::store(tile.out.add(n * tile.stride + half * I::LANES), *result);
+    for (vector, results) in results.iter().enumerate() {
+        for (n, result) in results.iter().enumerate() {
+            I::store(tile.out.add(n * tile.stride + row + vector * I::LANES), *result);
         }
     }
 }
 
 /// Adds one block's part to the results of as many rows as a vector has lanes.
 #[inline(always)]
-unsafe fn half_block<I: Isa, F: Format, const N: usize>(
-    results: &mut [[I::Float; 2]; N],
-    half: usize,
+unsafe fn add_block<I: Isa, F: Format, const N: usize>(
+    results: &mut [I::Float; N],
+    row: usize,
     unit: *const u8,
     block: *const u8,
     activations: *const u8,
 ) {
-    let row = half * I::LANES;
     let first_scale = F::scale::<I>(unit, block, row, 0);
     let second_scale = if F::GROUPS == 2 { F::scale::<I>(unit, block, row, 1) } else { I::zero() };
     let min = if F::MINS { F::min::<I>(unit, block, row) } else { I::zero() };
@@ -110,9 +121,9 @@ unsafe fn half_block<I: Isa, F: Format, const N: usize>(
                     2 => I::fma(sum, second_scale, earlier[g]),
                     _ => I::mul(sum, first_scale),
                 };
-                results[n][half] = I::fma(product, I::splat(scales.add(n)), results[n][half]);
+                results[n] = I::fma(product, I::splat(scales.add(n)), results[n]);
                 if F::MINS {
-                    results[n][half] = I::fma(min, I::splat(corrections.add(n)), results[n][half]);
+                    results[n] = I::fma(min, I::splat(corrections.add(n)), results[n]);
                 }
             }
         }
