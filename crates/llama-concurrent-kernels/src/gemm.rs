@@ -5,6 +5,7 @@
 use crate::{
     Level,
     activations::{self, Place},
+    attention::Unit,
     format::{Format, Iq4Nl, Iq4Xs, Q4_0, Q4K, Q5K, Q6K, Q8_0, ROWS},
     isa::{Avx2, Avx512, Avx512Vnni, AvxVnni, AvxVnniEvex, Isa},
     tile::{self, Tile},
@@ -78,6 +79,33 @@ fn kernels<F: Format>(level: Level) -> Kernels {
     }
 }
 
+/// Computes a unit of attention.
+pub(crate) type AttentionFn = unsafe fn(&Unit);
+
+impl Level {
+    /// Attention with eight rows side by side, and with sixteen where there are such vectors.
+    pub(crate) fn attention(self) -> (AttentionFn, Option<AttentionFn>) {
+        match self {
+            Self::Avx512Vnni => (avxvnni_evex::attend, Some(avx512vnni::attend)),
+            Self::Avx512 => (avx512_narrow::attend, Some(avx512::attend)),
+            Self::AvxVnni => (avxvnni::attend, None),
+            Self::Avx2 => (avx2::attend, None),
+            Self::AvxVnniEvex => (avxvnni_evex::attend, None),
+        }
+    }
+}
+
+/// Eight lanes on a machine with AVX-512, which has more registers and broadcasts from memory.
+mod avx512_narrow {
+    use super::*;
+
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,fma,f16c")]
+    pub(super) unsafe fn attend(unit: &Unit) {
+        // SAFETY: this function has the instructions, and passes its condition on.
+        unsafe { unit.compute::<Avx2>() }
+    }
+}
+
 /// The entry functions of one level. The lists of columns end where its registers do.
 macro_rules! entries {
     ($module:ident, $isa:ty, $features:literal, [$($n:literal)*]) => {
@@ -94,6 +122,12 @@ macro_rules! entries {
             unsafe fn quantise<F: Format>(place: Place, x: *const f32, out: *mut u8) {
                 // SAFETY: this function passes its condition on.
                 unsafe { activations::quantise::<F>(place, x, out) }
+            }
+
+            #[target_feature(enable = $features)]
+            pub(super) unsafe fn attend(unit: &Unit) {
+                // SAFETY: this function has the instructions, and passes its condition on.
+                unsafe { unit.compute::<$isa>() }
             }
 
             pub(super) fn kernels<F: Format>() -> Kernels {

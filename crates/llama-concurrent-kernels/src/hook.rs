@@ -4,6 +4,7 @@
 //! accepted, and what is not accepted falls through to ggml.
 
 use crate::{
+    attention,
     format::{BLOCK, ROWS},
     gemm::{Kernels, PACKINGS, Packing},
     ggml, mul_mat, state,
@@ -111,16 +112,21 @@ extern "C" fn lck_supports(format: i32, op: *const sys::ggml_tensor) -> bool {
 
 /// Bytes of work memory that an operation needs; false if it is not computed here.
 #[unsafe(no_mangle)]
-extern "C" fn lck_work_size(format: i32, _threads: i32, op: *const sys::ggml_tensor, size: *mut usize) -> bool {
-    if !lck_supports(format, op) {
-        return false;
-    }
+extern "C" fn lck_work_size(format: i32, threads: i32, op: *const sys::ggml_tensor, size: *mut usize) -> bool {
     // SAFETY: as above; the caller passes a place for the result.
-    unsafe {
-        let Some(packing) = packing(format) else { return false };
-        *size = mul_mat::work_size(packing, ggml::Op::new(&*op));
+    let (op, size) = unsafe { (ggml::Op::new(&*op), &mut *size) };
+    if format == ATTENTION {
+        let plan = state::level().and_then(|level| attention::supports(op, level));
+        *size = plan.map_or(0, |plan| attention::work_size(&plan, threads as usize));
+        return plan.is_some();
     }
-    true
+    match packing(format) {
+        Some(packing) if kernels(format).is_some() && mul_mat::supports(op) => {
+            *size = mul_mat::work_size(packing, op);
+            true
+        }
+        _ => false,
+    }
 }
 
 /// Computes one thread's share of an operation; false, on all threads alike, if it is not computed here.
@@ -136,8 +142,17 @@ extern "C" fn lck_compute(
 ) -> bool {
     // SAFETY: ggml computes operations whose sources live and are not written to meanwhile.
     let op = unsafe { ggml::Op::new(&*op) };
-    let (Some(packing), Some(kernels)) = (packing(format), kernels(format)) else { return false };
     let team = ggml::Team { thread: thread as usize, threads: threads as usize, pool };
+    if format == ATTENTION {
+        let Some(plan) = state::level().and_then(|level| attention::supports(op, level)) else { return false };
+        if work_size < attention::work_size(&plan, team.threads) {
+            return false;
+        }
+        // SAFETY: there is enough memory, and all threads of the pool come here.
+        unsafe { attention::compute(&plan, work.cast(), team) };
+        return true;
+    }
+    let (Some(packing), Some(kernels)) = (packing(format), kernels(format)) else { return false };
     if !mul_mat::supports(op) || work_size < mul_mat::work_size(packing, op) {
         return false;
     }
@@ -148,6 +163,8 @@ extern "C" fn lck_compute(
 
 /// Whether attention is computed here.
 #[unsafe(no_mangle)]
-extern "C" fn lck_attention(_op: *const sys::ggml_tensor) -> bool {
-    false
+extern "C" fn lck_attention(op: *const sys::ggml_tensor) -> bool {
+    // SAFETY: as above.
+    let op = unsafe { ggml::Op::new(&*op) };
+    state::level().is_some_and(|level| attention::supports(op, level).is_some())
 }

@@ -9,6 +9,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
+static LEVEL: OnceLock<Level> = OnceLock::new();
 static KERNELS: OnceLock<Vec<Kernels>> = OnceLock::new();
 static ENABLED: AtomicBool = AtomicBool::new(true);
 
@@ -17,8 +18,14 @@ pub(crate) fn kernels() -> &'static [Kernels] {
     KERNELS.get().map_or(&[], Vec::as_slice)
 }
 
+/// The level; none before installation.
+pub(crate) fn level() -> Option<Level> {
+    LEVEL.get().copied()
+}
+
 /// Chooses the level, once; the level must be available.
 pub(crate) fn choose(level: Level) {
+    LEVEL.get_or_init(|| level);
     KERNELS.get_or_init(|| PACKINGS.iter().map(|packing| (packing.kernels)(level)).collect());
 }
 

@@ -1,6 +1,6 @@
 //! 256-bit vectors: eight rows side by side, so that a panel of sixteen takes two.
 
-use super::{Isa, Sum};
+use super::{EXP2, Isa, Sum};
 use std::arch::x86_64::*;
 
 /// AVX2 with FMA and F16C.
@@ -65,6 +65,10 @@ macro_rules! vectors {
             _mm256_set1_ps(p.read_unaligned())
         }
         #[inline(always)]
+        unsafe fn floats(p: *const f32) -> __m256 {
+            _mm256_loadu_ps(p)
+        }
+        #[inline(always)]
         unsafe fn store(p: *mut f32, v: __m256) {
             _mm256_storeu_ps(p, v);
         }
@@ -85,12 +89,35 @@ macro_rules! vectors {
             _mm256_cvtepi32_ps(v)
         }
         #[inline(always)]
+        unsafe fn add(a: __m256, b: __m256) -> __m256 {
+            _mm256_add_ps(a, b)
+        }
+        #[inline(always)]
+        unsafe fn max(a: __m256, b: __m256) -> __m256 {
+            _mm256_max_ps(a, b)
+        }
+        #[inline(always)]
         unsafe fn mul(a: __m256, b: __m256) -> __m256 {
             _mm256_mul_ps(a, b)
         }
         #[inline(always)]
         unsafe fn fma(a: __m256, b: __m256, c: __m256) -> __m256 {
             _mm256_fmadd_ps(a, b, c)
+        }
+        #[inline(always)]
+        unsafe fn exp2(x: __m256) -> __m256 {
+            let lowest = _mm256_set1_ps(-125.0);
+            // Adding 1.5 * 2^23 leaves the nearest whole number in the low bits.
+            let magic = _mm256_set1_ps(12_582_912.0);
+            let moved = _mm256_add_ps(_mm256_max_ps(x, lowest), magic);
+            let fraction = _mm256_sub_ps(_mm256_max_ps(x, lowest), _mm256_sub_ps(moved, magic));
+            let mut power = _mm256_set1_ps(EXP2[0]);
+            for coefficient in &EXP2[1..] {
+                power = _mm256_fmadd_ps(power, fraction, _mm256_set1_ps(*coefficient));
+            }
+            let exponent = _mm256_slli_epi32::<23>(_mm256_castps_si256(moved));
+            let power = _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(power), exponent));
+            _mm256_and_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(x, lowest), power)
         }
     };
 }

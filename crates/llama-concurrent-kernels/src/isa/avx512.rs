@@ -1,6 +1,6 @@
 //! 512-bit vectors: sixteen rows side by side, with and without VNNI.
 
-use super::{Isa, Sum};
+use super::{EXP2, Isa, Sum};
 use std::arch::x86_64::*;
 
 /// AVX-512 with VNNI.
@@ -61,6 +61,10 @@ macro_rules! vectors {
             _mm512_set1_ps(p.read_unaligned())
         }
         #[inline(always)]
+        unsafe fn floats(p: *const f32) -> __m512 {
+            _mm512_loadu_ps(p)
+        }
+        #[inline(always)]
         unsafe fn store(p: *mut f32, v: __m512) {
             _mm512_storeu_ps(p, v);
         }
@@ -81,12 +85,35 @@ macro_rules! vectors {
             _mm512_cvtepi32_ps(v)
         }
         #[inline(always)]
+        unsafe fn add(a: __m512, b: __m512) -> __m512 {
+            _mm512_add_ps(a, b)
+        }
+        #[inline(always)]
+        unsafe fn max(a: __m512, b: __m512) -> __m512 {
+            _mm512_max_ps(a, b)
+        }
+        #[inline(always)]
         unsafe fn mul(a: __m512, b: __m512) -> __m512 {
             _mm512_mul_ps(a, b)
         }
         #[inline(always)]
         unsafe fn fma(a: __m512, b: __m512, c: __m512) -> __m512 {
             _mm512_fmadd_ps(a, b, c)
+        }
+        #[inline(always)]
+        unsafe fn exp2(x: __m512) -> __m512 {
+            let lowest = _mm512_set1_ps(-125.0);
+            // Adding 1.5 * 2^23 leaves the nearest whole number in the low bits.
+            let magic = _mm512_set1_ps(12_582_912.0);
+            let moved = _mm512_add_ps(_mm512_max_ps(x, lowest), magic);
+            let fraction = _mm512_sub_ps(_mm512_max_ps(x, lowest), _mm512_sub_ps(moved, magic));
+            let mut power = _mm512_set1_ps(EXP2[0]);
+            for coefficient in &EXP2[1..] {
+                power = _mm512_fmadd_ps(power, fraction, _mm512_set1_ps(*coefficient));
+            }
+            let exponent = _mm512_slli_epi32::<23>(_mm512_castps_si512(moved));
+            let power = _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(power), exponent));
+            _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(x, lowest), power)
         }
     };
 }

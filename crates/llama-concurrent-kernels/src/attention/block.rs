@@ -1,0 +1,159 @@
+//! One block of cells and one tile of rows, a row in each lane.
+
+#![allow(unsafe_op_in_unsafe_fn)] // Whole functions here are unsafe for one reason, which each states.
+
+use super::CELLS;
+use crate::isa::Isa;
+
+/// How keys or values are stored.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stored {
+    Half,
+    /// Blocks of 32 signed bytes after a half-precision scale.
+    Q8_0,
+}
+
+/// Converts one cell.
+///
+/// # Safety
+/// As for [`Isa`]; the cell holds `size` values, a multiple of 16 (of 32 for Q8_0), and `out` has room for them.
+#[inline(always)]
+pub(super) unsafe fn convert<I: Isa>(stored: Stored, cell: *const u8, size: usize, out: *mut f32) {
+    match stored {
+        Stored::Half => {
+            for i in (0..size).step_by(I::LANES) {
+                I::store(out.add(i), I::halves(cell.add(2 * i)));
+            }
+        }
+        Stored::Q8_0 => {
+            for block in 0..size / 32 {
+                let bytes = cell.add(block * 34);
+                let scale = half::f16::from_bits(bytes.cast::<u16>().read_unaligned()).to_f32();
+                for i in (0..32).step_by(I::LANES) {
+                    let values = I::signed_bytes(bytes.add(2 + i));
+                    I::store(out.add(block * 32 + i), I::mul(values, I::splat(&scale)));
+                }
+            }
+        }
+    }
+}
+
+/// The scores of eight cells: dot products of their keys with each row's query.
+///
+/// # Safety
+/// As for [`Isa`]; `queries` holds `size` vectors, `keys` eight times `size` floats, and `scores` takes eight vectors.
+#[inline(always)]
+pub(super) unsafe fn scores<I: Isa>(queries: *const f32, keys: *const f32, size: usize, scores: *mut f32) {
+    let mut sums = [I::zero(); 8];
+    for d in 0..size {
+        let query = I::floats(queries.add(d * I::LANES));
+        for (cell, sum) in sums.iter_mut().enumerate() {
+            *sum = I::fma(query, I::splat(keys.add(cell * size + d)), *sum);
+        }
+    }
+    for (cell, sum) in sums.into_iter().enumerate() {
+        I::store(scores.add(cell * I::LANES), sum);
+    }
+}
+
+/// Turns the scores of `count` cells into weights relative to the largest score so far. Returns by what earlier
+/// weights must be multiplied.
+///
+/// # Safety
+/// As for [`Isa`]; `scores` holds `count` vectors, `largest` and `total` one each, and `bias`, unless null, `count`.
+#[inline(always)]
+pub(super) unsafe fn weights<I: Isa>(
+    scores: *mut f32,
+    bias: *const f32,
+    count: usize,
+    largest: *mut f32,
+    total: *mut f32,
+) -> I::Float {
+    let before = I::floats(largest);
+    let mut most = before;
+    for cell in 0..count {
+        let at = scores.add(cell * I::LANES);
+        let mut score = I::floats(at);
+        if !bias.is_null() {
+            score = I::add(score, I::floats(bias.add(cell * I::LANES)));
+            I::store(at, score);
+        }
+        most = I::max(most, score);
+    }
+    let minus = I::mul(most, I::splat(&-1.0));
+    let factor = I::exp2(I::add(before, minus));
+    let mut sum = I::mul(I::floats(total), factor);
+    for cell in 0..count {
+        let at = scores.add(cell * I::LANES);
+        let weight = I::exp2(I::add(I::floats(at), minus));
+        I::store(at, weight);
+        sum = I::add(sum, weight);
+    }
+    I::store(largest, most);
+    I::store(total, sum);
+    factor
+}
+
+/// Adds weighted values of `count` cells to the results of `ROWS` rows, in `VECTORS` vectors, after multiplying these
+/// by each row's factor.
+///
+/// # Safety
+/// As for [`Isa`]; `weights` holds a row's weight every `LANES` floats, `values` a cell's every `size`, and `results`
+/// a row's every `size`.
+#[inline(always)]
+pub(super) unsafe fn accumulate<I: Isa, const ROWS: usize, const VECTORS: usize>(
+    weights: *const f32,
+    values: *const f32,
+    factors: *const f32,
+    results: *mut f32,
+    size: usize,
+    count: usize,
+) {
+    let mut sums = [[I::zero(); VECTORS]; ROWS];
+    for row in 0..ROWS {
+        for vector in 0..VECTORS {
+            let old = I::floats(results.add(row * size + vector * I::LANES));
+            sums[row][vector] = I::mul(old, I::splat(factors.add(row)));
+        }
+    }
+    for cell in 0..count {
+        let value: [I::Float; VECTORS] =
+            std::array::from_fn(|vector| I::floats(values.add(cell * size + vector * I::LANES)));
+        for row in 0..ROWS {
+            let weight = I::splat(weights.add(cell * I::LANES + row));
+            for vector in 0..VECTORS {
+                sums[row][vector] = I::fma(weight, value[vector], sums[row][vector]);
+            }
+        }
+    }
+    for row in 0..ROWS {
+        for vector in 0..VECTORS {
+            I::store(results.add(row * size + vector * I::LANES), sums[row][vector]);
+        }
+    }
+}
+
+/// Which of a block's cells a row of the mask lets through, and whether it adds something other than 0 to any of them.
+///
+/// # Safety
+/// The mask holds `count` half-precision numbers, at most [`CELLS`].
+#[inline(always)]
+pub(super) unsafe fn visible(mask: *const u16, count: usize) -> (u32, bool) {
+    const OUT: u16 = 0xfc00; // minus infinity
+    if count == CELLS {
+        let mask = mask.cast::<[u16; CELLS]>().read_unaligned();
+        if mask.iter().fold(0, |bits, m| bits | (m ^ OUT)) == 0 {
+            return (0, false);
+        }
+        if mask.iter().fold(0, |bits, m| bits | m) == 0 {
+            return (u32::MAX, false);
+        }
+    }
+    let (mut seen, mut added) = (0, false);
+    for cell in 0..count {
+        let value = mask.add(cell).read_unaligned();
+        seen |= u32::from(value != OUT) << cell;
+        added |= value != OUT && value & 0x7fff != 0;
+    }
+    (seen, added)
+}

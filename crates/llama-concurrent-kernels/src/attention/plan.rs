@@ -1,0 +1,233 @@
+//! Which attention operations are computed here, and how their work is divided.
+
+#![allow(unsafe_op_in_unsafe_fn)] // Whole functions here are unsafe for one reason, which each states.
+
+use super::{CHUNK, TILES, Unit, block::Stored, merge::Partial, unit::Cache};
+use crate::{
+    Level,
+    gemm::AttentionFn,
+    ggml::{Op, Team},
+};
+use llama_cpp_sys_2 as sys;
+
+/// The largest head that is taken: one of this size has its scratch memory in the second cache.
+const LARGEST_HEAD: usize = 256;
+
+/// Cells are divided among threads, too, if there are fewer units than this for each.
+const UNITS_PER_THREAD: usize = 4;
+
+/// An operation whose shape is one that is computed here.
+#[derive(Clone, Copy)]
+pub(crate) struct Plan<'a> {
+    op: Op<'a>,
+    sources: [&'a sys::ggml_tensor; 4],
+    stored: [Stored; 2],
+    /// Values of a key and of a value.
+    sizes: [usize; 2],
+    tokens: usize,
+    /// Heads of keys, and query heads that share one.
+    heads: usize,
+    shared: usize,
+    streams: usize,
+    cells: usize,
+    lanes: usize,
+    compute: AttentionFn,
+}
+
+fn stored(tensor: &sys::ggml_tensor) -> Option<Stored> {
+    let size = tensor.ne[0] as usize;
+    let (stored, multiple) = match tensor.type_ {
+        sys::GGML_TYPE_F16 => (Stored::Half, 16),
+        sys::GGML_TYPE_Q8_0 => (Stored::Q8_0, 32),
+        _ => return None,
+    };
+    (size > 0 && size % multiple == 0 && size <= LARGEST_HEAD).then_some(stored)
+}
+
+/// Whether the operation is computed here, and how.
+pub(crate) fn supports<'a>(op: Op<'a>, level: Level) -> Option<Plan<'a>> {
+    let [Some(q), Some(k), Some(v), Some(mask)] = [op.source(0), op.source(1), op.source(2), op.source(3)] else {
+        return None;
+    };
+    let [_, max_bias, softcap] = parameters(op);
+    let size = |tensor: &sys::ggml_tensor| tensor.ne.map(|n| n as usize);
+    let (qn, kn, vn, mn) = (size(q), size(k), size(v), size(mask));
+    // SAFETY: a tensor that lives.
+    let contiguous = unsafe { sys::ggml_is_contiguous(op.out) };
+    let plain = op.out.op == sys::GGML_OP_FLASH_ATTN_EXT
+        && op.source(4).is_none()
+        && max_bias == 0.0
+        && softcap == 0.0
+        && q.type_ == sys::GGML_TYPE_F32
+        && q.nb[0] == size_of::<f32>()
+        && mask.type_ == sys::GGML_TYPE_F16
+        && mask.nb[0] == 2
+        && contiguous;
+    let fitting = qn[0] == kn[0]
+        && kn[1..] == vn[1..]
+        && kn[2] > 0
+        && qn[2] % kn[2] == 0
+        && qn[3] == kn[3]
+        && mn[0] >= kn[1]
+        && mn[1] >= qn[1]
+        && mn[2] == 1
+        && (mn[3] == 1 || mn[3] == qn[3])
+        && qn.iter().all(|n| *n > 0)
+        && kn[1] > 0;
+    if !plain || !fitting {
+        return None;
+    }
+    let (tokens, shared, streams) = (qn[1], qn[2] / kn[2], qn[3]);
+    let (narrow, wide) = level.attention();
+    // A tile should hold rows of one sequence. In one stream there may be several, one token each.
+    let alike = shared.is_multiple_of(16) || streams > 1 || tokens > 64;
+    let (lanes, compute) = match wide {
+        Some(wide) if alike && tokens * shared >= 16 => (16, wide),
+        _ => (8, narrow),
+    };
+    Some(Plan {
+        op,
+        sources: [q, k, v, mask],
+        stored: [stored(k)?, stored(v)?],
+        sizes: [kn[0], vn[0]],
+        tokens,
+        heads: kn[2],
+        shared,
+        streams,
+        cells: kn[1],
+        lanes,
+        compute,
+    })
+}
+
+/// Scale, ALiBi's largest bias, and the soft cap of scores.
+fn parameters(op: Op) -> [f32; 3] {
+    [0, 1, 2].map(|index| f32::from_bits(op.out.op_params[index].cast_unsigned()))
+}
+
+/// Bytes of work memory.
+pub(crate) fn work_size(plan: &Plan, threads: usize) -> usize {
+    let floats = threads * plan.thread_floats() + plan.shared_floats(threads);
+    floats * size_of::<f32>() + ALIGNMENT
+}
+
+const ALIGNMENT: usize = 64;
+
+impl Plan<'_> {
+    fn group_rows(&self) -> usize {
+        TILES * self.lanes
+    }
+
+    fn rows(&self) -> usize {
+        self.tokens * self.shared
+    }
+
+    fn groups(&self) -> usize {
+        self.rows().div_ceil(self.group_rows())
+    }
+
+    fn partial_floats(&self) -> usize {
+        Partial::floats(self.sizes[1])
+    }
+
+    /// One thread's memory: scratch, then partial results.
+    fn thread_floats(&self) -> usize {
+        Unit::scratch(self.lanes, self.sizes[0], self.sizes[1]) + self.group_rows() * self.partial_floats()
+    }
+
+    /// How many parts the cells are divided into for different threads: chunks, or one.
+    fn parts(&self, threads: usize) -> usize {
+        let units = self.streams * self.heads * self.groups();
+        if units < UNITS_PER_THREAD * threads { self.cells.div_ceil(CHUNK) } else { 1 }
+    }
+
+    /// Partial results of all rows and parts, if there is more than one part.
+    fn shared_floats(&self, threads: usize) -> usize {
+        match self.parts(threads) {
+            1 => 0,
+            parts => self.streams * self.heads * self.rows() * parts * self.partial_floats(),
+        }
+    }
+
+    /// Where the result of a row goes.
+    unsafe fn out(&self, stream: usize, head: usize, row: usize) -> &mut [f32] {
+        let (token, all) = (row / self.shared, self.heads * self.shared);
+        let index = (stream * self.tokens + token) * all + head * self.shared + row % self.shared;
+        let out = self.op.out.data.cast::<f32>().add(index * self.sizes[1]);
+        std::slice::from_raw_parts_mut(out, self.sizes[1])
+    }
+
+    unsafe fn cache(&self, index: usize, stream: usize, head: usize) -> Cache {
+        let tensor = self.sources[1 + index];
+        Cache {
+            stored: self.stored[index],
+            first: tensor.data.cast::<u8>().add(head * tensor.nb[2] + stream * tensor.nb[3]),
+            stride: tensor.nb[1],
+            size: self.sizes[index],
+        }
+    }
+}
+
+/// Computes one thread's share.
+///
+/// # Safety
+/// `work` has `work_size` bytes, and all threads of the pool come here with the same plan.
+pub(crate) unsafe fn compute(plan: &Plan, work: *mut u8, team: Team) {
+    let work = work.wrapping_add(work.align_offset(ALIGNMENT) % ALIGNMENT).cast::<f32>();
+    let scratch = work.add(team.thread * plan.thread_floats());
+    let own_partials = scratch.add(Unit::scratch(plan.lanes, plan.sizes[0], plan.sizes[1]));
+    let shared_partials = work.add(team.threads * plan.thread_floats());
+    let parts = plan.parts(team.threads);
+    let (groups, rows, floats) = (plan.groups(), plan.rows(), plan.partial_floats());
+    let [q, .., mask] = plan.sources;
+    team.meet();
+    for index in team.chunks(plan.streams * plan.heads * groups * parts) {
+        let (part, index) = (index % parts, index / parts);
+        let (group, index) = (index % groups, index / groups);
+        let (head, stream) = (index % plan.heads, index / plan.heads);
+        let first_row = group * plan.group_rows();
+        let count = plan.group_rows().min(rows - first_row);
+        let slot = (((stream * plan.heads + head) * parts + part) * rows + first_row) * floats;
+        let unit = Unit {
+            queries: q.data.cast::<u8>().add(head * plan.shared * q.nb[2] + stream * q.nb[3]),
+            head_stride: q.nb[2],
+            token_stride: q.nb[1],
+            heads: plan.shared,
+            scale: parameters(plan.op)[0] * std::f32::consts::LOG2_E,
+            keys: plan.cache(0, stream, head),
+            values: plan.cache(1, stream, head),
+            mask: mask.data.cast::<u8>().add(stream % mask.ne[3] as usize * mask.nb[3]),
+            mask_stride: mask.nb[1],
+            first_row,
+            rows: count,
+            first_cell: part * CHUNK,
+            end_cell: if parts == 1 { plan.cells } else { plan.cells.min((part + 1) * CHUNK) },
+            scratch,
+            partials: if parts == 1 { own_partials } else { shared_partials.add(slot) },
+        };
+        (plan.compute)(&unit);
+        if parts == 1 {
+            for row in 0..count {
+                let partial = Partial::at(own_partials.add(row * floats), plan.sizes[1]);
+                partial.finish(plan.out(stream, head, first_row + row));
+            }
+        }
+    }
+    if parts > 1 {
+        team.meet();
+        for index in team.share(plan.streams * plan.heads * rows) {
+            let (row, index) = (index % rows, index / rows);
+            let (head, stream) = (index % plan.heads, index / plan.heads);
+            let at = |part: usize| {
+                let slot = (((stream * plan.heads + head) * parts + part) * rows + row) * floats;
+                Partial::at(shared_partials.add(slot), plan.sizes[1])
+            };
+            let mut first = at(0);
+            for part in 1..parts {
+                let later = at(part);
+                first.merge(later.head[0], later.head[1], later.values);
+            }
+            first.finish(plan.out(stream, head, row));
+        }
+    }
+}
