@@ -25,7 +25,7 @@ impl Weights {
     /// Has ggml quantise `values`, rows of `k`; `k` is a multiple of the format's unit and there are whole panels.
     pub(crate) fn quantise(packing: &'static Packing, k: usize, values: &[f32]) -> Self {
         let rows = values.len() / k;
-        assert!(k % (packing.blocks * BLOCK) == 0 && rows % ROWS == 0 && values.len() == rows * k);
+        assert!(k.is_multiple_of(packing.blocks * BLOCK) && rows.is_multiple_of(ROWS) && values.len() == rows * k);
         let mut file = vec![0u8; rows * k / (packing.blocks * BLOCK) * packing.file_bytes];
         let mut read = vec![0f32; values.len()];
         // SAFETY: the file is as large as ggml makes it, and rows are whole blocks.

@@ -9,6 +9,10 @@
 #include <cstring>
 #include <new>
 
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
+
 extern "C" {
 
 // Defined in hook.rs. None of them unwinds.
@@ -28,6 +32,9 @@ namespace {
 // Must be those of hook.rs: one per weight format, and one that stands for attention.
 constexpr int max_formats = 16;
 constexpr int attention   = max_formats;
+
+// Of x86.
+constexpr uintptr_t huge_page = 2 << 20;
 
 struct traits : ggml::cpu::tensor_traits {
     int format = 0;
@@ -110,6 +117,14 @@ const char * get_name(ggml_backend_buffer_type_t) {
 ggml_backend_buffer_t alloc_buffer(ggml_backend_buffer_type_t type, size_t size) {
     ggml_backend_buffer_t buffer = ggml_backend_buft_alloc_buffer(ggml_backend_cpu_buffer_type(), size);
     if (buffer) {
+#ifdef __linux__
+        // Weights are read from end to end; with small pages, address translation would set the pace.
+        auto begin = (reinterpret_cast<uintptr_t>(ggml_backend_buffer_get_base(buffer)) + huge_page - 1) / huge_page * huge_page;
+        auto end   = (reinterpret_cast<uintptr_t>(ggml_backend_buffer_get_base(buffer)) + size) / huge_page * huge_page;
+        if (size > 0 && begin < end) {
+            madvise(reinterpret_cast<void *>(begin), end - begin, MADV_HUGEPAGE);
+        }
+#endif
         buffer->buft              = type;
         buffer->iface.init_tensor = init_tensor;
         buffer->iface.set_tensor  = set_tensor;

@@ -4,6 +4,7 @@
 //! depend on what it is computed with.
 
 #![allow(unsafe_op_in_unsafe_fn)] // Whole functions here are unsafe for one reason, which each states.
+#![allow(clippy::needless_range_loop)] // Arrays stand for registers: each index is one, known once unrolled.
 
 use crate::{
     format::{BLOCK, Coding, Format, ROWS, quants},

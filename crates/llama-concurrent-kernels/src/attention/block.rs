@@ -1,6 +1,7 @@
 //! One block of cells and one tile of rows, a row in each lane.
 
 #![allow(unsafe_op_in_unsafe_fn)] // Whole functions here are unsafe for one reason, which each states.
+#![allow(clippy::needless_range_loop)] // Arrays stand for registers: each index is one, known once unrolled.
 
 use super::CELLS;
 use crate::isa::Isa;

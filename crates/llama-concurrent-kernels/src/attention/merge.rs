@@ -46,11 +46,14 @@ impl<'a> Partial<'a> {
     }
 
     /// Writes the result: nothing but zeros if the mask ruled all cells out.
-    #[inline(always)]
-    pub(crate) fn finish(&self, out: &mut [f32]) {
+    ///
+    /// # Safety
+    /// There is room for all values at `out`.
+    pub(crate) unsafe fn finish(&self, out: *mut f32) {
         let inverse = if self.head[1].to_bits() == 0 { 0.0 } else { 1.0 / self.head[1] };
-        for (out, value) in out.iter_mut().zip(self.values.iter()) {
-            *out = value * inverse;
+        for (d, value) in self.values.iter().enumerate() {
+            // SAFETY: this function's condition.
+            unsafe { out.add(d).write(value * inverse) };
         }
     }
 }

@@ -41,7 +41,7 @@ fn stored(tensor: &sys::ggml_tensor) -> Option<Stored> {
         sys::GGML_TYPE_Q8_0 => (Stored::Q8_0, 32),
         _ => return None,
     };
-    (size > 0 && size % multiple == 0 && size <= LARGEST_HEAD).then_some(stored)
+    (size > 0 && size.is_multiple_of(multiple) && size <= LARGEST_HEAD).then_some(stored)
 }
 
 /// Whether the operation is computed here, and how.
@@ -150,11 +150,10 @@ impl Plan<'_> {
     }
 
     /// Where the result of a row goes.
-    unsafe fn out(&self, stream: usize, head: usize, row: usize) -> &mut [f32] {
+    unsafe fn out(&self, stream: usize, head: usize, row: usize) -> *mut f32 {
         let (token, all) = (row / self.shared, self.heads * self.shared);
         let index = (stream * self.tokens + token) * all + head * self.shared + row % self.shared;
-        let out = self.op.out.data.cast::<f32>().add(index * self.sizes[1]);
-        std::slice::from_raw_parts_mut(out, self.sizes[1])
+        self.op.out.data.cast::<f32>().add(index * self.sizes[1])
     }
 
     unsafe fn cache(&self, index: usize, stream: usize, head: usize) -> Cache {

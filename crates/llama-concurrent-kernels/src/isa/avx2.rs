@@ -138,7 +138,7 @@ impl Isa for Avx2 {
             } else {
                 _mm256_maddubs_epi16(q, a)
             };
-            sum.narrow = if fit == 0 || step % fit == 0 { products } else { _mm256_add_epi16(sum.narrow, products) };
+            sum.narrow = if fit == 0 || step.is_multiple_of(fit) { products } else { _mm256_add_epi16(sum.narrow, products) };
             if fit == 0 || step % fit == fit - 1 || last {
                 sum.wide = _mm256_add_epi32(sum.wide, _mm256_madd_epi16(sum.narrow, _mm256_set1_epi16(1)));
             }

@@ -148,7 +148,7 @@ impl Isa for Avx512 {
             } else {
                 _mm512_maddubs_epi16(q, a)
             };
-            sum.narrow = if fit == 0 || step % fit == 0 { products } else { _mm512_add_epi16(sum.narrow, products) };
+            sum.narrow = if fit == 0 || step.is_multiple_of(fit) { products } else { _mm512_add_epi16(sum.narrow, products) };
             if fit == 0 || step % fit == fit - 1 || last {
                 sum.wide = _mm512_add_epi32(sum.wide, _mm512_madd_epi16(sum.narrow, _mm512_set1_epi16(1)));
             }
