@@ -162,6 +162,8 @@ pub(crate) struct Product {
     /// Results, column by column, and floats from one to the next.
     pub(crate) out: *mut f32,
     pub(crate) stride: usize,
+    /// Floats from `out` to each column of results where these are not evenly spaced; otherwise null.
+    pub(crate) places: *const usize,
 }
 
 impl Product {
@@ -204,6 +206,7 @@ impl Product {
                     activations: self.activations.add(begin * column_bytes),
                     out: self.out.add(begin * self.stride + panel * ROWS),
                     stride: self.stride,
+                    places: if self.places.is_null() { self.places } else { self.places.add(begin) },
                 });
             }
         }

@@ -4,7 +4,7 @@
 //! accepted, and what is not accepted falls through to ggml.
 
 use crate::{
-    attention,
+    attention, experts,
     format::{BLOCK, ROWS},
     gemm::{Kernels, PACKINGS, Packing},
     ggml, mul_mat, state,
@@ -28,6 +28,17 @@ fn kernels(format: i32) -> Option<&'static Kernels> {
     state::kernels().get(usize::try_from(format).ok()?)
 }
 
+fn supports(op: ggml::Op) -> bool {
+    mul_mat::supports(op) || experts::supports(op)
+}
+
+fn product_work_size(packing: &Packing, op: ggml::Op, threads: usize) -> usize {
+    match op.out.op {
+        sys::GGML_OP_MUL_MAT => mul_mat::work_size(packing, op),
+        _ => experts::work_size(packing, op, threads),
+    }
+}
+
 /// The format that a weight is packed in, or -1 if it is left to ggml.
 #[unsafe(no_mangle)]
 extern "C" fn lck_format(weight: *const sys::ggml_tensor) -> i32 {
@@ -40,7 +51,7 @@ extern "C" fn lck_format(weight: *const sys::ggml_tensor) -> i32 {
         && rows > 0
         && k % (BLOCK * packing.blocks) as i64 == 0
         && rows % ROWS as i64 == 0
-        && experts == 1
+        && experts > 0
         && rest == 1
         && weight.view_src.is_null();
     if whole { format as i32 } else { -1 }
@@ -107,7 +118,7 @@ pub(crate) fn pack(packing: &Packing, k: usize, file: &[u8], packed: &mut [u8]) 
 #[unsafe(no_mangle)]
 extern "C" fn lck_supports(format: i32, op: *const sys::ggml_tensor) -> bool {
     // SAFETY: ggml asks about operations whose sources live.
-    unsafe { packing(format).is_some() && kernels(format).is_some() && mul_mat::supports(ggml::Op::new(&*op)) }
+    unsafe { packing(format).is_some() && kernels(format).is_some() && supports(ggml::Op::new(&*op)) }
 }
 
 /// Bytes of work memory that an operation needs; false if it is not computed here.
@@ -121,8 +132,8 @@ extern "C" fn lck_work_size(format: i32, threads: i32, op: *const sys::ggml_tens
         return plan.is_some();
     }
     match packing(format) {
-        Some(packing) if kernels(format).is_some() && mul_mat::supports(op) => {
-            *size = mul_mat::work_size(packing, op);
+        Some(packing) if kernels(format).is_some() && supports(op) => {
+            *size = product_work_size(packing, op, threads as usize);
             true
         }
         _ => false,
@@ -153,11 +164,16 @@ extern "C" fn lck_compute(
         return true;
     }
     let (Some(packing), Some(kernels)) = (packing(format), kernels(format)) else { return false };
-    if !mul_mat::supports(op) || work_size < mul_mat::work_size(packing, op) {
+    if !supports(op) || work_size < product_work_size(packing, op, team.threads) {
         return false;
     }
     // SAFETY: the operation is a supported one, its weights are packed, and all threads of the pool come here.
-    unsafe { mul_mat::compute(packing, *kernels, op, work.cast(), team) };
+    unsafe {
+        match op.out.op {
+            sys::GGML_OP_MUL_MAT => mul_mat::compute(packing, *kernels, op, work.cast(), team),
+            _ => experts::compute(packing, *kernels, op, work.cast(), team),
+        }
+    }
     true
 }
 

@@ -20,6 +20,8 @@ mod attention;
 #[cfg(target_arch = "x86_64")]
 mod check;
 #[cfg(target_arch = "x86_64")]
+mod experts;
+#[cfg(target_arch = "x86_64")]
 mod format;
 #[cfg(target_arch = "x86_64")]
 mod gemm;

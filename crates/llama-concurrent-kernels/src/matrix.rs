@@ -61,6 +61,7 @@ impl Weights {
             activations: activations.as_mut_ptr(),
             out: out.as_mut_ptr(),
             stride: self.rows,
+            places: ptr::null(),
         };
         // SAFETY: the level is available and the buffers are as large as the product says. In two parts each, as
         // threads divide the work.

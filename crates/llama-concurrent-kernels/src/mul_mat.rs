@@ -20,16 +20,24 @@ const ALIGNMENT: usize = 64;
 /// Whether the product is computed here, given that its weights may be packed.
 pub(crate) fn supports(op: Op) -> bool {
     let (Some(weights), Some(x)) = (op.source(0), op.source(1)) else { return false };
-    let out = op.out;
+    op.out.op == sys::GGML_OP_MUL_MAT && weights.ne[2..] == [1, 1] && takes_columns(op, x, weights)
+}
+
+/// Whether columns and results are of the kinds that the kernels read and write.
+pub(crate) fn takes_columns(op: Op, x: &sys::ggml_tensor, weights: &sys::ggml_tensor) -> bool {
     // SAFETY: a tensor that lives.
-    let contiguous = unsafe { sys::ggml_is_contiguous(out) };
-    out.op == sys::GGML_OP_MUL_MAT
-        && weights.ne[2..] == [1, 1]
-        && x.type_ == sys::GGML_TYPE_F32
+    let contiguous = unsafe { sys::ggml_is_contiguous(op.out) };
+    x.type_ == sys::GGML_TYPE_F32
         && x.nb[0] == size_of::<f32>()
         && x.ne[0] == weights.ne[0]
-        && out.type_ == sys::GGML_TYPE_F32
+        && op.out.type_ == sys::GGML_TYPE_F32
         && contiguous
+}
+
+/// Panels of a chunk, of a product with so many in all.
+pub(crate) fn chunk(product: &Product, panels: usize, team: Team) -> usize {
+    let fit = CHUNK_BYTES / product.panel_bytes();
+    fit.min(panels / (team.threads * CHUNKS_PER_THREAD)).max(1)
 }
 
 /// Bytes for all quantised columns.
@@ -58,6 +66,7 @@ pub(crate) unsafe fn compute(packing: &Packing, kernels: Kernels, op: Op, work: 
         activations: work.wrapping_add(work.align_offset(ALIGNMENT) % ALIGNMENT),
         out: op.out.data.cast(),
         stride: rows,
+        places: std::ptr::null(),
     };
     let column = |c: usize| {
         let (i1, i2, i3) = (c % ne[1], c / ne[1] % ne[2], c / ne[1] / ne[2]);
@@ -73,8 +82,7 @@ pub(crate) unsafe fn compute(packing: &Packing, kernels: Kernels, op: Op, work: 
     }
     team.meet();
     let panels = rows / ROWS;
-    let fit = CHUNK_BYTES / product.panel_bytes();
-    let chunk = fit.min(panels / (team.threads * CHUNKS_PER_THREAD)).max(1);
+    let chunk = chunk(&product, panels, team);
     for index in team.chunks(panels.div_ceil(chunk)) {
         product.compute(index * chunk, panels.min((index + 1) * chunk));
     }

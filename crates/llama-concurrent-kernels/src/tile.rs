@@ -27,8 +27,10 @@ pub(crate) struct Tile {
     pub(crate) activations: *const u8,
     /// Where the first column's sixteen results go.
     pub(crate) out: *mut f32,
-    /// Floats from one column of results to the next.
+    /// Floats from one column of results to the next, unless they have places.
     pub(crate) stride: usize,
+    /// Floats from `out` to each column of results, or null.
+    pub(crate) places: *const usize,
 }
 
 /// Computes a tile of `N` columns.
@@ -73,7 +75,8 @@ unsafe fn pass<I: Isa, F: Format, const N: usize, const VECTORS: usize>(tile: Ti
     }
     for (vector, results) in results.iter().enumerate() {
         for (n, result) in results.iter().enumerate() {
-            I::store(tile.out.add(n * tile.stride + row + vector * I::LANES), *result);
+            let column = if tile.places.is_null() { n * tile.stride } else { *tile.places.add(n) };
+            I::store(tile.out.add(column + row + vector * I::LANES), *result);
         }
     }
 }

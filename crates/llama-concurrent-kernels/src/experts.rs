@@ -1,0 +1,160 @@
+//! Matrix products with experts: each column goes to some of many matrices, as its list of numbers says.
+//!
+//! Columns are gathered by expert, so that an expert's weights are read once for all that come to it.
+
+#![allow(unsafe_op_in_unsafe_fn)] // Whole functions here are unsafe for one reason, which each states.
+
+use crate::{
+    format::{BLOCK, ROWS},
+    gemm::{Kernels, Packing, Product},
+    ggml::{Op, Team},
+    mul_mat,
+};
+use llama_cpp_sys_2 as sys;
+
+const ALIGNMENT: usize = 64;
+
+/// Whether the product is computed here, given that its weights may be packed.
+pub(crate) fn supports(op: Op) -> bool {
+    let (Some(weights), Some(x), Some(ids)) = (op.source(0), op.source(1), op.source(2)) else { return false };
+    op.out.op == sys::GGML_OP_MUL_MAT_ID
+        && weights.ne[3] == 1
+        && mul_mat::takes_columns(op, x, weights)
+        && x.ne[3] == 1
+        && x.ne[1] > 0
+        && ids.type_ == sys::GGML_TYPE_I32
+        && ids.nb[0] == size_of::<i32>()
+        && ids.ne[1] == x.ne[2]
+        && ids.ne[2..] == [1, 1]
+        && op.out.ne[1] == ids.ne[0]
+        && op.out.ne[2] == ids.ne[1]
+}
+
+/// Columns once each has been repeated for each expert that it goes to, and the number of experts.
+fn counts(op: Op) -> (usize, usize) {
+    let size = |index: usize| op.source(index).map_or([0; 4], |t| t.ne).map(|n| n as usize);
+    (size(2)[0] * size(2)[1], size(0)[2])
+}
+
+/// Bytes for each thread's lists and for all quantised columns.
+pub(crate) fn work_size(packing: &Packing, op: Op, threads: usize) -> usize {
+    let (columns, experts) = counts(op);
+    let blocks = op.source(0).map_or(0, |weights| weights.ne[0] as usize) / BLOCK;
+    threads * list_words(columns, experts) * size_of::<usize>() + columns * blocks * packing.column_bytes + ALIGNMENT
+}
+
+/// Words of one thread's lists: columns by expert, where their results go, and where each expert's begin.
+fn list_words(columns: usize, experts: usize) -> usize {
+    2 * columns + experts + 1
+}
+
+/// Columns by expert.
+struct Lists {
+    /// Where the results of each column go, in floats.
+    places: *const usize,
+    /// The column in its order of coming, `slot + slots * token`.
+    sources: *const usize,
+    /// The first column of each expert, and the end of the last one's.
+    starts: *const usize,
+}
+
+impl Lists {
+    /// Sorts by counting. Each thread does so for itself, which is quicker than to wait for one.
+    ///
+    /// # Safety
+    /// `words` has `list_words` words, and the operation is a supported one.
+    unsafe fn new(op: Op, ids: &sys::ggml_tensor, words: *mut usize) -> Self {
+        let (columns, experts) = counts(op);
+        let (slots, rows) = (ids.ne[0] as usize, op.out.ne[0] as usize);
+        let words = std::slice::from_raw_parts_mut(words, list_words(columns, experts));
+        let (places, rest) = words.split_at_mut(columns);
+        let (sources, starts) = rest.split_at_mut(columns);
+        let expert = |column: usize| {
+            let at = ids.data.cast::<u8>().add(column % slots * ids.nb[0] + column / slots * ids.nb[1]);
+            // A number that names no expert would be a fault of the graph; it must not write where it likes.
+            (at.cast::<i32>().read_unaligned().max(0) as usize).min(experts - 1)
+        };
+        starts.fill(0);
+        for column in 0..columns {
+            starts[expert(column)] += 1;
+        }
+        let mut end = 0;
+        for start in starts.iter_mut() {
+            end += *start;
+            *start = end;
+        }
+        for column in (0..columns).rev() {
+            let start = &mut starts[expert(column)];
+            *start -= 1;
+            places[*start] = column * rows;
+            sources[*start] = column;
+        }
+        Self { places: places.as_ptr(), sources: sources.as_ptr(), starts: starts.as_ptr() }
+    }
+
+    /// The columns of an expert: the first and how many.
+    unsafe fn of(&self, expert: usize) -> (usize, usize) {
+        let (start, end) = (*self.starts.add(expert), *self.starts.add(expert + 1));
+        (start, end - start)
+    }
+}
+
+/// Computes one thread's share.
+///
+/// # Safety
+/// `supports` holds, the weights are packed, `work` has `work_size` bytes, and all threads of the pool come here.
+pub(crate) unsafe fn compute(packing: &Packing, kernels: Kernels, op: Op, work: *mut u8, team: Team) {
+    let (Some(weights), Some(x), Some(ids)) = (op.source(0), op.source(1), op.source(2)) else { return };
+    let (columns, experts) = counts(op);
+    let [k, rows, ..] = weights.ne.map(|n| n as usize);
+    let (blocks, slots) = (k / BLOCK, ids.ne[0] as usize);
+    let words = list_words(columns, experts);
+    let work = work.wrapping_add(work.align_offset(ALIGNMENT) % ALIGNMENT);
+    let activations = work.add(team.threads * words * size_of::<usize>());
+    let lists = Lists::new(op, ids, work.cast::<usize>().add(team.thread * words));
+    let expert_bytes = rows / ROWS * (blocks / packing.blocks) * packing.unit_bytes;
+    let product = |expert: usize| {
+        let (first, columns) = lists.of(expert);
+        Product {
+            kernels,
+            unit_bytes: packing.unit_bytes,
+            blocks: packing.blocks,
+            column_bytes: packing.column_bytes,
+            units: blocks / packing.blocks,
+            columns,
+            weights: weights.data.cast::<u8>().add(expert * expert_bytes),
+            activations: activations.add(first * blocks * packing.column_bytes),
+            out: op.out.data.cast(),
+            stride: 0,
+            places: lists.places.add(first),
+        }
+    };
+    let share = team.share(columns);
+    for expert in 0..experts {
+        let (first, count) = lists.of(expert);
+        for column in first.max(share.start)..(first + count).min(share.end) {
+            let source = *lists.sources.add(column);
+            let (slot, token) = (source % slots, source / slots);
+            let at = x.data.cast::<u8>().add(slot % x.ne[1] as usize * x.nb[1] + token * x.nb[2]);
+            product(expert).quantise(column - first, 0, blocks, at.cast());
+        }
+    }
+    team.meet();
+    let panels = rows / ROWS;
+    let chunk = mul_mat::chunk(&product(0), panels * experts.min(columns), team).min(panels);
+    let chunks = panels.div_ceil(chunk);
+    let (mut expert, mut passed) = (0, 0);
+    for index in team.chunks(experts.min(columns) * chunks) {
+        // Chunks are numbered over the experts that have columns; a thread's numbers only rise.
+        let wanted = index / chunks;
+        while expert < experts && (lists.of(expert).1 == 0 || passed < wanted) {
+            passed += usize::from(lists.of(expert).1 > 0);
+            expert += 1;
+        }
+        if expert == experts {
+            break;
+        }
+        let first = index % chunks * chunk;
+        product(expert).compute(first, panels.min(first + chunk));
+    }
+}
