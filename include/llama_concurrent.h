@@ -272,6 +272,11 @@ typedef struct llama_engine_params {
     bool flash_attn;
     /** Pin each compute thread to its own core. Default: true. */
     bool pin;
+    /**
+     * Compute matrices and attention with this library's own kernels where the CPU has what they need: two to three
+     * times as fast from some 4 requests on. They need `repack`. Default: true.
+     */
+    bool kernels;
     /** Called while the model loads; may be NULL (default). */
     llama_engine_progress_callback progress;
     /** Passed to `progress`. */
@@ -506,6 +511,11 @@ typedef struct llama_engine_stats {
     uint32_t requests_running;
     /** Prompts that wait for a slot now. */
     uint32_t requests_waiting;
+    /**
+     * The instruction set of this library's kernels that compute the weights, such as "avx512vnni"; "off" where those of
+     * ggml do. Lives as long as the library.
+     */
+    const char *kernels;
 } llama_engine_stats;
 
 /** Gets a message of the log. `target` says which part of the library speaks. Both texts live until it returns. */

@@ -159,6 +159,7 @@ class _CEngineParams(ctypes.Structure):
         ("check_tensors", c_bool),
         ("flash_attn", c_bool),
         ("pin", c_bool),
+        ("kernels", c_bool),
         ("progress", _CProgressCallback),
         ("progress_user_data", c_void_p),
     ]
@@ -274,6 +275,7 @@ class _CStats(ctypes.Structure):
         ("requests_failed", c_uint64),
         ("requests_running", c_uint32),
         ("requests_waiting", c_uint32),
+        ("kernels", c_char_p),
     ]
 
 
@@ -547,6 +549,8 @@ class EngineParams(TypedDict, total=False):
     """Use flash attention; a "q8_0" V cache needs it. Default: True."""
     pin: bool | None
     """Pin each compute thread to its own core. Default: True."""
+    kernels: bool | None
+    """Compute with the library's own kernels where the CPU has what they need. Default: True."""
 
 
 class InferParams(TypedDict, total=False):
@@ -801,6 +805,8 @@ class EngineStats:
     """Prompts in a slot now."""
     requests_waiting: int
     """Prompts that wait for a slot now."""
+    kernels: str
+    """Instruction set of the library's kernels, such as "avx512vnni"; "off" where ggml's compute."""
 
 
 def _text(address: int | None, length: int) -> str:
@@ -1299,7 +1305,7 @@ class Engine:
         raw = _CStats(size=ctypes.sizeof(_CStats))
         _check(self._library.llama_engine_get_stats(self._handle.value, ctypes.byref(raw)))
         values = {f.name: getattr(raw, f.name) for f in fields(EngineStats)}
-        return EngineStats(**{**values, "strategy": _name_of(raw.strategy, _STRATEGIES)})
+        return EngineStats(**{**values, "strategy": _name_of(raw.strategy, _STRATEGIES), "kernels": raw.kernels.decode()})
 
     def warnings(self) -> list[str]:
         """What was wished in the parameters and not granted, one sentence each."""

@@ -43,6 +43,7 @@ struct Options {
     flash_attn: bool,
     pin: bool,
     poll: u32,
+    kernels: bool,
     progress: Option<Py<PyAny>>,
 }
 
@@ -71,6 +72,7 @@ impl Options {
             flash_attn: self.flash_attn,
             pin: self.pin,
             poll: self.poll,
+            kernels: self.kernels,
             // Always there, for Ctrl-C.
             progress: Some(Arc::new(move |share| {
                 let go_on = Python::attach(|py| {
@@ -277,6 +279,7 @@ impl NativeEngine {
         let totals = &now.totals;
         let stats = PyDict::new(py);
         stats.set_item("strategy", now.strategy.as_str())?;
+        stats.set_item("kernels", now.kernels)?;
         for (name, value) in [
             ("workers", now.workers),
             ("contexts", now.contexts),

@@ -1,6 +1,9 @@
 //! `llama_engine_stats`: what was decided, what was done, what is going on.
 
-use std::time::Duration;
+use std::{
+    ffi::{CStr, c_char},
+    time::Duration,
+};
 
 use crate::{
     boundary::boundary,
@@ -75,6 +78,9 @@ pub struct llama_engine_stats {
     pub requests_running: u32,
     /// Prompts that wait for a slot now.
     pub requests_waiting: u32,
+    /// The instruction set of this library's kernels that compute the weights, such as "avx512vnni"; "off" where those of
+    /// ggml do. Lives as long as the library.
+    pub kernels: *const c_char,
 }
 
 // SAFETY: `#[repr(C)]`, starts with its size; numbers.
@@ -82,7 +88,7 @@ unsafe impl Versioned for llama_engine_stats {
     const INITIALIZER: &'static str = "set it to sizeof(llama_engine_stats)";
 }
 
-crate::ends_with!(llama_engine_stats, requests_waiting: u32);
+crate::ends_with!(llama_engine_stats, kernels: *const c_char);
 
 /// Fills `*stats`, whose `size` must be set. Cheap: no worker is asked.
 #[unsafe(no_mangle)]
@@ -123,8 +129,17 @@ pub unsafe extern "C" fn llama_engine_get_stats(engine: *mut llama_engine, stats
             requests_failed: requests.failed,
             requests_running: now.totals.running as u32,
             requests_waiting: now.totals.waiting as u32,
+            kernels: kernels_text(now.kernels).as_ptr(),
         };
         // SAFETY: `stats` is what the header asks for.
         unsafe { pointers::write_sized(stats, filled, "stats") }
     })
+}
+
+/// The name with a NUL after it.
+fn kernels_text(name: &str) -> &'static CStr {
+    [c"avx512vnni", c"avxvnni", c"avx512", c"avx2", c"avxvnni-evex", c"off"]
+        .into_iter()
+        .find(|text| text.to_bytes() == name.as_bytes())
+        .unwrap_or(c"other")
 }

@@ -11,7 +11,7 @@ use clap::{
     Args,
     builder::{PossibleValuesParser, TypedValueParser},
 };
-use llama_concurrent::Strategy;
+use llama_concurrent::{EngineConfig, Strategy};
 use llama_concurrent_bench::{Load, Slo, Workload};
 
 use crate::{failure::Failure, model, options::EngineOptions};
@@ -29,6 +29,7 @@ Workloads:
 Examples:
   llama-concurrent bench chat -m model.gguf --users 16
   llama-concurrent bench chat -m model.gguf --users 16 --strategies round-robin,batched
+  llama-concurrent bench chat -m model.gguf --users 16 --beside-ggml
   llama-concurrent bench mixed-stall -m model.gguf --compare llama-server=http://127.0.0.1:8080
   llama-concurrent bench chat -m model.gguf --rate 0.5 --requests 20 --slo-ttft-ms 2000 --slo-itl-ms 200
   llama-concurrent bench chat -m model.gguf --find-capacity --slo-ttft-ms 2000 --slo-itl-ms 200
@@ -77,6 +78,10 @@ pub struct BenchArgs {
     /// counts the lengths. A path of /v1/completions is spoken to as OpenAI's, others as llama-server's
     #[arg(long, value_name = "URL")]
     target: Option<String>,
+
+    /// Measure the engine with only ggml's kernels as well
+    #[arg(long, conflicts_with_all = ["target", "find_capacity"])]
+    beside_ggml: bool,
 
     /// Measure a server as well, in alternation; may be given several times
     #[arg(long, value_name = "NAME=URL", value_parser = name_and_url)]
@@ -160,6 +165,9 @@ fn contestants(args: &BenchArgs, path: &std::path::Path) -> Result<Vec<Contestan
                 all.push(Contestant::engine(strategy.as_str(), path, config));
             }
         }
+    }
+    if args.beside_ggml {
+        all.push(Contestant::engine("ggml's kernels", path, EngineConfig { kernels: false, ..config() }));
     }
     all.extend(args.compare.iter().map(|(name, url)| Contestant::server(name, url)));
     Ok(all)

@@ -10,7 +10,11 @@ use crate::{
     ggml, mul_mat, state,
 };
 use llama_cpp_sys_2 as sys;
-use std::{os::raw::c_void, slice};
+use std::{
+    os::raw::c_void,
+    slice,
+    sync::{Mutex, PoisonError},
+};
 
 /// Stands for attention where otherwise the number of a format stands; that of shim.cpp.
 const ATTENTION: i32 = 16;
@@ -19,6 +23,31 @@ const _: () = assert!(PACKINGS.len() <= ATTENTION as usize);
 /// Weights of which each thread packs at least this many bytes are packed by several.
 const BYTES_PER_PACKER: usize = 1 << 20;
 const MOST_PACKERS: usize = 8;
+
+/// What shim.cpp calls. A table, because functions that are found by name would be exported by every library that this
+/// becomes a part of.
+#[repr(C)]
+pub(crate) struct Functions {
+    format: extern "C" fn(*const sys::ggml_tensor) -> i32,
+    accepts_weights: extern "C" fn() -> bool,
+    packed_size: extern "C" fn(i32, *const sys::ggml_tensor) -> usize,
+    pack: extern "C" fn(i32, *mut sys::ggml_tensor, *const c_void),
+    supports: extern "C" fn(i32, *const sys::ggml_tensor) -> bool,
+    work_size: extern "C" fn(i32, i32, *const sys::ggml_tensor, *mut usize) -> bool,
+    compute: extern "C" fn(i32, i32, i32, *mut c_void, usize, *mut sys::ggml_threadpool, *mut sys::ggml_tensor) -> bool,
+    attention: extern "C" fn(*const sys::ggml_tensor) -> bool,
+}
+
+pub(crate) static FUNCTIONS: Functions = Functions {
+    format: lck_format,
+    accepts_weights: lck_accepts_weights,
+    packed_size: lck_packed_size,
+    pack: lck_pack,
+    supports: lck_supports,
+    work_size: lck_work_size,
+    compute: lck_compute,
+    attention: lck_attention,
+};
 
 fn packing(format: i32) -> Option<&'static Packing> {
     PACKINGS.get(usize::try_from(format).ok()?)
@@ -40,7 +69,6 @@ fn product_work_size(packing: &Packing, op: ggml::Op, threads: usize) -> usize {
 }
 
 /// The format that a weight is packed in, or -1 if it is left to ggml.
-#[unsafe(no_mangle)]
 extern "C" fn lck_format(weight: *const sys::ggml_tensor) -> i32 {
     // SAFETY: ggml asks about tensors that live.
     let weight = unsafe { &*weight };
@@ -58,13 +86,11 @@ extern "C" fn lck_format(weight: *const sys::ggml_tensor) -> i32 {
 }
 
 /// Whether weights of models that are loaded from now on are taken.
-#[unsafe(no_mangle)]
 extern "C" fn lck_accepts_weights() -> bool {
     state::is_enabled()
 }
 
 /// Bytes of a weight once packed.
-#[unsafe(no_mangle)]
 extern "C" fn lck_packed_size(format: i32, weight: *const sys::ggml_tensor) -> usize {
     // SAFETY: as above.
     let weight = unsafe { &*weight };
@@ -74,7 +100,6 @@ extern "C" fn lck_packed_size(format: i32, weight: *const sys::ggml_tensor) -> u
 }
 
 /// Packs a whole weight from the file's layout.
-#[unsafe(no_mangle)]
 extern "C" fn lck_pack(format: i32, weight: *mut sys::ggml_tensor, data: *const c_void) {
     let Some(packing) = packing(format) else { return };
     let size = lck_packed_size(format, weight);
@@ -103,26 +128,29 @@ pub(crate) fn pack(packing: &Packing, k: usize, file: &[u8], packed: &mut [u8]) 
             }
         }
     };
-    std::thread::scope(|scope| {
-        for (file, packed) in file.chunks(share * panel_in).zip(packed.chunks_mut(share * panel_out)) {
-            if packers == 1 {
-                work(file, packed);
-            } else {
-                scope.spawn(move || work(file, packed));
-            }
+    let parts = Mutex::new(file.chunks(share * panel_in).zip(packed.chunks_mut(share * panel_out)));
+    let next = || parts.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let run = || {
+        while let Some((file, packed)) = next() {
+            work(file, packed);
         }
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..packers {
+            // What no thread can be had for, this one does.
+            let _ = std::thread::Builder::new().spawn_scoped(scope, run);
+        }
+        run();
     });
 }
 
 /// Whether an operation with weights of this format is computed here.
-#[unsafe(no_mangle)]
 extern "C" fn lck_supports(format: i32, op: *const sys::ggml_tensor) -> bool {
     // SAFETY: ggml asks about operations whose sources live.
     unsafe { packing(format).is_some() && kernels(format).is_some() && supports(ggml::Op::new(&*op)) }
 }
 
 /// Bytes of work memory that an operation needs; false if it is not computed here.
-#[unsafe(no_mangle)]
 extern "C" fn lck_work_size(format: i32, threads: i32, op: *const sys::ggml_tensor, size: *mut usize) -> bool {
     // SAFETY: as above; the caller passes a place for the result.
     let (op, size) = unsafe { (ggml::Op::new(&*op), &mut *size) };
@@ -141,7 +169,6 @@ extern "C" fn lck_work_size(format: i32, threads: i32, op: *const sys::ggml_tens
 }
 
 /// Computes one thread's share of an operation; false, on all threads alike, if it is not computed here.
-#[unsafe(no_mangle)]
 extern "C" fn lck_compute(
     format: i32,
     thread: i32,
@@ -178,9 +205,8 @@ extern "C" fn lck_compute(
 }
 
 /// Whether attention is computed here.
-#[unsafe(no_mangle)]
 extern "C" fn lck_attention(op: *const sys::ggml_tensor) -> bool {
     // SAFETY: as above.
     let op = unsafe { ggml::Op::new(&*op) };
-    state::level().is_some_and(|level| attention::supports(op, level).is_some())
+    state::computes_attention() && state::level().is_some_and(|level| attention::supports(op, level).is_some())
 }

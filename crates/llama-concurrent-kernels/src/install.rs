@@ -70,6 +70,15 @@ pub fn set_enabled(enabled: bool) {
     let _ = enabled;
 }
 
+/// Whether attention is computed with the kernels; true at first. Every model is concerned, so this must not be called
+/// while any computes: the threads of one operation have to agree.
+pub fn set_attention(enabled: bool) {
+    #[cfg(target_arch = "x86_64")]
+    crate::state::set_attention(enabled);
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = enabled;
+}
+
 /// The mode, unless the environment says another.
 fn wanted(mode: Mode) -> Result<Mode, Status> {
     match env::var(ENVIRONMENT).as_deref() {
@@ -86,7 +95,7 @@ fn wanted(mode: Mode) -> Result<Mode, Status> {
 
 #[cfg(target_arch = "x86_64")]
 fn install_now(mode: Mode) -> Status {
-    use crate::{check, gemm::PACKINGS, state};
+    use crate::{check, gemm::PACKINGS, hook, state};
 
     let level = match mode {
         Mode::Only(level) if level.is_available() => level,
@@ -101,10 +110,10 @@ fn install_now(mode: Mode) -> Status {
     }
     state::choose(level);
     unsafe extern "C" {
-        fn lck_register() -> i32;
+        fn lck_register(functions: *const hook::Functions) -> i32;
     }
-    // SAFETY: the function guards itself; what it calls back is ready since the line above.
-    match unsafe { lck_register() } {
+    // SAFETY: the function guards itself and copies the table; what it calls back is ready since the line above.
+    match unsafe { lck_register(&hook::FUNCTIONS) } {
         0 => Status {
             level: Some(level),
             formats: PACKINGS.iter().map(|packing| packing.name).collect(),

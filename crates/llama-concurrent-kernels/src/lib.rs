@@ -46,5 +46,5 @@ mod tile;
 #[cfg(target_arch = "x86_64")]
 mod unroll;
 
-pub use install::{ENVIRONMENT, Mode, Status, install, set_enabled, status};
+pub use install::{ENVIRONMENT, Mode, Status, install, set_attention, set_enabled, status};
 pub use level::Level;

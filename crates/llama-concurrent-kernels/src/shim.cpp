@@ -13,21 +13,23 @@
 #include <sys/mman.h>
 #endif
 
-extern "C" {
-
-// Defined in hook.rs. None of them unwinds.
-int    lck_format(const ggml_tensor * weight);
-bool   lck_accepts_weights();
-size_t lck_packed_size(int format, const ggml_tensor * weight);
-void   lck_pack(int format, ggml_tensor * weight, const void * data);
-bool   lck_supports(int format, const ggml_tensor * op);
-bool   lck_work_size(int format, int threads, const ggml_tensor * op, size_t * size);
-bool   lck_compute(int format, int thread, int threads, void * work, size_t work_size, ggml_threadpool * pool, ggml_tensor * op);
-bool   lck_attention(const ggml_tensor * op);
-
-}  // extern "C"
+// What hook.rs decides. None of them unwinds. A table, because functions that are found by name would be exported by
+// every library that this becomes a part of.
+struct lck_functions {
+    int    (*format)(const ggml_tensor * weight);
+    bool   (*accepts_weights)();
+    size_t (*packed_size)(int format, const ggml_tensor * weight);
+    void   (*pack)(int format, ggml_tensor * weight, const void * data);
+    bool   (*supports)(int format, const ggml_tensor * op);
+    bool   (*work_size)(int format, int threads, const ggml_tensor * op, size_t * size);
+    bool   (*compute)(int format, int thread, int threads, void * work, size_t work_size, ggml_threadpool * pool, ggml_tensor * op);
+    bool   (*attention)(const ggml_tensor * op);
+};
 
 namespace {
+
+// Set before anything here is called.
+lck_functions rust;
 
 // Must be those of hook.rs: one per weight format, and one that stands for attention.
 constexpr int max_formats = 16;
@@ -40,11 +42,11 @@ struct traits : ggml::cpu::tensor_traits {
     int format = 0;
 
     bool work_size(int threads, const ggml_tensor * op, size_t & size) override {
-        return lck_work_size(format, threads, op, &size);
+        return rust.work_size(format, threads, op, &size);
     }
 
     bool compute_forward(ggml_compute_params * p, ggml_tensor * op) override {
-        return lck_compute(format, p->ith, p->nth, p->wdata, p->wsize, p->threadpool, op);
+        return rust.compute(format, p->ith, p->nth, p->wdata, p->wsize, p->threadpool, op);
     }
 };
 
@@ -78,24 +80,24 @@ struct extra : ggml::cpu::extra_buffer_type {
         }
         // Before a weight is allocated, the question is whether we want it; afterwards, whether we can still use it.
         const bool packed = weight->extra != nullptr;
-        const int  format = packed ? static_cast<traits *>(weight->extra)->format : lck_format(weight);
-        if (format < 0 || (!packed && !lck_accepts_weights())) {
+        const int  format = packed ? static_cast<traits *>(weight->extra)->format : rust.format(weight);
+        if (format < 0 || (!packed && !rust.accepts_weights())) {
             return false;
         }
         const ggml_tensor * x = op->src[1];
-        return !(x->buffer && !ggml_backend_buft_is_host(x->buffer->buft)) && lck_supports(format, op);
+        return !(x->buffer && !ggml_backend_buft_is_host(x->buffer->buft)) && rust.supports(format, op);
     }
 
     ggml::cpu::tensor_traits * get_tensor_traits(const ggml_tensor * op) override {
         if (computes_with_weights(op)) {
             return is_ours(op->src[0]) ? static_cast<traits *>(op->src[0]->extra) : nullptr;
         }
-        return op->op == GGML_OP_FLASH_ATTN_EXT && lck_attention(op) ? all_traits() + attention : nullptr;
+        return op->op == GGML_OP_FLASH_ATTN_EXT && rust.attention(op) ? all_traits() + attention : nullptr;
     }
 };
 
 ggml_status init_tensor(ggml_backend_buffer_t, ggml_tensor * t) {
-    const int format = lck_format(t);
+    const int format = rust.format(t);
     t->extra         = format < 0 ? nullptr : all_traits() + format;
     return GGML_STATUS_SUCCESS;
 }
@@ -104,7 +106,7 @@ void set_tensor(ggml_backend_buffer_t, ggml_tensor * t, const void * data, size_
     // llama.cpp writes weights whole. ggml's own repacking asserts the same.
     GGML_ASSERT(offset == 0 && size == ggml_nbytes(t));
     if (t->extra) {
-        lck_pack(static_cast<traits *>(t->extra)->format, t, data);
+        rust.pack(static_cast<traits *>(t->extra)->format, t, data);
     } else {
         std::memcpy(t->data, data, size);
     }
@@ -139,8 +141,8 @@ size_t get_alignment(ggml_backend_buffer_type_t) {
 }
 
 size_t get_alloc_size(ggml_backend_buffer_type_t, const ggml_tensor * t) {
-    const int format = lck_format(t);
-    return format < 0 ? ggml_nbytes(t) : lck_packed_size(format, t);
+    const int format = rust.format(t);
+    return format < 0 ? ggml_nbytes(t) : rust.packed_size(format, t);
 }
 
 ggml_backend_buffer_type_t buffer_type() {
@@ -160,8 +162,9 @@ ggml_backend_buffer_type_t buffer_type() {
 }  // namespace
 
 // Puts our type in front of ggml's own, or says why not: 0 done, 1 the backend uses AMX, 2 failed.
-extern "C" int lck_register() noexcept {
+extern "C" int lck_register(const lck_functions * functions) noexcept {
     try {
+        rust = *functions;
         auto & types = ggml_backend_cpu_get_extra_buffer_types();
         for (auto * type : types) {
             if (std::strcmp(ggml_backend_buft_name(type), "AMX") == 0) {

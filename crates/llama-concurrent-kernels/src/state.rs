@@ -12,6 +12,7 @@ use std::sync::{
 static LEVEL: OnceLock<Level> = OnceLock::new();
 static KERNELS: OnceLock<Vec<Kernels>> = OnceLock::new();
 static ENABLED: AtomicBool = AtomicBool::new(true);
+static ATTENTION: AtomicBool = AtomicBool::new(true);
 
 /// The kernels of each format, in the order of [`PACKINGS`]; none before installation.
 pub(crate) fn kernels() -> &'static [Kernels] {
@@ -35,4 +36,12 @@ pub(crate) fn is_enabled() -> bool {
 
 pub(crate) fn set_enabled(enabled: bool) {
     ENABLED.store(enabled, Ordering::Relaxed);
+}
+
+pub(crate) fn computes_attention() -> bool {
+    ATTENTION.load(Ordering::Relaxed)
+}
+
+pub(crate) fn set_attention(enabled: bool) {
+    ATTENTION.store(enabled, Ordering::Relaxed);
 }

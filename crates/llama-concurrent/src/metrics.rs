@@ -165,6 +165,9 @@ pub struct EngineStats {
     pub threads: usize,
     /// CPUs that those threads are bound to; where nothing is pinned, those they may use.
     pub cpus: Vec<usize>,
+    /// The instruction set of this library's kernels that compute the weights, such as "avx512vnni"; "off" where those of
+    /// ggml do.
+    pub kernels: &'static str,
     /// Memory.
     pub memory: MemoryStats,
     /// Work done and requests ended since the engine was loaded, and what is going on now.

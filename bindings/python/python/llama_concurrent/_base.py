@@ -12,6 +12,7 @@ from numbers import Integral
 from pathlib import Path
 from typing import Any, Literal
 
+from ._errors import InvalidConfig
 from ._native import NativeEngine, NativeGeneration
 from ._requests import Requests
 from ._types import (
@@ -60,6 +61,7 @@ class BaseEngine:
         flash_attn: bool = True,
         pin: bool = True,
         poll: int = 50,
+        kernels: Literal["auto", "off"] = "auto",
         progress: Callable[[float], bool | None] | None = None,
     ) -> None:
         """Loads a GGUF model. Blocks until that is done, without the GIL; Ctrl-C stops it.
@@ -87,6 +89,8 @@ class BaseEngine:
             flash_attn: Use llama.cpp's flash attention.
             pin: Pin each compute thread to its own core.
             poll: How long idle compute threads spin before they sleep, 0 to 100.
+            kernels: "auto" computes with this library's own kernels where the CPU has what they need; "off" leaves all to
+                ggml. The environment variable LLAMA_CONCURRENT_KERNELS=off does so everywhere.
             progress: Called with the share that is done, 0 to 1; returning False stops the load.
 
         Raises:
@@ -96,6 +100,9 @@ class BaseEngine:
             LoadCancelled: `progress` returned False.
         """
         options = {name: value for name, value in locals().items() if name not in ("self", "model")}
+        if kernels not in ("auto", "off"):
+            raise InvalidConfig(f"kernels is {kernels!r}, but must be 'auto' or 'off'")
+        options["kernels"] = kernels == "auto"
         self._path = os.fspath(DEMO_MODEL if model is None else model)
         self._native = NativeEngine(self._path, options)
         self._streams: weakref.WeakSet[Stream] = weakref.WeakSet()

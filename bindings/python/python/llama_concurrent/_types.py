@@ -137,6 +137,8 @@ class EngineStats:
     """The state of an engine at one moment; counts are since it was loaded."""
 
     strategy: str
+    kernels: str
+    """Instruction set of the kernels that compute the weights, such as "avx512vnni"; "off" where ggml does."""
     workers: int
     contexts: int
     slots: int

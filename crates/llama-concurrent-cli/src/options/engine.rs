@@ -51,6 +51,10 @@ pub struct EngineOptions {
     #[arg(long)]
     pub no_flash_attn: bool,
 
+    /// Kernels of this program where the CPU has what they need, or only those of ggml
+    #[arg(long, value_name = "WHICH", default_value = "auto", value_parser = ["auto", "off"])]
+    pub kernels: String,
+
     /// Do not repack weights for this CPU: less memory, slower from about four requests at once
     #[arg(long)]
     pub no_repack: bool,
@@ -69,6 +73,7 @@ impl EngineOptions {
             reproducible: self.reproducible,
             mmap: !self.no_mmap,
             repack: !self.no_repack,
+            kernels: self.kernels != "off",
             flash_attn: !self.no_flash_attn,
             ..EngineConfig::default()
         }

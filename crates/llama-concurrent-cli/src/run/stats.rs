@@ -24,6 +24,7 @@ struct Line {
 #[derive(Serialize)]
 struct Stats {
     strategy: &'static str,
+    kernels: &'static str,
     workers: usize,
     contexts: usize,
     slots: usize,
@@ -56,6 +57,7 @@ fn line(stats: &EngineStats, output_tokens: usize, wall: Duration) -> Stats {
     let round = |rate: f64| (rate * 100.0).round() / 100.0;
     Stats {
         strategy: stats.strategy.as_str(),
+        kernels: stats.kernels,
         workers: stats.workers,
         contexts: stats.contexts,
         slots: stats.slots,
@@ -87,6 +89,7 @@ fn table(stats: &EngineStats, output_tokens: usize, wall: Duration) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     table.add_row(["pool", &format!("{}: {}, CPUs {}", stats.strategy, pool.join(", "), cpus.join(" "))]);
+    table.add_row(["kernels", if stats.kernels == "off" { "of ggml" } else { stats.kernels }]);
     table.add_row(["output", &format!("{output_tokens} tokens in {seconds:.2} s: {} tok/s", rate(total))]);
     table.add_row(["decode calls", &format!("{} tok/s", rate(stats.totals.decode.rate()))]);
     table.add_row(["prefill calls", &format!("{} tok/s", rate(stats.totals.prefill.rate()))]);

@@ -17,8 +17,9 @@ const KEYS: [&str; 11] = [
     "e2e_ms",
     "itl_ms",
 ];
-const STATS: [&str; 15] = [
+const STATS: [&str; 16] = [
     "strategy",
+    "kernels",
     "workers",
     "contexts",
     "slots",

@@ -292,6 +292,7 @@ impl Inner {
             n_ctx: self.shape.n_ctx,
             threads: self.placement.workers.iter().map(|worker| worker.threads).sum(),
             cpus: self.placement.workers.iter().flat_map(|worker| worker.cpus.iter().copied()).collect(),
+            kernels: self.model.kernels(),
             memory: self.memory,
             totals,
         }

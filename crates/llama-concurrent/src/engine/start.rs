@@ -42,10 +42,11 @@ impl Inner {
                 shape.n_ctx
             ));
         }
-        placement.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
         check_kv_fits(&shape, n_workers, kv_per_token, free_memory)?;
 
         let model = Arc::new(Model::load(path, config)?);
+        placement.warnings.extend(model.kernels_warning().map(str::to_owned));
+        placement.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
         let total_slots = shape.contexts * shape.slots * n_workers;
         let admission = Arc::new(Admission::new(total_slots, config.max_queued_requests, config.max_queued_tokens));
         let epoch = Instant::now();
@@ -65,6 +66,9 @@ impl Inner {
             epoch,
         };
         inner.start_workers(config)?;
+        if config.mmap && inner.memory.repack_bytes > inner.memory.model_bytes / 2 {
+            inner.model.release_file();
+        }
         Ok(inner)
     }
 

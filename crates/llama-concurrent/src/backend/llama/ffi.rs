@@ -1,6 +1,6 @@
 //! The functions of `shim.cpp`.
 
-use std::ffi::{c_char, c_int};
+use std::ffi::{c_char, c_int, c_void};
 
 use llama_cpp_sys_2 as sys;
 
@@ -49,6 +49,8 @@ unsafe extern "C" {
     ) -> i32;
 
     pub(super) fn lc_memory_of(context: *const sys::llama_context) -> Memory;
+
+    pub(super) fn lc_mapped_data(model: *const sys::llama_model) -> *const c_void;
 }
 
 /// Room for the text of an exception.

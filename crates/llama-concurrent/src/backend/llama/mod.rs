@@ -8,7 +8,10 @@
 
 mod context;
 mod ffi;
+mod kernels;
 mod log;
+#[cfg(target_os = "linux")]
+mod mapping;
 mod model;
 mod sampler;
 #[cfg(test)]

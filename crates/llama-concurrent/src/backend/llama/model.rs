@@ -10,7 +10,7 @@ use std::{
 
 use llama_cpp_sys_2 as sys;
 
-use super::{ffi, log};
+use super::{ffi, kernels::Kernels, log};
 use crate::{
     config::{EngineConfig, LoadProgress},
     error::{Error, ErrorKind, Result},
@@ -25,6 +25,7 @@ static LOADING: Mutex<()> = Mutex::new(());
 pub(crate) struct Model {
     raw: NonNull<sys::llama_model>,
     table: TokenTable,
+    kernels: Kernels,
 }
 
 // SAFETY: a loaded llama_model is read-only; llama.cpp documents its use by several contexts in several threads. The
@@ -39,6 +40,7 @@ impl Model {
         let _one_at_a_time = LOADING.lock().unwrap_or_else(PoisonError::into_inner);
         log::init_process();
         log::take_complaints();
+        let kernels = Kernels::choose(config.kernels && config.repack);
 
         let c_path = CString::new(path.as_os_str().as_encoded_bytes()).map_err(|_| {
             Error::new(ErrorKind::ModelNotFound, format!("the path {} contains a NUL character", path.display()))
@@ -67,7 +69,7 @@ impl Model {
                 format!("llama.cpp cannot load {}: {}", path.display(), reason.join("; ")),
             ));
         };
-        let mut model = Self { raw, table: TokenTable::default() };
+        let mut model = Self { raw, table: TokenTable::default(), kernels };
         model.table = model.read_table();
         Ok(model)
     }
@@ -83,6 +85,25 @@ impl Model {
 
     pub(crate) fn table(&self) -> &TokenTable {
         &self.table
+    }
+
+    /// The instruction set of the kernels that compute its weights, or "off" where ggml does.
+    pub(crate) fn kernels(&self) -> &'static str {
+        self.kernels.level.unwrap_or("off")
+    }
+
+    /// Why there are no kernels where there should be.
+    pub(crate) fn kernels_warning(&self) -> Option<&str> {
+        self.kernels.warning.as_deref()
+    }
+
+    /// Gives the memory of the mapped file back, after its weights were repacked.
+    pub(crate) fn release_file(&self) {
+        #[cfg(target_os = "linux")]
+        // SAFETY: the model is alive, and so is what it has mapped.
+        unsafe {
+            super::mapping::release(ffi::lc_mapped_data(self.raw.as_ptr()).addr());
+        }
     }
 
     /// Bytes of all weights as they lie in the file.

@@ -8,6 +8,12 @@
 #include <cstdio>
 #include <cstring>
 #include <exception>
+#include <string>
+#include <utility>
+#include <vector>
+
+// Of llama-model.h, which includes half of llama.cpp.
+const std::vector<std::pair<std::string, ggml_tensor *>> & llama_internal_get_tensor_map(const llama_model * model);
 
 namespace {
 
@@ -75,6 +81,18 @@ lc_memory lc_memory_of(const llama_context * context) {
             memory.compute_bytes += bytes.compute;
         }
         return memory;
+    });
+}
+
+// The data of a tensor that is read from the mapped file, or NULL if there is none.
+const void * lc_mapped_data(const llama_model * model) {
+    return guarded<const void *>(nullptr, 0, nullptr, [&]() -> const void * {
+        for (const auto & [name, tensor] : llama_internal_get_tensor_map(model)) {
+            if (tensor->buffer && std::strcmp(ggml_backend_buffer_name(tensor->buffer), "CPU_Mapped") == 0) {
+                return tensor->data;
+            }
+        }
+        return nullptr;
     });
 }
 
