@@ -56,6 +56,14 @@ impl Team {
         ggml_barrier(self.pool);
     }
 
+    /// Waits for all threads to be done with their chunks. `meet` would count chunks anew while some still take them.
+    ///
+    /// # Safety
+    /// As for `meet`.
+    pub(crate) unsafe fn wait(self) {
+        ggml_barrier(self.pool);
+    }
+
     /// The chunks, of `count`, that fall to this thread; each goes to one thread.
     ///
     /// # Safety

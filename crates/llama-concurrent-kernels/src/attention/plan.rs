@@ -213,7 +213,7 @@ pub(crate) unsafe fn compute(plan: &Plan, work: *mut u8, team: Team) {
         }
     }
     if parts > 1 {
-        team.meet();
+        team.wait();
         for index in team.share(plan.streams * plan.heads * rows) {
             let (row, index) = (index % rows, index / rows);
             let (head, stream) = (index % plan.heads, index / plan.heads);
