@@ -17,13 +17,15 @@ export PATH=$environment/bin:$PATH
 "$environment/bin/python" -m pip install --quiet --disable-pip-version-check \
     "maturin>=1.9,<2" anyio "fastapi>=0.165" httpx ipykernel matplotlib mypy nbclient pandas pytest pytest-asyncio tqdm \
     uvicorn websockets || skip "the packages for the tests cannot be installed"
+"$environment/bin/python" -m pip install --quiet --disable-pip-version-check "ray[serve]>=2.60" ||
+    echo "test-python: SKIPPED: the tests with Ray, which cannot be installed" >&2
 
 cd bindings/python
 # In the environment that exists, so that cargo sees the variables of scripts/setup.sh and reuses the build.
 "$environment/bin/python" -m pip install --quiet --disable-pip-version-check --no-build-isolation --force-reinstall --no-deps .
 "$environment/bin/python" -m mypy --config-file pyproject.toml --package llama_concurrent
 "$environment/bin/python" -m mypy.stubtest --mypy-config-file pyproject.toml llama_concurrent._native
-"$environment/bin/python" -m pytest --quiet
+"$environment/bin/python" -m pytest --quiet -rs
 "$environment/bin/python" -m pytest --quiet --doctest-modules --pyargs llama_concurrent
 
 # The wheel, in an environment without a compiler's leftovers: every module in it that this CPU can run.
