@@ -2,6 +2,8 @@
 
 mod capacity;
 mod contestant;
+mod machine;
+mod page;
 mod report;
 mod runs;
 
@@ -34,6 +36,7 @@ Examples:
   llama-concurrent bench chat -m model.gguf --rate 0.5 --requests 20 --slo-ttft-ms 2000 --slo-itl-ms 200
   llama-concurrent bench chat -m model.gguf --find-capacity --slo-ttft-ms 2000 --slo-itl-ms 200
   llama-concurrent bench rag --scale 0.2 --json report.json          a quick look at the demo model
+  llama-concurrent bench chat -m model.gguf --users 16 --strategies all --html report.html
 
 All texts, lengths and times follow from --seed; each repeat has a seed of its own, and all contestants
 get the same. They take turns, so that a machine that slows down does so for all. Figures are medians
@@ -103,6 +106,10 @@ pub struct BenchArgs {
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
 
+    /// Write a page with plots, which needs no other file
+    #[arg(long, value_name = "FILE", conflicts_with = "find_capacity")]
+    html: Option<PathBuf>,
+
     #[command(flatten)]
     engine: EngineOptions,
 }
@@ -119,6 +126,9 @@ pub fn bench(args: &BenchArgs) -> Result<(), Failure> {
     println!("{report}");
     if let Some(file) = &args.json {
         report.write_json(file)?;
+    }
+    if let Some(file) = &args.html {
+        page::write(&report, file)?;
     }
     report.verdict()
 }

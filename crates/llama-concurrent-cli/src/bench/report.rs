@@ -3,10 +3,13 @@
 use std::{fmt, fs, path::Path, time::Duration};
 
 use comfy_table::{CellAlignment, Table, presets};
-use llama_concurrent_bench::{Spread, Summary};
+use llama_concurrent_bench::{Spread, Summary, usage::Usage};
 use serde_json::json;
 
-use super::runs::{Run, Runs, Setting};
+use super::{
+    machine,
+    runs::{Run, Runs, Setting},
+};
 use crate::{
     failure::Failure,
     format::{bytes, rate, short_millis},
@@ -14,9 +17,25 @@ use crate::{
 
 /// All runs of all contestants.
 pub struct Report<'a> {
-    setting: &'a Setting,
-    results: Vec<Runs>,
+    pub setting: &'a Setting,
+    pub results: Vec<Runs>,
 }
+
+/// What the columns of the table are.
+pub const COLUMNS: [&str; 12] = [
+    "",
+    "tok/s",
+    "",
+    "first token p50",
+    "p95",
+    "between tokens p50",
+    "p99",
+    "max",
+    "whole p50",
+    "cached",
+    "fair",
+    "good/s",
+];
 
 impl<'a> Report<'a> {
     pub fn new(setting: &'a Setting, results: Vec<Runs>) -> Self {
@@ -37,6 +56,7 @@ impl<'a> Report<'a> {
                 "scale": load.scale,
             },
             "slo": self.setting.slo,
+            "machine": machine::describe(),
             "system_info": llama_concurrent::system_info(),
             "contestants": contestants,
         });
@@ -63,61 +83,58 @@ impl<'a> Report<'a> {
     }
 }
 
-impl fmt::Display for Report<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Report<'_> {
+    /// What was asked, of which model.
+    pub fn heading(&self) -> Vec<String> {
         let (setting, load) = (self.setting, &self.setting.load);
-        writeln!(f, "{}: {}.", setting.workload, setting.workload.about())?;
-        match load.rate {
-            Some(per_second) => writeln!(f, "{} requests, {per_second} per second.", load.users * load.requests)?,
-            None => writeln!(f, "{} users at once, {} requests each.", load.users, load.requests)?,
-        }
+        let mut lines = vec![format!("{}: {}.", setting.workload, setting.workload.about())];
+        lines.push(match load.rate {
+            Some(per_second) => format!("{} requests, {per_second} per second.", load.users * load.requests),
+            None => format!("{} users at once, {} requests each.", load.users, load.requests),
+        });
         if load.scale != 1.0 {
-            writeln!(f, "All lengths times {}.", load.scale)?;
+            lines.push(format!("All lengths times {}.", load.scale));
         }
-        writeln!(f, "{}.\n", setting.model)?;
+        lines.push(format!("{}.", setting.model));
+        lines
+    }
+
+    /// The table, in the order of [`COLUMNS`].
+    pub fn rows(&self) -> Vec<Vec<String>> {
         let kinds = self.kinds();
-        let mut table = table();
-        for runs in &self.results {
-            if kinds.len() == 1 {
-                table.add_row(row(&runs.name, &runs.runs, |run| &run.summary));
-            } else {
-                for &kind in &kinds {
-                    table.add_row(row(&format!("{}, {kind}", runs.name), &runs.runs, |run| &run.by_kind[kind]));
-                }
+        let rows = |runs: &Runs| match kinds[..] {
+            [_] => vec![row(&runs.name, &runs.runs, |run| &run.summary)],
+            _ => {
+                let of_kind = |kind| row(&format!("{}, {kind}", runs.name), &runs.runs, |run| &run.by_kind[kind]);
+                kinds.iter().map(|&kind| of_kind(kind)).collect()
             }
-        }
-        writeln!(f, "{table}")?;
+        };
+        self.results.iter().flat_map(rows).collect()
+    }
+
+    /// What belongs below the table: how to read it, what the machine gave, and how the others compare with the first.
+    pub fn notes(&self) -> Vec<String> {
+        let kinds = self.kinds();
         let repeats = self.results.first().map_or(0, |runs| runs.runs.len());
-        writeln!(f, "\nTimes in ms; medians of {repeats} runs, the least and the most in brackets.")?;
-        for runs in &self.results {
-            resources(f, runs)?;
-        }
+        let mut lines = vec![format!("Times in ms; medians of {repeats} runs, the least and the most in brackets.")];
+        lines.extend(self.results.iter().filter_map(resources));
         if let Some((first, others)) = self.results.split_first() {
-            others.iter().try_for_each(|other| ratios(f, first, other, &kinds))?;
+            lines.extend(others.iter().flat_map(|other| ratios(first, other, &kinds)));
         }
-        Ok(())
+        lines
     }
 }
 
-fn table() -> Table {
-    let mut table = Table::new();
-    table.load_style(presets::ASCII_MARKDOWN).force_no_tty();
-    table.set_header([
-        "",
-        "tok/s",
-        "",
-        "first token p50",
-        "p95",
-        "between tokens p50",
-        "p99",
-        "max",
-        "whole p50",
-        "cached",
-        "fair",
-        "good/s",
-    ]);
-    table.column_iter_mut().skip(1).for_each(|column| column.set_cell_alignment(CellAlignment::Right));
-    table
+impl fmt::Display for Report<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.heading().iter().try_for_each(|line| writeln!(f, "{line}"))?;
+        let mut table = Table::new();
+        table.load_style(presets::ASCII_MARKDOWN).force_no_tty();
+        table.set_header(COLUMNS).add_rows(self.rows());
+        table.column_iter_mut().skip(1).for_each(|column| column.set_cell_alignment(CellAlignment::Right));
+        writeln!(f, "\n{table}\n")?;
+        self.notes().iter().try_for_each(|line| writeln!(f, "{line}"))
+    }
 }
 
 fn row(name: &str, runs: &[Run], of: impl Fn(&Run) -> &Summary) -> Vec<String> {
@@ -145,32 +162,28 @@ fn row(name: &str, runs: &[Run], of: impl Fn(&Run) -> &Summary) -> Vec<String> {
 }
 
 /// What the machine gave, where it can be told.
-fn resources(f: &mut fmt::Formatter<'_>, runs: &Runs) -> fmt::Result {
+fn resources(runs: &Runs) -> Option<String> {
     let usages: Vec<_> = runs.runs.iter().filter_map(|run| Some((run.usage.as_ref()?, &run.summary))).collect();
-    if usages.is_empty() {
-        return Ok(());
-    }
-    let median = |values: Vec<f64>| (!values.is_empty()).then(|| Spread::of(&values).median);
-    let cpus = median(usages.iter().filter_map(|(usage, _)| usage.cpus).collect());
-    let peak = median(usages.iter().filter_map(|(usage, _)| usage.peak_rss_bytes).map(|bytes| bytes as f64).collect());
-    let faults =
-        median(usages.iter().filter_map(|(usage, _)| usage.major_faults).map(|faults| faults as f64).collect());
-    let per_joule = median(
-        usages.iter().filter_map(|(usage, summary)| Some(summary.output_tokens as f64 / usage.joules?)).collect(),
-    );
-    write!(f, "{}:", runs.name)?;
-    cpus.map_or(Ok(()), |cpus| write!(f, " {cpus:.2} processors,"))?;
-    peak.map_or(Ok(()), |peak| write!(f, " {} resident at most,", bytes(peak)))?;
-    faults.map_or(Ok(()), |faults| write!(f, " {faults:.0} page faults from disk,"))?;
-    match per_joule {
-        Some(per_joule) => writeln!(f, " {per_joule:.2} tokens per joule."),
-        None => writeln!(f, " energy is not told here (no RAPL, or no right to read it)."),
-    }
+    let median = |of: &dyn Fn(&Usage, &Summary) -> Option<f64>| {
+        let values: Vec<f64> = usages.iter().filter_map(|(usage, summary)| of(usage, summary)).collect();
+        (!values.is_empty()).then(|| Spread::of(&values).median)
+    };
+    let told = [
+        median(&|usage, _| usage.cpus).map(|cpus| format!("{cpus:.2} processors")),
+        median(&|usage, _| Some(usage.peak_rss_bytes? as f64)).map(|peak| format!("{} resident at most", bytes(peak))),
+        median(&|usage, _| Some(usage.major_faults? as f64)).map(|faults| format!("{faults:.0} page faults from disk")),
+        Some(match median(&|usage, summary| Some(summary.output_tokens as f64 / usage.joules?)) {
+            Some(per_joule) => format!("{per_joule:.2} tokens per joule"),
+            None => "energy is not told here (no RAPL, or no right to read it)".into(),
+        }),
+    ];
+    let told: Vec<String> = told.into_iter().flatten().collect();
+    (!usages.is_empty()).then(|| format!("{}: {}.", runs.name, told.join(", ")))
 }
 
 /// Pair by pair, since both had the same scripts one after the other.
-fn ratios(f: &mut fmt::Formatter<'_>, first: &Runs, other: &Runs, kinds: &[&'static str]) -> fmt::Result {
-    for &kind in kinds {
+fn ratios(first: &Runs, other: &Runs, kinds: &[&'static str]) -> Vec<String> {
+    let line = |&kind: &&'static str| {
         let pairs = || first.runs.iter().zip(&other.runs).map(|(a, b)| (&a.by_kind[kind], &b.by_kind[kind]));
         let ratio = |of: fn(&Summary) -> f64| {
             let ratios: Vec<f64> = pairs().map(|(a, b)| of(a) / of(b)).filter(|ratio| ratio.is_finite()).collect();
@@ -178,15 +191,14 @@ fn ratios(f: &mut fmt::Formatter<'_>, first: &Runs, other: &Runs, kinds: &[&'sta
             format!("{median:.2} [{min:.2} {max:.2}]")
         };
         let kind = if kinds.len() > 1 { format!(" ({kind})") } else { String::new() };
-        writeln!(
-            f,
+        format!(
             "{} / {}{kind}: tok/s {}, first token p95 {}, between tokens p99 {}",
             first.name,
             other.name,
             ratio(|summary| summary.tokens_per_s),
             ratio(|summary| summary.ttft_ms.p95),
             ratio(|summary| summary.itl_ms.p99),
-        )?;
-    }
-    Ok(())
+        )
+    };
+    kinds.iter().map(line).collect()
 }

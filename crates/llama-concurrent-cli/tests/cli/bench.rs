@@ -93,3 +93,22 @@ fn a_server_that_is_not_there_or_fails() {
     assert_eq!(done.code, Some(1));
     assert!(done.err.contains("500") && done.err.contains("moon"), "{}", done.err);
 }
+
+#[test]
+fn the_page_is_whole_by_itself() {
+    let files = Files::new();
+    let file = files.path("report.html");
+    bench(&["mixed-stall", "--strategies", "round-robin,batched", "--html", &file]).well();
+    let page = std::fs::read_to_string(&file).expect("written");
+    // Nothing is fetched, and nothing runs.
+    for fetched in ["src=", "href=", "url(", "@import", "<script", "http:", "https:"] {
+        assert!(!page.contains(fetched), "{fetched}");
+    }
+    assert!(page.contains("prefers-color-scheme: dark"));
+    // Three curves, and for each strategy a timeline and its gaps, with every request in it.
+    assert_eq!(page.matches("<figure>").count(), 3 + 2 + 2);
+    assert_eq!(page.matches("tokens of prompt, first token after").count(), 2 * 6);
+    assert!(page.contains("batched, steady") && page.contains("round-robin, visitor"));
+    assert!(!page.contains("NaN") && !page.contains("Minf") && !page.contains("=\"inf"));
+    assert_eq!(page.matches("<path").count(), page.matches("</path>").count());
+}

@@ -1,0 +1,112 @@
+//! `--html`: the report as one page that needs nothing else, with plots.
+//!
+//! Everything is in the file: the style, and the plots as SVG. What could be many (points of curves, gaps, requests) is thinned
+//! where it is drawn, and the page says how, so that a page has some hundred KiB whatever the load was. The figures in the table are of
+//! all requests; those that are thinned are in the JSON report.
+
+mod cdf;
+mod chart;
+mod gaps;
+mod scale;
+mod timeline;
+
+use std::{fs, path::Path};
+
+use jiff::Timestamp;
+use llama_concurrent_bench::Record;
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+use super::{machine, report::Report, runs::Runs};
+use crate::failure::Failure;
+
+/// The columns of the report's table with their units; on a screen of text there is no room for them.
+const COLUMNS: [&str; 12] = [
+    "",
+    "tok/s",
+    "least and most",
+    "first token p50, ms",
+    "first token p95, ms",
+    "between tokens p50, ms",
+    "between tokens p99, ms",
+    "between tokens longest, ms",
+    "whole request p50, ms",
+    "prompt tokens from cache",
+    "fairness (Jain)",
+    "good requests/s",
+];
+
+const STYLE: &str = include_str!("page/style.css");
+
+pub fn write(report: &Report<'_>, file: &Path) -> Result<(), Failure> {
+    fs::write(file, page(report).into_string())
+        .map_err(|error| Failure::Failed(format!("cannot write {}: {error}", file.display())))
+}
+
+fn page(report: &Report<'_>) -> Markup {
+    let heading = report.heading();
+    let title = format!("bench {}", report.setting.workload);
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                title { (title) }
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                h1 { (title) }
+                @for line in &heading { p { (line) } }
+                p class="note" {
+                    (machine::describe()) ". llama-concurrent " (env!("CARGO_PKG_VERSION")) ", "
+                    (Timestamp::now().strftime("%Y-%m-%d %H:%M UTC").to_string()) "."
+                }
+                h2 { "Figures" }
+                (table(report))
+                (plots(&report.results, report.setting.load.rate.is_some()))
+                h2 { "How llama.cpp was built" }
+                pre { (llama_concurrent::system_info()) }
+            }
+        }
+    }
+}
+
+fn table(report: &Report<'_>) -> Markup {
+    let columns = if report.setting.slo.is_some() { COLUMNS.len() } else { COLUMNS.len() - 1 };
+    html! {
+        div class="scroll" {
+            table {
+                thead { tr { @for column in &COLUMNS[..columns] { th { (column) } } } }
+                tbody { @for row in report.rows() { tr { @for cell in row.iter().take(columns) { td { (cell) } } } } }
+            }
+        }
+        @for line in report.notes() { p class="note" { (line) } }
+    }
+}
+
+/// How the times are spread, and one run of each in detail.
+fn plots(results: &[Runs], open_loop: bool) -> Markup {
+    let index = middle_run(results);
+    let shown: Vec<(&str, &[Record])> = results
+        .iter()
+        .filter_map(|runs| Some((runs.name.as_str(), runs.runs.get(index)?.records.as_slice())))
+        .collect();
+    html! {
+        h2 { "Latencies" }
+        (chart::legend(results.iter().map(|runs| runs.name.as_str())))
+        (cdf::charts(results))
+        h2 { "Requests over time, run " (index + 1) }
+        (timeline::charts(&shown, open_loop))
+        h2 { "Gaps between tokens over time, run " (index + 1) }
+        (gaps::charts(&shown))
+    }
+}
+
+/// The run in the middle of those of the first; the same for all, since its requests are.
+fn middle_run(results: &[Runs]) -> usize {
+    let Some(first) = results.first() else { return 0 };
+    let mut order: Vec<usize> = (0..first.runs.len()).collect();
+    let rate = |index: usize| first.runs[index].summary.tokens_per_s;
+    order.sort_by(|a, b| rate(*a).total_cmp(&rate(*b)));
+    order.get(order.len().saturating_sub(1) / 2).copied().unwrap_or(0)
+}
