@@ -1,6 +1,9 @@
 //! From records to the figures that people compare.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use serde::Serialize;
 
@@ -70,6 +73,8 @@ pub struct Summary {
     pub output_tokens: usize,
     /// Tokens of the answers per second.
     pub tokens_per_s: f64,
+    /// The same while all users were being answered; `None` where there was no such time, as with fewer slots than users.
+    pub steady_tokens_per_s: Option<f64>,
     /// Answers per second.
     pub requests_per_s: f64,
     /// Tokens per second of one request after its first token: half of the requests have more.
@@ -111,6 +116,7 @@ impl Summary {
             cached_tokens: done.iter().map(|record| record.n_cached_tokens).sum(),
             output_tokens,
             tokens_per_s: per_second(output_tokens),
+            steady_tokens_per_s: steady_rate(&done),
             requests_per_s: per_second(done.len()),
             per_request_tokens_per_s: quantile(&rates, 0.5),
             ttft_ms: Latency::of(done.iter().filter_map(|record| record.ttft())),
@@ -137,6 +143,20 @@ fn failure(record: &Record) -> Option<&str> {
         Outcome::Failed(why) => Some(why),
         Outcome::Done | Outcome::Overloaded => None,
     }
+}
+
+/// Pieces per second between the last of all first pieces and the first of all ends, if every user had one request.
+///
+/// Where requests come one after the other there is no moment between two of a user at which all are answered.
+fn steady_rate(done: &[&Record]) -> Option<f64> {
+    let users: BTreeSet<usize> = done.iter().map(|record| record.user).collect();
+    if users.len() < done.len() {
+        return None;
+    }
+    let from = done.iter().map(|record| record.pieces.first().copied()).max()??;
+    let to = done.iter().map(|record| record.pieces.last().copied()).min()??;
+    let pieces = done.iter().flat_map(|record| &record.pieces).filter(|piece| (from..to).contains(piece)).count();
+    (to > from).then(|| pieces as f64 / (to - from).as_secs_f64())
 }
 
 /// Tokens of each user per second that the user waited for answers.
@@ -197,6 +217,18 @@ mod tests {
         assert_eq!(kinds.keys().copied().collect::<Vec<_>>(), ["steady", "visitor"]);
         assert_eq!((kinds["steady"].requests, kinds["visitor"].requests), (3, 1));
         assert_eq!(kinds["visitor"].tokens_per_s, 0.0);
+    }
+
+    #[test]
+    fn the_steady_rate_is_of_the_time_when_all_are_answered() {
+        let together = [
+            record(0, 0, &[100, 200, 300, 400, 500], Outcome::Done),
+            record(1, 0, &[200, 300, 400, 500, 600], Outcome::Done),
+        ];
+        // From 200 to 500: three pieces each.
+        assert_eq!(Summary::of(&together, None).steady_tokens_per_s, Some(20.0));
+        let one_by_one = [record(0, 0, &[100, 200], Outcome::Done), record(1, 0, &[300, 400], Outcome::Done)];
+        assert_eq!(Summary::of(&one_by_one, None).steady_tokens_per_s, None);
     }
 
     #[test]

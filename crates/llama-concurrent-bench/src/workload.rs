@@ -10,6 +10,7 @@ mod mixed_stall;
 mod offline;
 mod rag;
 mod shared_prefix;
+mod strategies;
 
 use std::{fmt, str::FromStr, time::Duration};
 
@@ -37,17 +38,20 @@ pub enum Workload {
     Offline,
     /// Several turns each, whose prompt grows, with pauses between them.
     Agents,
+    /// Short prompts and answers of 64 tokens, for a sweep over numbers of users.
+    Strategies,
 }
 
 impl Workload {
     /// All of them.
-    pub const ALL: [Workload; 6] = [
+    pub const ALL: [Workload; 7] = [
         Workload::Chat,
         Workload::Rag,
         Workload::MixedStall,
         Workload::SharedPrefix,
         Workload::Offline,
         Workload::Agents,
+        Workload::Strategies,
     ];
 
     /// As on the command line.
@@ -59,6 +63,7 @@ impl Workload {
             Workload::SharedPrefix => "shared-prefix",
             Workload::Offline => "offline",
             Workload::Agents => "agents",
+            Workload::Strategies => "strategies",
         }
     }
 
@@ -71,6 +76,7 @@ impl Workload {
             Workload::SharedPrefix => shared_prefix::ABOUT,
             Workload::Offline => offline::ABOUT,
             Workload::Agents => agents::ABOUT,
+            Workload::Strategies => strategies::ABOUT,
         }
     }
 
@@ -83,6 +89,7 @@ impl Workload {
             Workload::SharedPrefix => shared_prefix::N_CTX,
             Workload::Offline => offline::N_CTX,
             Workload::Agents => agents::N_CTX,
+            Workload::Strategies => strategies::N_CTX,
         };
         // A passage ends with a whole sentence, however short it was to be.
         let sentences = if scale < 1.0 { SENTENCES } else { 0 };
@@ -99,6 +106,7 @@ impl Workload {
             Workload::SharedPrefix => shared_prefix::scripts(&author),
             Workload::Offline => offline::scripts(&author),
             Workload::Agents => agents::scripts(&author),
+            Workload::Strategies => strategies::scripts(&author),
         };
         if let Some(rate) = load.rate {
             arrive(&mut scripts, rate, load.seed);
@@ -140,6 +148,13 @@ pub struct Load {
     pub seed: u64,
     /// Times the lengths of prompts and answers; 1 is what the workloads describe. For small models and quick looks.
     pub scale: f64,
+}
+
+impl Load {
+    /// The load of a repeat, counted from 0: as much, of other texts.
+    pub fn repeated(&self, repeat: usize) -> Self {
+        Self { seed: self.seed.wrapping_add(repeat as u64), ..self.clone() }
+    }
 }
 
 impl Default for Load {
@@ -188,6 +203,14 @@ impl Author<'_> {
     fn passage(&self, writer: &mut Writer, tokens: usize) -> String {
         let scaled = (tokens as f64 * self.load.scale).round() as usize;
         writer.passage(scaled.max(1), self.count)
+    }
+
+    /// The first words of a text, at most `tokens` tokens of them, at least one word.
+    fn cut(&self, text: String, tokens: usize) -> String {
+        let limit = ((tokens as f64 * self.load.scale).round() as usize).max(1);
+        let ends = text.match_indices(' ').map(|(end, _)| end);
+        let end = ends.enumerate().take_while(|(i, end)| *i == 0 || (self.count)(&text[..*end]) <= limit).last();
+        end.map_or(text.clone(), |(_, end)| text[..end].to_owned())
     }
 
     /// A turn at once after the answer before it.

@@ -6,8 +6,9 @@ mod machine;
 mod page;
 mod report;
 mod runs;
+mod sweep;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{
     Args,
@@ -27,6 +28,7 @@ Workloads:
   shared-prefix  all at once, 512 tokens in common and 32 of their own, answers of 64 tokens
   offline        prompts around 120 tokens, answers around 100, in the batch class
   agents         several turns with all that was said before, pauses around half a second
+  strategies     for 1, 2, 4, 8, 16, 20 and 32 users (--sweep): prompts of 16 tokens, answers of 64, with every strategy
 
 Examples:
   llama-concurrent bench chat -m model.gguf --users 16
@@ -37,6 +39,7 @@ Examples:
   llama-concurrent bench chat -m model.gguf --find-capacity --slo-ttft-ms 2000 --slo-itl-ms 200
   llama-concurrent bench rag --scale 0.2 --json report.json          a quick look at the demo model
   llama-concurrent bench chat -m model.gguf --users 16 --strategies all --html report.html
+  llama-concurrent bench strategies -m model.gguf --sweep 1,4,16 --html report.html
 
 All texts, lengths and times follow from --seed; each repeat has a seed of its own, and all contestants
 get the same. They take turns, so that a machine that slows down does so for all. Figures are medians
@@ -49,13 +52,18 @@ pub struct BenchArgs {
     #[arg(value_parser = workloads())]
     workload: Workload,
 
-    /// Users at once
-    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    users: u32,
+    /// Users at once [default: 8]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    users: Option<u32>,
 
-    /// Requests of each user
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    requests: u32,
+    /// Requests of each user [default: 3, and 1 for strategies]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    requests: Option<u32>,
+
+    /// Numbers of users for the workload strategies [default: 1,2,4,8,16,20,32]
+    #[arg(long, value_name = "NUMBERS", value_delimiter = ',', conflicts_with_all = ["users", "rate", "find_capacity"],
+        value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    sweep: Vec<u32>,
 
     /// Let requests arrive at random, so many per second on average, without waiting for answers
     #[arg(long, value_name = "PER_SECOND", value_parser = positive)]
@@ -73,7 +81,7 @@ pub struct BenchArgs {
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
     repeats: u32,
 
-    /// Compare these strategies of the engine, or "all"
+    /// Compare these strategies of the engine, or "all"; the workload strategies does so by itself
     #[arg(long, value_name = "NAMES", value_delimiter = ',', conflicts_with_all = ["target", "strategy"])]
     strategies: Vec<String>,
 
@@ -115,29 +123,61 @@ pub struct BenchArgs {
 }
 
 pub fn bench(args: &BenchArgs) -> Result<(), Failure> {
+    let is_sweep = args.is_sweep()?;
     let path = model::locate(args.engine.model.as_deref())?;
-    let contestants = contestants(args, &path)?;
-    let setting = runs::Setting::new(&path, args.workload, args.load(), args.slo())?;
+    let load = args.load();
+    let contestants = contestants(args, &path, load.users)?;
+    let setting = runs::Setting::new(&path, args.workload, load, args.slo())?;
     if args.find_capacity {
         return capacity::find(&contestants[0], &setting, args.repeats);
     }
+    if is_sweep {
+        let sweep = sweep::Sweep::play(args, &path, &setting)?;
+        return tell(args, &sweep, || sweep.json(), || page::of_sweep(&sweep), || sweep.verdict());
+    }
     let results = runs::alternate(&contestants, &setting, args.repeats as usize)?;
     let report = report::Report::new(&setting, results);
-    println!("{report}");
+    tell(args, &report, || report.json(), || page::of_report(&report), || report.verdict())
+}
+
+/// On the screen and in the files that are asked for.
+fn tell(
+    args: &BenchArgs,
+    screen: &dyn std::fmt::Display,
+    json: impl Fn() -> serde_json::Value,
+    page: impl Fn() -> maud::Markup,
+    verdict: impl Fn() -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    println!("{screen}");
     if let Some(file) = &args.json {
-        report.write_json(file)?;
+        report::write_json(&json(), file)?;
     }
     if let Some(file) = &args.html {
-        page::write(&report, file)?;
+        page::write(page(), file)?;
     }
-    report.verdict()
+    verdict()
 }
 
 impl BenchArgs {
+    /// Whether a list of numbers of users is played; an error if what was asked does not go together.
+    fn is_sweep(&self) -> Result<bool, Failure> {
+        let strategies = self.workload == Workload::Strategies;
+        match (strategies, self.sweep.is_empty()) {
+            (false, false) => {
+                Err(Failure::BadInput("--sweep is for the workload strategies; for others give --users".into()))
+            }
+            (true, _) if self.users.is_some() || self.rate.is_some() => Err(Failure::BadInput(
+                "the workload strategies plays a list of numbers of users: give --sweep instead of --users or --rate"
+                    .into(),
+            )),
+            _ => Ok(strategies && !self.find_capacity),
+        }
+    }
+
     fn load(&self) -> Load {
         Load {
-            users: self.users as usize,
-            requests: self.requests as usize,
+            users: self.users.unwrap_or(8) as usize,
+            requests: self.requests.unwrap_or(if self.workload == Workload::Strategies { 1 } else { 3 }) as usize,
             rate: self.rate,
             seed: self.seed,
             scale: self.scale,
@@ -149,7 +189,7 @@ impl BenchArgs {
     }
 }
 
-fn contestants(args: &BenchArgs, path: &std::path::Path) -> Result<Vec<Contestant>, Failure> {
+fn contestants(args: &BenchArgs, path: &Path, users: usize) -> Result<Vec<Contestant>, Failure> {
     let config = || {
         let mut config = args.engine.config();
         // A run should not fail for its own size; a server's queue is as long as it is.
@@ -157,14 +197,16 @@ fn contestants(args: &BenchArgs, path: &std::path::Path) -> Result<Vec<Contestan
         config.max_queued_tokens = usize::MAX;
         config.n_ctx = config.n_ctx.or(Some(args.workload.n_ctx(args.scale)));
         if args.rate.is_none() && config.strategy != Strategy::Sequential {
-            config.slots = config.slots.or(Some((args.users as usize).min(MAX_SLOTS)));
+            config.slots = config.slots.or(Some(users.min(MAX_SLOTS)));
         }
         config
     };
     let mut all = Vec::new();
     match &args.target {
         Some(url) => all.push(Contestant::server("server", url)),
-        None if args.strategies.is_empty() => all.push(Contestant::engine("engine", path, config())),
+        None if args.strategies.is_empty() && (args.workload != Workload::Strategies || args.find_capacity) => {
+            all.push(Contestant::engine("engine", path, config()))
+        }
         None => {
             for strategy in strategies(&args.strategies)? {
                 let mut config = config();
@@ -187,7 +229,7 @@ fn contestants(args: &BenchArgs, path: &std::path::Path) -> Result<Vec<Contestan
 const MAX_SLOTS: usize = 32;
 
 fn strategies(names: &[String]) -> Result<Vec<Strategy>, Failure> {
-    if names == ["all"] {
+    if names.is_empty() || names == ["all"] {
         return Ok(vec![Strategy::Sequential, Strategy::RoundRobin, Strategy::Batched]);
     }
     names.iter().map(|name| name.parse::<Strategy>().map_err(Failure::from)).collect()

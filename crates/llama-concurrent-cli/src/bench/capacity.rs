@@ -1,6 +1,6 @@
 //! The largest load that keeps a promise.
 
-use llama_concurrent_bench::{Load, Slo, Spread};
+use llama_concurrent_bench::{Slo, Spread};
 
 use super::{
     contestant::Contestant,
@@ -52,7 +52,7 @@ fn holds(contestant: &Contestant, setting: &Setting, size: f64, repeats: u32, sl
     let (mut ttft, mut itl) = (Vec::new(), Vec::new());
     let mut lost = 0;
     for repeat in 0..repeats {
-        let mut load = Load { seed: setting.load.seed + u64::from(repeat), ..setting.load.clone() };
+        let mut load = setting.load.repeated(repeat as usize);
         if open {
             load.rate = Some(size);
         } else {

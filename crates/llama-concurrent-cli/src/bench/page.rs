@@ -9,6 +9,7 @@ mod chart;
 mod gaps;
 mod scale;
 mod timeline;
+mod users;
 
 use std::{fs, path::Path};
 
@@ -16,7 +17,12 @@ use jiff::Timestamp;
 use llama_concurrent_bench::Record;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::{machine, report::Report, runs::Runs};
+use super::{
+    machine,
+    report::Report,
+    runs::{Runs, Setting},
+    sweep::{FIGURES, Sweep},
+};
 use crate::failure::Failure;
 
 /// The columns of the report's table with their units; on a screen of text there is no room for them.
@@ -37,14 +43,40 @@ const COLUMNS: [&str; 12] = [
 
 const STYLE: &str = include_str!("page/style.css");
 
-pub fn write(report: &Report<'_>, file: &Path) -> Result<(), Failure> {
-    fs::write(file, page(report).into_string())
+pub fn write(page: Markup, file: &Path) -> Result<(), Failure> {
+    fs::write(file, page.into_string())
         .map_err(|error| Failure::Failed(format!("cannot write {}: {error}", file.display())))
 }
 
-fn page(report: &Report<'_>) -> Markup {
-    let heading = report.heading();
-    let title = format!("bench {}", report.setting.workload);
+pub fn of_report(report: &Report<'_>) -> Markup {
+    let columns = if report.setting.slo.is_some() { COLUMNS.len() } else { COLUMNS.len() - 1 };
+    let body = html! {
+        h2 { "Figures" }
+        (table(&COLUMNS[..columns], &report.rows()))
+        @for line in report.notes() { p class="note" { (line) } }
+        (plots(&report.results, report.setting.load.rate.is_some(), ""))
+    };
+    page(report.setting, &report.heading(), body)
+}
+
+pub fn of_sweep(sweep: &Sweep<'_>) -> Markup {
+    let body = html! {
+        h2 { "Users and strategies" }
+        (users::charts(sweep))
+        h2 { "Figures" }
+        div class="three" {
+            @for figures in &FIGURES {
+                div { h3 { (figures.title) } (table(&sweep.header(), &sweep.rows(figures))) }
+            }
+        }
+        @for line in sweep.notes() { p class="note" { (line) } }
+        @if let Some(last) = sweep.points.last() { (plots(&last.results, false, &format!(", {} users", last.users))) }
+    };
+    page(sweep.setting, &sweep.heading(), body)
+}
+
+fn page(setting: &Setting, heading: &[String], body: Markup) -> Markup {
+    let title = format!("bench {}", setting.workload);
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -56,14 +88,12 @@ fn page(report: &Report<'_>) -> Markup {
             }
             body {
                 h1 { (title) }
-                @for line in &heading { p { (line) } }
+                @for line in heading { p { (line) } }
                 p class="note" {
                     (machine::describe()) ". llama-concurrent " (env!("CARGO_PKG_VERSION")) ", "
                     (Timestamp::now().strftime("%Y-%m-%d %H:%M UTC").to_string()) "."
                 }
-                h2 { "Figures" }
-                (table(report))
-                (plots(&report.results, report.setting.load.rate.is_some()))
+                (body)
                 h2 { "How llama.cpp was built" }
                 pre { (llama_concurrent::system_info()) }
             }
@@ -71,33 +101,32 @@ fn page(report: &Report<'_>) -> Markup {
     }
 }
 
-fn table(report: &Report<'_>) -> Markup {
-    let columns = if report.setting.slo.is_some() { COLUMNS.len() } else { COLUMNS.len() - 1 };
+/// Rows that are shorter or longer than the header end with it.
+fn table(header: &[&str], rows: &[Vec<String>]) -> Markup {
     html! {
         div class="scroll" {
             table {
-                thead { tr { @for column in &COLUMNS[..columns] { th { (column) } } } }
-                tbody { @for row in report.rows() { tr { @for cell in row.iter().take(columns) { td { (cell) } } } } }
+                thead { tr { @for column in header { th { (column) } } } }
+                tbody { @for row in rows { tr { @for cell in row.iter().take(header.len()) { td { (cell) } } } } }
             }
         }
-        @for line in report.notes() { p class="note" { (line) } }
     }
 }
 
 /// How the times are spread, and one run of each in detail.
-fn plots(results: &[Runs], open_loop: bool) -> Markup {
+fn plots(results: &[Runs], open_loop: bool, of: &str) -> Markup {
     let index = middle_run(results);
     let shown: Vec<(&str, &[Record])> = results
         .iter()
         .filter_map(|runs| Some((runs.name.as_str(), runs.runs.get(index)?.records.as_slice())))
         .collect();
     html! {
-        h2 { "Latencies" }
+        h2 { "Latencies" (of) }
         (chart::legend(results.iter().map(|runs| runs.name.as_str())))
         (cdf::charts(results))
-        h2 { "Requests over time, run " (index + 1) }
+        h2 { "Requests over time" (of) ", run " (index + 1) }
         (timeline::charts(&shown, open_loop))
-        h2 { "Gaps between tokens over time, run " (index + 1) }
+        h2 { "Gaps between tokens over time" (of) ", run " (index + 1) }
         (gaps::charts(&shown))
     }
 }

@@ -4,7 +4,7 @@ use std::{fmt, fs, path::Path, time::Duration};
 
 use comfy_table::{CellAlignment, Table, presets};
 use llama_concurrent_bench::{Spread, Summary, usage::Usage};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
     machine,
@@ -43,36 +43,13 @@ impl<'a> Report<'a> {
     }
 
     /// Every figure of every run, and every request.
-    pub fn write_json(&self, file: &Path) -> Result<(), Failure> {
-        let load = &self.setting.load;
-        let contestants: Vec<_> =
-            self.results.iter().map(|runs| json!({"name": runs.name, "runs": runs.runs})).collect();
-        let report = json!({
-            "version": env!("CARGO_PKG_VERSION"),
-            "workload": self.setting.workload.as_str(),
-            "model": self.setting.model,
-            "load": {
-                "users": load.users, "requests": load.requests, "rate": load.rate, "seed": load.seed,
-                "scale": load.scale,
-            },
-            "slo": self.setting.slo,
-            "machine": machine::describe(),
-            "system_info": llama_concurrent::system_info(),
-            "contestants": contestants,
-        });
-        let text = serde_json::to_string_pretty(&report).map_err(|error| Failure::Failed(error.to_string()))?;
-        fs::write(file, text + "\n")
-            .map_err(|error| Failure::Failed(format!("cannot write {}: {error}", file.display())))
+    pub fn json(&self) -> Value {
+        document(self.setting, "contestants", json!(self.results))
     }
 
     /// An error if requests failed.
     pub fn verdict(&self) -> Result<(), Failure> {
-        let runs = || self.results.iter().flat_map(|runs| &runs.runs);
-        let failed: usize = runs().map(|run| run.summary.failed).sum();
-        match runs().find_map(|run| run.summary.failure.as_deref()) {
-            Some(why) => Err(Failure::Failed(format!("{failed} requests failed; the first: {why}"))),
-            None => Ok(()),
-        }
+        verdict(self.results.iter().flat_map(|runs| &runs.runs))
     }
 
     fn kinds(&self) -> Vec<&'static str> {
@@ -128,13 +105,51 @@ impl Report<'_> {
 impl fmt::Display for Report<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.heading().iter().try_for_each(|line| writeln!(f, "{line}"))?;
-        let mut table = Table::new();
-        table.load_style(presets::ASCII_MARKDOWN).force_no_tty();
-        table.set_header(COLUMNS).add_rows(self.rows());
-        table.column_iter_mut().skip(1).for_each(|column| column.set_cell_alignment(CellAlignment::Right));
+        let table = markdown(COLUMNS, self.rows());
         writeln!(f, "\n{table}\n")?;
         self.notes().iter().try_for_each(|line| writeln!(f, "{line}"))
     }
+}
+
+/// What a report in JSON says before its figures, and these under a name.
+pub fn document(setting: &Setting, name: &str, figures: Value) -> Value {
+    let load = &setting.load;
+    let mut document = json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "workload": setting.workload.as_str(),
+        "model": setting.model,
+        "load": {
+            "users": load.users, "requests": load.requests, "rate": load.rate, "seed": load.seed, "scale": load.scale,
+        },
+        "slo": setting.slo,
+        "machine": machine::describe(),
+        "system_info": llama_concurrent::system_info(),
+    });
+    document[name] = figures;
+    document
+}
+
+pub fn write_json(document: &Value, file: &Path) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(document).map_err(|error| Failure::Failed(error.to_string()))?;
+    fs::write(file, text + "\n").map_err(|error| Failure::Failed(format!("cannot write {}: {error}", file.display())))
+}
+
+/// An error if requests of these runs failed.
+pub fn verdict<'a>(runs: impl Iterator<Item = &'a Run> + Clone) -> Result<(), Failure> {
+    let failed: usize = runs.clone().map(|run| run.summary.failed).sum();
+    match runs.clone().find_map(|run| run.summary.failure.as_deref()) {
+        Some(why) => Err(Failure::Failed(format!("{failed} requests failed; the first: {why}"))),
+        None => Ok(()),
+    }
+}
+
+/// A table in Markdown, its first column of names.
+pub fn markdown<'a>(header: impl IntoIterator<Item = &'a str>, rows: Vec<Vec<String>>) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::ASCII_MARKDOWN).force_no_tty();
+    table.set_header(header).add_rows(rows);
+    table.column_iter_mut().skip(1).for_each(|column| column.set_cell_alignment(CellAlignment::Right));
+    table
 }
 
 fn row(name: &str, runs: &[Run], of: impl Fn(&Run) -> &Summary) -> Vec<String> {
@@ -162,7 +177,7 @@ fn row(name: &str, runs: &[Run], of: impl Fn(&Run) -> &Summary) -> Vec<String> {
 }
 
 /// What the machine gave, where it can be told.
-fn resources(runs: &Runs) -> Option<String> {
+pub fn resources(runs: &Runs) -> Option<String> {
     let usages: Vec<_> = runs.runs.iter().filter_map(|run| Some((run.usage.as_ref()?, &run.summary))).collect();
     let median = |of: &dyn Fn(&Usage, &Summary) -> Option<f64>| {
         let values: Vec<f64> = usages.iter().filter_map(|(usage, summary)| of(usage, summary)).collect();

@@ -34,6 +34,7 @@ pub struct Run {
 }
 
 /// All runs of one contestant.
+#[derive(Serialize)]
 pub struct Runs {
     pub name: String,
     pub runs: Vec<Run>,
@@ -65,18 +66,33 @@ impl Setting {
 
 /// Every contestant in turn, as often as asked for.
 pub fn alternate(contestants: &[Contestant], setting: &Setting, repeats: usize) -> Result<Vec<Runs>, Failure> {
-    let mut all: Vec<Runs> =
-        contestants.iter().map(|contestant| Runs { name: contestant.name.clone(), runs: Vec::new() }).collect();
+    let mut all = none_yet(contestants);
     for repeat in 0..repeats {
-        let load = Load { seed: setting.load.seed + repeat as u64, ..setting.load.clone() };
-        let scripts = setting.scripts(&load);
-        for (contestant, runs) in contestants.iter().zip(&mut all) {
-            let what = format!("{}, run {} of {repeats}", contestant.name, repeat + 1);
-            let records = once(contestant, &scripts, &what)?;
-            runs.runs.push(Run { seed: load.seed, ..summed_up(records, setting) });
-        }
+        let load = setting.load.repeated(repeat);
+        turn(contestants, setting, &load, &format!("run {} of {repeats}", repeat + 1), &mut all)?;
     }
     Ok(all)
+}
+
+/// The runs of each contestant before the first.
+pub fn none_yet(contestants: &[Contestant]) -> Vec<Runs> {
+    contestants.iter().map(|contestant| Runs { name: contestant.name.clone(), runs: Vec::new() }).collect()
+}
+
+/// One run of each contestant, with the same scripts.
+pub fn turn(
+    contestants: &[Contestant],
+    setting: &Setting,
+    load: &Load,
+    what: &str,
+    all: &mut [Runs],
+) -> Result<(), Failure> {
+    let scripts = setting.scripts(load);
+    for (contestant, runs) in contestants.iter().zip(all) {
+        let raw = once(contestant, &scripts, &format!("{}, {what}", contestant.name))?;
+        runs.runs.push(Run { seed: load.seed, ..summed_up(raw, setting) });
+    }
+    Ok(())
 }
 
 /// What a run left.

@@ -66,6 +66,9 @@ fn bad_arguments_say_what_is_wrong() {
         (&["chat", "--slo-ttft-ms", "5"], "--slo-itl-ms"),
         (&["chat", "--strategies", "fast"], "round-robin"),
         (&["chat", "--users", "0"], "0"),
+        (&["chat", "--sweep", "1,2"], "strategies"),
+        (&["strategies", "--users", "2"], "--sweep"),
+        (&["strategies", "--sweep", "1,none"], "none"),
     ] {
         let done = call(&[&["bench"], args].concat());
         assert_eq!(done.code, Some(2), "{args:?}: {}", done.err);
@@ -111,4 +114,32 @@ fn the_page_is_whole_by_itself() {
     assert!(page.contains("batched, steady") && page.contains("round-robin, visitor"));
     assert!(!page.contains("NaN") && !page.contains("Minf") && !page.contains("=\"inf"));
     assert_eq!(page.matches("<path").count(), page.matches("</path>").count());
+}
+
+#[test]
+fn a_sweep_is_a_table_of_users_by_strategy() {
+    let files = Files::new();
+    let (json, html) = (files.path("sweep.json"), files.path("sweep.html"));
+    let args = ["bench", "strategies", "--sweep", "3,1", "--repeats", "2", "--threads", "1", "--scale", "0.2"];
+    let done = call(&[&args[..], &["--json", &json, "--html", &html]].concat()).well();
+    assert!(
+        done.out.contains("| users | ") && done.out.contains("sequential |") && done.out.contains("batched |"),
+        "{}",
+        done.out
+    );
+    let report: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(json).expect("written")).expect("JSON");
+    assert_eq!(report["load"]["users"], serde_json::json!([1, 3]));
+    for (point, users) in report["points"].as_array().expect("a list").iter().zip([1, 3]) {
+        assert_eq!(point["users"], users);
+        let contestants = point["contestants"].as_array().expect("a list");
+        let names: Vec<_> = contestants.iter().filter_map(|contestant| contestant["name"].as_str()).collect();
+        assert_eq!(names, ["sequential", "round-robin", "batched"]);
+        for run in contestants.iter().flat_map(|contestant| contestant["runs"].as_array().expect("runs")) {
+            assert_eq!(run["records"].as_array().map(Vec::len), Some(users));
+            assert_eq!(run["summary"]["output_tokens"], users * 13);
+        }
+    }
+    let page = std::fs::read_to_string(html).expect("written");
+    assert!(page.contains("users at once") && page.contains("Latencies, 3 users"));
 }

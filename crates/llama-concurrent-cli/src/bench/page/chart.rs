@@ -15,7 +15,7 @@ const STYLES: usize = 6;
 /// The width of a chart that has a row for itself. Pictures are shown at about their size, so that all texts are alike.
 pub const WIDE: f64 = 1200.0;
 
-const LEFT: f64 = 62.0;
+const LEFT: f64 = 70.0;
 const RIGHT: f64 = 14.0;
 const TOP: f64 = 10.0;
 const BOTTOM: f64 = 42.0;
@@ -73,7 +73,7 @@ impl Chart {
                 path class="axis" d=(format!("M{LEFT} {TOP}V{bottom}H{right}")) {}
                 text class="name" x=((LEFT + right) / 2.0) y=(self.height - 8.0) text-anchor="middle" { (self.x.name) }
                 text class="name" text-anchor="middle"
-                    transform=(format!("translate(14 {}) rotate(-90)", (TOP + bottom) / 2.0)) { (self.y.name) }
+                    transform=(format!("translate(11 {}) rotate(-90)", (TOP + bottom) / 2.0)) { (self.y.name) }
                 (inside)
             }
         }
@@ -88,6 +88,11 @@ pub fn style(index: usize) -> String {
 /// A line through points of the picture.
 pub fn line(index: usize, points: &[(f64, f64)]) -> Markup {
     html! { path class=(format!("line {}", style(index))) d=(path_through(points)) {} }
+}
+
+/// From the least to the most.
+pub fn whisker(index: usize, (x, low): (f64, f64), (_, high): (f64, f64)) -> Markup {
+    html! { path class=(format!("whisker {}", style(index))) d=(format!("M{} {}V{}", place(x), place(low), place(high))) {} }
 }
 
 fn path_through(points: &[(f64, f64)]) -> String {

@@ -37,6 +37,12 @@ impl Scale {
         Self { min, max, from: 0.0, to: 1.0, log: true }
     }
 
+    /// A logarithmic one with some room on both sides of the values, which are above 0.
+    pub fn around(values: impl Iterator<Item = f64>) -> Self {
+        let (min, max) = values.fold((f64::INFINITY, 1.0_f64), |(min, max), value| (min.min(value), max.max(value)));
+        Self { min: min.min(max) / 1.2, max: max * 1.2, from: 0.0, to: 1.0, log: true }
+    }
+
     /// The same between two places.
     pub fn between(self, from: f64, to: f64) -> Self {
         Self { from, to, ..self }
