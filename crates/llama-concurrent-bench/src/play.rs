@@ -11,19 +11,30 @@ use crossbeam_channel::{RecvTimeoutError, unbounded};
 use crate::{
     record::Record,
     script::Script,
-    target::{Observer, Target},
+    target::{End, Observer, Target},
+    usage::thread_time,
 };
 
 /// How often `watch` is called.
 const WATCH: Duration = Duration::from_millis(100);
 
-/// Plays all scripts and returns the records of all requests in the order of their ends.
+/// What came of a run.
+pub struct Played {
+    /// Of all requests, in the order of their ends.
+    pub records: Vec<Record>,
+    /// How much of a core asking and listening took on average: this thread, and for a server those of its requests. The
+    /// note of the time of each token on an engine's own thread is not in it.
+    pub harness_cpus: Option<f64>,
+}
+
+/// Plays all scripts and returns the records of all requests.
 ///
 /// One thread sends everything and never waits for an answer, so a slow target does not delay who comes later, and each
 /// request counts from the moment when it should have been sent. `watch` is called some ten times a second with the number of
 /// requests that are over; if it returns false, no more is sent, and what runs is awaited.
-pub fn play(scripts: &[Script], target: &dyn Target, mut watch: impl FnMut(usize) -> bool) -> Vec<Record> {
-    let start = Instant::now();
+pub fn play(scripts: &[Script], target: &dyn Target, mut watch: impl FnMut(usize) -> bool) -> Played {
+    let (start, cpu_before) = (Instant::now(), thread_time());
+    let mut spent = Duration::ZERO;
     let (done, ends) = unbounded();
     let mut due: BinaryHeap<Reverse<(Duration, usize, usize)>> =
         scripts.iter().enumerate().filter_map(|(user, script)| next(script, script.arrival, user, 0)).collect();
@@ -49,13 +60,15 @@ pub fn play(scripts: &[Script], target: &dyn Target, mut watch: impl FnMut(usize
             target.send(&script.turns[turn].ask, Observer::new(start, at, user, script.kind, done.clone()));
         }
         if in_flight == 0 && due.is_empty() {
-            return records;
+            let own = thread_time().zip(cpu_before).map(|(now, before)| now.saturating_sub(before));
+            let wall = start.elapsed().as_secs_f64();
+            return Played { records, harness_cpus: own.map(|own| (own + spent).as_secs_f64() / wall) };
         }
         let wake = due.peek().map_or(next_watch, |Reverse((at, ..))| next_watch.min(*at));
         match ends.recv_timeout(wake.saturating_sub(start.elapsed())) {
-            Ok(record) => {
+            Ok(End { record, spent: for_it }) => {
                 in_flight -= 1;
-                let record: Record = record;
+                spent += for_it;
                 let user = record.user;
                 due.extend(next(&scripts[user], record.ended, user, turns[user]));
                 records.push(record);
@@ -103,7 +116,7 @@ mod tests {
 
     #[test]
     fn turns_follow_their_answers_and_all_are_told() {
-        let records = play(&[script(0, 3), script(0, 1)], &Slow(Duration::from_millis(2)), |_| true);
+        let records = play(&[script(0, 3), script(0, 1)], &Slow(Duration::from_millis(2)), |_| true).records;
         assert_eq!(records.len(), 4);
         let first: Vec<_> = records.iter().filter(|record| record.user == 0).collect();
         assert!(first.windows(2).all(|pair| pair[1].sent >= pair[0].ended));
@@ -113,7 +126,7 @@ mod tests {
     #[test]
     fn arrivals_do_not_wait_for_a_slow_target() {
         let scripts: Vec<_> = (0..20).map(|i| script(i, 1)).collect();
-        let records = play(&scripts, &Slow(Duration::from_millis(200)), |_| true);
+        let records = play(&scripts, &Slow(Duration::from_millis(200)), |_| true).records;
         // Sent when they were due, though none was answered by then.
         assert!(records.iter().all(|record| record.sent == scripts[record.user].arrival));
         assert!(records.iter().all(|record| record.ttft().is_some_and(|ttft| ttft >= Duration::from_millis(200))));
@@ -121,7 +134,7 @@ mod tests {
 
     #[test]
     fn stopping_sends_nothing_more_and_awaits_the_rest() {
-        let records = play(&[script(0, 1000)], &Slow(Duration::from_millis(1)), |done| done < 3);
+        let records = play(&[script(0, 1000)], &Slow(Duration::from_millis(1)), |done| done < 3).records;
         assert!(records.len() < 1000);
         assert!(records.iter().all(|record| record.outcome == Outcome::Done));
     }

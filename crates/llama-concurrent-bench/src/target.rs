@@ -25,12 +25,20 @@ pub trait Target: Send + Sync {
 /// Notes what becomes of one request. Dropped before its end, it notes a failure.
 pub struct Observer {
     start: Instant,
-    done: Sender<Record>,
+    done: Sender<End>,
     record: Option<Record>,
+    spent: Duration,
+}
+
+/// A request that is over.
+pub(crate) struct End {
+    pub(crate) record: Record,
+    /// Processor time that the harness took for it beside the thread that plays.
+    pub(crate) spent: Duration,
 }
 
 impl Observer {
-    pub(crate) fn new(start: Instant, sent: Duration, user: usize, kind: &'static str, done: Sender<Record>) -> Self {
+    pub(crate) fn new(start: Instant, sent: Duration, user: usize, kind: &'static str, done: Sender<End>) -> Self {
         let record = Record {
             user,
             kind,
@@ -43,7 +51,7 @@ impl Observer {
             n_output_tokens: 0,
             queue: None,
         };
-        Self { start, done, record: Some(record) }
+        Self { start, done, record: Some(record), spent: Duration::ZERO }
     }
 
     /// A piece of text came.
@@ -68,6 +76,11 @@ impl Observer {
         }
     }
 
+    /// Processor time that was taken to ask and to listen, on a thread for this alone.
+    pub fn spent(&mut self, time: Duration) {
+        self.spent = time;
+    }
+
     /// It is over.
     pub fn end(mut self, outcome: Outcome) {
         self.finish(outcome);
@@ -81,7 +94,7 @@ impl Observer {
                 record.n_output_tokens = record.pieces.len();
             }
             // Nobody listens any more if the run was given up.
-            let _ = self.done.send(record);
+            let _ = self.done.send(End { record, spent: self.spent });
         }
     }
 }

@@ -1,4 +1,6 @@
-//! What a run took from the machine: processor time, memory, page faults, energy.
+//! What a run took from the machine: processor time, instructions, cache misses, memory, page faults, energy.
+
+mod counters;
 
 use std::{
     fs,
@@ -8,12 +10,15 @@ use std::{
 
 use serde::Serialize;
 
+use self::counters::Counters;
+pub use self::counters::Counts;
+
 /// What a process took between two moments. What the system does not tell is `None`.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Usage {
     /// Processors in use on average: 2 is two cores all the time.
     pub cpus: Option<f64>,
-    /// The most memory that was resident at any time since the process began.
+    /// The most memory that was resident at any time meanwhile; since the process began, where that cannot be told.
     pub peak_rss_bytes: Option<u64>,
     /// Page faults that needed no disk.
     pub minor_faults: Option<u64>,
@@ -21,13 +26,29 @@ pub struct Usage {
     pub major_faults: Option<u64>,
     /// Energy of all processor packages by RAPL, other programs included, in joules.
     pub joules: Option<f64>,
+    /// What the processor counted.
+    pub counters: Option<Counts>,
+    /// Why it did not, and what to change.
+    pub no_counters: Option<String>,
 }
+
+/// The processor time that the calling thread has taken since it began.
+pub fn thread_time() -> Option<Duration> {
+    #[cfg(unix)]
+    return nix::time::clock_gettime(nix::time::ClockId::CLOCK_THREAD_CPUTIME_ID).ok().map(Duration::from);
+    #[cfg(not(unix))]
+    None
+}
+
+/// This process, in `/proc`.
+const SELF: &str = "self";
 
 /// Watches a process.
 pub struct Meter {
     start: Instant,
     process: String,
     before: Snapshot,
+    counters: Result<Counters, String>,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -41,12 +62,15 @@ struct Snapshot {
 impl Meter {
     /// Watches a process from now on; `None` is this one.
     pub fn start(process: Option<u32>) -> Self {
-        let process = process.map_or_else(|| "self".to_owned(), |id| id.to_string());
-        Self { start: Instant::now(), before: Snapshot::take(&process), process }
+        let process = process.map_or_else(|| SELF.to_owned(), |id| id.to_string());
+        forget_peak(&process);
+        let counters = Counters::start(&process);
+        Self { start: Instant::now(), before: Snapshot::take(&process), process, counters }
     }
 
     /// What it took since then.
-    pub fn read(&self) -> Usage {
+    pub fn read(mut self) -> Usage {
+        let counters = self.counters.as_mut().ok().and_then(Counters::read);
         let now = Snapshot::take(&self.process);
         let since = |now: Option<u64>, before: Option<u64>| Some(now?.saturating_sub(before?));
         let wall = self.start.elapsed().as_secs_f64();
@@ -56,12 +80,41 @@ impl Meter {
             minor_faults: since(now.minor, self.before.minor),
             major_faults: since(now.major, self.before.major),
             joules: since(now.microjoules, self.before.microjoules).map(|micro| micro as f64 / 1e6),
+            counters,
+            no_counters: self.counters.err(),
         }
     }
 }
 
 impl Snapshot {
     fn take(process: &str) -> Self {
+        Self { microjoules: microjoules(), ..if process == SELF { Self::own() } else { Self::of(process) } }
+    }
+
+    /// Of this process, as finely as the kernel counts.
+    #[cfg(unix)]
+    fn own() -> Self {
+        use nix::sys::{
+            resource::{UsageWho, getrusage},
+            time::TimeValLike,
+        };
+        let Ok(usage) = getrusage(UsageWho::RUSAGE_SELF) else { return Self::default() };
+        let micros = (usage.user_time() + usage.system_time()).num_microseconds();
+        Self {
+            cpu: u64::try_from(micros).ok().map(Duration::from_micros),
+            minor: u64::try_from(usage.minor_page_faults()).ok(),
+            major: u64::try_from(usage.major_page_faults()).ok(),
+            microjoules: None,
+        }
+    }
+
+    #[cfg(not(unix))]
+    fn own() -> Self {
+        Self::default()
+    }
+
+    /// Of another process, in steps of ten milliseconds.
+    fn of(process: &str) -> Self {
         let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
         // The second field is a name in parentheses, which may hold spaces; minflt is the tenth.
         let fields: Vec<u64> = stat
@@ -71,8 +124,13 @@ impl Snapshot {
         let field = |number: usize| fields.get(number - 4).copied();
         // Linux counts these in hundredths of a second on all machines that matter here.
         let ticks = field(14).zip(field(15)).map(|(user, system)| Duration::from_millis((user + system) * 10));
-        Self { cpu: ticks, minor: field(10), major: field(12), microjoules: microjoules() }
+        Self { cpu: ticks, minor: field(10), major: field(12), microjoules: None }
     }
+}
+
+/// Lets the kernel count the peak of memory anew; without the right to, it counts since the process began.
+fn forget_peak(process: &str) {
+    let _ = fs::write(format!("/proc/{process}/clear_refs"), "5");
 }
 
 fn peak_rss(process: &str) -> Option<u64> {
@@ -101,15 +159,23 @@ mod tests {
     #[test]
     fn work_takes_time_and_memory() {
         let meter = Meter::start(None);
-        let begun = Instant::now();
         let mut sum = vec![0_u8; 8 << 20];
-        while begun.elapsed() < Duration::from_millis(60) {
-            sum.iter_mut().for_each(|byte| *byte = byte.wrapping_add(1));
+        for _ in 0..10 {
+            sum.iter_mut().for_each(|byte| *byte = std::hint::black_box(byte.wrapping_add(1)));
         }
         let usage = meter.read();
         assert!(usage.cpus.is_some_and(|cpus| cpus > 0.0), "{usage:?}, {}", sum[0]);
         assert!(usage.peak_rss_bytes.is_some_and(|bytes| bytes > 8 << 20), "{usage:?}");
         assert!(usage.minor_faults.is_some_and(|faults| faults > 0), "{usage:?}");
+        assert!(usage.counters.is_some() != usage.no_counters.is_some(), "{usage:?}");
+        assert!(thread_time().is_some_and(|time| time > Duration::ZERO));
+    }
+
+    #[test]
+    fn the_peak_is_that_of_the_run() {
+        drop(std::hint::black_box(vec![1_u8; 256 << 20]));
+        let usage = Meter::start(None).read();
+        assert!(usage.peak_rss_bytes.is_some_and(|bytes| bytes < 256 << 20), "{usage:?}");
     }
 
     #[test]

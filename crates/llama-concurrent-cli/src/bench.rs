@@ -5,6 +5,7 @@ mod contestant;
 mod machine;
 mod page;
 mod report;
+mod resources;
 mod runs;
 mod sweep;
 

@@ -28,6 +28,16 @@ pub fn rate(per_second: f64) -> String {
     }
 }
 
+/// A large count with about three digits: `950`, `12.3 k`, `4.56 G`.
+pub fn short_count(count: f64) -> String {
+    match count {
+        n if n >= 1e9 => format!("{} G", rate(n / 1e9)),
+        n if n >= 1e6 => format!("{} M", rate(n / 1e6)),
+        n if n >= 1e3 => format!("{} k", rate(n / 1e3)),
+        n => format!("{n:.0}"),
+    }
+}
+
 /// Bytes in binary units: `1.50 MiB`.
 pub fn bytes(bytes: f64) -> String {
     BinaryBytes(bytes as u64).to_string()
@@ -48,6 +58,7 @@ mod tests {
         assert_eq!(short_millis(Duration::from_micros(420)), "0.42");
         assert_eq!(short_millis(Duration::from_micros(1_250_400)), "1250");
         assert_eq!(millis(Duration::from_nanos(1_234_567)), 1.235);
+        assert_eq!([950.0, 12_345.0, 4.56e9].map(short_count), ["950", "12.3 k", "4.56 G"]);
         assert_eq!((rate(4.269), rate(1249.7)), ("4.27".into(), "1250".into()));
     }
 }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use ureq::{Agent, http::StatusCode};
 
 use super::{Observer, Target};
-use crate::{record::Outcome, script::Ask};
+use crate::{record::Outcome, script::Ask, usage::thread_time};
 
 /// A long prompt on a slow machine.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -59,25 +59,29 @@ impl Target for ServerTarget {
         &self.name
     }
 
-    fn send(&self, ask: &Ask, observer: Observer) {
+    fn send(&self, ask: &Ask, mut observer: Observer) {
         let (agent, url, body) = (self.agent.clone(), self.url.clone(), self.body(ask));
+        let talk = move || {
+            let outcome = request(&agent, &url, &body, &mut observer);
+            observer.spent(thread_time().unwrap_or_default());
+            observer.end(outcome);
+        };
         // A thread that cannot be started drops the observer, which then notes a failure.
-        let _ =
-            thread::Builder::new().name("bench-request".into()).spawn(move || request(&agent, &url, &body, observer));
+        let _ = thread::Builder::new().name("bench-request".into()).spawn(talk);
     }
 }
 
-fn request(agent: &Agent, url: &str, body: &Value, mut observer: Observer) {
+fn request(agent: &Agent, url: &str, body: &Value, observer: &mut Observer) -> Outcome {
     let response = match agent.post(url).send_json(body) {
         Ok(response) => response,
-        Err(error) => return observer.end(Outcome::Failed(format!("{url}: {error}"))),
+        Err(error) => return Outcome::Failed(format!("{url}: {error}")),
     };
     match response.status() {
         StatusCode::OK => {}
-        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => return observer.end(Outcome::Overloaded),
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => return Outcome::Overloaded,
         status => {
             let text = response.into_body().read_to_string().unwrap_or_default();
-            return observer.end(Outcome::Failed(format!("{url}: {status}: {}", text.trim())));
+            return Outcome::Failed(format!("{url}: {status}: {}", text.trim()));
         }
     }
     let mut failure = None;
@@ -85,16 +89,14 @@ fn request(agent: &Agent, url: &str, body: &Value, mut observer: Observer) {
         match line {
             Ok(line) => {
                 let Some(data) = line.strip_prefix("data:") else { continue };
-                if let Some(Err(error)) =
-                    serde_json::from_str::<Value>(data).ok().map(|event| note(&event, &mut observer))
-                {
+                if let Some(Err(error)) = serde_json::from_str::<Value>(data).ok().map(|event| note(&event, observer)) {
                     failure = Some(error);
                 }
             }
             Err(error) => failure = Some(error.to_string()),
         }
     }
-    observer.end(failure.map_or(Outcome::Done, Outcome::Failed));
+    failure.map_or(Outcome::Done, Outcome::Failed)
 }
 
 /// Notes one event of the stream; an error is one that the server tells.
@@ -153,7 +155,7 @@ mod tests {
         let ask = Ask { prompt: "A fox".into(), max_tokens: 2, batch: false };
         let turns = vec![Turn { think: Duration::ZERO, ask }];
         let script = Script { kind: "user", arrival: Duration::ZERO, turns };
-        play(&[script], target, |_| true).remove(0)
+        play(&[script], target, |_| true).records.remove(0)
     }
 
     #[test]

@@ -3,16 +3,16 @@
 use std::{fmt, fs, path::Path, time::Duration};
 
 use comfy_table::{CellAlignment, Table, presets};
-use llama_concurrent_bench::{Spread, Summary, usage::Usage};
+use llama_concurrent_bench::{Spread, Summary};
 use serde_json::{Value, json};
 
 use super::{
-    machine,
+    machine, resources,
     runs::{Run, Runs, Setting},
 };
 use crate::{
     failure::Failure,
-    format::{bytes, rate, short_millis},
+    format::{rate, short_millis},
 };
 
 /// All runs of all contestants.
@@ -94,7 +94,7 @@ impl Report<'_> {
         let kinds = self.kinds();
         let repeats = self.results.first().map_or(0, |runs| runs.runs.len());
         let mut lines = vec![format!("Times in ms; medians of {repeats} runs, the least and the most in brackets.")];
-        lines.extend(self.results.iter().filter_map(resources));
+        lines.extend(resources::of(&self.results));
         if let Some((first, others)) = self.results.split_first() {
             lines.extend(others.iter().flat_map(|other| ratios(first, other, &kinds)));
         }
@@ -174,26 +174,6 @@ fn row(name: &str, runs: &[Run], of: impl Fn(&Run) -> &Summary) -> Vec<String> {
         format!("{:.2}", spread(&|summary| summary.fairness).median),
         good.map_or_else(String::new, |good| format!("{good:.2}")),
     ]
-}
-
-/// What the machine gave, where it can be told.
-pub fn resources(runs: &Runs) -> Option<String> {
-    let usages: Vec<_> = runs.runs.iter().filter_map(|run| Some((run.usage.as_ref()?, &run.summary))).collect();
-    let median = |of: &dyn Fn(&Usage, &Summary) -> Option<f64>| {
-        let values: Vec<f64> = usages.iter().filter_map(|(usage, summary)| of(usage, summary)).collect();
-        (!values.is_empty()).then(|| Spread::of(&values).median)
-    };
-    let told = [
-        median(&|usage, _| usage.cpus).map(|cpus| format!("{cpus:.2} processors")),
-        median(&|usage, _| Some(usage.peak_rss_bytes? as f64)).map(|peak| format!("{} resident at most", bytes(peak))),
-        median(&|usage, _| Some(usage.major_faults? as f64)).map(|faults| format!("{faults:.0} page faults from disk")),
-        Some(match median(&|usage, summary| Some(summary.output_tokens as f64 / usage.joules?)) {
-            Some(per_joule) => format!("{per_joule:.2} tokens per joule"),
-            None => "energy is not told here (no RAPL, or no right to read it)".into(),
-        }),
-    ];
-    let told: Vec<String> = told.into_iter().flatten().collect();
-    (!usages.is_empty()).then(|| format!("{}: {}.", runs.name, told.join(", ")))
 }
 
 /// Pair by pair, since both had the same scripts one after the other.

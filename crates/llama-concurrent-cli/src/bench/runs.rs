@@ -4,7 +4,7 @@ use std::{path::Path, time::Duration};
 
 use llama_concurrent::{Engine, EngineConfig};
 use llama_concurrent_bench::{
-    Ask, Load, Outcome, Record, Script, Slo, Summary, Turn, Workload, play,
+    Ask, Load, Outcome, Played, Record, Script, Slo, Summary, Turn, Workload, play,
     usage::{Meter, Usage},
 };
 use serde::Serialize;
@@ -30,6 +30,8 @@ pub struct Run {
     pub by_kind: std::collections::BTreeMap<&'static str, Summary>,
     /// Of this process; `None` for a server.
     pub usage: Option<Usage>,
+    /// Cores that the harness itself took.
+    pub harness_cpus: Option<f64>,
     pub records: Vec<Record>,
 }
 
@@ -97,7 +99,7 @@ pub fn turn(
 
 /// What a run left.
 pub struct Raw {
-    records: Vec<Record>,
+    played: Played,
     usage: Option<Usage>,
 }
 
@@ -110,7 +112,7 @@ pub fn once(contestant: &Contestant, scripts: &[Script], what: &str) -> Result<R
     bar.set_message(what.to_owned());
     let interrupts = Interrupts::listen();
     let meter = contestant.is_here().then(|| Meter::start(None));
-    let records = play(scripts, &*target, |done| {
+    let played = play(scripts, &*target, |done| {
         bar.set_position(done as u64);
         !interrupts.pressed()
     });
@@ -119,14 +121,14 @@ pub fn once(contestant: &Contestant, scripts: &[Script], what: &str) -> Result<R
     if interrupts.pressed() {
         return Err(Failure::Interrupted);
     }
-    Ok(Raw { records, usage })
+    Ok(Raw { played, usage })
 }
 
 fn warm_up(target: &dyn llama_concurrent_bench::Target) -> Result<(), Failure> {
     let ask = Ask { prompt: "A first request, which nobody counts.".into(), max_tokens: 4, batch: false };
     let turns = vec![Turn { think: Duration::ZERO, ask }];
     let script = Script { kind: "warm-up", arrival: Duration::ZERO, turns };
-    match play(&[script], target, |_| true).pop().map(|record| record.outcome) {
+    match play(&[script], target, |_| true).records.pop().map(|record| record.outcome) {
         Some(Outcome::Failed(why)) => Err(Failure::Failed(format!("{} does not answer: {why}", target.name()))),
         _ => Ok(()),
     }
@@ -136,9 +138,10 @@ pub fn summed_up(raw: Raw, setting: &Setting) -> Run {
     let slo = setting.slo.as_ref();
     Run {
         seed: setting.load.seed,
-        summary: Summary::of(&raw.records, slo),
-        by_kind: Summary::by_kind(&raw.records, slo),
+        summary: Summary::of(&raw.played.records, slo),
+        by_kind: Summary::by_kind(&raw.played.records, slo),
         usage: raw.usage,
-        records: raw.records,
+        harness_cpus: raw.played.harness_cpus,
+        records: raw.played.records,
     }
 }

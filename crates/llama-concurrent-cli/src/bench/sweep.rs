@@ -6,7 +6,7 @@ use llama_concurrent_bench::{Load, Spread, Summary};
 use serde_json::{Value, json};
 
 use super::{
-    BenchArgs, contestants, report,
+    BenchArgs, contestants, report, resources,
     runs::{self, Run, Runs, Setting},
 };
 use crate::{
@@ -90,9 +90,8 @@ impl<'a> Sweep<'a> {
         let repeats = self.points.first().and_then(|point| point.results.first()).map_or(0, |runs| runs.runs.len());
         let mut lines = vec![format!("Medians of {repeats} runs, the least and the most in brackets.")];
         if let Some(last) = self.points.last() {
-            lines.extend(
-                last.results.iter().filter_map(report::resources).map(|line| format!("{} users, {line}", last.users)),
-            );
+            lines.push(format!("At {} users:", last.users));
+            lines.extend(resources::of(&last.results));
         }
         lines
     }

@@ -40,6 +40,9 @@ fn the_report_holds_every_request() {
         assert_eq!(records.len(), 6);
         assert!(records.iter().all(|record| record["outcome"] == "done"));
         assert_eq!(run(index)["summary"]["output_tokens"], 6 * 6);
+        // What the machine does not tell has a reason.
+        let usage = &run(index)["usage"];
+        assert!(usage["counters"]["instructions"].is_u64() || usage["no_counters"].is_string(), "{usage}");
     }
     // The same was asked of both.
     assert_eq!(run(0)["summary"]["prompt_tokens"], run(1)["summary"]["prompt_tokens"]);
