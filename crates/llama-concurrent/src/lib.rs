@@ -39,6 +39,8 @@ mod topology;
 pub mod vocab;
 mod worker;
 
+#[doc(hidden)]
+pub use backend::llama::chooser;
 pub use backend::llama::system_info;
 pub use config::{DEFAULT_N_CTX, DEFAULT_SLOTS, EngineConfig, KvType, LoadProgress, PoolShape, Strategy};
 pub use engine::{Engine, Ticket};

@@ -27,6 +27,8 @@ use llama_cpp_2::token::data_array::LlamaTokenDataArray;
 
 pub use self::log::system_info;
 pub(crate) use self::model::Model;
+#[doc(hidden)]
+pub use self::sampler::chooser;
 use self::{context::Context, sampler::Sampler, threadpool::Threadpool};
 use super::{Backend, Call, CallError, Op, StepOutcome, StepPlan};
 use crate::{

@@ -77,6 +77,14 @@ impl Sampler {
     }
 }
 
+/// A choice of tokens from logits as the engine makes it, for `benches/parts.rs`. It may change the logits.
+#[doc(hidden)]
+pub fn chooser(params: &SamplingParams, vocab: &TokenTable) -> impl FnMut(&mut [f32]) -> Option<Token> + use<> {
+    let mut sampler = Sampler::new(params, &[], vocab);
+    let mut candidates = LlamaTokenDataArray::new(Vec::new(), false);
+    move |logits| sampler.sample(logits, &mut candidates)
+}
+
 /// Index of the largest value, the first of equals; `None` if there is no number above minus infinity.
 fn argmax(values: &[f32]) -> Option<usize> {
     // Lanes let the compiler use vector instructions; comparisons with NaN are false, so NaN never wins.
