@@ -64,7 +64,7 @@ pub fn of_sweep(sweep: &Sweep<'_>) -> Markup {
         h2 { "Users and strategies" }
         (users::charts(sweep))
         h2 { "Figures" }
-        div class="three" {
+        div class="tables" {
             @for figures in &FIGURES {
                 div { h3 { (figures.title) } (table(&sweep.header(), &sweep.rows(figures))) }
             }

@@ -16,7 +16,7 @@ const STYLES: usize = 6;
 pub const WIDE: f64 = 1200.0;
 
 const LEFT: f64 = 70.0;
-const RIGHT: f64 = 14.0;
+const RIGHT: f64 = 24.0;
 const TOP: f64 = 10.0;
 const BOTTOM: f64 = 42.0;
 

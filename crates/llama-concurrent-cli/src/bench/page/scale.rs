@@ -69,7 +69,7 @@ impl Scale {
 
     fn log_ticks(&self) -> Vec<f64> {
         let decades = (self.max / self.min).log10();
-        let steps: &[f64] = if decades <= 2.2 { &[1.0, 2.0, 5.0] } else { &[1.0] };
+        let steps: &[f64] = if decades <= 1.75 { &[1.0, 2.0, 5.0] } else { &[1.0] };
         let first = self.min.log10().floor() as i32;
         (first..=first + decades.ceil() as i32 + 1)
             .flat_map(|power| steps.iter().map(move |step| step * 10_f64.powi(power)))
