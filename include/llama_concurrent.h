@@ -257,7 +257,10 @@ typedef struct llama_engine_params {
     uint32_t poll;
     /** Reuse what was computed for equal beginnings of prompts. Default: true. */
     bool prefix_reuse;
-    /** Bit-identical tokens whoever else is running: round-robin, fixed prefill chunks, no reuse. Default: false. */
+    /**
+     * Bit-identical tokens whoever else is running. Costs nothing where the library's kernels compute the whole model;
+     * elsewhere it means round-robin, fixed prefill chunks and no reuse. Default: false.
+     */
     bool reproducible;
     /** Map the model file instead of reading it into private memory. Default: true. */
     bool mmap;

@@ -91,7 +91,8 @@ for workload in $workloads; do
         "$program" bench "$workload" --model "$model" --threads "$threads" --users "$users" --requests "$requests" \
             --repeats "$repeats" --n-ctx "$n_ctx" --json "$folder/$workload.json" \
             --compare "llama-server=http://127.0.0.1:$port" \
-            --compare "llama-server, small batches=http://127.0.0.1:$((port + 1))"
+            --compare "llama-server, small batches=http://127.0.0.1:$((port + 1))" ||
+            echo "Some requests failed; see above."
     } | tee -a "$report"
     stop
 done

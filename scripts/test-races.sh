@@ -3,7 +3,8 @@
 # rust-src (`rustup toolchain install nightly --component rust-src`); says so and does nothing where that is missing.
 #
 # The standard library is built anew with the sanitizer, because it cannot see through a plain one. llama.cpp itself is
-# built without: its spinning barriers are its own, and the memory that Rust threads share is all on the Rust side.
+# built without: its spinning barriers are its own, and the memory that Rust threads share is all on the Rust side. Where
+# the kernels wait in ggml's barriers, they tell the sanitizer so (`races`).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/setup.sh
@@ -17,7 +18,7 @@ fi
 # Its own folder, so that the builds do not replace each other.
 log=target/races/log
 mkdir -p target/races
-RUSTFLAGS="-Zsanitizer=thread -C target-cpu=native" TSAN_OPTIONS="halt_on_error=1 ${TSAN_OPTIONS:-}" \
+RUSTFLAGS="-Zsanitizer=thread -C target-cpu=native --cfg races" TSAN_OPTIONS="halt_on_error=1 ${TSAN_OPTIONS:-}" \
     CARGO_TARGET_DIR=target/races \
     cargo +nightly test -Zbuild-std --target "$host" --release --lib \
     --package llama-concurrent-capi -- "$@" | tee "$log"

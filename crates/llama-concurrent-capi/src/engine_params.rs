@@ -80,7 +80,8 @@ pub struct llama_engine_params {
     pub poll: u32,
     /// Reuse what was computed for equal beginnings of prompts. Default: true.
     pub prefix_reuse: c_bool,
-    /// Bit-identical tokens whoever else is running: round-robin, fixed prefill chunks, no reuse. Default: false.
+    /// Bit-identical tokens whoever else is running. Costs nothing where the library's kernels compute the whole model;
+    /// elsewhere it means round-robin, fixed prefill chunks and no reuse. Default: false.
     pub reproducible: c_bool,
     /// Map the model file instead of reading it into private memory. Default: true.
     pub mmap: c_bool,

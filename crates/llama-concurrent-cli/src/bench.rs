@@ -112,7 +112,7 @@ pub struct BenchArgs {
     find_capacity: bool,
 
     /// Write every figure of every run as JSON
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "find_capacity")]
     json: Option<PathBuf>,
 
     /// Write a page with plots, which needs no other file
@@ -198,6 +198,8 @@ fn contestants(args: &BenchArgs, path: &Path, users: usize) -> Result<Vec<Contes
         config.max_queued_tokens = usize::MAX;
         config.n_ctx = config.n_ctx.or(Some(args.workload.n_ctx(args.scale)));
         if args.rate.is_none() && config.strategy != Strategy::Sequential {
+            // The number of users is what is looked for there.
+            let users = if args.find_capacity { MAX_SLOTS } else { users };
             config.slots = config.slots.or(Some(users.min(MAX_SLOTS)));
         }
         config

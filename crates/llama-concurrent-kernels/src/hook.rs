@@ -181,6 +181,8 @@ extern "C" fn lck_compute(
     // SAFETY: ggml computes operations whose sources live and are not written to meanwhile.
     let op = unsafe { ggml::Op::new(&*op) };
     let team = ggml::Team { thread: thread as usize, threads: threads as usize, pool };
+    // What the sources hold was written before ggml's last barrier; what is written here, is read after its next.
+    let _order = ggml::Ordered::begin();
     if format == ATTENTION {
         let Some(plan) = state::level().and_then(|level| attention::supports(op, level)) else { return false };
         if work_size < attention::work_size(&plan, team.threads) {

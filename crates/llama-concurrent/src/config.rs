@@ -136,7 +136,9 @@ pub struct EngineConfig {
     pub stream_buffer: usize,
     /// Reuse the KV of equal prompt beginnings instead of computing them again.
     pub prefix_reuse: bool,
-    /// Bit-identical tokens whoever else is running: round-robin, fixed prefill chunks, no prefix reuse.
+    /// Bit-identical tokens whoever else is running. Costs nothing where this library's kernels compute the whole model (CPU
+    /// with AVX2, architectures and formats as in DESIGN.md); elsewhere it means round-robin, fixed prefill chunks and no
+    /// prefix reuse.
     pub reproducible: bool,
     /// Map the model file instead of reading it into private memory; all contexts and processes share the pages.
     pub mmap: bool,
@@ -269,35 +271,21 @@ impl EngineConfig {
         if self.poll > 100 {
             return invalid(format!("poll is {}, but must be 0 to 100", self.poll));
         }
-        if self.reproducible && matches!(self.strategy, Strategy::Batched) {
-            return invalid(
-                "reproducible needs one sequence per context, but the strategy is 'batched'; use 'round-robin'".into(),
-            );
-        }
         Ok(())
     }
 
-    /// The strategy with `Auto` decided.
-    pub(crate) fn resolved_strategy(&self) -> Strategy {
-        match self.strategy {
-            Strategy::Auto if self.reproducible => Strategy::RoundRobin,
-            Strategy::Auto => Strategy::Batched,
-            other => other,
-        }
-    }
-
-    /// Decides the pool of each of `workers` workers.
+    /// Decides the pool of each of `workers` workers; `strategy` is not `Auto` any more.
     ///
     /// `kv_bytes_per_token` is of one sequence; `free_memory` in bytes bounds the default number of slots only.
     pub(crate) fn pool_shape(
         &self,
+        strategy: Strategy,
         workers: usize,
         n_ctx_train: usize,
         kv_bytes_per_token: f64,
         free_memory: Option<u64>,
     ) -> PoolShape {
         let n_ctx = self.n_ctx.unwrap_or_else(|| DEFAULT_N_CTX.min(n_ctx_train).max(MIN_N_CTX));
-        let strategy = self.resolved_strategy();
         let total = match (strategy, self.slots) {
             (Strategy::Sequential, _) => workers,
             (_, Some(slots)) => slots,
@@ -328,7 +316,7 @@ mod tests {
     fn shape(strategy: Strategy, slots: Option<usize>, workers: usize) -> (usize, usize) {
         let config = EngineConfig { strategy, slots, ..EngineConfig::default() };
         config.validate().unwrap();
-        let shape = config.pool_shape(workers, 4096, 20_000.0, Some(u64::MAX));
+        let shape = config.pool_shape(strategy, workers, 4096, 20_000.0, Some(u64::MAX));
         (shape.contexts, shape.slots)
     }
 
@@ -337,7 +325,7 @@ mod tests {
         assert_eq!(shape(Strategy::Sequential, None, 1), (1, 1));
         assert_eq!(shape(Strategy::RoundRobin, Some(8), 1), (8, 1));
         assert_eq!(shape(Strategy::Batched, Some(8), 1), (1, 8));
-        assert_eq!(shape(Strategy::Auto, None, 1), (1, DEFAULT_SLOTS));
+        assert_eq!(shape(Strategy::Batched, None, 1), (1, DEFAULT_SLOTS));
         assert_eq!(shape(Strategy::Batched, Some(9), 2), (1, 5));
     }
 
@@ -345,9 +333,9 @@ mod tests {
     fn default_slots_respect_memory() {
         let config = EngineConfig::default();
         let kv_of_one = 2048.0 * 1000.0;
-        let shape = config.pool_shape(1, 4096, 1000.0, Some((kv_of_one * 4.0 * 4.0) as u64));
+        let shape = config.pool_shape(Strategy::Batched, 1, 4096, 1000.0, Some((kv_of_one * 4.0 * 4.0) as u64));
         assert_eq!((shape.slots, shape.n_ctx), (4, 2048));
-        assert_eq!(config.pool_shape(1, 512, 1000.0, None).n_ctx, 512);
+        assert_eq!(config.pool_shape(Strategy::Batched, 1, 512, 1000.0, None).n_ctx, 512);
     }
 
     #[test]
@@ -361,8 +349,7 @@ mod tests {
             EngineConfig { n_batch: 1, ..base.clone() },
             EngineConfig { threads: Some(0), ..base.clone() },
             EngineConfig { poll: 101, ..base.clone() },
-            EngineConfig { flash_attn: false, type_v: KvType::Q8_0, ..base.clone() },
-            EngineConfig { reproducible: true, strategy: Strategy::Batched, ..base },
+            EngineConfig { flash_attn: false, type_v: KvType::Q8_0, ..base },
         ];
         for config in bad {
             let error = config.validate().unwrap_err();

@@ -13,7 +13,7 @@ use std::{
 use futures_util::StreamExt;
 use llama_concurrent::{
     ChatMessage, ChatOptions, Completion, Engine, EngineConfig, ErrorKind, Event, FinishReason, Flow, Generation,
-    Priority, Request, SamplingParams, Strategy,
+    KvType, Priority, Request, SamplingParams, Strategy,
 };
 
 fn demo_model() -> PathBuf {
@@ -109,30 +109,102 @@ fn five_hundred_requests_from_thirty_two_threads_end_exactly_once() {
     assert_eq!(*engine.submit(Request::new("late")).err().unwrap().kind(), ErrorKind::ShuttingDown);
 }
 
+/// The strategies that reproducible results can be had with on this machine.
+fn reproducible_strategies() -> Vec<Strategy> {
+    let auto = engine(EngineConfig { reproducible: true, slots: Some(1), ..EngineConfig::default() });
+    match auto.stats().strategy {
+        Strategy::Batched => vec![Strategy::RoundRobin, Strategy::Batched],
+        _ => {
+            eprintln!("SKIPPED: batched and reproducible, which needs kernels that this CPU has none for");
+            vec![Strategy::RoundRobin]
+        }
+    }
+}
+
 #[test]
 fn reproducible_tokens_do_not_depend_on_company() {
-    let engine = engine(EngineConfig {
-        strategy: Strategy::RoundRobin,
-        slots: Some(8),
-        n_ctx: Some(256),
-        reproducible: true,
-        ..EngineConfig::default()
-    });
-    for seed in 0..20 {
-        for temperature in [0.0, 1.2] {
-            let params = SamplingParams { temperature, seed, ..tokens(24) };
-            let prompt = format!("A story number {seed} about a boat {}", "and a bird ".repeat(seed as usize % 9));
-            let alone = engine.generate(prompt.as_str(), params.clone()).unwrap();
-            let others: Vec<_> = (0..7)
-                .map(|i| {
-                    let prompt = format!("{} and {i} {}", "another".repeat(i), "tale ".repeat(i * 5));
-                    engine.submit(Request::new(prompt).with_params(tokens(20 + i as u32))).unwrap()
-                })
-                .collect();
-            let among = engine.generate(prompt.as_str(), params).unwrap();
-            assert_eq!(alone.tokens, among.tokens, "seed {seed}, temperature {temperature}");
-            others.into_iter().for_each(|other| drop(read_all(other)));
+    for strategy in reproducible_strategies() {
+        let config =
+            EngineConfig { slots: Some(8), n_ctx: Some(256), reproducible: true, strategy, ..EngineConfig::default() };
+        let engine = engine(config);
+        for seed in 0..20 {
+            for temperature in [0.0, 1.2] {
+                let params = SamplingParams { temperature, seed, ..tokens(24) };
+                let prompt = format!("A story number {seed} about a boat {}", "and a bird ".repeat(seed as usize % 9));
+                let alone = engine.generate(prompt.as_str(), params.clone()).unwrap();
+                let others: Vec<_> = (0..7)
+                    .map(|i| {
+                        let prompt = format!("{} and {i} {}", "another".repeat(i), "tale ".repeat(i * 5));
+                        engine.submit(Request::new(prompt).with_params(tokens(20 + i as u32))).unwrap()
+                    })
+                    .collect();
+                let among = engine.generate(prompt.as_str(), params).unwrap();
+                assert_eq!(alone.tokens, among.tokens, "{strategy}, seed {seed}, temperature {temperature}");
+                others.into_iter().for_each(|other| drop(read_all(other)));
+            }
         }
+    }
+}
+
+#[test]
+fn threads_caches_and_slots_do_not_change_what_is_reproducible() {
+    if !reproducible_strategies().contains(&Strategy::Batched) {
+        return;
+    }
+    let params = |seed| SamplingParams { temperature: 1.0, seed, ..tokens(60) };
+    let prompts: Vec<String> = (0..12).map(|i| format!("{} {i}", "a fox and an owl ".repeat(i * 3 % 17))).collect();
+    let mut first: Option<Vec<_>> = None;
+    for (threads, slots, prefix_reuse, n_batch) in [(1, 1, false, 512), (2, 12, true, 64), (3, 5, true, 512)] {
+        let engine = engine(EngineConfig {
+            threads: Some(threads),
+            slots: Some(slots),
+            n_batch,
+            prefix_reuse,
+            n_ctx: Some(512),
+            reproducible: true,
+            strategy: Strategy::Batched,
+            ..EngineConfig::default()
+        });
+        let results = engine.generate_batch(prompts.iter().map(String::as_str), &params(3), |_, _| ());
+        let tokens: Vec<_> = results.into_iter().map(|result| result.unwrap().tokens).collect();
+        assert_eq!(first.get_or_insert_with(|| tokens.clone()), &tokens, "{threads} threads, {slots} slots");
+    }
+}
+
+#[test]
+fn kernels_write_what_ggml_writes_and_engines_do_not_mix_them() {
+    let load = |kernels| engine(EngineConfig { kernels, slots: Some(4), n_ctx: Some(256), ..EngineConfig::default() });
+    let prompts = ["Once upon a time", "A small boat", "The fox and the owl went", "One evening"];
+    let write = |engine: &Engine| -> Vec<String> {
+        let results = engine.generate_batch(prompts, &tokens(24), |_, _| ());
+        results.into_iter().map(|result| result.unwrap().text).collect()
+    };
+    let ggml = load(false);
+    assert_eq!(ggml.stats().kernels, "off");
+    let expected = write(&ggml);
+    let ours = load(true);
+    // Both live now, and compute at the same time.
+    let (first, second) = std::thread::scope(|scope| {
+        let other = scope.spawn(|| write(&ggml));
+        (write(&ours), other.join().unwrap())
+    });
+    assert_eq!((&first, &second), (&expected, &expected));
+    drop(ggml);
+    assert_eq!(write(&ours), expected);
+}
+
+#[test]
+fn kernels_read_a_quantised_cache() {
+    let write = |kernels, strategy, n| {
+        let (type_k, type_v) = (KvType::Q8_0, KvType::Q8_0);
+        let config = EngineConfig { kernels, type_k, type_v, strategy, slots: Some(3), ..EngineConfig::default() };
+        let results = engine(config).generate_batch(["A fox", "A boat", "An owl"], &tokens(n), |_, _| ());
+        results.into_iter().map(|result| result.unwrap().tokens).collect::<Vec<_>>()
+    };
+    // ggml rounds queries to 8 bits for such a cache, and ours do not: after a while a near tie falls otherwise.
+    assert_eq!(write(true, Strategy::Batched, 12), write(false, Strategy::Batched, 12));
+    if reproducible_strategies().contains(&Strategy::Batched) {
+        assert_eq!(write(true, Strategy::Batched, 60), write(true, Strategy::RoundRobin, 60));
     }
 }
 

@@ -80,7 +80,8 @@ class BaseEngine:
             batch_aging_ms: A request of priority "batch" counts as if it had come so many milliseconds later.
             stream_buffer: Events that may wait for their reader; then the request pauses.
             prefix_reuse: Reuse what was computed for equal beginnings of prompts.
-            reproducible: Bit-identical tokens whoever else is running.
+            reproducible: Bit-identical tokens whoever else is running. Costs nothing where the package's own kernels compute the
+                whole model; elsewhere it is slower.
             mmap: Map the file instead of reading it into private memory.
             repack: Repack weights for the CPU: faster from about 4 requests on, a second copy in memory.
             check_tensors: Check every weight for NaN and infinity.

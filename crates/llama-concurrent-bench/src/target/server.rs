@@ -32,8 +32,8 @@ impl ServerTarget {
         let agent = Agent::config_builder()
             .timeout_global(Some(PATIENCE))
             .http_status_as_error(false)
-            .max_idle_connections(256)
-            .max_idle_connections_per_host(256)
+            // A server may close an idle connection just when it is taken again.
+            .max_idle_connections(0)
             .build()
             .into();
         Self { name: name.into(), openai: url.contains("/v1/"), url, agent }

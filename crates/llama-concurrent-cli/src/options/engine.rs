@@ -39,7 +39,7 @@ pub struct EngineOptions {
     #[arg(long, value_name = "MS", default_value_t = default_max_stall(), allow_negative_numbers = true)]
     pub max_stall_ms: u64,
 
-    /// The same tokens whoever else is running: round-robin, and no reuse of equal prompt beginnings
+    /// The same tokens whoever else is running; slower where the kernels do not compute the whole model
     #[arg(long)]
     pub reproducible: bool,
 

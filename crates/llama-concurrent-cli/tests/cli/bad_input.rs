@@ -75,7 +75,8 @@ fn flags_out_of_range_are_refused() {
         call(&[&["run", "-p", "A fox"], &args[..]].concat()).refused(&words);
     }
     run(&["-p", "A fox", "--strategy", "sequential", "--slots", "2"]).refused(&["sequential", "slots is 2"]);
-    run(&["-p", "A fox", "--strategy", "batched", "--reproducible"]).refused(&["reproducible", "round-robin"]);
+    run(&["-p", "A fox", "--strategy", "batched", "--reproducible", "--kernels", "off"])
+        .refused(&["reproducible", "round-robin"]);
     run(&[]).refused(&["--prompt", "--prompts-file"]);
     run(&["-p", "A fox", "--prompts-file", "x"]).refused(&["--prompt", "--prompts-file"]);
 }

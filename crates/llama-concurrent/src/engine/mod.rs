@@ -1,6 +1,7 @@
 //! The engine: one handle for callers of any thread. `start` loads and starts it, `intake` takes requests.
 
 mod intake;
+mod invariance;
 mod start;
 
 use std::{

@@ -8,14 +8,14 @@ use std::{
 
 use crossbeam_channel::{bounded, unbounded};
 
-use super::{Inner, WorkerHandle, lock};
+use super::{Inner, WorkerHandle, invariance, lock};
 use crate::{
     admission::Admission,
     backend::{
         Backend,
         llama::{LlamaBackend, Model},
     },
-    config::{EngineConfig, PoolShape},
+    config::{EngineConfig, PoolShape, Strategy},
     error::{Error, ErrorKind, Result},
     gguf::Header,
     metrics::MemoryStats,
@@ -27,7 +27,9 @@ use crate::{
 impl Inner {
     pub(super) fn load(path: &Path, config: &EngineConfig) -> Result<Self> {
         config.validate()?;
-        let summary = Header::read(path).and_then(|header| header.check_model())?;
+        let header = Header::read(path)?;
+        let summary = header.check_model()?;
+        let strategy = choose_strategy(config, invariance::why_not(config, &header, &summary))?;
         let mut placement =
             topology::plan_workers(&Machine::detect(), config.workers.unwrap_or(1), config.threads, config.pin);
         let free_memory = topology::free_memory();
@@ -35,7 +37,7 @@ impl Inner {
             summary.kv_bytes_per_token(config.type_k.bytes_per_element(), config.type_v.bytes_per_element());
         let n_workers = placement.workers.len();
         let n_ctx_train = summary.n_ctx_train as usize;
-        let shape = config.pool_shape(n_workers, n_ctx_train, kv_per_token, free_memory);
+        let shape = config.pool_shape(strategy, n_workers, n_ctx_train, kv_per_token, free_memory);
         if shape.n_ctx > n_ctx_train {
             placement.warnings.push(format!(
                 "n_ctx is {}, but the model was trained for {n_ctx_train} tokens; expect nonsense beyond those",
@@ -54,7 +56,7 @@ impl Inner {
             model,
             summary,
             chat: OnceLock::new(),
-            strategy: config.resolved_strategy(),
+            strategy,
             shape,
             placement,
             memory: MemoryStats::default(),
@@ -116,6 +118,22 @@ impl Inner {
     }
 }
 
+/// Decides `Auto`, and whether reproducible results can be had. `variance` is why a row's results may depend on others.
+fn choose_strategy(config: &EngineConfig, variance: Option<String>) -> Result<Strategy> {
+    match (config.strategy, config.reproducible, variance) {
+        (Strategy::Auto, true, Some(_)) => Ok(Strategy::RoundRobin),
+        (Strategy::Auto, ..) => Ok(Strategy::Batched),
+        (Strategy::Batched, true, Some(why)) => Err(Error::new(
+            ErrorKind::InvalidConfig,
+            format!(
+                "reproducible cannot be had with the strategy 'batched' here: {why}; use 'round-robin', or 'auto', which \
+                 chooses between the two"
+            ),
+        )),
+        (strategy, ..) => Ok(strategy),
+    }
+}
+
 /// Signals are for the threads of the program. The compute threads that this thread starts inherit the mask.
 #[cfg(unix)]
 fn leave_signals_to_others() {
@@ -126,14 +144,16 @@ fn leave_signals_to_others() {
 fn leave_signals_to_others() {}
 
 fn scheduler_config(config: &EngineConfig, backend: &impl Backend) -> SchedulerConfig {
-    let reuse = backend.can_reuse_prefix();
+    let (reuse, shape) = (backend.can_reuse_prefix(), backend.shape());
+    // With several slots in a context, reproducible results come from the kernels, whatever the calls look like.
+    let fixed_calls = config.reproducible && shape.slots == 1;
     SchedulerConfig {
-        shape: backend.shape(),
+        shape,
         max_stall: config.max_stall,
         batch_aging: config.batch_aging,
-        prefix_reuse: config.prefix_reuse && reuse && !config.reproducible,
+        prefix_reuse: config.prefix_reuse && reuse && !fixed_calls,
         compact: reuse,
-        reproducible: config.reproducible,
+        reproducible: fixed_calls,
     }
 }
 
