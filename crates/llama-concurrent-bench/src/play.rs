@@ -42,11 +42,13 @@ pub fn play(scripts: &[Script], target: &dyn Target, mut watch: impl FnMut(usize
     let mut in_flight = 0;
     let mut records = Vec::new();
     let mut next_watch = Duration::ZERO;
+    let mut stopped = false;
     loop {
         let now = start.elapsed();
         if now >= next_watch {
             next_watch = now + WATCH;
-            if !watch(records.len()) {
+            stopped |= !watch(records.len());
+            if stopped {
                 due.clear();
             }
         }
@@ -70,7 +72,9 @@ pub fn play(scripts: &[Script], target: &dyn Target, mut watch: impl FnMut(usize
                 in_flight -= 1;
                 spent += for_it;
                 let user = record.user;
-                due.extend(next(&scripts[user], record.ended, user, turns[user]));
+                if !stopped {
+                    due.extend(next(&scripts[user], record.ended, user, turns[user]));
+                }
                 records.push(record);
             }
             Err(RecvTimeoutError::Timeout) => {}
@@ -134,8 +138,8 @@ mod tests {
 
     #[test]
     fn stopping_sends_nothing_more_and_awaits_the_rest() {
-        let records = play(&[script(0, 1000)], &Slow(Duration::from_millis(1)), |done| done < 3).records;
-        assert!(records.len() < 1000);
+        let records = play(&[script(0, 100_000)], &Slow(Duration::from_millis(1)), |done| done < 3).records;
+        assert!(records.len() < 100_000);
         assert!(records.iter().all(|record| record.outcome == Outcome::Done));
     }
 }
