@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Data races: the C library's Rust side under the thread sanitizer, with the demo model. Needs a nightly Rust with
+# Data races: the C library's Rust side with the demo model, and the kernels, under the thread sanitizer. Needs a nightly Rust with
 # rust-src (`rustup toolchain install nightly --component rust-src`); says so and does nothing where that is missing.
 #
 # The standard library is built anew with the sanitizer, because it cannot see through a plain one. llama.cpp itself is
@@ -18,9 +18,14 @@ fi
 # Its own folder, so that the builds do not replace each other.
 log=target/races/log
 mkdir -p target/races
-RUSTFLAGS="-Zsanitizer=thread -C target-cpu=native --cfg races" TSAN_OPTIONS="halt_on_error=1 ${TSAN_OPTIONS:-}" \
-    CARGO_TARGET_DIR=target/races \
-    cargo +nightly test -Zbuild-std --target "$host" --release --lib \
-    --package llama-concurrent-capi -- "$@" | tee "$log"
+export RUSTFLAGS="-Zsanitizer=thread -C target-cpu=native --cfg races"
+export TSAN_OPTIONS="halt_on_error=1 ${TSAN_OPTIONS:-}"
+check() {
+    CARGO_TARGET_DIR=target/races cargo +nightly test -Zbuild-std --target "$host" --release "$@" | tee -a "$log"
+}
+: >"$log"
+check --lib --package llama-concurrent-capi
+# The kernels themselves, with up to eight threads.
+[ "$(uname -m)" != x86_64 ] || check --test products --test attention --package llama-concurrent-kernels
 grep -q '^test .* ok$' "$log" || { echo "test-races: no test ran" >&2; exit 1; }
 echo "test-races: no races"
