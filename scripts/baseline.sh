@@ -77,6 +77,7 @@ report=docs/benchmarks/$(date +%F)-$slug.md
     echo "  Flags: --threads $threads --parallel $users --ctx-size $users x slot; \"small batches\" also -b 128 -ub 128."
     echo "- Command: \`WORKLOADS=\"$workloads\" USERS=$users REQUESTS=$requests REPEATS=$repeats scripts/baseline.sh\`."
     echo
+    echo "The engine is called in the benchmark's process, as it is meant to be used; llama-server by HTTP on loopback."
     echo "Ratios are taken pair by pair: above 1 in tok/s, and below 1 in times, is better for the engine."
 } >"$report"
 for workload in $workloads; do

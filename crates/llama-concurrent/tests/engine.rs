@@ -189,6 +189,14 @@ fn kernels_write_what_ggml_writes_and_engines_do_not_mix_them() {
         (write(&ours), other.join().unwrap())
     });
     assert_eq!((&first, &second), (&expected, &expected));
+    // Attention is then ggml's for both, whose results depend on company: nobody is promised otherwise.
+    let reproducible = |strategy| {
+        let config =
+            EngineConfig { reproducible: true, slots: Some(2), threads: Some(1), strategy, ..Default::default() };
+        Engine::load(demo_model(), config)
+    };
+    assert_eq!(reproducible(Strategy::Auto).unwrap().stats().strategy, Strategy::RoundRobin);
+    assert!(reproducible(Strategy::Batched).is_err());
     drop(ggml);
     assert_eq!(write(&ours), expected);
 }

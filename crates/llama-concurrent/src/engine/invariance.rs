@@ -7,6 +7,7 @@
 use llama_concurrent_kernels::{Mode, install};
 
 use crate::{
+    backend::llama::attention_is_left_to_ggml,
     config::{EngineConfig, KvType},
     gguf::{Header, ModelSummary, TensorInfo},
 };
@@ -27,6 +28,9 @@ pub(super) fn why_not(config: &EngineConfig, header: &Header, summary: &ModelSum
     let kernels = install(Mode::Auto);
     if kernels.level.is_none() {
         return Some(kernels.reason.clone());
+    }
+    if attention_is_left_to_ggml() {
+        return Some("another engine of this process lives that was loaded without kernels".into());
     }
     if !config.flash_attn {
         return Some("flash attention is off".into());

@@ -47,6 +47,10 @@ impl Inner {
         check_kv_fits(&shape, n_workers, kv_per_token, free_memory)?;
 
         let model = Arc::new(Model::load(path, config)?);
+        if config.reproducible && strategy == Strategy::Batched && !model.has_our_attention() {
+            let why = "an engine without kernels was loaded at the same moment; load this one again";
+            return Err(Error::new(ErrorKind::InvalidConfig, format!("reproducible cannot be had: {why}")));
+        }
         placement.warnings.extend(model.kernels_warning().map(str::to_owned));
         placement.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
         let total_slots = shape.contexts * shape.slots * n_workers;

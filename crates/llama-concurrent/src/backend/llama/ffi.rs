@@ -50,7 +50,7 @@ unsafe extern "C" {
 
     pub(super) fn lc_memory_of(context: *const sys::llama_context) -> Memory;
 
-    pub(super) fn lc_mapped_data(model: *const sys::llama_model) -> *const c_void;
+    pub(super) fn lc_data_in(model: *const sys::llama_model, buffer_type: *const c_char) -> *const c_void;
 }
 
 /// Room for the text of an exception.

@@ -25,6 +25,7 @@ use std::{
 
 use llama_cpp_2::token::data_array::LlamaTokenDataArray;
 
+pub(crate) use self::kernels::attention_is_left_to_ggml;
 pub use self::log::system_info;
 pub(crate) use self::model::Model;
 #[doc(hidden)]

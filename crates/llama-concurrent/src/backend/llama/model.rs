@@ -87,9 +87,16 @@ impl Model {
         &self.table
     }
 
-    /// The instruction set of the kernels that compute its weights, or "off" where ggml does.
+    /// The instruction set of the kernels that compute its weights, or "off" where ggml computes them all.
     pub(crate) fn kernels(&self) -> &'static str {
-        self.kernels.level.unwrap_or("off")
+        // SAFETY: the model is alive; the name is that of the buffer type in the kernels' shim.
+        let any = unsafe { !ffi::lc_data_in(self.raw.as_ptr(), c"CPU_CONCURRENT".as_ptr()).is_null() };
+        self.kernels.level.filter(|_| any).unwrap_or("off")
+    }
+
+    /// Whether our kernels compute attention, too.
+    pub(crate) fn has_our_attention(&self) -> bool {
+        self.kernels.attention
     }
 
     /// Why there are no kernels where there should be.
@@ -102,7 +109,7 @@ impl Model {
         #[cfg(target_os = "linux")]
         // SAFETY: the model is alive, and so is what it has mapped.
         unsafe {
-            super::mapping::release(ffi::lc_mapped_data(self.raw.as_ptr()).addr());
+            super::mapping::release(ffi::lc_data_in(self.raw.as_ptr(), c"CPU_Mapped".as_ptr()).addr());
         }
     }
 

@@ -84,11 +84,11 @@ lc_memory lc_memory_of(const llama_context * context) {
     });
 }
 
-// The data of a tensor that is read from the mapped file, or NULL if there is none.
-const void * lc_mapped_data(const llama_model * model) {
+// The data of a weight that lies in a buffer of this type, or NULL if none does.
+const void * lc_data_in(const llama_model * model, const char * buffer_type) {
     return guarded<const void *>(nullptr, 0, nullptr, [&]() -> const void * {
         for (const auto & [name, tensor] : llama_internal_get_tensor_map(model)) {
-            if (tensor->buffer && std::strcmp(ggml_backend_buffer_name(tensor->buffer), "CPU_Mapped") == 0) {
+            if (tensor->buffer && std::strcmp(ggml_backend_buffer_name(tensor->buffer), buffer_type) == 0) {
                 return tensor->data;
             }
         }
