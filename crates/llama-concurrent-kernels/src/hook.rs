@@ -4,25 +4,19 @@
 //! accepted, and what is not accepted falls through to ggml.
 
 use crate::{
-    attention, experts,
+    attention,
+    cache::{self, Memory, Weight},
+    experts,
     format::{BLOCK, ROWS},
     gemm::{Kernels, PACKINGS, Packing},
-    ggml, mul_mat, state,
+    ggml, mul_mat, parallel, state,
 };
 use llama_cpp_sys_2 as sys;
-use std::{
-    os::raw::c_void,
-    slice,
-    sync::{Mutex, PoisonError},
-};
+use std::{ffi::CStr, os::raw::c_void, ptr, slice, sync::Arc};
 
 /// Stands for attention where otherwise the number of a format stands; that of shim.cpp.
 const ATTENTION: i32 = 16;
 const _: () = assert!(PACKINGS.len() <= ATTENTION as usize);
-
-/// Weights of which each thread packs at least this many bytes are packed by several.
-const BYTES_PER_PACKER: usize = 1 << 20;
-const MOST_PACKERS: usize = 8;
 
 /// What shim.cpp calls. A table, because functions that are found by name would be exported by every library that this
 /// becomes a part of.
@@ -36,6 +30,10 @@ pub(crate) struct Functions {
     work_size: extern "C" fn(i32, i32, *const sys::ggml_tensor, *mut usize) -> bool,
     compute: extern "C" fn(i32, i32, i32, *mut c_void, usize, *mut sys::ggml_threadpool, *mut sys::ggml_tensor) -> bool,
     attention: extern "C" fn(*const sys::ggml_tensor) -> bool,
+    allocate: extern "C" fn(usize) -> *const Memory,
+    address: extern "C" fn(*const Memory) -> *mut c_void,
+    free: extern "C" fn(*const Memory),
+    leaves_model_unread: extern "C" fn() -> bool,
 }
 
 pub(crate) static FUNCTIONS: Functions = Functions {
@@ -47,6 +45,10 @@ pub(crate) static FUNCTIONS: Functions = Functions {
     work_size: lck_work_size,
     compute: lck_compute,
     attention: lck_attention,
+    allocate: lck_allocate,
+    address: lck_address,
+    free: lck_free,
+    leaves_model_unread: lck_leaves_model_unread,
 };
 
 fn packing(format: i32) -> Option<&'static Packing> {
@@ -109,7 +111,16 @@ extern "C" fn lck_pack(format: i32, weight: *mut sys::ggml_tensor, data: *const 
         let file = slice::from_raw_parts(data.cast::<u8>(), sys::ggml_nbytes(weight));
         (weight, file, slice::from_raw_parts_mut(weight.data.cast::<u8>(), size))
     };
-    pack(packing, weight.ne[0] as usize, file, packed);
+    let facts = || Weight {
+        // SAFETY: ggml ends names with a zero.
+        name: unsafe { CStr::from_ptr(weight.name.as_ptr()) }.to_string_lossy().into_owned(),
+        kind: weight.type_,
+        dims: weight.ne,
+        address: weight.data.addr(),
+        size,
+    };
+    let k = weight.ne[0] as usize;
+    cache::load_or_pack(facts, file, packed, |file, packed| pack(packing, k, file, packed));
 }
 
 /// Packs rows of `k` weights, panel by panel, on several threads if there is much of it.
@@ -118,30 +129,37 @@ pub(crate) fn pack(packing: &Packing, k: usize, file: &[u8], packed: &mut [u8]) 
     let row_bytes = units * packing.file_bytes;
     let (panel_in, panel_out) = (ROWS * row_bytes, units * packing.unit_bytes);
     let panels = packed.len() / panel_out;
-    let packers = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_PACKERS);
-    let packers = packers.min(packed.len() / BYTES_PER_PACKER).max(1);
-    let share = panels.div_ceil(packers);
-    let work = |file: &[u8], packed: &mut [u8]| {
+    let share = panels.div_ceil(parallel::threads(packed.len()));
+    let shares = file.chunks(share * panel_in).zip(packed.chunks_mut(share * panel_out));
+    let bytes = panels * panel_out;
+    parallel::for_each(shares, bytes, |(file, packed)| {
         for (rows, panel) in file.chunks_exact(panel_in).zip(packed.chunks_exact_mut(panel_out)) {
             for (index, unit) in panel.chunks_exact_mut(packing.unit_bytes).enumerate() {
                 (packing.pack)(&rows[index * packing.file_bytes..], row_bytes, unit);
             }
         }
-    };
-    let parts = Mutex::new(file.chunks(share * panel_in).zip(packed.chunks_mut(share * panel_out)));
-    let next = || parts.lock().unwrap_or_else(PoisonError::into_inner).next();
-    let run = || {
-        while let Some((file, packed)) = next() {
-            work(file, packed);
-        }
-    };
-    std::thread::scope(|scope| {
-        for _ in 1..packers {
-            // What no thread can be had for, this one does.
-            let _ = std::thread::Builder::new().spawn_scoped(scope, run);
-        }
-        run();
     });
+}
+
+/// Memory for weights, or null if there is none.
+extern "C" fn lck_allocate(size: usize) -> *const Memory {
+    cache::allocate(size).map_or(ptr::null(), Arc::into_raw)
+}
+
+/// Where it is.
+extern "C" fn lck_address(memory: *const Memory) -> *mut c_void {
+    // SAFETY: of lck_allocate, and not freed.
+    unsafe { &*memory }.base().cast()
+}
+
+extern "C" fn lck_free(memory: *const Memory) {
+    // SAFETY: of lck_allocate, and freed once.
+    drop(unsafe { Arc::from_raw(memory) });
+}
+
+/// Whether the model that this thread loads is better not read ahead.
+extern "C" fn lck_leaves_model_unread() -> bool {
+    cache::leaves_model_unread()
 }
 
 /// Whether an operation with weights of this format is computed here.

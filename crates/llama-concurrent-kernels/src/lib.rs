@@ -17,6 +17,7 @@
 mod activations;
 #[cfg(target_arch = "x86_64")]
 mod attention;
+pub mod cache;
 #[cfg(target_arch = "x86_64")]
 mod check;
 #[cfg(target_arch = "x86_64")]
@@ -37,6 +38,8 @@ mod level;
 mod matrix;
 #[cfg(target_arch = "x86_64")]
 mod mul_mat;
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
+mod parallel;
 #[cfg(target_arch = "x86_64")]
 mod state;
 #[cfg(all(test, target_arch = "x86_64"))]

@@ -9,10 +9,6 @@
 #include <cstring>
 #include <new>
 
-#ifdef __linux__
-#include <sys/mman.h>
-#endif
-
 // What hook.rs decides. None of them unwinds. A table, because functions that are found by name would be exported by
 // every library that this becomes a part of.
 struct lck_functions {
@@ -24,6 +20,10 @@ struct lck_functions {
     bool   (*work_size)(int format, int threads, const ggml_tensor * op, size_t * size);
     bool   (*compute)(int format, int thread, int threads, void * work, size_t work_size, ggml_threadpool * pool, ggml_tensor * op);
     bool   (*attention)(const ggml_tensor * op);
+    void * (*allocate)(size_t size);
+    void * (*address)(void * memory);
+    void   (*free)(void * memory);
+    bool   (*leaves_model_unread)();
 };
 
 namespace {
@@ -34,9 +34,6 @@ lck_functions rust;
 // Must be those of hook.rs: one per weight format, and one that stands for attention.
 constexpr int max_formats = 16;
 constexpr int attention   = max_formats;
-
-// Of x86.
-constexpr uintptr_t huge_page = 2 << 20;
 
 struct traits : ggml::cpu::tensor_traits {
     int format = 0;
@@ -116,24 +113,30 @@ const char * get_name(ggml_backend_buffer_type_t) {
     return "CPU_CONCURRENT";
 }
 
+void free_buffer(ggml_backend_buffer_t buffer) {
+    rust.free(buffer->context);
+}
+
+void * get_base(ggml_backend_buffer_t buffer) {
+    return rust.address(buffer->context);
+}
+
+void clear(ggml_backend_buffer_t buffer, uint8_t value) {
+    std::memset(get_base(buffer), value, buffer->size);
+}
+
 ggml_backend_buffer_t alloc_buffer(ggml_backend_buffer_type_t type, size_t size) {
-    ggml_backend_buffer_t buffer = ggml_backend_buft_alloc_buffer(ggml_backend_cpu_buffer_type(), size);
-    if (buffer) {
-#ifdef __linux__
-        // Weights are read from end to end; with small pages, address translation would set the pace.
-        auto begin = (reinterpret_cast<uintptr_t>(ggml_backend_buffer_get_base(buffer)) + huge_page - 1) / huge_page * huge_page;
-        auto end   = (reinterpret_cast<uintptr_t>(ggml_backend_buffer_get_base(buffer)) + size) / huge_page * huge_page;
-        if (size > 0 && begin < end) {
-            madvise(reinterpret_cast<void *>(begin), end - begin, MADV_HUGEPAGE);
-        }
-#endif
-        buffer->buft              = type;
-        buffer->iface.init_tensor = init_tensor;
-        buffer->iface.set_tensor  = set_tensor;
-        buffer->iface.get_tensor  = nullptr;
-        buffer->iface.cpy_tensor  = nullptr;
+    void * memory = rust.allocate(size);
+    if (!memory) {
+        return nullptr;
     }
-    return buffer;
+    ggml_backend_buffer_i iface{};
+    iface.free_buffer = free_buffer;
+    iface.get_base    = get_base;
+    iface.init_tensor = init_tensor;
+    iface.set_tensor  = set_tensor;
+    iface.clear       = clear;
+    return ggml_backend_buffer_init(type, iface, memory, size);
 }
 
 size_t get_alignment(ggml_backend_buffer_type_t) {
@@ -159,6 +162,17 @@ ggml_backend_buffer_type_t buffer_type() {
     return &type;
 }
 
+// llama.cpp has the system read a model file ahead, all of it, except on machines of several memory nodes. It asks here
+// which of the two it is. Where all packed weights come from a file of their own, nobody will read them in the model.
+void * (*proc_address)(ggml_backend_reg_t, const char *);
+
+void * get_proc_address(ggml_backend_reg_t registry, const char * name) {
+    if (std::strcmp(name, "ggml_backend_cpu_is_numa") == 0 && rust.leaves_model_unread()) {
+        return reinterpret_cast<void *>(+[] { return true; });
+    }
+    return proc_address(registry, name);
+}
+
 }  // namespace
 
 // Puts our type in front of ggml's own, or says why not: 0 done, 1 the backend uses AMX, 2 failed.
@@ -175,6 +189,8 @@ extern "C" int lck_register(const lck_functions * functions) noexcept {
             return 2;
         }
         types.insert(types.begin(), buffer_type());
+        proc_address = ggml_backend_cpu_reg()->iface.get_proc_address;
+        ggml_backend_cpu_reg()->iface.get_proc_address = get_proc_address;
         return 0;
     } catch (...) {
         return 2;

@@ -1,6 +1,6 @@
 //! How an engine is set up. Every strategy is a pool shape: `workers x contexts x slots`.
 
-use std::{fmt, str::FromStr, sync::Arc, time::Duration};
+use std::{fmt, path::PathBuf, str::FromStr, sync::Arc, time::Duration};
 
 use crate::error::{Error, ErrorKind, Result};
 
@@ -102,6 +102,15 @@ impl FromStr for KvType {
     }
 }
 
+/// Where packed weights are kept, so that the next load maps them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PackCache {
+    /// In a file beside the model, called as the model with `.packed` at the end.
+    BesideModel,
+    /// In a file in this folder, which must exist.
+    Folder(PathBuf),
+}
+
 /// Called while a model loads with the share that is done, 0 to 1; returning `false` stops the load.
 pub type LoadProgress = Arc<dyn Fn(f32) -> bool + Send + Sync>;
 
@@ -149,6 +158,11 @@ pub struct EngineConfig {
     /// as fast from some 4 rows on. They need `repack`. Engines of one process that live at the same time share the attention
     /// kernels, or their absence, with the first of them.
     pub kernels: bool,
+    /// Keep the weights that the kernels have packed in a file as large as the model, written by the first load. Later
+    /// ones map it: they pack nothing, do not read the model, and share its pages with all other processes. A file that
+    /// is damaged or of a model that has changed is made anew; where none can be written, that is a warning. Needs
+    /// `mmap`. Unset: weights are packed with each load, into memory of this process on huge pages.
+    pub pack_cache: Option<PackCache>,
     /// Check every weight for NaN and infinity while loading; reads the whole file.
     pub check_tensors: bool,
     /// Element type of the K cache.
@@ -186,6 +200,7 @@ impl Default for EngineConfig {
             mmap: true,
             repack: true,
             kernels: true,
+            pack_cache: None,
             check_tensors: false,
             type_k: KvType::default(),
             type_v: KvType::default(),
@@ -268,6 +283,9 @@ impl EngineConfig {
         if !self.flash_attn && self.type_v == KvType::Q8_0 {
             return invalid("a q8_0 V cache needs flash attention; leave it on, or use f16 for the V cache".into());
         }
+        if self.pack_cache.is_some() && !self.mmap {
+            return invalid("pack_cache maps a file, but mmap is off; leave it on, or pack with each load".into());
+        }
         if self.poll > 100 {
             return invalid(format!("poll is {}, but must be 0 to 100", self.poll));
         }
@@ -349,6 +367,7 @@ mod tests {
             EngineConfig { n_batch: 1, ..base.clone() },
             EngineConfig { threads: Some(0), ..base.clone() },
             EngineConfig { poll: 101, ..base.clone() },
+            EngineConfig { pack_cache: Some(PackCache::BesideModel), mmap: false, ..base.clone() },
             EngineConfig { flash_attn: false, type_v: KvType::Q8_0, ..base },
         ];
         for config in bad {

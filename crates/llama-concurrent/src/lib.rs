@@ -42,7 +42,7 @@ mod worker;
 #[doc(hidden)]
 pub use backend::llama::chooser;
 pub use backend::llama::system_info;
-pub use config::{DEFAULT_N_CTX, DEFAULT_SLOTS, EngineConfig, KvType, LoadProgress, PoolShape, Strategy};
+pub use config::{DEFAULT_N_CTX, DEFAULT_SLOTS, EngineConfig, KvType, LoadProgress, PackCache, PoolShape, Strategy};
 pub use engine::{Engine, Ticket};
 pub use error::{Error, ErrorKind, Result};
 pub use generation::{Events, Generation};

@@ -140,7 +140,8 @@ impl WorkerTotals {
 pub struct MemoryStats {
     /// Weights as they lie in the file, mapped or read; one copy for all contexts.
     pub model_bytes: u64,
-    /// Weights repacked for this CPU, in anonymous memory beside the mapped ones; one copy for all contexts.
+    /// Weights repacked for this CPU, in anonymous memory beside the mapped ones, or in pages of the file of packed weights,
+    /// which processes share; one copy for all contexts.
     pub repack_bytes: u64,
     /// K and V cache of all contexts.
     pub kv_bytes: u64,
@@ -168,6 +169,8 @@ pub struct EngineStats {
     /// The instruction set of this library's kernels that compute the weights, such as "avx512vnni"; "off" where those of
     /// ggml do.
     pub kernels: &'static str,
+    /// Packed weights: "mapped" from the file that an earlier load has written, "written" by this one, or "off".
+    pub pack_cache: &'static str,
     /// Memory.
     pub memory: MemoryStats,
     /// Work done and requests ended since the engine was loaded, and what is going on now.

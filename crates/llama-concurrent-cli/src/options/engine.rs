@@ -6,7 +6,7 @@ use clap::{
     Args,
     builder::{PossibleValuesParser, TypedValueParser},
 };
-use llama_concurrent::{EngineConfig, KvType, Strategy};
+use llama_concurrent::{EngineConfig, KvType, PackCache, Strategy};
 
 #[derive(Args)]
 #[command(next_help_heading = "Engine")]
@@ -55,6 +55,11 @@ pub struct EngineOptions {
     #[arg(long, value_name = "WHICH", default_value = "auto", value_parser = ["auto", "off"])]
     pub kernels: String,
 
+    /// Keep weights as the kernels pack them, beside the model or in this folder: later starts map them [default: pack
+    /// with each start]
+    #[arg(long, value_name = "FOLDER", num_args = 0..=1, require_equals = true)]
+    pub pack_cache: Option<Option<PathBuf>>,
+
     /// Do not repack weights for this CPU: less memory, slower from about four requests at once
     #[arg(long)]
     pub no_repack: bool,
@@ -74,6 +79,10 @@ impl EngineOptions {
             mmap: !self.no_mmap,
             repack: !self.no_repack,
             kernels: self.kernels != "off",
+            pack_cache: self.pack_cache.clone().map(|folder| match folder {
+                Some(folder) => PackCache::Folder(folder),
+                None => PackCache::BesideModel,
+            }),
             flash_attn: !self.no_flash_attn,
             ..EngineConfig::default()
         }

@@ -294,6 +294,7 @@ impl Inner {
             threads: self.placement.workers.iter().map(|worker| worker.threads).sum(),
             cpus: self.placement.workers.iter().flat_map(|worker| worker.cpus.iter().copied()).collect(),
             kernels: self.model.kernels(),
+            pack_cache: self.model.pack_cache(),
             memory: self.memory,
             totals,
         }

@@ -13,7 +13,7 @@ use crate::{
     admission::Admission,
     backend::{
         Backend,
-        llama::{LlamaBackend, Model},
+        llama::{LlamaBackend, Model, PackedFile},
     },
     config::{EngineConfig, PoolShape, Strategy},
     error::{Error, ErrorKind, Result},
@@ -46,12 +46,13 @@ impl Inner {
         }
         check_kv_fits(&shape, n_workers, kv_per_token, free_memory)?;
 
-        let model = Arc::new(Model::load(path, config)?);
+        let packed = config.pack_cache.as_ref().map(|place| PackedFile::of(place, &header)).transpose()?;
+        let model = Arc::new(Model::load(path, config, packed.as_ref())?);
         if config.reproducible && strategy == Strategy::Batched && !model.has_our_attention() {
             let why = "an engine without kernels was loaded at the same moment; load this one again";
             return Err(Error::new(ErrorKind::InvalidConfig, format!("reproducible cannot be had: {why}")));
         }
-        placement.warnings.extend(model.kernels_warning().map(str::to_owned));
+        placement.warnings.extend(model.warnings().iter().cloned());
         placement.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
         let total_slots = shape.contexts * shape.slots * n_workers;
         let admission = Arc::new(Admission::new(total_slots, config.max_queued_requests, config.max_queued_tokens));
@@ -72,7 +73,7 @@ impl Inner {
             epoch,
         };
         inner.start_workers(config)?;
-        if config.mmap && inner.memory.repack_bytes > inner.memory.model_bytes / 2 {
+        if config.mmap && inner.memory.repack_bytes > 0 {
             inner.model.release_file();
         }
         Ok(inner)

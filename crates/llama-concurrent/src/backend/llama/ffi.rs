@@ -50,7 +50,12 @@ unsafe extern "C" {
 
     pub(super) fn lc_memory_of(context: *const sys::llama_context) -> Memory;
 
-    pub(super) fn lc_data_in(model: *const sys::llama_model, buffer_type: *const c_char) -> *const c_void;
+    pub(super) fn lc_each_in(
+        model: *const sys::llama_model,
+        buffer_type: *const c_char,
+        each: extern "C" fn(*const c_void, usize, *mut c_void),
+        user_data: *mut c_void,
+    );
 }
 
 /// Room for the text of an exception.

@@ -14,6 +14,8 @@ pub(super) struct Kernels {
     pub(super) level: Option<&'static str>,
     /// Whether our kernels compute attention.
     pub(super) attention: bool,
+    /// In words: what there is, or why nothing.
+    pub(super) reason: String,
     /// Why there are none though they were wished for, if somebody should hear of it.
     pub(super) warning: Option<String>,
 }
@@ -32,6 +34,7 @@ impl Kernels {
         Self {
             attention: status.level.is_some() && models.1,
             level: status.level.filter(|_| wished).map(|level| level.name()),
+            reason: if wished { status.reason.clone() } else { "the kernels are off".to_owned() },
             warning: (status.warning && wished).then(|| status.reason.clone()),
         }
     }

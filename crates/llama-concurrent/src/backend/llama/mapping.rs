@@ -11,20 +11,60 @@ use std::{
 
 use nix::sys::mman::{MmapAdvise, madvise};
 
-/// Takes the pages of the file that is mapped at an address out of this process. They stay in the system's cache, from
-/// where those that are needed after all come back when they are touched.
+/// A multiple of every page size.
+const PAGE: usize = 1 << 16;
+
+/// Takes the pages of mapped model files out of this process, except for those of the tensors that are read there. They
+/// stay in the system's cache, from where those that are needed after all come back when they are touched.
 ///
 /// # Safety
-/// What is mapped there stays so during the call.
-pub(super) unsafe fn release(address: usize) {
+/// The tensors lie in mapped files, which stay mapped during the call.
+pub(super) unsafe fn release_all_but(mut tensors: Vec<Range<usize>>) {
+    tensors.sort_unstable_by_key(|tensor| tensor.start);
     let maps = fs::read_to_string("/proc/self/maps").unwrap_or_default();
-    let range = maps.lines().filter_map(mapped_file).find(|range| range.contains(&address));
-    if let Some(range) = range
-        && let Some(start) = NonNull::new(ptr::with_exposed_provenance_mut(range.start))
-    {
-        // SAFETY: a file that can only be read: what is dropped can be read again.
-        let _ = unsafe { madvise(start, range.len(), MmapAdvise::MADV_DONTNEED) };
+    for file in maps.lines().filter_map(mapped_file) {
+        let kept: Vec<_> = tensors.iter().filter(|tensor| file.contains(&tensor.start)).cloned().collect();
+        // A part of a model of which nothing is read is unmapped; what else is mapped is not ours.
+        if kept.is_empty() {
+            continue;
+        }
+        for gap in gaps(&file, &kept) {
+            // SAFETY: a file that can only be read: what is dropped can be read again.
+            unsafe { advise(gap, MmapAdvise::MADV_DONTNEED) };
+        }
+        for tensor in kept {
+            let pages = tensor.start / PAGE * PAGE..tensor.end.next_multiple_of(PAGE);
+            let pages = pages.start.max(file.start)..pages.end.min(file.end);
+            // Where the file was not to be read ahead, that was for the sake of the gaps.
+            // SAFETY: advice that changes no contents.
+            unsafe {
+                advise(pages.clone(), MmapAdvise::MADV_NORMAL);
+                advise(pages, MmapAdvise::MADV_WILLNEED);
+            }
+        }
     }
+}
+
+/// # Safety
+/// The range is mapped, and the advice loses nothing there.
+unsafe fn advise(range: Range<usize>, advice: MmapAdvise) {
+    if let Some(start) = NonNull::new(ptr::with_exposed_provenance_mut(range.start)) {
+        // SAFETY: the caller's promise.
+        let _ = unsafe { madvise(start, range.len(), advice) };
+    }
+}
+
+/// The whole pages of a file that hold nothing of these tensors, which are sorted.
+fn gaps(file: &Range<usize>, tensors: &[Range<usize>]) -> Vec<Range<usize>> {
+    let starts = std::iter::once(file.start).chain(tensors.iter().map(|tensor| tensor.end));
+    let ends = tensors.iter().map(|tensor| tensor.start).chain([file.end]);
+    let whole = |(start, end): (usize, usize)| {
+        // A mapping begins and ends with a page, whatever its size.
+        let start = if start == file.start { start } else { start.next_multiple_of(PAGE) };
+        let end = if end == file.end { end } else { end / PAGE * PAGE };
+        start..end
+    };
+    starts.zip(ends).map(whole).filter(|gap| gap.start < gap.end).collect()
 }
 
 /// The addresses of a line of /proc/self/maps, if a file is mapped there that cannot be written to.
@@ -50,5 +90,15 @@ mod tests {
         assert_eq!(mapped_file(&line.replace("r--s", "rw-p")), None);
         assert_eq!(mapped_file("7f2a00000000-7f2a00200000 r--p 00000000 00:00 0"), None);
         assert_eq!(mapped_file("7f2a00000000-7f2a00200000 r--s"), None);
+    }
+
+    #[test]
+    fn pages_that_a_tensor_shares_are_kept() {
+        let file = 0x1000..0x90_1000;
+        let tensors = [0x1000..0x2_0001, 0x2_0100..0x2_0200, 0x50_0000..0x50_0001];
+        assert_eq!(gaps(&file, &tensors), [0x3_0000..0x50_0000, 0x51_0000..0x90_1000]);
+        let around = |tensor| gaps(&file, std::slice::from_ref(&tensor));
+        assert_eq!(around(0x1000..0x90_1000), []);
+        assert_eq!(around(0x2_0000..0x2_0001), [0x1000..0x2_0000, 0x3_0000..0x90_1000]);
     }
 }

@@ -13,6 +13,7 @@ mod log;
 #[cfg(target_os = "linux")]
 mod mapping;
 mod model;
+mod pack_cache;
 mod sampler;
 #[cfg(test)]
 mod tests;
@@ -28,6 +29,7 @@ use llama_cpp_2::token::data_array::LlamaTokenDataArray;
 pub(crate) use self::kernels::attention_is_left_to_ggml;
 pub use self::log::system_info;
 pub(crate) use self::model::Model;
+pub(crate) use self::pack_cache::PackedFile;
 #[doc(hidden)]
 pub use self::sampler::chooser;
 use self::{context::Context, sampler::Sampler, threadpool::Threadpool};

@@ -2,15 +2,22 @@
 
 use std::{
     ffi::{CStr, CString, c_char, c_void},
+    ops::Range,
     panic::AssertUnwindSafe,
     path::Path,
     ptr::NonNull,
     sync::{Mutex, PoisonError},
 };
 
+use llama_concurrent_kernels::cache::{Outcome, PackCache};
 use llama_cpp_sys_2 as sys;
 
-use super::{ffi, kernels::Kernels, log};
+use super::{
+    ffi,
+    kernels::Kernels,
+    log,
+    pack_cache::{self, PackedFile},
+};
 use crate::{
     config::{EngineConfig, LoadProgress},
     error::{Error, ErrorKind, Result},
@@ -26,6 +33,9 @@ pub(crate) struct Model {
     raw: NonNull<sys::llama_model>,
     table: TokenTable,
     kernels: Kernels,
+    /// "mapped", "written" or "off".
+    pack_cache: &'static str,
+    warnings: Vec<String>,
 }
 
 // SAFETY: a loaded llama_model is read-only; llama.cpp documents its use by several contexts in several threads. The
@@ -35,8 +45,8 @@ unsafe impl Send for Model {}
 unsafe impl Sync for Model {}
 
 impl Model {
-    /// Loads a file whose header was checked before.
-    pub(crate) fn load(path: &Path, config: &EngineConfig) -> Result<Self> {
+    /// Loads a file whose header was checked before. Packed weights are taken from `packed`, or kept there.
+    pub(crate) fn load(path: &Path, config: &EngineConfig, packed: Option<&PackedFile>) -> Result<Self> {
         let _one_at_a_time = LOADING.lock().unwrap_or_else(PoisonError::into_inner);
         log::init_process();
         log::take_complaints();
@@ -45,7 +55,14 @@ impl Model {
         let c_path = CString::new(path.as_os_str().as_encoded_bytes()).map_err(|_| {
             Error::new(ErrorKind::ModelNotFound, format!("the path {} contains a NUL character", path.display()))
         })?;
-        let mut progress = Progress { callback: config.progress.as_ref(), stopped: false };
+        let mut warnings = Vec::from_iter(kernels.warning.clone());
+        let cache = packed.filter(|_| kernels.level.is_some()).map(|file| PackCache::begin(&file.path, file.model));
+        if packed.is_some() && kernels.level.is_none() {
+            warnings.push(format!("pack_cache keeps nothing, because nothing is packed: {}", kernels.reason));
+        }
+        warnings.extend(cache.as_ref().and_then(PackCache::warning).map(str::to_owned));
+        let writes = cache.as_ref().is_some_and(|cache| !cache.is_found());
+        let mut progress = Progress::new(config.progress.as_ref(), if writes { SHARE_OF_LOADING } else { 1.0 });
         // SAFETY: a plain constructor.
         let mut params = unsafe { sys::llama_model_default_params() };
         params.n_gpu_layers = 0;
@@ -60,7 +77,7 @@ impl Model {
         let raw = unsafe { ffi::lc_model_load(c_path.as_ptr(), params, message.as_mut_ptr(), message.size()) };
         let Some(raw) = NonNull::new(raw) else {
             if progress.stopped {
-                return Err(Error::new(ErrorKind::LoadCancelled, "loading was stopped by the progress callback"));
+                return Err(stopped());
             }
             let complaints = log::take_complaints();
             let reason = [message.text(), complaints].into_iter().filter(|s| !s.is_empty()).collect::<Vec<_>>();
@@ -69,7 +86,19 @@ impl Model {
                 format!("llama.cpp cannot load {}: {}", path.display(), reason.join("; ")),
             ));
         };
-        let mut model = Self { raw, table: TokenTable::default(), kernels };
+        let mut model = Self { raw, table: TokenTable::default(), kernels, pack_cache: "off", warnings };
+        if let Some(cache) = cache {
+            let outcome = cache.finish(&mut |share| progress.tell_writing(share)).unwrap_or_else(|words| {
+                model.warnings.push(words);
+                Outcome::Nothing
+            });
+            match outcome {
+                Outcome::Stopped => return Err(stopped()),
+                Outcome::Repaired => model.warnings.push("packed weights were damaged, and were made anew".into()),
+                _ => {}
+            }
+            model.pack_cache = pack_cache::name(outcome);
+        }
         model.table = model.read_table();
         Ok(model)
     }
@@ -89,8 +118,8 @@ impl Model {
 
     /// The instruction set of the kernels that compute its weights, or "off" where ggml computes them all.
     pub(crate) fn kernels(&self) -> &'static str {
-        // SAFETY: the model is alive; the name is that of the buffer type in the kernels' shim.
-        let any = unsafe { !ffi::lc_data_in(self.raw.as_ptr(), c"CPU_CONCURRENT".as_ptr()).is_null() };
+        // The name is that of the buffer type in the kernels' shim.
+        let any = !self.weights_in(c"CPU_CONCURRENT").is_empty();
         self.kernels.level.filter(|_| any).unwrap_or("off")
     }
 
@@ -99,9 +128,14 @@ impl Model {
         self.kernels.attention
     }
 
-    /// Why there are no kernels where there should be.
-    pub(crate) fn kernels_warning(&self) -> Option<&str> {
-        self.kernels.warning.as_deref()
+    /// What came of keeping packed weights: "mapped", "written" or "off".
+    pub(crate) fn pack_cache(&self) -> &'static str {
+        self.pack_cache
+    }
+
+    /// What was wished for and is not so, in words.
+    pub(crate) fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// Gives the memory of the mapped file back, after its weights were repacked.
@@ -109,8 +143,21 @@ impl Model {
         #[cfg(target_os = "linux")]
         // SAFETY: the model is alive, and so is what it has mapped.
         unsafe {
-            super::mapping::release(ffi::lc_data_in(self.raw.as_ptr(), c"CPU_Mapped".as_ptr()).addr());
+            super::mapping::release_all_but(self.weights_in(c"CPU_Mapped"));
         }
+    }
+
+    /// Where the weights lie that are in a buffer of this type.
+    fn weights_in(&self, buffer_type: &CStr) -> Vec<Range<usize>> {
+        extern "C" fn add(data: *const c_void, size: usize, all: *mut c_void) {
+            // SAFETY: the vector below, during the call below.
+            let all = unsafe { &mut *all.cast::<Vec<Range<usize>>>() };
+            all.push(data.expose_provenance()..data.addr() + size);
+        }
+        let mut all = Vec::new();
+        // SAFETY: the model is alive; what is passed is used only during the call.
+        unsafe { ffi::lc_each_in(self.raw.as_ptr(), buffer_type.as_ptr(), add, (&raw mut all).cast()) };
+        all
     }
 
     /// Bytes of all weights as they lie in the file.
@@ -233,17 +280,47 @@ impl Drop for Model {
     }
 }
 
+fn stopped() -> Error {
+    Error::new(ErrorKind::LoadCancelled, "loading was stopped by the progress callback")
+}
+
+/// Of the progress of a load that also writes a file of packed weights.
+const SHARE_OF_LOADING: f32 = 0.5;
+
 struct Progress<'a> {
     callback: Option<&'a LoadProgress>,
     stopped: bool,
+    share_of_loading: f32,
+    told: f32,
+}
+
+impl<'a> Progress<'a> {
+    fn new(callback: Option<&'a LoadProgress>, share_of_loading: f32) -> Self {
+        Self { callback, stopped: false, share_of_loading, told: 0.0 }
+    }
+
+    fn tell_loading(&mut self, share: f32) -> bool {
+        self.tell(share * self.share_of_loading)
+    }
+
+    fn tell_writing(&mut self, share: f32) -> bool {
+        self.tell(self.share_of_loading + share * (1.0 - self.share_of_loading))
+    }
+
+    /// Whether to go on. The share never falls.
+    fn tell(&mut self, share: f32) -> bool {
+        self.told = share.max(self.told);
+        let tell = |callback: &LoadProgress| callback(self.told);
+        let go_on = self
+            .callback
+            .is_none_or(|callback| std::panic::catch_unwind(AssertUnwindSafe(|| tell(callback))).unwrap_or(false));
+        self.stopped |= !go_on;
+        go_on
+    }
 }
 
 extern "C" fn on_progress(share: f32, user_data: *mut c_void) -> bool {
     // SAFETY: `load` passes a `Progress` that outlives the load, and llama.cpp calls from one thread at a time.
     let progress = unsafe { &mut *user_data.cast::<Progress<'_>>() };
-    let go_on = progress
-        .callback
-        .is_none_or(|callback| std::panic::catch_unwind(AssertUnwindSafe(|| callback(share))).unwrap_or(false));
-    progress.stopped |= !go_on;
-    go_on
+    progress.tell_loading(share)
 }

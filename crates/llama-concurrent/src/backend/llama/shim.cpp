@@ -84,15 +84,15 @@ lc_memory lc_memory_of(const llama_context * context) {
     });
 }
 
-// The data of a weight that lies in a buffer of this type, or NULL if none does.
-const void * lc_data_in(const llama_model * model, const char * buffer_type) {
-    return guarded<const void *>(nullptr, 0, nullptr, [&]() -> const void * {
+// Names the data and size of each weight that lies in a buffer of this type.
+void lc_each_in(const llama_model * model, const char * buffer_type, void (*each)(const void *, size_t, void *), void * user_data) {
+    guarded<int>(nullptr, 0, 0, [&] {
         for (const auto & [name, tensor] : llama_internal_get_tensor_map(model)) {
             if (tensor->buffer && std::strcmp(ggml_backend_buffer_name(tensor->buffer), buffer_type) == 0) {
-                return tensor->data;
+                each(tensor->data, ggml_nbytes(tensor), user_data);
             }
         }
-        return nullptr;
+        return 0;
     });
 }
 

@@ -14,7 +14,7 @@ const SHAPE: PoolShape = PoolShape { contexts: 1, slots: 4, n_ctx: 256, n_batch:
 fn backend() -> LlamaBackend {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/demo.gguf");
     let config = EngineConfig { strategy: Strategy::Batched, ..EngineConfig::default() };
-    let model = Arc::new(Model::load(&path, &config).expect("the demo model loads"));
+    let model = Arc::new(Model::load(&path, &config, None).expect("the demo model loads"));
     let plan = WorkerPlan { cpus: vec![], threads: 1, pin: false };
     LlamaBackend::new(model, SHAPE, &config, &plan).expect("a small pool")
 }

@@ -1,0 +1,136 @@
+//! One load of one model: which weights were in the file, and which were packed.
+
+use std::{cell::RefCell, sync::Arc};
+
+use super::{
+    file::{Entry, Found},
+    hash,
+    memory::Memory,
+};
+
+thread_local! {
+    static ACTIVE: RefCell<Option<Session>> = const { RefCell::new(None) };
+}
+
+/// The session of this thread.
+pub(super) fn with_active<R>(act: impl FnOnce(&mut Option<Session>) -> R) -> R {
+    ACTIVE.with_borrow_mut(act)
+}
+
+/// A weight that is to be packed, where in the model's memory it goes, and its size there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Weight {
+    pub(crate) name: String,
+    pub(crate) kind: u32,
+    pub(crate) dims: [i64; 4],
+    pub(crate) address: usize,
+    pub(crate) size: usize,
+}
+
+pub(super) struct Session {
+    found: Option<Found>,
+    /// Nobody has written to the model since the file was made.
+    trusted: bool,
+    /// What llama.cpp allocated for the model; that of the file where there is one.
+    memory: Option<Arc<Memory>>,
+    entries: Vec<Entry>,
+    /// Weights that had to be packed.
+    packed: usize,
+    /// Weights in the file that were not what the file says.
+    damaged: usize,
+}
+
+impl Session {
+    pub(super) fn new(found: Option<Found>, stamp: Option<u128>) -> Self {
+        let trusted = found.as_ref().is_some_and(|found| stamp.is_some() && found.stamp == stamp);
+        Self { found, trusted, memory: None, entries: Vec::new(), packed: 0, damaged: 0 }
+    }
+
+    pub(super) fn has_found(&self) -> bool {
+        self.found.is_some()
+    }
+
+    pub(super) fn is_trusted(&self) -> bool {
+        self.trusted
+    }
+
+    /// Whether the model had no weight to pack.
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Whether every weight was in the file.
+    pub(super) fn is_complete(&self) -> bool {
+        self.packed == 0
+    }
+
+    pub(super) fn damaged(&self) -> usize {
+        self.damaged
+    }
+
+    pub(super) fn into_image(self) -> Option<(Vec<Entry>, Arc<Memory>)> {
+        Some((self.entries, self.memory?))
+    }
+
+    pub(super) fn allocate(&mut self, size: usize) -> Option<Arc<Memory>> {
+        // llama.cpp allocates all weights of one kind of memory at once. If it ever did otherwise, the rest is not kept.
+        if self.memory.is_some() {
+            return Memory::anonymous(size).ok().map(Arc::new);
+        }
+        let mapped = self.found.as_ref().and_then(|found| found.map(size));
+        if mapped.is_none() {
+            self.found = None;
+        }
+        self.memory = mapped.or_else(|| Memory::anonymous(size).ok()).map(Arc::new);
+        self.memory.clone()
+    }
+
+    fn load_or_pack(&mut self, weight: &Weight, file: &[u8], packed: &mut [u8], pack: impl FnOnce(&[u8], &mut [u8])) {
+        let Some(offset) = self.memory.as_ref().and_then(|memory| memory.offset_of(weight)) else {
+            return pack(file, packed);
+        };
+        let kept = self.found.as_ref().and_then(|found| found.entry(weight, offset)).cloned();
+        if let Some(entry) = kept {
+            let unchanged = self.trusted || hash::of(file) == entry.source;
+            let whole = unchanged && hash::of(packed) == entry.packed;
+            if whole {
+                self.entries.push(entry);
+                return;
+            }
+            self.damaged += usize::from(unchanged);
+        }
+        // Before it is packed: of whoever writes to the model meanwhile, the next load learns by this hash.
+        let source = hash::of(file);
+        pack(file, packed);
+        self.packed += 1;
+        self.entries.push(Entry {
+            name: weight.name.clone(),
+            kind: weight.kind,
+            dims: weight.dims,
+            offset: offset as u64,
+            size: weight.size as u64,
+            source,
+            packed: hash::of(packed),
+        });
+    }
+}
+
+/// Packs a weight, unless the file has it.
+pub(crate) fn load_or_pack(
+    weight: impl FnOnce() -> Weight,
+    file: &[u8],
+    packed: &mut [u8],
+    pack: impl FnOnce(&[u8], &mut [u8]),
+) {
+    with_active(|active| match active {
+        Some(session) => session.load_or_pack(&weight(), file, packed, pack),
+        None => pack(file, packed),
+    });
+}
+
+/// Whether the model that this thread loads need not be read, since all its packed weights are in the file.
+pub(crate) fn leaves_model_unread() -> bool {
+    // A thread that ends may still be asked.
+    let asked = ACTIVE.try_with(|active| active.borrow().as_ref().is_some_and(|session| session.trusted));
+    asked.unwrap_or(false)
+}
