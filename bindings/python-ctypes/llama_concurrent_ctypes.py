@@ -162,6 +162,7 @@ class _CEngineParams(ctypes.Structure):
         ("kernels", c_bool),
         ("progress", _CProgressCallback),
         ("progress_user_data", c_void_p),
+        ("pack_cache", c_char_p),
     ]
 
 
@@ -551,6 +552,9 @@ class EngineParams(TypedDict, total=False):
     """Pin each compute thread to its own core. Default: True."""
     kernels: bool | None
     """Compute with the library's own kernels where the CPU has what they need. Default: True."""
+    pack_cache: bool | str | os.PathLike[str] | None
+    """Keep weights as the kernels pack them in a file, beside the model (True) or in this folder: the first load writes it,
+    later ones map it, and processes share it. Default: False."""
 
 
 class InferParams(TypedDict, total=False):
@@ -602,7 +606,10 @@ def _engine_params(values: Mapping[str, Any]) -> _CEngineParams:
     params = _CEngineParams()
     _check(_library().llama_engine_params_init(ctypes.byref(params), ctypes.sizeof(params)))
     for name, ctype, value in _known(values, _CEngineParams, EngineParams):
-        setattr(params, name, _scalar(name, ctype, value, Status.INVALID_CONFIG))
+        if name == "pack_cache":
+            params.pack_cache = None if value is False else b"" if value is True else os.fsencode(value)
+        else:
+            setattr(params, name, _scalar(name, ctype, value, Status.INVALID_CONFIG))
     return params
 
 

@@ -8,7 +8,7 @@ use std::{
 };
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
-use llama_concurrent::{ChatMessage, ChatOptions, Completion, Engine, EngineConfig, Prompt, Request};
+use llama_concurrent::{ChatMessage, ChatOptions, Completion, Engine, EngineConfig, PackCache, Prompt, Request};
 use pyo3::{exceptions::PyValueError, prelude::*, types::PyDict};
 
 use crate::{
@@ -44,6 +44,7 @@ struct Options {
     pin: bool,
     poll: u32,
     kernels: bool,
+    pack_cache: Option<PathBuf>,
     progress: Option<Py<PyAny>>,
 }
 
@@ -73,6 +74,10 @@ impl Options {
             pin: self.pin,
             poll: self.poll,
             kernels: self.kernels,
+            pack_cache: self.pack_cache.map(|folder| match folder.as_os_str().is_empty() {
+                true => PackCache::BesideModel,
+                false => PackCache::Folder(folder),
+            }),
             // Always there, for Ctrl-C.
             progress: Some(Arc::new(move |share| {
                 let go_on = Python::attach(|py| {
@@ -280,6 +285,7 @@ impl NativeEngine {
         let stats = PyDict::new(py);
         stats.set_item("strategy", now.strategy.as_str())?;
         stats.set_item("kernels", now.kernels)?;
+        stats.set_item("pack_cache", now.pack_cache)?;
         for (name, value) in [
             ("workers", now.workers),
             ("contexts", now.contexts),

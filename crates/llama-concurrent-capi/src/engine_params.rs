@@ -1,8 +1,13 @@
 //! `llama_engine_params`: everything that can be set about an engine.
 
-use std::{ffi::c_void, sync::Arc, time::Duration};
+use std::{
+    ffi::{CStr, OsStr, c_char, c_void},
+    os::unix::ffi::OsStrExt,
+    sync::Arc,
+    time::Duration,
+};
 
-use llama_concurrent::{EngineConfig, KvType, Strategy};
+use llama_concurrent::{EngineConfig, KvType, PackCache, Strategy};
 
 use crate::{
     boundary::{Failure, Result, boundary},
@@ -101,6 +106,12 @@ pub struct llama_engine_params {
     pub progress: llama_engine_progress_callback,
     /// Passed to `progress`.
     pub progress_user_data: *mut c_void,
+    /// Keep the weights as the kernels pack them in a file, as large as the model, that the first load writes: later ones
+    /// map it, in a fraction of the time, and share its pages with all processes. A path of a folder that exists, or ""
+    /// for the model's own, where the file is called as the model with `.packed` at the end. A file that does not fit is
+    /// made anew; where none can be written, the load goes on, with a warning. Needs `mmap`. NULL (default): pack with
+    /// each load.
+    pub pack_cache: *const c_char,
 }
 
 // SAFETY: `#[repr(C)]`, starts with its size; numbers, a raw pointer and an optional function.
@@ -108,7 +119,7 @@ unsafe impl Versioned for llama_engine_params {
     const INITIALIZER: &'static str = "start from llama_engine_default_params()";
 }
 
-crate::ends_with!(llama_engine_params, progress_user_data: *mut c_void);
+crate::ends_with!(llama_engine_params, pack_cache: *const c_char);
 
 /// A pointer that we hand back to its owner and never follow.
 #[derive(Clone, Copy)]
@@ -148,10 +159,13 @@ impl llama_engine_params {
             kernels: config.kernels.into(),
             progress: None,
             progress_user_data: std::ptr::null_mut(),
+            pack_cache: std::ptr::null(),
         }
     }
 
-    pub fn config(&self) -> Result<EngineConfig> {
+    /// # Safety
+    /// `pack_cache` is NULL or a NUL-terminated string.
+    pub unsafe fn config(&self) -> Result<EngineConfig> {
         let chosen = |n: u32| (n > 0).then_some(n as usize);
         let millis = |ms: u32| Duration::from_millis(ms.into());
         let user_data = Theirs(self.progress_user_data);
@@ -178,6 +192,12 @@ impl llama_engine_params {
             pin: self.pin != 0,
             kernels: self.kernels != 0,
             poll: self.poll,
+            // SAFETY: not NULL, so a string, by the caller's promise. Paths need not be UTF-8.
+            pack_cache: (!self.pack_cache.is_null())
+                .then(|| match unsafe { CStr::from_ptr(self.pack_cache) }.to_bytes() {
+                    b"" => PackCache::BesideModel,
+                    folder => PackCache::Folder(OsStr::from_bytes(folder).into()),
+                }),
             progress: self.progress.map(|progress| -> llama_concurrent::LoadProgress {
                 Arc::new(move |share| {
                     let user_data = user_data;

@@ -62,6 +62,7 @@ class BaseEngine:
         pin: bool = True,
         poll: int = 50,
         kernels: Literal["auto", "off"] = "auto",
+        pack_cache: bool | str | os.PathLike[str] = False,
         progress: Callable[[float], bool | None] | None = None,
     ) -> None:
         """Loads a GGUF model. Blocks until that is done, without the GIL; Ctrl-C stops it.
@@ -92,6 +93,8 @@ class BaseEngine:
             poll: How long idle compute threads spin before they sleep, 0 to 100.
             kernels: "auto" computes with this library's own kernels where the CPU has what they need; "off" leaves all to
                 ggml. The environment variable LLAMA_CONCURRENT_KERNELS=off does so everywhere.
+            pack_cache: Keep weights as the kernels pack them in a file as large as the model, beside it (True) or in this
+                folder: the first load writes it, later ones map it, and processes share it. Needs `mmap`.
             progress: Called with the share that is done, 0 to 1; returning False stops the load.
 
         Raises:
@@ -104,6 +107,8 @@ class BaseEngine:
         if kernels not in ("auto", "off"):
             raise InvalidConfig(f"kernels is {kernels!r}, but must be 'auto' or 'off'")
         options["kernels"] = kernels == "auto"
+        # For the native part: no path is no file, an empty one is beside the model.
+        options["pack_cache"] = None if pack_cache is False else "" if pack_cache is True else os.fspath(pack_cache)
         self._path = os.fspath(DEMO_MODEL if model is None else model)
         self._native = NativeEngine(self._path, options)
         self._streams: weakref.WeakSet[Stream] = weakref.WeakSet()

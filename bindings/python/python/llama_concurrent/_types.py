@@ -139,6 +139,8 @@ class EngineStats:
     strategy: str
     kernels: str
     """Instruction set of the kernels that compute the weights, such as "avx512vnni"; "off" where ggml does."""
+    pack_cache: str
+    """Packed weights: "mapped" from the file of an earlier load, "written" by this one, or "off"."""
     workers: int
     contexts: int
     slots: int

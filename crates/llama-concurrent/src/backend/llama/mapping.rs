@@ -28,6 +28,9 @@ pub(super) unsafe fn release_all_but(mut tensors: Vec<Range<usize>>) {
         if kept.is_empty() {
             continue;
         }
+        // Where the file was not to be read ahead, that was for the sake of the gaps.
+        // SAFETY: advice that changes no contents.
+        unsafe { advise(file.clone(), MmapAdvise::MADV_NORMAL) };
         for gap in gaps(&file, &kept) {
             // SAFETY: a file that can only be read: what is dropped can be read again.
             unsafe { advise(gap, MmapAdvise::MADV_DONTNEED) };
@@ -35,12 +38,8 @@ pub(super) unsafe fn release_all_but(mut tensors: Vec<Range<usize>>) {
         for tensor in kept {
             let pages = tensor.start / PAGE * PAGE..tensor.end.next_multiple_of(PAGE);
             let pages = pages.start.max(file.start)..pages.end.min(file.end);
-            // Where the file was not to be read ahead, that was for the sake of the gaps.
-            // SAFETY: advice that changes no contents.
-            unsafe {
-                advise(pages.clone(), MmapAdvise::MADV_NORMAL);
-                advise(pages, MmapAdvise::MADV_WILLNEED);
-            }
+            // SAFETY: as above.
+            unsafe { advise(pages, MmapAdvise::MADV_WILLNEED) };
         }
     }
 }
