@@ -193,11 +193,12 @@ impl llama_engine_params {
             kernels: self.kernels != 0,
             poll: self.poll,
             // SAFETY: not NULL, so a string, by the caller's promise. Paths need not be UTF-8.
-            pack_cache: (!self.pack_cache.is_null())
-                .then(|| match unsafe { CStr::from_ptr(self.pack_cache) }.to_bytes() {
+            pack_cache: (!self.pack_cache.is_null()).then(|| {
+                match unsafe { CStr::from_ptr(self.pack_cache) }.to_bytes() {
                     b"" => PackCache::BesideModel,
                     folder => PackCache::Folder(OsStr::from_bytes(folder).into()),
-                }),
+                }
+            }),
             progress: self.progress.map(|progress| -> llama_concurrent::LoadProgress {
                 Arc::new(move |share| {
                     let user_data = user_data;

@@ -249,8 +249,9 @@ fn writing_can_be_stopped_and_leaves_nothing() {
 #[test]
 fn what_a_killed_process_left_is_removed() {
     let (folder, model) = (Folder::new(), weights(1));
-    let [dead, living, other] = [".model.gguf.packed.abc123.part", ".model.gguf.packed.def456.part", ".x.packed.1.part"]
-        .map(|name| folder.0.path().join(name));
+    let [dead, living, other] =
+        [".model.gguf.packed.abc123.part", ".model.gguf.packed.def456.part", ".x.packed.1.part"]
+            .map(|name| folder.0.path().join(name));
     fs::write(&dead, "half").expect("written");
     fs::write(&other, "of another model").expect("written");
     let writer = File::create(&living).expect("written");

@@ -25,6 +25,7 @@ struct Line {
 struct Stats {
     strategy: &'static str,
     kernels: &'static str,
+    pack_cache: &'static str,
     workers: usize,
     contexts: usize,
     slots: usize,
@@ -58,6 +59,7 @@ fn line(stats: &EngineStats, output_tokens: usize, wall: Duration) -> Stats {
     Stats {
         strategy: stats.strategy.as_str(),
         kernels: stats.kernels,
+        pack_cache: stats.pack_cache,
         workers: stats.workers,
         contexts: stats.contexts,
         slots: stats.slots,
@@ -90,6 +92,9 @@ fn table(stats: &EngineStats, output_tokens: usize, wall: Duration) -> Table {
     table.load_style(presets::NOTHING);
     table.add_row(["pool", &format!("{}: {}, CPUs {}", stats.strategy, pool.join(", "), cpus.join(" "))]);
     table.add_row(["kernels", if stats.kernels == "off" { "of ggml" } else { stats.kernels }]);
+    if stats.pack_cache != "off" {
+        table.add_row(["packed weights", stats.pack_cache]);
+    }
     table.add_row(["output", &format!("{output_tokens} tokens in {seconds:.2} s: {} tok/s", rate(total))]);
     table.add_row(["decode calls", &format!("{} tok/s", rate(stats.totals.decode.rate()))]);
     table.add_row(["prefill calls", &format!("{} tok/s", rate(stats.totals.prefill.rate()))]);

@@ -22,12 +22,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-pub(crate) use memory::{Memory, allocate};
 pub use hash::of as hash_of;
+pub(crate) use memory::{Memory, allocate};
 pub use model::Model;
+use session::{Session, with_active};
 #[cfg(target_arch = "x86_64")]
 pub(crate) use session::{Weight, leaves_model_unread, load_or_pack};
-use session::{Session, with_active};
 
 /// What came of a load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
