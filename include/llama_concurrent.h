@@ -284,6 +284,14 @@ typedef struct llama_engine_params {
     llama_engine_progress_callback progress;
     /** Passed to `progress`. */
     void *progress_user_data;
+    /**
+     * Keep the weights as the kernels pack them in a file, as large as the model, that the first load writes: later ones
+     * map it, in a fraction of the time, and share its pages with all processes. A path of a folder that exists, or ""
+     * for the model's own, where the file is called as the model with `.packed` at the end. A file that does not fit is
+     * made anew; where none can be written, the load goes on, with a warning. Needs `mmap`. NULL (default): pack with
+     * each load.
+     */
+    const char *pack_cache;
 } llama_engine_params;
 
 /** Something that is added to the logit of one token. */

@@ -176,6 +176,23 @@ class Module(unittest.TestCase):
         with self.assertRaises(TypeError):
             llama.load(MODEL, mmap=1)
 
+    def test_packed_weights_are_kept(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            model = os.path.join(folder, "model.gguf")
+            shutil.copyfile(MODEL, model)
+            texts = []
+            for pack_cache in (False, True, True, folder):
+                with llama.load(model, slots=1, pack_cache=pack_cache) as engine:
+                    texts.append(engine.generate("A fox", max_tokens=8).text)
+                    has_kernels = engine.stats().kernels != "off"
+                self.assertEqual(os.path.exists(model + ".packed"), pack_cache is not False and has_kernels)
+            self.assertEqual(len(set(texts)), 1)
+            self.assertEqual(len(os.listdir(folder)), 3 if has_kernels else 1)
+            with llama.load(model, slots=1, pack_cache=os.path.join(folder, "missing")) as engine:
+                self.assertIn("missing" if has_kernels else "pack_cache", engine.warnings()[0])
+        with self.assertRaisesRegex(llama.InvalidConfig, "mmap"):
+            llama.load(MODEL, pack_cache=True, mmap=False)
+
     def test_progress(self) -> None:
         shares = []
         llama.load(MODEL, slots=1, progress=shares.append).close()

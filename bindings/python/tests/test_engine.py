@@ -356,3 +356,18 @@ print(llama_concurrent.build_info().build != "")
     done = run(program)
     assert done.returncode == 0, done.stderr
     assert "main interpreter only" in done.stdout and done.stdout.endswith("True\n")
+
+
+def test_packed_weights_are_kept(tmp_path):
+    model = tmp_path / "model.gguf"
+    model.write_bytes(llama.DEMO_MODEL.read_bytes())
+    with Engine(model, slots=1, pack_cache=True) as first:
+        kernels, text = first.stats().kernels, first.generate("A fox", SHORT).text
+        assert first.stats().pack_cache == ("off" if kernels == "off" else "written")
+    with Engine(model, slots=1, pack_cache=tmp_path) as other:
+        assert other.stats().pack_cache == ("off" if kernels == "off" else "written")
+    with Engine(model, slots=1, pack_cache=True) as second:
+        assert second.stats().pack_cache == ("off" if kernels == "off" else "mapped")
+        assert second.generate("A fox", SHORT).text == text
+    with pytest.raises(llama.InvalidConfig, match="mmap"):
+        Engine(model, pack_cache=True, mmap=False)
