@@ -23,9 +23,9 @@ pub enum Constraint {
     /// Any JSON object.
     JsonObject,
     /// JSON that is valid under this JSON schema, itself written in JSON. Properties come in the order of the schema.
-    /// Keywords that cannot be held to are refused. Between tokens of JSON at most 32 characters of white space follow
-    /// each other, so that no model gets lost in them; an object `x-guidance` in the schema can change that, see
-    /// llguidance.
+    /// Keywords that cannot be held to are refused. White space is one space, or one or two ends of line and an
+    /// indentation of up to 20 characters, so that no model gets lost in it; `x-guidance` in the schema can change that,
+    /// see llguidance.
     JsonSchema(String),
     /// A text that this regular expression matches as a whole, in the syntax of the crate `regex`, without look-around,
     /// anchors and groups that capture.
