@@ -102,8 +102,9 @@ impl Grammar {
 }
 
 impl Clone for Grammar {
+    /// At the same place in the text, and independent from there on; what was learned of the vocabulary is shared.
     fn clone(&self) -> Self {
-        Self { source: self.source.clone(), matcher: self.matcher.deep_clone(), end: self.end }
+        Self { source: self.source.clone(), matcher: self.matcher.clone(), end: self.end }
     }
 }
 
