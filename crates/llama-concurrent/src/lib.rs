@@ -35,7 +35,7 @@ mod router;
 pub mod scheduler;
 mod stream;
 pub mod text;
-mod topology;
+pub mod topology;
 pub mod vocab;
 mod worker;
 

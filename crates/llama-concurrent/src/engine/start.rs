@@ -20,7 +20,7 @@ use crate::{
     gguf::Header,
     metrics::MemoryStats,
     scheduler::{Scheduler, SchedulerConfig},
-    topology::{self, Machine},
+    topology::{self, Machine, ModelSize},
     worker::{Worker, WorkerShared},
 };
 
@@ -30,21 +30,20 @@ impl Inner {
         let header = Header::read(path)?;
         let summary = header.check_model()?;
         let strategy = choose_strategy(config, invariance::why_not(config, &header, &summary))?;
-        let mut placement =
-            topology::plan_workers(&Machine::detect(), config.workers.unwrap_or(1), config.threads, config.pin);
-        let free_memory = topology::free_memory();
-        let kv_per_token =
-            summary.kv_bytes_per_token(config.type_k.bytes_per_element(), config.type_v.bytes_per_element());
+        let machine = Machine::detect();
+        let size = ModelSize::of(&summary, config);
+        let mut placement = topology::plan(&machine, config, Some(&size))?;
+        placement.reasons.iter().for_each(|reason| tracing::info!("placement: {reason}"));
         let n_workers = placement.workers.len();
-        let n_ctx_train = summary.n_ctx_train as usize;
-        let shape = config.pool_shape(strategy, n_workers, n_ctx_train, kv_per_token, free_memory);
+        let n_ctx_train = size.n_ctx_train;
+        let shape = config.pool_shape(strategy, placement.workers[0].slots, n_ctx_train);
         if shape.n_ctx > n_ctx_train {
             placement.warnings.push(format!(
                 "n_ctx is {}, but the model was trained for {n_ctx_train} tokens; expect nonsense beyond those",
                 shape.n_ctx
             ));
         }
-        check_kv_fits(&shape, n_workers, kv_per_token, free_memory)?;
+        check_kv_fits(&shape, n_workers, size.kv_per_token, machine.free_memory)?;
 
         let model = Arc::new(Model::load(path, config)?);
         if config.reproducible && strategy == Strategy::Batched && !model.has_our_attention() {

@@ -28,8 +28,7 @@ impl Threadpool {
                     *allowed = true;
                 }
             }
-            // One core each if all are used; with cores to spare the system picks the idle ones among them.
-            params.strict_cpu = plan.cpus.len() == n_threads;
+            params.strict_cpu = plan.one_core_each;
         }
         // SAFETY: `params` is initialised and only read.
         let raw = unsafe { sys::ggml_threadpool_new(&mut params) };
