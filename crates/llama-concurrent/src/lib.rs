@@ -46,9 +46,10 @@ pub use config::{DEFAULT_N_CTX, DEFAULT_SLOTS, EngineConfig, KvType, LoadProgres
 pub use engine::{Engine, Ticket};
 pub use error::{Error, ErrorKind, Result};
 pub use generation::{Events, Generation};
-pub use metrics::{CallTotals, EngineStats, MemoryStats, RequestTotals, Timings, WorkerTotals, quantile};
+pub use metrics::{CallTotals, EngineStats, MemoryStats, RequestTotals, Timings, WorkerStats, WorkerTotals, quantile};
 pub use request::{
     Completion, Delta, Event, Finish, FinishReason, Priority, Prompt, Request, RequestId, SamplingParams, Token,
 };
 pub use stream::{EventSink, Flow};
 pub use text::{ChatMessage, ChatOptions};
+pub use topology::{Placement, PlacementPolicy, Replicate};

@@ -8,7 +8,6 @@ use super::{Inner, Ticket, shutting_down};
 use crate::{
     error::{Error, ErrorKind, Result},
     request::{Prompt, Request, SamplingParams, Token},
-    router,
     scheduler::NewSequence,
     stream::EventSink,
     worker::{Command, Outlet},
@@ -28,7 +27,7 @@ impl Inner {
         self.check_fits(&prompt, &request.params)?;
         self.admission.reserve(prompt.len())?;
 
-        let index = router::least_loaded(self.workers.iter().map(|worker| &*worker.shared)).unwrap_or(0);
+        let index = self.router.choose(&prompt, self.workers.iter().map(|worker| &*worker.shared));
         let worker = &self.workers[index];
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let n_prompt = prompt.len();

@@ -13,6 +13,8 @@ mod log;
 #[cfg(target_os = "linux")]
 mod mapping;
 mod model;
+#[cfg_attr(not(target_os = "linux"), path = "place_elsewhere.rs")]
+mod place;
 mod sampler;
 #[cfg(test)]
 mod tests;
@@ -28,9 +30,10 @@ use llama_cpp_2::token::data_array::LlamaTokenDataArray;
 pub(crate) use self::kernels::attention_is_left_to_ggml;
 pub use self::log::system_info;
 pub(crate) use self::model::Model;
+pub(crate) use self::place::{affinity_of, settle, settle_worker};
 #[doc(hidden)]
 pub use self::sampler::chooser;
-use self::{context::Context, sampler::Sampler, threadpool::Threadpool};
+use self::{context::Context, ffi::Range, sampler::Sampler, threadpool::Threadpool};
 use super::{Backend, Call, CallError, Op, StepOutcome, StepPlan};
 use crate::{
     config::{EngineConfig, PoolShape},
@@ -44,7 +47,7 @@ use crate::{
 pub(crate) struct LlamaBackend {
     // Contexts use the thread pool, so they are declared, and dropped, before it.
     contexts: Vec<Context>,
-    _threads: Threadpool,
+    threads: Threadpool,
     model: Arc<Model>,
     shape: PoolShape,
     samplers: Vec<Option<Sampler>>,
@@ -59,7 +62,7 @@ impl LlamaBackend {
             .map(|_| Context::new(model.clone(), shape, config, &threads))
             .collect::<Result<Vec<_>>>()?;
         let candidates = LlamaTokenDataArray::new(Vec::new(), false);
-        Ok(Self { contexts, _threads: threads, model, shape, samplers: Vec::new(), candidates })
+        Ok(Self { contexts, threads, model, shape, samplers: Vec::new(), candidates })
     }
 
     /// Memory of the pool; weights are counted once.
@@ -70,6 +73,17 @@ impl LlamaBackend {
             kv_bytes: sum.kv_bytes + one.kv_bytes,
             compute_bytes: sum.compute_bytes + one.compute_bytes,
         })
+    }
+
+    /// Ids of the compute threads, as the operating system numbers them; none where it does not tell.
+    pub(crate) fn thread_ids(&self) -> &[i32] {
+        self.threads.thread_ids()
+    }
+
+    /// The shares of the resident pages of weights and of KV that lie on a node, where the system tells.
+    pub(crate) fn local_shares(&self, node: usize) -> (Option<f64>, Option<f64>) {
+        let kv: Vec<Range> = self.contexts.iter().flat_map(Context::kv_ranges).collect();
+        (place::share_on(node, &self.model.weight_ranges()), place::share_on(node, &kv))
     }
 
     fn apply(&mut self, op: &Op) {
