@@ -44,6 +44,10 @@ struct Options {
     pin: bool,
     poll: u32,
     kernels: bool,
+    placement: String,
+    replicate: String,
+    cpus: Option<Vec<usize>>,
+    nodes: Option<Vec<usize>>,
     progress: Option<Py<PyAny>>,
 }
 
@@ -73,6 +77,10 @@ impl Options {
             pin: self.pin,
             poll: self.poll,
             kernels: self.kernels,
+            placement: self.placement.parse()?,
+            replicate: self.replicate.parse()?,
+            cpus: self.cpus,
+            nodes: self.nodes,
             // Always there, for Ctrl-C.
             progress: Some(Arc::new(move |share| {
                 let go_on = Python::attach(|py| {
@@ -280,6 +288,10 @@ impl NativeEngine {
         let stats = PyDict::new(py);
         stats.set_item("strategy", now.strategy.as_str())?;
         stats.set_item("kernels", now.kernels)?;
+        stats.set_item("local_fraction", now.local_fraction())?;
+        stats
+            .set_item("strayed_threads", now.per_worker.iter().map(|worker| worker.strayed_threads()).sum::<usize>())?;
+        stats.set_item("weight_copies", now.weight_copies)?;
         for (name, value) in [
             ("workers", now.workers),
             ("contexts", now.contexts),

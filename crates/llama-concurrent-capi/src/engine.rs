@@ -51,7 +51,8 @@ pub unsafe extern "C" fn llama_engine_load(
         let path = Path::new(std::ffi::OsStr::from_bytes(unsafe { CStr::from_ptr(path) }.to_bytes()));
         // SAFETY: `params` is what the header asks for.
         let params = unsafe { pointers::read_sized(params, llama_engine_params::defaults(), "params") }?;
-        let loaded = Engine::load(path, params.config()?)?;
+        // SAFETY: its texts are what the header asks for.
+        let loaded = Engine::load(path, unsafe { params.config() }?)?;
         let mailbox = Arc::new(Mailbox::new());
         let callbacks = CallbackThreads::start(mailbox.clone()).map_err(|error| {
             Failure::new(Status::OutOfMemory, format!("cannot start a thread for the callbacks: {error}"))
