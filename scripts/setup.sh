@@ -5,7 +5,7 @@
 
 missing() {
     local tool
-    for tool in cmake c++ clang ${SETUP_FOR_TESTS:+pkg-config}; do
+    for tool in cmake c++ clang pkg-config; do
         command -v "$tool" >/dev/null || echo "$tool"
     done
     if [ -n "${SETUP_FOR_TESTS:-}" ] && [ "$(uname)" = Linux ]; then
@@ -15,7 +15,11 @@ missing() {
     if [ "$(uname)" = Linux ] && [ -z "${LIBCLANG_PATH:-}" ] && ! find /usr/lib /usr/lib64 /usr/local/lib -name 'libclang*.so*' 2>/dev/null | grep -q .; then
         echo libclang
     fi
-    [ -e /usr/include/hwloc.h ] || [ "$(uname)" != Linux ] || echo hwloc
+    # pkg-config asks for libudev as well, which Debian's hwloc uses.
+    if [ "$(uname)" = Linux ]; then
+        [ -e /usr/include/hwloc.h ] || echo hwloc
+        [ -e /usr/include/libudev.h ] || echo libudev
+    fi
 }
 
 install_missing() {
@@ -24,7 +28,7 @@ install_missing() {
     [ -z "$wanted" ] && return 0
     echo "setup: missing: $wanted" >&2
     if command -v apt-get >/dev/null; then
-        local packages="build-essential cmake clang libclang-dev libhwloc-dev ninja-build ccache${SETUP_FOR_TESTS:+ pkg-config valgrind}"
+        local packages="build-essential cmake clang libclang-dev libhwloc-dev libudev-dev pkg-config ninja-build ccache${SETUP_FOR_TESTS:+ valgrind}"
         if [ "$(id -u)" = 0 ]; then
             apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $packages >/dev/null
         elif sudo -n true 2>/dev/null; then
@@ -34,9 +38,9 @@ install_missing() {
             return 1
         fi
     elif command -v brew >/dev/null; then
-        brew install cmake llvm hwloc ninja ccache ${SETUP_FOR_TESTS:+pkg-config}
+        brew install cmake llvm hwloc ninja ccache pkg-config
     else
-        echo "setup: please install cmake, a C++17 compiler, clang with libclang, and hwloc" >&2
+        echo "setup: please install cmake, a C++17 compiler, clang with libclang, pkg-config, and hwloc" >&2
         return 1
     fi
 }

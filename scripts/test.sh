@@ -52,3 +52,7 @@ scripts/test-memory.sh
 
 step races
 scripts/test-races.sh
+
+# The kinds of builds of the wheel are there by now, and the emulated machine is one of those.
+step "two NUMA nodes"
+timeout 600 scripts/numa-vm-test.sh --if-possible

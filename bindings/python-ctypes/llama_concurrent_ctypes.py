@@ -108,7 +108,16 @@ _STRATEGIES = {"auto": 0, "sequential": 1, "round-robin": 2, "batched": 3}
 _KV_TYPES = {"f16": 0, "q8_0": 1, "f32": 2}
 _PRIORITIES = {"interactive": 0, "batch": 1}
 
-_CHOICES = {"strategy": _STRATEGIES, "type_k": _KV_TYPES, "type_v": _KV_TYPES, "priority": _PRIORITIES}
+_PLACEMENTS = {"auto": 0, "node": 1, "l3": 2, "none": 3}
+_REPLICATE = {"auto": 0, "always": 1, "never": 2}
+_CHOICES = {
+    "strategy": _STRATEGIES,
+    "type_k": _KV_TYPES,
+    "type_v": _KV_TYPES,
+    "priority": _PRIORITIES,
+    "placement": _PLACEMENTS,
+    "replicate": _REPLICATE,
+}
 """Fields that are numbers in the library and words here."""
 
 
@@ -163,6 +172,10 @@ class _CEngineParams(ctypes.Structure):
         ("progress", _CProgressCallback),
         ("progress_user_data", c_void_p),
         ("pack_cache", c_char_p),
+        ("placement", c_int32),
+        ("replicate", c_int32),
+        ("cpus", c_char_p),
+        ("nodes", c_char_p),
     ]
 
 
@@ -289,6 +302,9 @@ class _CStats(ctypes.Structure):
         ("requests_running", c_uint32),
         ("requests_waiting", c_uint32),
         ("kernels", c_char_p),
+        ("weight_copies", c_uint32),
+        ("strayed_threads", c_uint32),
+        ("local_fraction", c_double),
     ]
 
 
@@ -523,7 +539,7 @@ class EngineParams(TypedDict, total=False):
     strategy: Literal["auto", "sequential", "round-robin", "batched"] | None
     """How requests share contexts and slots. Default: "auto"."""
     slots: int | None
-    """Requests that run at once; each costs KV memory for `n_ctx` tokens. 0 (default): 16, fewer if memory is short."""
+    """Requests that run at once; each costs KV memory for `n_ctx` tokens. 0 (default): 16 for each worker, fewer if memory is short."""
     n_ctx: int | None
     """Tokens of prompt and output that one slot holds. 0 (default): the trained length, at most 2048."""
     n_batch: int | None
@@ -531,7 +547,7 @@ class EngineParams(TypedDict, total=False):
     threads: int | None
     """Compute threads. 0 (default): the physical cores that this process may use."""
     workers: int | None
-    """Threads that each own contexts and decode. 0 (default): 1."""
+    """Threads that each own contexts and decode. 0 (default): as `placement` says."""
     max_stall_ms: int | None
     """Milliseconds of other prompts between two tokens of a running request at most. Default: 200."""
     max_queued_requests: int | None
@@ -567,6 +583,14 @@ class EngineParams(TypedDict, total=False):
     pack_cache: bool | str | os.PathLike[str] | None
     """Keep weights as the kernels pack them in a file, beside the model (True) or in this folder: the first load writes it,
     later ones map it, and processes share it. Default: False."""
+    placement: Literal["auto", "node", "l3", "none"] | None
+    """One worker for each NUMA node or cache, or one that is bound to nothing. Default: "auto"."""
+    replicate: Literal["auto", "always", "never"] | None
+    """Whether each NUMA node gets a copy of the weights. Default: "auto", where they fit."""
+    cpus: str | None
+    """CPUs that compute threads may use, such as "0-7,16". Default: all that this process may use."""
+    nodes: str | None
+    """NUMA nodes whose cores and memory are used, such as "0,1". Default: all."""
 
 
 class InferParams(TypedDict, total=False):
@@ -630,6 +654,8 @@ def _engine_params(values: Mapping[str, Any]) -> _CEngineParams:
     for name, ctype, value in _known(values, _CEngineParams, EngineParams):
         if name == "pack_cache":
             params.pack_cache = None if value is False else b"" if value is True else os.fsencode(value)
+        elif name in ("cpus", "nodes"):
+            setattr(params, name, _encode(value, name))
         else:
             setattr(params, name, _scalar(name, ctype, value, Status.INVALID_CONFIG))
     return params
@@ -841,6 +867,12 @@ class EngineStats:
     """Prompts that wait for a slot now."""
     kernels: str
     """Instruction set of the library's kernels, such as "avx512vnni"; "off" where ggml's compute."""
+    weight_copies: int
+    """Copies of the weights: more than one on machines with several NUMA nodes."""
+    strayed_threads: int
+    """Compute threads that the system does not keep on the CPUs that they were meant for."""
+    local_fraction: float
+    """The least share of a worker's memory that lies on its NUMA node; -1 where the system does not tell."""
 
 
 def _text(address: int | None, length: int) -> str:

@@ -177,6 +177,11 @@ class Module(unittest.TestCase):
             llama.load(MODEL, slot=1)
         with self.assertRaises(TypeError):
             llama.load(MODEL, mmap=1)
+        for bad in ({"placement": "best"}, {"replicate": "twice"}, {"cpus": "first"}, {"cpus": "65000"}, {"nodes": "65000"}):
+            with self.assertRaises(llama.InvalidConfig):
+                llama.load(MODEL, **bad)
+        with self.assertRaises(TypeError):
+            llama.load(MODEL, cpus=[0])
 
     def test_packed_weights_are_kept(self) -> None:
         with tempfile.TemporaryDirectory() as folder:

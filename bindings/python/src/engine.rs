@@ -45,6 +45,10 @@ struct Options {
     poll: u32,
     kernels: bool,
     pack_cache: Option<PathBuf>,
+    placement: String,
+    replicate: String,
+    cpus: Option<Vec<usize>>,
+    nodes: Option<Vec<usize>>,
     progress: Option<Py<PyAny>>,
 }
 
@@ -78,6 +82,10 @@ impl Options {
                 true => PackCache::BesideModel,
                 false => PackCache::Folder(folder),
             }),
+            placement: self.placement.parse()?,
+            replicate: self.replicate.parse()?,
+            cpus: self.cpus,
+            nodes: self.nodes,
             // Always there, for Ctrl-C.
             progress: Some(Arc::new(move |share| {
                 let go_on = Python::attach(|py| {
@@ -286,6 +294,10 @@ impl NativeEngine {
         stats.set_item("strategy", now.strategy.as_str())?;
         stats.set_item("kernels", now.kernels)?;
         stats.set_item("pack_cache", now.pack_cache)?;
+        stats.set_item("local_fraction", now.local_fraction())?;
+        stats
+            .set_item("strayed_threads", now.per_worker.iter().map(|worker| worker.strayed_threads()).sum::<usize>())?;
+        stats.set_item("weight_copies", now.weight_copies)?;
         for (name, value) in [
             ("workers", now.workers),
             ("contexts", now.contexts),

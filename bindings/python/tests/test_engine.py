@@ -205,6 +205,20 @@ def test_bad_models(tmp_path):
         Engine(strategy="magic")
 
 
+def test_placement():
+    for bad in ({"placement": "best"}, {"replicate": "twice"}, {"cpus": []}, {"cpus": [60_000]}, {"nodes": [60_000]}):
+        with pytest.raises(llama.InvalidConfig):
+            Engine(**bad)
+    with Engine(placement="none", replicate="never") as engine:
+        cpu = engine.stats().cpus[0]
+        assert engine.stats().weight_copies == 1
+    with Engine(cpus=[cpu]) as engine:
+        assert engine.generate(PROMPT, SHORT).n_output_tokens > 0
+        stats = engine.stats()
+        assert stats.cpus == [cpu] and stats.threads == 1 and stats.strayed_threads == 0
+        assert stats.local_fraction is None or 0 <= stats.local_fraction <= 1
+
+
 def test_progress_of_loading():
     shares = []
     Engine(threads=1, pin=False, progress=shares.append).close()

@@ -51,7 +51,7 @@ pub unsafe extern "C" fn llama_engine_load(
         let path = Path::new(std::ffi::OsStr::from_bytes(unsafe { CStr::from_ptr(path) }.to_bytes()));
         // SAFETY: `params` is what the header asks for.
         let params = unsafe { pointers::read_sized(params, llama_engine_params::defaults(), "params") }?;
-        // SAFETY: strings are what the header asks for.
+        // SAFETY: its texts are what the header asks for.
         let loaded = Engine::load(path, unsafe { params.config() }?)?;
         let mailbox = Arc::new(Mailbox::new());
         let callbacks = CallbackThreads::start(mailbox.clone()).map_err(|error| {

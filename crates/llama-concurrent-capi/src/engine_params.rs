@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use llama_concurrent::{EngineConfig, KvType, PackCache, Strategy};
+use llama_concurrent::{EngineConfig, KvType, PackCache, PlacementPolicy, Replicate, Strategy, topology::parse_list};
 
 use crate::{
     boundary::{Failure, Result, boundary},
@@ -42,6 +42,32 @@ pub enum llama_engine_kv_type {
     F32 = 2,
 }
 
+/// How workers are laid out over the machine.
+#[repr(i32)]
+#[derive(Clone, Copy)]
+pub enum llama_engine_placement {
+    /// One worker for each NUMA node that has memory and a fair share of the cores.
+    Auto = 0,
+    /// One worker for each NUMA node that has memory.
+    Node = 1,
+    /// One worker for each group of cores that share a last-level cache.
+    L3 = 2,
+    /// One worker over all cores; neither its threads nor its memory are bound.
+    None = 3,
+}
+
+/// Whether each NUMA node gets a copy of the weights.
+#[repr(i32)]
+#[derive(Clone, Copy)]
+pub enum llama_engine_replicate {
+    /// Where they fit beside the KV caches.
+    Auto = 0,
+    /// Always; `OUT_OF_MEMORY` where they do not fit.
+    Always = 1,
+    /// Never: all workers share one copy.
+    Never = 2,
+}
+
 /// Called while a model loads, with the share that is done, 0 to 1; false stops the load. Runs on the thread that called
 /// `llama_engine_load`. Other loads wait meanwhile, so loading from inside it is refused with `IN_CALLBACK`.
 pub type llama_engine_progress_callback = Option<unsafe extern "C" fn(share: f32, user_data: *mut c_void) -> c_bool>;
@@ -55,7 +81,7 @@ pub struct llama_engine_params {
     /// One of `llama_engine_strategy`. Default: AUTO.
     pub strategy: i32,
     /// Requests that run at once. Each costs KV memory for `n_ctx` tokens: 22 MiB per 1024 tokens on a 1.1B model. 0
-    /// (default): 16, fewer where memory is short.
+    /// (default): 16 for each worker, fewer where memory is short.
     pub slots: u32,
     /// Tokens of prompt and output that one slot holds. 0 (default): the model's trained length, at most 2048.
     pub n_ctx: u32,
@@ -64,7 +90,8 @@ pub struct llama_engine_params {
     /// Compute threads. 0 (default): the physical cores that this process may use. More than may run at once are
     /// lowered, with a warning in the log, because llama.cpp's barriers spin.
     pub threads: u32,
-    /// Threads that each own contexts and decode. 0 (default): 1. More than one on the same memory is slower.
+    /// Threads that each own contexts and decode. 0 (default): as `placement` says, 1 on a machine with one memory. More
+    /// than one on the same memory is slower.
     pub workers: u32,
     /// Milliseconds of somebody else's prompt between two tokens of a running request at most. Default: 200. Smaller
     /// gives smoother streams and later first tokens.
@@ -112,6 +139,15 @@ pub struct llama_engine_params {
     /// made anew; where none can be written, the load goes on, with a warning. Needs `mmap`. NULL (default): pack with
     /// each load.
     pub pack_cache: *const c_char,
+    /// One of `llama_engine_placement`. Default: AUTO.
+    pub placement: i32,
+    /// One of `llama_engine_replicate`. Default: AUTO.
+    pub replicate: i32,
+    /// CPUs that compute threads may use, such as "0-7,16". NULL (default): all that this process may use, on machines
+    /// with two kinds of cores the faster ones.
+    pub cpus: *const c_char,
+    /// NUMA nodes whose cores and memory are used, such as "0,1". NULL (default): all.
+    pub nodes: *const c_char,
 }
 
 // SAFETY: `#[repr(C)]`, starts with its size; numbers, a raw pointer and an optional function.
@@ -119,7 +155,7 @@ unsafe impl Versioned for llama_engine_params {
     const INITIALIZER: &'static str = "start from llama_engine_default_params()";
 }
 
-crate::ends_with!(llama_engine_params, pack_cache: *const c_char);
+crate::ends_with!(llama_engine_params, nodes: *const c_char);
 
 /// A pointer that we hand back to its owner and never follow.
 #[derive(Clone, Copy)]
@@ -160,11 +196,15 @@ impl llama_engine_params {
             progress: None,
             progress_user_data: std::ptr::null_mut(),
             pack_cache: std::ptr::null(),
+            placement: llama_engine_placement::Auto as i32,
+            replicate: llama_engine_replicate::Auto as i32,
+            cpus: std::ptr::null(),
+            nodes: std::ptr::null(),
         }
     }
 
     /// # Safety
-    /// `pack_cache` is NULL or a NUL-terminated string.
+    /// `pack_cache`, `cpus` and `nodes` are NULL or NUL-terminated strings.
     pub unsafe fn config(&self) -> Result<EngineConfig> {
         let chosen = |n: u32| (n > 0).then_some(n as usize);
         let millis = |ms: u32| Duration::from_millis(ms.into());
@@ -206,8 +246,43 @@ impl llama_engine_params {
                     inside::during(Inside::Progress, || unsafe { progress(share, user_data.0) != 0 })
                 })
             }),
+            placement: placement(self.placement)?,
+            replicate: replicate(self.replicate)?,
+            // SAFETY: the caller's promise.
+            cpus: unsafe { list(self.cpus, "cpus") }?,
+            // SAFETY: as above.
+            nodes: unsafe { list(self.nodes, "nodes") }?,
         })
     }
+}
+
+/// # Safety
+/// As `pointers::optional_text`.
+unsafe fn list(pointer: *const c_char, name: &str) -> Result<Option<Vec<usize>>> {
+    // SAFETY: the caller's promise.
+    let text = unsafe { pointers::optional_text(pointer, name) }?;
+    Ok(text.map(parse_list).transpose()?)
+}
+
+fn placement(number: i32) -> Result<PlacementPolicy> {
+    use llama_engine_placement as Named;
+    [
+        (Named::Auto, PlacementPolicy::Auto),
+        (Named::Node, PlacementPolicy::Node),
+        (Named::L3, PlacementPolicy::L3),
+        (Named::None, PlacementPolicy::None),
+    ]
+    .into_iter()
+    .find_map(|(named, policy)| (named as i32 == number).then_some(policy))
+    .ok_or_else(|| Failure::unknown(Status::InvalidConfig, "placement", number, "llama_engine_placement"))
+}
+
+fn replicate(number: i32) -> Result<Replicate> {
+    use llama_engine_replicate as Named;
+    [(Named::Auto, Replicate::Auto), (Named::Always, Replicate::Always), (Named::Never, Replicate::Never)]
+        .into_iter()
+        .find_map(|(named, replicate)| (named as i32 == number).then_some(replicate))
+        .ok_or_else(|| Failure::unknown(Status::InvalidConfig, "replicate", number, "llama_engine_replicate"))
 }
 
 fn strategy(number: i32) -> Result<Strategy> {

@@ -81,6 +81,13 @@ pub struct llama_engine_stats {
     /// The instruction set of this library's kernels that compute the weights, such as "avx512vnni"; "off" where those of
     /// ggml do. Lives as long as the library.
     pub kernels: *const c_char,
+    /// Copies of the weights in memory: more than one on machines with several NUMA nodes.
+    pub weight_copies: u32,
+    /// Compute threads that the system does not keep on the CPUs that they were meant for; 0 where it does not tell.
+    pub strayed_threads: u32,
+    /// The least share, over all workers, of the pages of weights and KV that lie on the worker's NUMA node; -1 where the
+    /// system does not tell.
+    pub local_fraction: f64,
 }
 
 // SAFETY: `#[repr(C)]`, starts with its size; numbers.
@@ -88,7 +95,7 @@ unsafe impl Versioned for llama_engine_stats {
     const INITIALIZER: &'static str = "set it to sizeof(llama_engine_stats)";
 }
 
-crate::ends_with!(llama_engine_stats, kernels: *const c_char);
+crate::ends_with!(llama_engine_stats, local_fraction: f64);
 
 /// Fills `*stats`, whose `size` must be set. Cheap: no worker is asked.
 #[unsafe(no_mangle)]
@@ -130,6 +137,9 @@ pub unsafe extern "C" fn llama_engine_get_stats(engine: *mut llama_engine, stats
             requests_running: now.totals.running as u32,
             requests_waiting: now.totals.waiting as u32,
             kernels: kernels_text(now.kernels).as_ptr(),
+            weight_copies: now.weight_copies as u32,
+            strayed_threads: now.per_worker.iter().map(|worker| worker.strayed_threads() as u32).sum(),
+            local_fraction: now.local_fraction().unwrap_or(-1.0),
         };
         // SAFETY: `stats` is what the header asks for.
         unsafe { pointers::write_sized(stats, filled, "stats") }

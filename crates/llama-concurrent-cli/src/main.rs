@@ -14,6 +14,7 @@ mod model;
 mod options;
 mod run;
 mod synth;
+mod topology;
 
 use std::process::ExitCode;
 
@@ -29,6 +30,7 @@ Examples:
   llama-concurrent chat -m model.gguf --system 'Answer in one sentence.'
   llama-concurrent bench chat -m model.gguf --users 16
   llama-concurrent inspect model.gguf
+  llama-concurrent topology -m model.gguf --slots 32
   llama-concurrent synth --preset tinyllama-1.1b -o tiny.gguf
 
 Without --model, commands use the model that the variable LLAMA_CONCURRENT_MODEL names, else the demo
@@ -62,6 +64,8 @@ enum Command {
     Bench(Box<bench::BenchArgs>),
     /// Check a GGUF file and say what it holds and how much memory it takes
     Inspect(inspect::InspectArgs),
+    /// Show the machine, the cores and the memory that an engine would use, and why
+    Topology(Box<topology::TopologyArgs>),
 }
 
 fn main() -> ExitCode {
@@ -73,6 +77,7 @@ fn main() -> ExitCode {
         Command::Synth(args) => synth::synth(&args),
         Command::Bench(args) => bench::bench(&args),
         Command::Inspect(args) => inspect::inspect(&args),
+        Command::Topology(args) => topology::topology(&args),
     });
     done.map_or_else(Failure::report, |()| ExitCode::SUCCESS)
 }

@@ -2,7 +2,10 @@
 
 use std::{fmt, path::PathBuf, str::FromStr, sync::Arc, time::Duration};
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    topology::{ModelSize, PlacementPolicy, Replicate},
+};
 
 /// Names for the useful pool shapes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -13,7 +16,7 @@ pub enum Strategy {
     RoundRobin,
     /// One context with many slots, decoded together: the highest throughput.
     Batched,
-    /// `Batched`, one worker; becomes one worker per NUMA node with the topology planner.
+    /// `Batched`, with one worker for each NUMA node.
     #[default]
     Auto,
 }
@@ -119,11 +122,11 @@ pub type LoadProgress = Arc<dyn Fn(f32) -> bool + Send + Sync>;
 pub struct EngineConfig {
     /// The pool shape by name; [`slots`](Self::slots) and [`workers`](Self::workers) give its size.
     pub strategy: Strategy,
-    /// OS threads that each own contexts and decode; 1 unless set. More than one on the same memory is slower
-    /// (35 instead of 45 tok/s at 16 streams on two cores).
+    /// OS threads that each own contexts and decode. Unset: as `placement` says, which on a machine with one memory is 1.
+    /// More than one on the same memory is slower (35 instead of 45 tok/s at 16 streams on two cores).
     pub workers: Option<usize>,
     /// Requests that run at once, over all workers. Each costs KV memory for `n_ctx` tokens: 22 MiB per 1024 tokens on
-    /// a 1.1B model. Unset: 16, halved until all KV fits in a quarter of the free memory.
+    /// a 1.1B model. Unset: 16 for each worker, halved until all KV fits in a quarter of the free memory.
     pub slots: Option<usize>,
     /// Tokens of prompt and output that one slot holds. Unset: the model's trained length, at most 2048.
     pub n_ctx: Option<usize>,
@@ -179,6 +182,15 @@ pub struct EngineConfig {
     pub poll: u32,
     /// Progress of loading.
     pub progress: Option<LoadProgress>,
+    /// How workers are laid out over NUMA nodes and caches.
+    pub placement: PlacementPolicy,
+    /// CPUs that compute threads may use, as the operating system numbers them; one thread for each physical core among
+    /// them. Unset: all that this process may use, on machines with two kinds of cores the faster ones.
+    pub cpus: Option<Vec<usize>>,
+    /// NUMA nodes whose cores and memory are used. Unset: all.
+    pub nodes: Option<Vec<usize>>,
+    /// Whether each NUMA node gets a copy of the weights, which costs their size once more for each node.
+    pub replicate: Replicate,
 }
 
 impl Default for EngineConfig {
@@ -208,6 +220,10 @@ impl Default for EngineConfig {
             pin: true,
             poll: 50,
             progress: None,
+            placement: PlacementPolicy::default(),
+            cpus: None,
+            nodes: None,
+            replicate: Replicate::default(),
         }
     }
 }
@@ -222,6 +238,7 @@ impl fmt::Debug for EngineConfig {
             .field("threads", &self.threads)
             .field("max_stall", &self.max_stall)
             .field("reproducible", &self.reproducible)
+            .field("placement", &self.placement)
             .finish_non_exhaustive()
     }
 }
@@ -286,44 +303,55 @@ impl EngineConfig {
         if self.pack_cache.is_some() && !self.mmap {
             return invalid("pack_cache maps a file, but mmap is off; leave it on, or pack with each load".into());
         }
+        if self.cpus.as_ref().is_some_and(Vec::is_empty) || self.nodes.as_ref().is_some_and(Vec::is_empty) {
+            return invalid("cpus or nodes is an empty list; name at least one, or leave it out to use all".into());
+        }
         if self.poll > 100 {
             return invalid(format!("poll is {}, but must be 0 to 100", self.poll));
         }
         Ok(())
     }
 
-    /// Decides the pool of each of `workers` workers; `strategy` is not `Auto` any more.
-    ///
-    /// `kv_bytes_per_token` is of one sequence; `free_memory` in bytes bounds the default number of slots only.
-    pub(crate) fn pool_shape(
+    /// Requests at once over all workers, where that was decided by somebody.
+    pub(crate) fn wanted_slots(&self) -> Option<usize> {
+        match self.strategy {
+            Strategy::Sequential => Some(self.workers.unwrap_or(1)),
+            _ => self.slots,
+        }
+    }
+
+    /// Tokens of a slot, for a model that was trained for so many.
+    pub(crate) fn n_ctx_for(&self, n_ctx_train: usize) -> usize {
+        self.n_ctx.unwrap_or_else(|| DEFAULT_N_CTX.min(n_ctx_train).max(MIN_N_CTX))
+    }
+
+    /// Slots of each of `workers` workers. `free_memory` in bytes bounds the default only.
+    pub(crate) fn slots_of_each_worker(
         &self,
-        strategy: Strategy,
         workers: usize,
-        n_ctx_train: usize,
-        kv_bytes_per_token: f64,
+        model: Option<&ModelSize>,
         free_memory: Option<u64>,
-    ) -> PoolShape {
-        let n_ctx = self.n_ctx.unwrap_or_else(|| DEFAULT_N_CTX.min(n_ctx_train).max(MIN_N_CTX));
-        let total = match (strategy, self.slots) {
-            (Strategy::Sequential, _) => workers,
-            (_, Some(slots)) => slots,
-            (_, None) => {
-                let kv = |slots: usize| slots as f64 * n_ctx as f64 * kv_bytes_per_token;
-                let budget = free_memory.map_or(f64::INFINITY, |bytes| bytes as f64 / 4.0);
-                let mut slots = DEFAULT_SLOTS;
-                while slots > 1 && kv(slots) > budget {
-                    slots /= 2;
-                }
-                slots
-            }
-        };
-        let per_worker = total.div_ceil(workers);
+    ) -> usize {
+        if let Some(total) = self.wanted_slots() {
+            return total.div_ceil(workers);
+        }
+        let kv_of_slot = model.map_or(0.0, |model| model.kv_per_token * self.n_ctx_for(model.n_ctx_train) as f64);
+        let budget = free_memory.map_or(f64::INFINITY, |bytes| bytes as f64 / 4.0);
+        let mut slots = DEFAULT_SLOTS;
+        while slots > 1 && (slots * workers) as f64 * kv_of_slot > budget {
+            slots /= 2;
+        }
+        slots
+    }
+
+    /// The pool of a worker with so many slots; `strategy` is not `Auto` any more.
+    pub(crate) fn pool_shape(&self, strategy: Strategy, slots: usize, n_ctx_train: usize) -> PoolShape {
         let (contexts, slots) = match strategy {
-            Strategy::RoundRobin => (per_worker, 1),
-            _ => (1, per_worker),
+            Strategy::RoundRobin => (slots, 1),
+            _ => (1, slots),
         };
         // A decode call carries one row per slot, so a batch is never smaller than the slots.
-        PoolShape { contexts, slots, n_ctx, n_batch: self.n_batch.max(slots) }
+        PoolShape { contexts, slots, n_ctx: self.n_ctx_for(n_ctx_train), n_batch: self.n_batch.max(slots) }
     }
 }
 
@@ -334,7 +362,7 @@ mod tests {
     fn shape(strategy: Strategy, slots: Option<usize>, workers: usize) -> (usize, usize) {
         let config = EngineConfig { strategy, slots, ..EngineConfig::default() };
         config.validate().unwrap();
-        let shape = config.pool_shape(strategy, workers, 4096, 20_000.0, Some(u64::MAX));
+        let shape = config.pool_shape(strategy, config.slots_of_each_worker(workers, None, Some(1)), 4096);
         (shape.contexts, shape.slots)
     }
 
@@ -350,10 +378,13 @@ mod tests {
     #[test]
     fn default_slots_respect_memory() {
         let config = EngineConfig::default();
-        let kv_of_one = 2048.0 * 1000.0;
-        let shape = config.pool_shape(Strategy::Batched, 1, 4096, 1000.0, Some((kv_of_one * 4.0 * 4.0) as u64));
-        assert_eq!((shape.slots, shape.n_ctx), (4, 2048));
-        assert_eq!(config.pool_shape(Strategy::Batched, 1, 512, 1000.0, None).n_ctx, 512);
+        let model = ModelSize { weights: 0, kv_per_token: 1000.0, n_ctx_train: 4096 };
+        let enough_for = |slots: u64| Some(2048 * 1000 * slots * 4);
+        assert_eq!(config.slots_of_each_worker(1, Some(&model), enough_for(4)), 4);
+        assert_eq!(config.slots_of_each_worker(2, Some(&model), enough_for(4)), 2);
+        assert_eq!(config.slots_of_each_worker(1, Some(&model), None), DEFAULT_SLOTS);
+        assert_eq!(config.pool_shape(Strategy::Batched, 4, 4096).n_ctx, 2048);
+        assert_eq!(config.pool_shape(Strategy::Batched, 4, 512).n_ctx, 512);
     }
 
     #[test]
@@ -368,6 +399,8 @@ mod tests {
             EngineConfig { threads: Some(0), ..base.clone() },
             EngineConfig { poll: 101, ..base.clone() },
             EngineConfig { pack_cache: Some(PackCache::BesideModel), mmap: false, ..base.clone() },
+            EngineConfig { cpus: Some(vec![]), ..base.clone() },
+            EngineConfig { nodes: Some(vec![]), ..base.clone() },
             EngineConfig { flash_attn: false, type_v: KvType::Q8_0, ..base },
         ];
         for config in bad {

@@ -39,7 +39,7 @@ mod sampling;
 pub mod scheduler;
 mod stream;
 pub mod text;
-mod topology;
+pub mod topology;
 pub mod vocab;
 mod worker;
 
@@ -53,9 +53,10 @@ pub use engine::{Engine, Ticket};
 pub use error::{Error, ErrorKind, Result};
 pub use generation::{Events, Generation};
 pub use logprobs::{TokenLogprob, TokenLogprobs};
-pub use metrics::{CallTotals, EngineStats, MemoryStats, RequestTotals, Timings, WorkerTotals, quantile};
+pub use metrics::{CallTotals, EngineStats, MemoryStats, RequestTotals, Timings, WorkerStats, WorkerTotals, quantile};
 pub use request::{
     Completion, Delta, Event, Finish, FinishReason, Priority, Prompt, Request, RequestId, SamplingParams, Token,
 };
 pub use stream::{EventSink, Flow};
 pub use text::{ChatMessage, ChatOptions};
+pub use topology::{Placement, PlacementPolicy, Replicate};

@@ -138,10 +138,10 @@ impl WorkerTotals {
 /// Memory that an engine holds, in bytes, as llama.cpp reports it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MemoryStats {
-    /// Weights as they lie in the file, mapped or read; one copy for all contexts.
+    /// Weights as they lie in the file, mapped or read; one copy for all contexts, or one for each NUMA node.
     pub model_bytes: u64,
     /// Weights repacked for this CPU, in anonymous memory beside the mapped ones, or in pages of the file of packed weights,
-    /// which processes share; one copy for all contexts.
+    /// which processes share; as many copies.
     pub repack_bytes: u64,
     /// K and V cache of all contexts.
     pub kv_bytes: u64,
@@ -175,6 +175,57 @@ pub struct EngineStats {
     pub memory: MemoryStats,
     /// Work done and requests ended since the engine was loaded, and what is going on now.
     pub totals: WorkerTotals,
+    /// Copies of the weights in memory; more than one on machines with several NUMA nodes.
+    pub weight_copies: usize,
+    /// Each worker by itself: where it is, and whether it is where it was meant to be.
+    pub per_worker: Vec<WorkerStats>,
+}
+
+impl EngineStats {
+    /// The least [`WorkerStats::local_fraction`] of all workers.
+    pub fn local_fraction(&self) -> Option<f64> {
+        self.per_worker.iter().filter_map(WorkerStats::local_fraction).reduce(f64::min)
+    }
+}
+
+/// Where a worker is, and what it did.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WorkerStats {
+    /// The NUMA node that it was planned for; `None` if it spans several or there are none.
+    pub node: Option<usize>,
+    /// CPUs that it was planned for.
+    pub cpus: Vec<usize>,
+    /// Requests that it can run at once.
+    pub slots: usize,
+    /// For each compute thread the CPUs that the operating system lets it run on now; empty where it does not tell.
+    pub affinity: Vec<Vec<usize>>,
+    /// Whether its threads are meant to be bound to `cpus`.
+    pub is_bound: bool,
+    /// Share of the resident pages of its weights that were on its node when it started, by a sample; `None` where the system
+    /// does not tell, or where all workers share weights that are spread over nodes.
+    pub local_weights: Option<f64>,
+    /// The same for its KV cache.
+    pub local_kv: Option<f64>,
+    /// Work done and requests ended.
+    pub totals: WorkerTotals,
+}
+
+impl WorkerStats {
+    /// Compute threads that may run on other CPUs than the planned ones; 0 where that is meant so or cannot be told.
+    pub fn strayed_threads(&self) -> usize {
+        let strays = |affinity: &&Vec<usize>| affinity.iter().any(|cpu| !self.cpus.contains(cpu));
+        if self.is_bound { self.affinity.iter().filter(strays).count() } else { 0 }
+    }
+
+    /// Whether every compute thread is kept on the planned CPUs; `None` where that was not wanted or cannot be told.
+    pub fn affinity_holds(&self) -> Option<bool> {
+        (self.is_bound && !self.affinity.is_empty()).then(|| self.strayed_threads() == 0)
+    }
+
+    /// The lesser of the shares of weights and KV that are on its node.
+    pub fn local_fraction(&self) -> Option<f64> {
+        [self.local_weights, self.local_kv].into_iter().flatten().reduce(f64::min)
+    }
 }
 
 #[cfg(test)]

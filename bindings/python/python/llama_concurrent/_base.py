@@ -64,6 +64,10 @@ class BaseEngine:
         poll: int = 50,
         kernels: Literal["auto", "off"] = "auto",
         pack_cache: bool | str | os.PathLike[str] = False,
+        placement: Literal["auto", "node", "l3", "none"] = "auto",
+        replicate: Literal["auto", "always", "never"] = "auto",
+        cpus: Sequence[int] | None = None,
+        nodes: Sequence[int] | None = None,
         progress: Callable[[float], bool | None] | None = None,
     ) -> None:
         """Loads a GGUF model. Blocks until that is done, without the GIL; Ctrl-C stops it.
@@ -71,10 +75,12 @@ class BaseEngine:
         Args:
             model: Path of the file. None: the small model that comes with the package.
             strategy: How requests share contexts and slots; "auto" is "batched" at present.
-            slots: Requests that run at once. Each costs KV memory for `n_ctx` tokens. None: 16, fewer where memory is short.
+            slots: Requests that run at once. Each costs KV memory for `n_ctx` tokens. None: 16 for each
+                worker, fewer where memory is short.
             n_ctx: Tokens of prompt and output that a slot holds. None: the model's trained length, at most 2048.
             threads: Compute threads. None: the physical cores that this process may use.
-            workers: Threads that each own contexts; more than one on the same memory is slower. None: 1.
+            workers: Threads that each own contexts; more than one on the same memory is slower. None: as `placement`
+                says.
             n_batch: Rows of one `llama_decode` at most.
             max_stall_ms: Milliseconds of somebody else's prompt between two tokens of a running request at most.
             max_queued_requests: Requests that may wait for a slot; one more is `Overloaded`.
@@ -96,6 +102,12 @@ class BaseEngine:
                 ggml. The environment variable LLAMA_CONCURRENT_KERNELS=off does so everywhere.
             pack_cache: Keep weights as the kernels pack them in a file as large as the model, beside it (True) or in this
                 folder: the first load writes it, later ones map it, and processes share it. Needs `mmap`.
+            placement: One worker for each NUMA node with a fair share of cores ("auto"), for each NUMA node, for each group
+                of cores that share a cache ("l3"), or one that is bound to nothing ("none").
+            replicate: Whether each NUMA node gets a copy of the weights: "auto" where they fit, "always", "never".
+            cpus: CPUs that compute threads may use, as the system numbers them. None: all that this process may use, on
+                machines with two kinds of cores the faster ones.
+            nodes: NUMA nodes whose cores and memory are used. None: all.
             progress: Called with the share that is done, 0 to 1; returning False stops the load.
 
         Raises:

@@ -173,6 +173,12 @@ class EngineStats:
     n_ctx: int
     threads: int
     cpus: list[int]
+    weight_copies: int
+    """Copies of the weights; more than one on machines with several NUMA nodes."""
+    strayed_threads: int
+    """Compute threads that the system does not keep on the CPUs that they were meant for."""
+    local_fraction: float | None
+    """The least share of a worker's memory that lies on its NUMA node; None where the system does not tell."""
     n_ctx_train: int
     n_vocab: int
     model_bytes: int

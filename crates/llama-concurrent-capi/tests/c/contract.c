@@ -675,6 +675,22 @@ static void test_values_out_of_range(void) {
     engine_params.slots = 100000;
     CHECK_STATUS(INVALID_CONFIG, llama_engine_load(model, &engine_params, &none));
     ERROR_SAYS("slots");
+    engine_params = llama_engine_default_params();
+    engine_params.placement = 9;
+    CHECK_STATUS(INVALID_CONFIG, llama_engine_load(model, &engine_params, &none));
+    ERROR_SAYS("placement");
+    engine_params = llama_engine_default_params();
+    engine_params.replicate = -1;
+    CHECK_STATUS(INVALID_CONFIG, llama_engine_load(model, &engine_params, &none));
+    engine_params = llama_engine_default_params();
+    engine_params.cpus = "first";
+    CHECK_STATUS(INVALID_CONFIG, llama_engine_load(model, &engine_params, &none));
+    ERROR_SAYS("0-3,8");
+    engine_params.cpus = "60000";
+    CHECK_STATUS(INVALID_CONFIG, llama_engine_load(model, &engine_params, &none));
+    engine_params.cpus = NULL;
+    engine_params.nodes = "60000";
+    CHECK_STATUS(INVALID_CONFIG, llama_engine_load(model, &engine_params, &none));
 }
 
 static void test_overload(void) {

@@ -8,6 +8,8 @@ use clap::{
 };
 use llama_concurrent::{EngineConfig, KvType, PackCache, Strategy};
 
+use super::PlacementOptions;
+
 #[derive(Args)]
 #[command(next_help_heading = "Engine")]
 pub struct EngineOptions {
@@ -19,7 +21,7 @@ pub struct EngineOptions {
     #[arg(long, value_name = "NAME", default_value_t = Strategy::Auto, value_parser = strategies())]
     pub strategy: Strategy,
 
-    /// Requests that run at once [default: 16, fewer where their KV would not fit in memory]
+    /// Requests that run at once [default: 16 for each worker, fewer where their KV would not fit in memory]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub slots: Option<usize>,
 
@@ -63,11 +65,14 @@ pub struct EngineOptions {
     /// Do not repack weights for this CPU: less memory, slower from about four requests at once
     #[arg(long)]
     pub no_repack: bool,
+
+    #[command(flatten)]
+    pub placement: PlacementOptions,
 }
 
 impl EngineOptions {
     pub fn config(&self) -> EngineConfig {
-        EngineConfig {
+        self.placement.apply(EngineConfig {
             strategy: self.strategy,
             slots: self.slots,
             n_ctx: self.n_ctx,
@@ -85,7 +90,7 @@ impl EngineOptions {
             }),
             flash_attn: !self.no_flash_attn,
             ..EngineConfig::default()
-        }
+        })
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use comfy_table::{Table, presets};
-use llama_concurrent::{Engine, EngineStats};
+use llama_concurrent::{Engine, EngineStats, WorkerStats, topology::format_list};
 use serde::Serialize;
 
 use crate::{
@@ -43,6 +43,39 @@ struct Stats {
     kv_bytes: u64,
     repack_bytes: u64,
     compute_bytes: u64,
+    weight_copies: usize,
+    per_worker: Vec<Worker>,
+}
+
+/// Where a worker is, as the operating system answers.
+#[derive(Serialize)]
+struct Worker {
+    node: Option<usize>,
+    cpus: Vec<usize>,
+    slots: usize,
+    /// Of each compute thread.
+    affinity: Vec<Vec<usize>>,
+    affinity_holds: Option<bool>,
+    local_weights: Option<f64>,
+    local_kv: Option<f64>,
+    local_fraction: Option<f64>,
+    output_tokens: u64,
+    requests: u64,
+}
+
+fn worker(stats: &WorkerStats) -> Worker {
+    Worker {
+        node: stats.node,
+        cpus: stats.cpus.clone(),
+        slots: stats.slots,
+        affinity: stats.affinity.clone(),
+        affinity_holds: stats.affinity_holds(),
+        local_weights: stats.local_weights,
+        local_kv: stats.local_kv,
+        local_fraction: stats.local_fraction(),
+        output_tokens: stats.totals.output_tokens,
+        requests: stats.totals.requests.finished(),
+    }
 }
 
 pub fn print(engine: &Engine, output_tokens: usize, wall: Duration, as_json: bool) -> Result<(), Failure> {
@@ -74,13 +107,14 @@ fn line(stats: &EngineStats, output_tokens: usize, wall: Duration) -> Stats {
         kv_bytes: stats.memory.kv_bytes,
         repack_bytes: stats.memory.repack_bytes,
         compute_bytes: stats.memory.compute_bytes,
+        weight_copies: stats.weight_copies,
+        per_worker: stats.per_worker.iter().map(worker).collect(),
     }
 }
 
 fn table(stats: &EngineStats, output_tokens: usize, wall: Duration) -> Table {
     let seconds = wall.as_secs_f64();
     let total = if seconds > 0.0 { output_tokens as f64 / seconds } else { 0.0 };
-    let cpus: Vec<String> = stats.cpus.iter().map(usize::to_string).collect();
     let memory = &stats.memory;
     let pool = [
         count(stats.workers, "worker"),
@@ -90,7 +124,7 @@ fn table(stats: &EngineStats, output_tokens: usize, wall: Duration) -> Table {
     ];
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
-    table.add_row(["pool", &format!("{}: {}, CPUs {}", stats.strategy, pool.join(", "), cpus.join(" "))]);
+    table.add_row(["pool", &format!("{}: {}, CPUs {}", stats.strategy, pool.join(", "), format_list(&stats.cpus))]);
     table.add_row(["kernels", if stats.kernels == "off" { "of ggml" } else { stats.kernels }]);
     if stats.pack_cache != "off" {
         table.add_row(["packed weights", stats.pack_cache]);
@@ -108,7 +142,23 @@ fn table(stats: &EngineStats, output_tokens: usize, wall: Duration) -> Table {
             peak_rss_bytes().map_or("unknown".to_owned(), |peak| bytes(peak as f64))
         ),
     ]);
+    if stats.per_worker.len() > 1 {
+        for (index, worker) in stats.per_worker.iter().enumerate() {
+            table.add_row([format!("worker {index}"), place(worker)]);
+        }
+    }
     table
+}
+
+/// Such as `node 1, CPUs 16-31, 100 % of its memory there: 812 tokens of 13 requests`.
+fn place(worker: &WorkerStats) -> String {
+    let node = worker.node.map_or(String::new(), |node| format!("node {node}, "));
+    let strayed = if worker.affinity_holds() == Some(false) { ", but not kept on them" } else { "" };
+    let local =
+        worker.local_fraction().map_or(String::new(), |share| format!(", {:.0} % of its memory there", share * 100.0));
+    let (tokens, requests) = (worker.totals.output_tokens, worker.totals.requests.finished());
+    let done = format!("{tokens} tokens of {}", count(requests as usize, "request"));
+    format!("{node}CPUs {}{strayed}{local}: {done}", format_list(&worker.cpus))
 }
 
 /// The most memory that this process had at once. On Linux from /proc, because what `getrusage` says there includes

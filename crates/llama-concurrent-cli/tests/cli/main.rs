@@ -7,6 +7,7 @@ mod chat;
 mod demo;
 mod files;
 mod run;
+mod topology;
 
 use std::{
     io::Write,

@@ -10,7 +10,6 @@ use crate::{
     embedding::{EmbedJob, EmbedOptions, Embedding, Pooling},
     error::{Error, ErrorKind, Result},
     request::{Prompt, Request, SamplingParams, Token},
-    router,
     scheduler::NewSequence,
     stream::EventSink,
     worker::{Command, Outlet},
@@ -31,7 +30,7 @@ impl Inner {
         let grammar = request.params.constraint.as_ref().map(|c| self.compile(c)).transpose()?;
         self.admission.reserve(prompt.len())?;
 
-        let index = router::least_loaded(self.workers.iter().map(|worker| &*worker.shared)).unwrap_or(0);
+        let index = self.router.choose(&prompt, self.workers.iter().map(|worker| &*worker.shared));
         let worker = &self.workers[index];
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let n_prompt = prompt.len();
@@ -88,8 +87,9 @@ impl Inner {
         }
         let pooling = options.pooling.or_else(|| self.model.pooling()).unwrap_or(Pooling::Mean);
         self.admission.reserve(n_tokens)?;
-        let worker =
-            &self.workers[router::least_loaded(self.workers.iter().map(|worker| &*worker.shared)).unwrap_or(0)];
+        // Nothing of it stays in a slot, so its beginning is not to be remembered.
+        let index = self.router.choose(&[], self.workers.iter().map(|worker| &*worker.shared));
+        let worker = &self.workers[index];
         let job = EmbedJob::new(tokens, pooling, options.normalize, Box::new(done));
         worker.shared.load.fetch_add(1, Ordering::AcqRel);
         if let Err(SendError(refused)) = worker.commands.send(Command::Embed(Box::new(job))) {

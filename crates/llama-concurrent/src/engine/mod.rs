@@ -1,5 +1,6 @@
 //! The engine: one handle for callers of any thread. `start` loads and starts it, `intake` takes requests.
 
+mod copies;
 mod intake;
 mod invariance;
 mod start;
@@ -14,20 +15,22 @@ use std::{
 
 use crossbeam_channel::Sender;
 
+use self::{copies::Copies, start::Started};
 use crate::{
     admission::Admission,
-    backend::llama::Model,
+    backend::llama::{Model, affinity_of},
     config::{EngineConfig, PoolShape, Strategy},
     constraint::Compiler,
     embedding::{EmbedOptions, Embedding},
     error::{Error, ErrorKind, Result},
     generation::{Collector, Generation},
     gguf::ModelSummary,
-    metrics::{EngineStats, MemoryStats, WorkerTotals},
+    metrics::{EngineStats, MemoryStats, WorkerStats, WorkerTotals},
     request::{Completion, Event, Prompt, Request, RequestId, SamplingParams, Token},
+    router::Router,
     stream::{EventSink, Flow, stream},
     text::{ChatMessage, ChatOptions, ChatTemplate, Utf8Decoder},
-    topology::Placement,
+    topology::{Placement, WorkerPlan},
     vocab::TokenTable,
     worker::{Command, WorkerShared},
 };
@@ -41,7 +44,9 @@ pub struct Engine {
 }
 
 struct Inner {
+    /// One of the copies.
     model: Arc<Model>,
+    copies: Copies,
     summary: ModelSummary,
     chat: OnceLock<Result<ChatTemplate>>,
     grammars: OnceLock<Result<Compiler>>,
@@ -53,6 +58,7 @@ struct Inner {
     workers: Vec<WorkerHandle>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     admission: Arc<Admission>,
+    router: Router,
     next_id: AtomicU64,
     epoch: Instant,
 }
@@ -60,6 +66,7 @@ struct Inner {
 struct WorkerHandle {
     commands: Sender<Command>,
     shared: Arc<WorkerShared>,
+    started: Started,
 }
 
 /// What [`Engine::submit_to`] returns: the way to cancel and resume a request. Dropping it does nothing.
@@ -272,6 +279,11 @@ impl Engine {
         self.inner.shape.n_ctx
     }
 
+    /// Which CPUs and memory the workers use, and why.
+    pub fn placement(&self) -> &Placement {
+        &self.inner.placement
+    }
+
     /// Wishes of the configuration that were not granted, in words; they were logged as warnings too.
     pub fn warnings(&self) -> &[String] {
         &self.inner.placement.warnings
@@ -342,6 +354,8 @@ impl Inner {
             pack_cache: self.model.pack_cache(),
             memory: self.memory,
             totals,
+            weight_copies: self.copies.len(),
+            per_worker: self.placement.workers.iter().zip(&self.workers).map(worker_stats).collect(),
         }
     }
 
@@ -366,6 +380,19 @@ impl Inner {
         if all_end_here {
             self.admission.end();
         }
+    }
+}
+
+fn worker_stats((plan, worker): (&WorkerPlan, &WorkerHandle)) -> WorkerStats {
+    WorkerStats {
+        node: plan.node,
+        cpus: plan.cpus.clone(),
+        slots: plan.slots,
+        affinity: worker.started.thread_ids.iter().map(|&tid| affinity_of(tid)).collect(),
+        is_bound: plan.pin,
+        local_weights: worker.started.local_weights,
+        local_kv: worker.started.local_kv,
+        totals: worker.shared.totals(),
     }
 }
 

@@ -8,21 +8,26 @@ use std::{
 
 use crossbeam_channel::{bounded, unbounded};
 
-use super::{Inner, WorkerHandle, invariance, lock};
+use super::{Inner, WorkerHandle, copies::Copies, invariance, lock};
 use crate::{
     admission::Admission,
     backend::{
         Backend,
-        llama::{LlamaBackend, Model, PackedFile},
+        llama::{LlamaBackend, PackedFile, settle_worker},
     },
     config::{EngineConfig, PoolShape, Strategy},
     error::{Error, ErrorKind, Result},
     gguf::Header,
     metrics::MemoryStats,
+    router::Router,
     scheduler::{Scheduler, SchedulerConfig},
-    topology::{self, Machine},
+    topology::{self, Machine, ModelSize},
+    topology::{MemoryPolicy, WeightCopy, WorkerPlan},
     worker::{Worker, WorkerShared},
 };
+
+/// Of the resident pages of a worker, so many should lie on its node.
+const LOCAL_ENOUGH: f64 = 0.95;
 
 impl Inner {
     pub(super) fn load(path: &Path, config: &EngineConfig) -> Result<Self> {
@@ -30,24 +35,24 @@ impl Inner {
         let header = Header::read(path)?;
         let summary = header.check_model()?;
         let strategy = choose_strategy(config, invariance::why_not(config, &header, &summary))?;
-        let mut placement =
-            topology::plan_workers(&Machine::detect(), config.workers.unwrap_or(1), config.threads, config.pin);
-        let free_memory = topology::free_memory();
-        let kv_per_token =
-            summary.kv_bytes_per_token(config.type_k.bytes_per_element(), config.type_v.bytes_per_element());
+        let machine = Machine::detect();
+        let size = ModelSize::of(&summary, config);
+        let mut placement = topology::plan(&machine, config, Some(&size))?;
+        placement.reasons.iter().for_each(|reason| tracing::info!("placement: {reason}"));
         let n_workers = placement.workers.len();
-        let n_ctx_train = summary.n_ctx_train as usize;
-        let shape = config.pool_shape(strategy, n_workers, n_ctx_train, kv_per_token, free_memory);
+        let n_ctx_train = size.n_ctx_train;
+        let shape = config.pool_shape(strategy, placement.workers[0].slots, n_ctx_train);
         if shape.n_ctx > n_ctx_train {
             placement.warnings.push(format!(
                 "n_ctx is {}, but the model was trained for {n_ctx_train} tokens; expect nonsense beyond those",
                 shape.n_ctx
             ));
         }
-        check_kv_fits(&shape, n_workers, kv_per_token, free_memory)?;
+        check_kv_fits(&shape, n_workers, size.kv_per_token, machine.free_memory)?;
 
         let packed = config.pack_cache.as_ref().map(|place| PackedFile::of(place, &header)).transpose()?;
-        let model = Arc::new(Model::load(path, config, packed.as_ref())?);
+        let copies = Copies::load(path, config, packed.as_ref(), &placement)?;
+        let model = copies.first().clone();
         if config.reproducible && strategy == Strategy::Batched && !model.has_our_attention() {
             let why = "an engine without kernels was loaded at the same moment; load this one again";
             return Err(Error::new(ErrorKind::InvalidConfig, format!("reproducible cannot be had: {why}")));
@@ -59,6 +64,7 @@ impl Inner {
         let epoch = Instant::now();
         let mut inner = Inner {
             model,
+            copies,
             summary,
             chat: OnceLock::new(),
             grammars: OnceLock::new(),
@@ -70,12 +76,13 @@ impl Inner {
             workers: Vec::new(),
             threads: Mutex::default(),
             admission,
+            router: Router::new(n_workers, shape.contexts * shape.slots, shape.n_ctx, config.prefix_reuse),
             next_id: AtomicU64::new(1),
             epoch,
         };
         inner.start_workers(config)?;
         if config.mmap && inner.memory.repack_bytes > 0 {
-            inner.model.release_file();
+            inner.copies.release_files();
         }
         Ok(inner)
     }
@@ -88,11 +95,12 @@ impl Inner {
             let (commands, inbox) = unbounded();
             let (report, ready) = bounded(1);
             let shared = Arc::new(WorkerShared::new());
-            let parts = (self.model.clone(), self.shape, config.clone(), plan.clone(), vocab.clone());
+            let parts = (self.copies.of(plan), self.shape, config.clone(), plan.clone(), vocab.clone());
             let (admission, epoch, worker_shared) = (self.admission.clone(), self.epoch, shared.clone());
             let thread = std::thread::Builder::new().name(format!("llama-worker-{index}")).spawn(move || {
                 leave_signals_to_others();
                 let (model, shape, config, plan, vocab) = parts;
+                settle_worker(&plan);
                 let backend = match LlamaBackend::new(model, shape, &config, &plan) {
                     Ok(backend) => backend,
                     Err(error) => {
@@ -100,27 +108,67 @@ impl Inner {
                         return;
                     }
                 };
-                let _ = report.send(Ok(backend.memory()));
+                let _ = report.send(Ok(Started::new(&backend, &plan)));
                 let scheduler = Scheduler::new(scheduler_config(&config, &backend), vocab);
                 Worker::new(scheduler, backend, inbox, admission, worker_shared, epoch).run();
             });
             let thread =
                 thread.map_err(|e| Error::new(ErrorKind::OutOfMemory, format!("cannot start a thread: {e}")))?;
             lock(&self.threads).push(thread);
-            self.workers.push(WorkerHandle { commands, shared });
+            self.workers.push(WorkerHandle { commands, shared, started: Started::default() });
             starting.push(ready);
         }
-        for ready in starting {
+        let mut counted: Vec<WeightCopy> = Vec::new();
+        for (index, ready) in starting.into_iter().enumerate() {
             let gone = || Error::new(ErrorKind::Internal, "a worker thread ended while it was starting");
-            let memory = ready.recv().map_err(|_| gone())??;
-            self.memory = MemoryStats {
-                model_bytes: memory.model_bytes,
-                repack_bytes: memory.repack_bytes,
-                kv_bytes: self.memory.kv_bytes + memory.kv_bytes,
-                compute_bytes: self.memory.compute_bytes + memory.compute_bytes,
-            };
+            let started: Started = ready.recv().map_err(|_| gone())??;
+            let (memory, weights) = (started.memory, self.placement.workers[index].weights);
+            if !counted.contains(&weights) {
+                counted.push(weights);
+                self.memory.model_bytes += memory.model_bytes;
+                self.memory.repack_bytes += memory.repack_bytes;
+            }
+            self.memory.kv_bytes += memory.kv_bytes;
+            self.memory.compute_bytes += memory.compute_bytes;
+            self.warn_of_distance(index, &started);
+            self.workers[index].started = started;
         }
         Ok(())
+    }
+
+    /// Says so where memory did not come to lie where it was wanted, which a full node can cause.
+    fn warn_of_distance(&mut self, index: usize, started: &Started) {
+        let Some(node) = self.placement.workers[index].node else { return };
+        for (what, share) in [("weights", started.local_weights), ("KV cache", started.local_kv)] {
+            if let Some(share) = share.filter(|&share| share < LOCAL_ENOUGH) {
+                let percent = (share * 100.0).floor();
+                let warning = format!(
+                    "only {percent} % of the {what} of worker {index} lies on its node {node}; free memory there, or lower \
+                     slots or n_ctx"
+                );
+                tracing::warn!("{warning}");
+                self.placement.warnings.push(warning);
+            }
+        }
+    }
+}
+
+/// What a worker says of itself once it is ready.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Started {
+    memory: MemoryStats,
+    pub(super) thread_ids: Vec<i32>,
+    pub(super) local_weights: Option<f64>,
+    pub(super) local_kv: Option<f64>,
+}
+
+impl Started {
+    fn new(backend: &LlamaBackend, plan: &WorkerPlan) -> Self {
+        let (memory, thread_ids) = (backend.memory(), backend.thread_ids().to_vec());
+        let (weights, local_kv) = plan.node.map_or((None, None), |node| backend.local_shares(node));
+        // A shared copy lies on no node by intention.
+        let is_near = plan.memory == MemoryPolicy::System || plan.weights != WeightCopy::Shared;
+        Self { memory, thread_ids, local_weights: weights.filter(|_| is_near), local_kv }
     }
 }
 

@@ -1,118 +1,114 @@
-//! The machine as this process may use it: affinity mask, SMT siblings, cgroup limits.
+//! A machine as this process may use it: cores with their siblings, caches and speed, and nodes with their memory.
 
-use std::{fs, path::PathBuf};
+use super::{cpu_list::format_list, limits};
 
-/// Physical cores and limits of the present process.
-#[derive(Clone, Debug, PartialEq)]
+/// A physical core.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Core {
+    /// The CPUs in it that are online, as the operating system numbers them; with SMT more than one.
+    pub cpus: Vec<usize>,
+    /// Those of them that this process may use.
+    pub allowed: Vec<usize>,
+    /// The package (socket) that it is in.
+    pub package: usize,
+    /// The NUMA node that it belongs to, by the operating system's number; `None` where the machine has no nodes.
+    pub node: Option<usize>,
+    /// The group of cores that it shares a last-level cache with.
+    pub l3: usize,
+    /// How fast it is among the cores of this machine: a higher number is a faster kind. 0 where all are alike.
+    pub kind: u32,
+}
+
+/// Memory, and the cores near it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NumaNode {
+    /// The operating system's number.
+    pub id: usize,
+    /// Bytes of memory; 0 for a node that has none.
+    pub memory: u64,
+    /// Bytes that can be had without swapping; `None` where that is unknown.
+    pub free: Option<u64>,
+    /// Whether this process may use its memory.
+    pub allowed: bool,
+}
+
+/// Cores, nodes and limits.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Machine {
-    cores: Vec<usize>,
-    quota: Option<f64>,
+    /// All cores with a CPU online, whether this process may use them or not.
+    pub cores: Vec<Core>,
+    /// All NUMA nodes; empty where the machine has none.
+    pub nodes: Vec<NumaNode>,
+    /// CPUs' worth of time that the cgroup of this process allows.
+    pub quota: Option<f64>,
+    /// Bytes of memory that can be had without swapping and that the cgroup allows.
+    pub free_memory: Option<u64>,
 }
 
 impl Machine {
-    /// A machine with these CPUs, one for each physical core, and this many CPUs' worth of time.
-    pub fn new(cores: Vec<usize>, quota: Option<f64>) -> Self {
-        Self { cores, quota }
-    }
-
-    /// Looks at the machine. What cannot be found out is taken as unlimited.
+    /// Looks at the machine that this process runs on, anew each time. What cannot be found out is taken as unlimited.
     pub fn detect() -> Self {
-        let allowed: Vec<usize> = match core_affinity::get_core_ids() {
-            Some(ids) if !ids.is_empty() => ids.into_iter().map(|core| core.id).collect(),
-            _ => (0..std::thread::available_parallelism().map_or(1, usize::from)).collect(),
+        Self { quota: limits::cpu_quota(), free_memory: limits::free_memory(), ..super::detect::hardware() }
+    }
+
+    /// A machine of so many equal cores with one CPU each, and nothing else known about it.
+    pub fn flat(cpus: impl IntoIterator<Item = usize>) -> Self {
+        let core = |cpu| Core { cpus: vec![cpu], allowed: vec![cpu], package: 0, node: None, l3: 0, kind: 0 };
+        Self { cores: cpus.into_iter().map(core).collect(), ..Self::default() }
+    }
+
+    /// Cores of which this process may use a CPU.
+    pub fn usable_cores(&self) -> impl Iterator<Item = &Core> + Clone {
+        self.cores.iter().filter(|core| !core.allowed.is_empty())
+    }
+
+    /// Compute threads that the quota lets run at once; at least one.
+    pub(super) fn threads_by_quota(&self) -> usize {
+        self.quota.map_or(usize::MAX, |cpus| (cpus as usize).max(1))
+    }
+
+    /// A node by its number.
+    pub fn node(&self, id: usize) -> Option<&NumaNode> {
+        self.nodes.iter().find(|node| node.id == id)
+    }
+
+    /// The node whose memory a core should use: its own, or where that has none, one of the same package, or the first.
+    pub(super) fn home(&self, core: &Core) -> Option<usize> {
+        let serves = |id: usize| self.node(id).is_some_and(|node| node.memory > 0 && node.allowed);
+        let neighbours = || {
+            let same_package = self.cores.iter().filter(|other| other.package == core.package);
+            same_package.filter_map(|other| other.node).find(|&id| serves(id))
         };
-        let siblings = |cpu: usize| {
-            fs::read_to_string(format!("/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list"))
-                .map(|list| parse_cpu_list(&list))
-                .unwrap_or_default()
-        };
-        Self::new(first_of_each_core(&allowed, siblings), cpu_quota())
+        let any = || self.nodes.iter().find(|node| serves(node.id)).map(|node| node.id);
+        core.node.filter(|&id| serves(id)).or_else(neighbours).or_else(any)
     }
 
-    /// One CPU of each physical core that this process may use.
-    pub fn cores(&self) -> &[usize] {
-        &self.cores
+    /// Every online CPU of a set of cores that this process may use.
+    pub fn allowed_cpus(&self) -> Vec<usize> {
+        let mut cpus: Vec<usize> = self.cores.iter().flat_map(|core| core.allowed.iter().copied()).collect();
+        cpus.sort_unstable();
+        cpus
     }
 
-    /// Compute threads that can truly run at once.
-    pub fn usable_threads(&self) -> usize {
-        let by_quota = self.quota.map_or(usize::MAX, |cpus| (cpus as usize).max(1));
-        self.cores.len().min(by_quota).max(1)
-    }
-
-    /// The limit that decides, in words.
-    pub(super) fn describe_limit(&self) -> String {
-        match self.quota {
-            Some(quota) if (quota as usize).max(1) < self.cores.len() => {
-                format!("the cgroup allows {quota} CPUs' worth of time")
-            }
-            _ => format!("this process may use {} physical cores", self.cores.len()),
+    /// One line: `2 packages, 2 nodes, 32 cores (64 CPUs), of which this process may use 6`.
+    pub fn summary(&self) -> String {
+        let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+        let cpus: usize = self.cores.iter().map(|core| core.cpus.len()).sum();
+        let mut packages: Vec<usize> = self.cores.iter().map(|core| core.package).collect();
+        packages.sort_unstable();
+        packages.dedup();
+        let mut parts = vec![count(packages.len(), "package")];
+        if !self.nodes.is_empty() {
+            parts.push(count(self.nodes.len(), "NUMA node"));
         }
+        let smt = if cpus == self.cores.len() { String::new() } else { format!(" with {}", count(cpus, "CPU")) };
+        parts.push(format!("{}{smt}", count(self.cores.len(), "core")));
+        let usable = self.usable_cores().count();
+        if usable < self.cores.len() {
+            parts.push(format!("of which this process may use {usable} (CPUs {})", format_list(&self.allowed_cpus())));
+        }
+        parts.join(", ")
     }
-}
-
-/// Memory in bytes that can be had without swapping; `None` where the system does not say.
-pub(crate) fn free_memory() -> Option<u64> {
-    let info = fs::read_to_string("/proc/meminfo").ok()?;
-    let line = info.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    let available = line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024;
-    let read = |file: &str| -> Option<u64> {
-        cgroup_dirs("memory").iter().find_map(|dir| fs::read_to_string(dir.join(file)).ok())?.trim().parse().ok()
-    };
-    let of_cgroup = read("memory.max").zip(read("memory.current")).map(|(max, used)| max.saturating_sub(used));
-    Some(of_cgroup.map_or(available, |limit| limit.min(available)))
-}
-
-/// Keeps the first allowed CPU of each set of SMT siblings.
-fn first_of_each_core(allowed: &[usize], siblings: impl Fn(usize) -> Vec<usize>) -> Vec<usize> {
-    let is_first =
-        |cpu: usize| siblings(cpu).into_iter().filter(|s| allowed.contains(s)).min().is_none_or(|s| s == cpu);
-    allowed.iter().copied().filter(|&cpu| is_first(cpu)).collect()
-}
-
-/// The kernel's list format, such as `0-3,8`.
-fn parse_cpu_list(list: &str) -> Vec<usize> {
-    let range = |part: &str| {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        Some(first.trim().parse().ok()?..=last.trim().parse().ok()?)
-    };
-    list.split(',').filter_map(range).flatten().collect()
-}
-
-/// CPUs' worth of time that the cgroups of this process allow; version 2, then version 1.
-fn cpu_quota() -> Option<f64> {
-    let read = |file: &str, parse: fn(&str) -> Option<f64>| {
-        cgroup_dirs("cpu").iter().filter_map(|dir| parse(&fs::read_to_string(dir.join(file)).ok()?)).reduce(f64::min)
-    };
-    read("cpu.max", parse_cpu_max).or_else(|| {
-        let period = read("cpu.cfs_period_us", |text| text.trim().parse().ok())?;
-        let quota = read("cpu.cfs_quota_us", |text| text.trim().parse().ok().filter(|&quota: &f64| quota > 0.0))?;
-        Some(quota / period)
-    })
-}
-
-/// `cpu.max` of cgroup v2: quota and period in microseconds, or `max`.
-fn parse_cpu_max(text: &str) -> Option<f64> {
-    let (quota, period) = text.trim().split_once(' ')?;
-    Some(quota.parse::<f64>().ok()? / period.parse::<f64>().ok()?)
-}
-
-/// Directories of the cgroup of this process and its ancestors, for a controller of version 1 and for version 2.
-fn cgroup_dirs(controller: &str) -> Vec<PathBuf> {
-    let text = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    let mut dirs = Vec::new();
-    for line in text.lines() {
-        let mut fields = line.splitn(3, ':');
-        let (Some(_), Some(controllers), Some(path)) = (fields.next(), fields.next(), fields.next()) else { continue };
-        let root = match controllers {
-            "" => PathBuf::from("/sys/fs/cgroup"),
-            list if list.split(',').any(|c| c == controller) => PathBuf::from("/sys/fs/cgroup").join(controllers),
-            _ => continue,
-        };
-        let leaf = root.join(path.trim_start_matches('/'));
-        dirs.extend(leaf.ancestors().take_while(|dir| dir.starts_with(&root)).map(PathBuf::from));
-    }
-    dirs
 }
 
 #[cfg(test)]
@@ -120,24 +116,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn smt_siblings_count_once() {
-        let pairs = |cpu: usize| vec![cpu % 4, cpu % 4 + 4];
-        assert_eq!(first_of_each_core(&[0, 1, 2, 3, 4, 5, 6, 7], pairs), [0, 1, 2, 3]);
-        assert_eq!(first_of_each_core(&[5, 6, 2], pairs), [5, 2], "the mask may leave only the second sibling");
-        assert_eq!(first_of_each_core(&[0, 1], |_| vec![]), [0, 1], "unknown siblings: every CPU is a core");
-    }
-
-    #[test]
-    fn kernel_formats_are_read() {
-        assert_eq!(parse_cpu_list("0-2,8\n"), [0, 1, 2, 8]);
-        assert_eq!(parse_cpu_list("rubbish"), Vec::<usize>::new());
-        assert_eq!(parse_cpu_max("150000 100000\n"), Some(1.5));
-        assert_eq!(parse_cpu_max("max 100000"), None);
-    }
-
-    #[test]
     fn this_machine_has_at_least_one_core() {
         let machine = Machine::detect();
-        assert!(machine.usable_threads() >= 1 && !machine.cores().is_empty());
+        assert!(machine.usable_cores().count() >= 1, "{machine:?}");
+        assert!(machine.threads_by_quota() >= 1);
+        let mut cpus: Vec<_> = machine.cores.iter().flat_map(|core| &core.cpus).collect();
+        let all = cpus.len();
+        cpus.sort_unstable();
+        cpus.dedup();
+        assert_eq!(cpus.len(), all, "each CPU is in one core");
+    }
+
+    #[test]
+    fn a_core_without_memory_near_it_goes_to_its_package() {
+        let node = |id, memory| NumaNode { id, memory, free: None, allowed: true };
+        let mut machine = Machine::flat(0..4);
+        machine.nodes = vec![node(0, 1), node(1, 1), node(2, 0)];
+        for (core, (package, node)) in machine.cores.iter_mut().zip([(0, 0), (1, 1), (1, 2), (2, 2)]) {
+            (core.package, core.node) = (package, Some(node));
+        }
+        let homes: Vec<_> = machine.cores.iter().map(|core| machine.home(core)).collect();
+        assert_eq!(homes, [Some(0), Some(1), Some(1), Some(0)]);
     }
 }

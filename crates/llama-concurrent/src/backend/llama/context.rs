@@ -112,6 +112,12 @@ impl Context {
         }
     }
 
+    /// The memory that its KV cache lies in; nothing for kinds of memory other than plain KV.
+    pub(super) fn kv_ranges(&self) -> Vec<ffi::Range> {
+        // SAFETY: the context is alive, and there is room for as many ranges as is said.
+        ffi::Range::list(|ranges, max| unsafe { ffi::lc_kv_ranges(self.raw.as_ptr(), ranges, max) })
+    }
+
     fn kv(&self) -> sys::llama_memory_t {
         // SAFETY: the context is alive.
         unsafe { sys::llama_get_memory(self.raw.as_ptr()) }

@@ -14,6 +14,23 @@ pub(super) struct Memory {
     pub(super) compute_bytes: u64,
 }
 
+/// Some memory.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(super) struct Range {
+    pub(super) data: *const c_void,
+    pub(super) size: u64,
+}
+
+impl Range {
+    /// What a function tells that writes at most so many ranges and returns their number.
+    pub(super) fn list(write: impl FnOnce(*mut Range, usize) -> usize) -> Vec<Range> {
+        let mut ranges = [Range { data: std::ptr::null(), size: 0 }; 64];
+        let n = write(ranges.as_mut_ptr(), ranges.len());
+        ranges[..n.min(ranges.len())].to_vec()
+    }
+}
+
 unsafe extern "C" {
     pub(super) fn lc_model_load(
         path: *const c_char,
@@ -56,6 +73,10 @@ unsafe extern "C" {
         each: extern "C" fn(*const c_void, usize, *mut c_void),
         user_data: *mut c_void,
     );
+
+    pub(super) fn lc_weight_ranges(model: *const sys::llama_model, ranges: *mut Range, max: usize) -> usize;
+
+    pub(super) fn lc_kv_ranges(context: *const sys::llama_context, ranges: *mut Range, max: usize) -> usize;
 }
 
 /// Room for the text of an exception.

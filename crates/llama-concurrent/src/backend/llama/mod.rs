@@ -14,6 +14,8 @@ mod log;
 mod mapping;
 mod model;
 mod pack_cache;
+#[cfg_attr(not(target_os = "linux"), path = "place_elsewhere.rs")]
+mod place;
 mod sampler;
 #[cfg(test)]
 mod tests;
@@ -30,10 +32,12 @@ pub(crate) use self::kernels::attention_is_left_to_ggml;
 pub use self::log::system_info;
 pub(crate) use self::model::Model;
 pub(crate) use self::pack_cache::PackedFile;
+pub(crate) use self::place::{affinity_of, settle, settle_worker};
 #[doc(hidden)]
 pub use self::sampler::chooser;
 use self::{
     context::{Context, Output},
+    ffi::Range,
     sampler::Sampler,
     threadpool::Threadpool,
 };
@@ -83,6 +87,17 @@ impl LlamaBackend {
             kv_bytes: sum.kv_bytes + one.kv_bytes,
             compute_bytes: sum.compute_bytes + one.compute_bytes,
         })
+    }
+
+    /// Ids of the compute threads, as the operating system numbers them; none where it does not tell.
+    pub(crate) fn thread_ids(&self) -> &[i32] {
+        self.threads.thread_ids()
+    }
+
+    /// The shares of the resident pages of weights and of KV that lie on a node, where the system tells.
+    pub(crate) fn local_shares(&self, node: usize) -> (Option<f64>, Option<f64>) {
+        let kv: Vec<Range> = self.contexts.iter().flat_map(Context::kv_ranges).collect();
+        (place::share_on(node, &self.model.weight_ranges()), place::share_on(node, &kv))
     }
 
     fn apply(&mut self, op: &Op) {

@@ -161,6 +161,12 @@ impl Model {
         all
     }
 
+    /// The memory that its weights lie in.
+    pub(super) fn weight_ranges(&self) -> Vec<ffi::Range> {
+        // SAFETY: the model is alive, and there is room for as many ranges as is said.
+        ffi::Range::list(|ranges, max| unsafe { ffi::lc_weight_ranges(self.raw.as_ptr(), ranges, max) })
+    }
+
     /// Bytes of all weights as they lie in the file.
     pub(crate) fn size_bytes(&self) -> u64 {
         // SAFETY: the model is alive.

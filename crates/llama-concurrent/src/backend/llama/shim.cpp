@@ -2,6 +2,8 @@
 // Each function here does one call and turns an exception into an ordinary result; nothing else lives here.
 
 #include "llama-ext.h"
+#include "llama-kv-cache-iswa.h"
+#include "llama-kv-cache.h"
 #include "llama.h"
 
 #include <cstdint>
@@ -35,6 +37,38 @@ Result guarded(char * message, size_t size, Result failed, Call call) noexcept {
     }
     return failed;
 }
+
+struct lc_range {
+    const void * data;
+    uint64_t size;
+};
+
+// Ranges of memory, each buffer once.
+struct range_list {
+    lc_range * ranges;
+    size_t max;
+    size_t n = 0;
+
+    void add(ggml_backend_buffer_t buffer) {
+        if (!buffer || n == max) {
+            return;
+        }
+        const void * data = ggml_backend_buffer_get_base(buffer);
+        for (size_t i = 0; i < n; i++) {
+            if (ranges[i].data == data) {
+                return;
+            }
+        }
+        ranges[n++] = {data, ggml_backend_buffer_get_size(buffer)};
+    }
+
+    void add(const llama_kv_cache * kv) {
+        for (uint32_t layer : kv->get_layer_ids()) {
+            const ggml_tensor * k = kv->get_k_storage((int32_t) layer);
+            add(k ? k->buffer : nullptr);
+        }
+    }
+};
 
 }  // namespace
 
@@ -93,6 +127,32 @@ void lc_each_in(const llama_model * model, const char * buffer_type, void (*each
             }
         }
         return 0;
+    });
+}
+
+// The buffers of a model's weights: how many there are, `max` at most.
+size_t lc_weight_ranges(const llama_model * model, lc_range * ranges, size_t max) {
+    return guarded<size_t>(nullptr, 0, 0, [&] {
+        range_list list{ranges, max};
+        for (const auto & [name, tensor] : llama_internal_get_tensor_map(model)) {
+            list.add(tensor->buffer);
+        }
+        return list.n;
+    });
+}
+
+// As above, those of a context's KV cache, where it has a plain one or a plain and a sliding one.
+size_t lc_kv_ranges(const llama_context * context, lc_range * ranges, size_t max) {
+    return guarded<size_t>(nullptr, 0, 0, [&] {
+        range_list list{ranges, max};
+        const llama_memory_i * memory = llama_get_memory(context);
+        if (const auto * kv = dynamic_cast<const llama_kv_cache *>(memory)) {
+            list.add(kv);
+        } else if (const auto * both = dynamic_cast<const llama_kv_cache_iswa *>(memory)) {
+            list.add(both->get_base());
+            list.add(both->get_swa());
+        }
+        return list.n;
     });
 }
 

@@ -15,7 +15,7 @@ fn backend() -> LlamaBackend {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/demo.gguf");
     let config = EngineConfig { strategy: Strategy::Batched, ..EngineConfig::default() };
     let model = Arc::new(Model::load(&path, &config, None).expect("the demo model loads"));
-    let plan = WorkerPlan { cpus: vec![], threads: 1, pin: false };
+    let plan = WorkerPlan::anywhere(1);
     LlamaBackend::new(model, SHAPE, &config, &plan).expect("a small pool")
 }
 

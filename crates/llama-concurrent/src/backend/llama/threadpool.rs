@@ -4,6 +4,7 @@ use std::ptr::NonNull;
 
 use llama_cpp_sys_2 as sys;
 
+use super::place;
 use crate::{
     error::{Error, ErrorKind, Result},
     topology::WorkerPlan,
@@ -13,6 +14,7 @@ use crate::{
 pub(super) struct Threadpool {
     raw: NonNull<sys::ggml_threadpool>,
     n_threads: usize,
+    thread_ids: Vec<i32>,
 }
 
 impl Threadpool {
@@ -28,19 +30,23 @@ impl Threadpool {
                     *allowed = true;
                 }
             }
-            // One core each if all are used; with cores to spare the system picks the idle ones among them.
-            params.strict_cpu = plan.cpus.len() == n_threads;
+            params.strict_cpu = plan.one_core_each;
         }
         // SAFETY: `params` is initialised and only read.
-        let raw = unsafe { sys::ggml_threadpool_new(&mut params) };
+        let (raw, thread_ids) = place::note_threads(|| unsafe { sys::ggml_threadpool_new(&mut params) });
         let raw = NonNull::new(raw).ok_or_else(|| {
             Error::new(ErrorKind::OutOfMemory, format!("could not start {n_threads} compute threads; lower threads"))
         })?;
-        Ok(Self { raw, n_threads })
+        Ok(Self { raw, n_threads, thread_ids })
     }
 
     pub(super) fn n_threads(&self) -> usize {
         self.n_threads
+    }
+
+    /// Ids of its threads, the creating one first; none where the system does not tell.
+    pub(super) fn thread_ids(&self) -> &[i32] {
+        &self.thread_ids
     }
 
     pub(super) fn as_ptr(&self) -> *mut sys::ggml_threadpool {

@@ -1,0 +1,66 @@
+//! `topology`: the machine, the plan for it, and why.
+
+mod described;
+mod json;
+mod tree;
+
+use std::{
+    io::{Write, stdout},
+    path::PathBuf,
+};
+
+use clap::Args;
+use llama_concurrent::{
+    gguf::Header,
+    topology::{Machine, ModelSize, plan},
+};
+
+use crate::{console::print_json, failure::Failure, options::EngineOptions};
+
+const EXAMPLES: &str = "\
+Examples:
+  llama-concurrent topology                                     this machine, and what an engine would do with it
+  llama-concurrent topology -m model.gguf --slots 32            with the memory that a model needs
+  llama-concurrent topology --placement l3 --cpus 0-31          what these options would change
+  llama-concurrent topology --xml other.xml                     another machine, as its own `lstopo other.xml` wrote it
+  llama-concurrent topology --synthetic 'pack:2 numa:1(memory=128GB) l3:1 core:16 pu:2'     one that is not built yet
+
+Options of the engine mean what they mean to the other commands. Nothing is loaded: of a model, only the
+header is read. Exit code 2 if no plan follows from them.";
+
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub struct TopologyArgs {
+    /// One JSON object instead of text
+    #[arg(long)]
+    json: bool,
+
+    /// A machine in the words of hwloc, instead of this one
+    #[arg(long, value_name = "SPEC", conflicts_with = "xml")]
+    synthetic: Option<String>,
+
+    /// A machine in a file that hwloc's lstopo wrote, instead of this one
+    #[arg(long, value_name = "FILE")]
+    xml: Option<PathBuf>,
+
+    #[command(flatten)]
+    engine: EngineOptions,
+}
+
+pub fn topology(args: &TopologyArgs) -> Result<(), Failure> {
+    let machine = match (&args.synthetic, &args.xml) {
+        (Some(spec), _) => described::synthetic(spec)?,
+        (None, Some(file)) => described::from_xml(file)?,
+        (None, None) => Machine::detect(),
+    };
+    let config = args.engine.config();
+    config.validate()?;
+    let model = args.engine.model.as_ref().map(|file| Header::read(file)?.check_model()).transpose()?;
+    let size = model.as_ref().map(|model| ModelSize::of(model, &config));
+    let placement = plan(&machine, &config, size.as_ref())?;
+    if args.json {
+        return print_json(&json::of(&machine, &placement));
+    }
+    write!(stdout(), "{}", tree::of(&machine, &placement))?;
+    Ok(())
+}

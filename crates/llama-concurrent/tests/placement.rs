@@ -1,0 +1,70 @@
+//! Where an engine's threads and memory really are, on whatever machine this runs.
+
+use std::path::PathBuf;
+
+use llama_concurrent::{
+    Engine, EngineConfig, ErrorKind, PlacementPolicy, Replicate, SamplingParams,
+    topology::{Machine, plan},
+};
+
+fn load(config: EngineConfig) -> llama_concurrent::Result<Engine> {
+    let model = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../models/demo.gguf");
+    Engine::load(model, EngineConfig { n_ctx: Some(256), ..config })
+}
+
+fn text(engine: &Engine) -> String {
+    let params = SamplingParams { max_tokens: Some(24), temperature: 0.0, ..SamplingParams::default() };
+    engine.generate("Once upon a time", params).unwrap().text
+}
+
+#[test]
+fn threads_are_kept_where_the_plan_says() {
+    let machine = Machine::detect();
+    let one = vec![machine.usable_cores().next().unwrap().allowed[0]];
+    for config in [
+        EngineConfig::default(),
+        EngineConfig { cpus: Some(one.clone()), ..EngineConfig::default() },
+        EngineConfig { pin: false, cpus: Some(one), ..EngineConfig::default() },
+        EngineConfig { placement: PlacementPolicy::L3, replicate: Replicate::Never, ..EngineConfig::default() },
+        EngineConfig { placement: PlacementPolicy::None, ..EngineConfig::default() },
+        EngineConfig { workers: Some(2), slots: Some(4), ..EngineConfig::default() },
+    ] {
+        let engine = load(config.clone()).unwrap();
+        assert!(!text(&engine).is_empty());
+        let (stats, placement) = (engine.stats(), engine.placement());
+        let planned = plan(&machine, &config, None).unwrap();
+        assert_eq!(placement.workers.len(), planned.workers.len());
+        assert_eq!((stats.weight_copies, stats.per_worker.len()), (placement.copies().len(), stats.workers));
+        for (worker, plan) in stats.per_worker.iter().zip(&placement.workers) {
+            assert_eq!(worker.cpus, plan.cpus);
+            assert!(cfg!(not(target_os = "linux")) || worker.affinity.len() == plan.threads, "{worker:?}");
+            assert_ne!(worker.affinity_holds(), Some(false), "{worker:?}");
+            assert_eq!(worker.strayed_threads(), 0);
+            if plan.one_core_each {
+                assert!(worker.affinity.iter().all(|cpus| cpus.len() == 1), "{worker:?}");
+            }
+            let shares = [worker.local_weights, worker.local_kv].into_iter().flatten();
+            assert!(shares.into_iter().all(|share| (0.0..=1.0).contains(&share)));
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_had_is_refused_before_anything_is_loaded() {
+    for config in [
+        EngineConfig { cpus: Some(vec![60_000]), ..EngineConfig::default() },
+        EngineConfig { nodes: Some(vec![60_000]), ..EngineConfig::default() },
+        EngineConfig { cpus: Some(vec![]), ..EngineConfig::default() },
+    ] {
+        assert_eq!(*load(config).unwrap_err().kind(), ErrorKind::InvalidConfig);
+    }
+}
+
+#[test]
+fn too_many_threads_are_lowered_with_one_warning() {
+    let engine = load(EngineConfig { threads: Some(4096), ..EngineConfig::default() }).unwrap();
+    let stats = engine.stats();
+    assert!(stats.threads <= Machine::detect().usable_cores().count());
+    let warnings = engine.warnings();
+    assert!(warnings.len() == 1 && warnings[0].contains("4096 threads were asked for"), "{warnings:?}");
+}
