@@ -232,8 +232,8 @@ impl llama_engine_params {
             pin: self.pin != 0,
             kernels: self.kernels != 0,
             poll: self.poll,
-            // SAFETY: not NULL, so a string, by the caller's promise. Paths need not be UTF-8.
             pack_cache: (!self.pack_cache.is_null()).then(|| {
+                // SAFETY: not NULL, so a string, by the caller's promise. Paths need not be UTF-8.
                 match unsafe { CStr::from_ptr(self.pack_cache) }.to_bytes() {
                     b"" => PackCache::BesideModel,
                     folder => PackCache::Folder(OsStr::from_bytes(folder).into()),
