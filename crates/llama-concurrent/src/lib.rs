@@ -35,6 +35,7 @@ mod router;
 pub mod scheduler;
 mod stream;
 pub mod text;
+mod tokenizer;
 mod topology;
 pub mod vocab;
 mod worker;
@@ -52,3 +53,4 @@ pub use request::{
 };
 pub use stream::{EventSink, Flow};
 pub use text::{ChatMessage, ChatOptions};
+pub use tokenizer::Tokenizer;

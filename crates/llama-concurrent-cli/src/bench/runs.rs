@@ -2,7 +2,7 @@
 
 use std::{path::Path, time::Duration};
 
-use llama_concurrent::{Engine, EngineConfig};
+use llama_concurrent::Tokenizer;
 use llama_concurrent_bench::{
     Ask, Load, Outcome, Played, Record, Script, Slo, Summary, Turn, Workload, play,
     usage::{Meter, Usage},
@@ -18,8 +18,7 @@ pub struct Setting {
     pub load: Load,
     pub slo: Option<Slo>,
     pub model: String,
-    /// For its tokenizer; it computes nothing.
-    counter: Engine,
+    pub tokenizer: Tokenizer,
 }
 
 /// What one run came to.
@@ -44,24 +43,17 @@ pub struct Runs {
 
 impl Setting {
     pub fn new(path: &Path, workload: Workload, load: Load, slo: Option<Slo>) -> Result<Self, Failure> {
-        let config = EngineConfig {
-            slots: Some(1),
-            n_ctx: Some(256),
-            threads: Some(1),
-            repack: false,
-            ..EngineConfig::default()
-        };
-        let counter = Engine::load(path, config)?;
-        let summary = counter.model();
+        let tokenizer = Tokenizer::load(path)?;
+        let summary = tokenizer.model();
         let name = summary.name.as_deref().unwrap_or("model without a name");
         let model = format!("{name} ({}, {})", summary.file_type, bytes(summary.tensor_bytes as f64));
-        Ok(Self { workload, load, slo, model, counter })
+        Ok(Self { workload, load, slo, model, tokenizer })
     }
 
     /// The scripts of one repeat.
     pub fn scripts(&self, load: &Load) -> Vec<Script> {
         let count =
-            |text: &str| self.counter.tokenize_with(text, false, false).map_or(text.len() / 4, |tokens| tokens.len());
+            |text: &str| self.tokenizer.tokenize_with(text, false, false).map_or(text.len() / 4, |tokens| tokens.len());
         self.workload.scripts(load, &count)
     }
 }

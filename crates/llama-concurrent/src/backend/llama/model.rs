@@ -25,7 +25,8 @@ static LOADING: Mutex<()> = Mutex::new(());
 pub(crate) struct Model {
     raw: NonNull<sys::llama_model>,
     table: TokenTable,
-    kernels: Kernels,
+    /// `None` where only the vocabulary was loaded.
+    kernels: Option<Kernels>,
 }
 
 // SAFETY: a loaded llama_model is read-only; llama.cpp documents its use by several contexts in several threads. The
@@ -37,10 +38,25 @@ unsafe impl Sync for Model {}
 impl Model {
     /// Loads a file whose header was checked before.
     pub(crate) fn load(path: &Path, config: &EngineConfig) -> Result<Self> {
+        let wished = config.kernels && config.repack;
+        Self::open(path, config, || Some(Kernels::choose(wished)), false)
+    }
+
+    /// Loads the vocabulary of a file whose header was checked before, and no weights. It has no say in which kernels compute.
+    pub(crate) fn load_vocabulary(path: &Path) -> Result<Self> {
+        Self::open(path, &EngineConfig::default(), || None, true)
+    }
+
+    fn open(
+        path: &Path,
+        config: &EngineConfig,
+        kernels: impl FnOnce() -> Option<Kernels>,
+        vocab_only: bool,
+    ) -> Result<Self> {
         let _one_at_a_time = LOADING.lock().unwrap_or_else(PoisonError::into_inner);
         log::init_process();
         log::take_complaints();
-        let kernels = Kernels::choose(config.kernels && config.repack);
+        let kernels = kernels();
 
         let c_path = CString::new(path.as_os_str().as_encoded_bytes()).map_err(|_| {
             Error::new(ErrorKind::ModelNotFound, format!("the path {} contains a NUL character", path.display()))
@@ -49,6 +65,7 @@ impl Model {
         // SAFETY: a plain constructor.
         let mut params = unsafe { sys::llama_model_default_params() };
         params.n_gpu_layers = 0;
+        params.vocab_only = vocab_only;
         params.load_mode = if config.mmap { sys::LLAMA_LOAD_MODE_MMAP } else { sys::LLAMA_LOAD_MODE_NONE };
         params.use_extra_bufts = config.repack;
         params.check_tensors = config.check_tensors;
@@ -91,17 +108,17 @@ impl Model {
     pub(crate) fn kernels(&self) -> &'static str {
         // SAFETY: the model is alive; the name is that of the buffer type in the kernels' shim.
         let any = unsafe { !ffi::lc_data_in(self.raw.as_ptr(), c"CPU_CONCURRENT".as_ptr()).is_null() };
-        self.kernels.level.filter(|_| any).unwrap_or("off")
+        self.kernels.as_ref().and_then(|kernels| kernels.level).filter(|_| any).unwrap_or("off")
     }
 
     /// Whether our kernels compute attention, too.
     pub(crate) fn has_our_attention(&self) -> bool {
-        self.kernels.attention
+        self.kernels.as_ref().is_some_and(|kernels| kernels.attention)
     }
 
     /// Why there are no kernels where there should be.
     pub(crate) fn kernels_warning(&self) -> Option<&str> {
-        self.kernels.warning.as_deref()
+        self.kernels.as_ref()?.warning.as_deref()
     }
 
     /// Gives the memory of the mapped file back, after its weights were repacked.
