@@ -277,7 +277,7 @@ impl EngineConfig {
     /// Decides the pool of each of `workers` workers; `strategy` is not `Auto` any more.
     ///
     /// `kv_bytes_per_token` is of one sequence; `free_memory` in bytes bounds the default number of slots only.
-    pub(crate) fn pool_shape(
+    pub fn pool_shape(
         &self,
         strategy: Strategy,
         workers: usize,
