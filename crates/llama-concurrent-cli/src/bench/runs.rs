@@ -105,6 +105,8 @@ pub fn once(contestant: &Contestant, scripts: &[Script], what: &str) -> Result<R
     let interrupts = Interrupts::listen();
     let meter = contestant.is_here().then(|| Meter::start(None));
     let played = play(scripts, &*target, |done| {
+        // Company asks more than was counted.
+        bar.set_length(requests.max(done) as u64);
         bar.set_position(done as u64);
         !interrupts.pressed()
     });
@@ -119,7 +121,7 @@ pub fn once(contestant: &Contestant, scripts: &[Script], what: &str) -> Result<R
 fn warm_up(target: &dyn llama_concurrent_bench::Target) -> Result<(), Failure> {
     let ask = Ask { prompt: "A first request, which nobody counts.".into(), max_tokens: 4, batch: false };
     let turns = vec![Turn { think: Duration::ZERO, ask }];
-    let script = Script { kind: "warm-up", arrival: Duration::ZERO, turns };
+    let script = Script { kind: "warm-up", arrival: Duration::ZERO, turns, company: false };
     match play(&[script], target, |_| true).records.pop().map(|record| record.outcome) {
         Some(Outcome::Failed(why)) => Err(Failure::Failed(format!("{} does not answer: {why}", target.name()))),
         _ => Ok(()),
