@@ -20,15 +20,15 @@ use crate::quantile;
 /// Rows of decode calls with one thread.
 const DECODE_ROWS: [usize; 10] = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32];
 /// With all threads: one row, which memory limits, and some that arithmetic does.
-const DECODE_ROWS_TOGETHER: [usize; 3] = [1, 16, 32];
+const DECODE_ROWS_TOGETHER: [usize; 4] = [1, 8, 16, 32];
 /// Rows of prefill calls. With nobody decoding, the engine computes so many in one call.
 const PREFILL_ROWS: [usize; 4] = [16, 32, 64, 128];
 /// Sequences of the calls with a long context.
 const LONG_ROWS: usize = 8;
 const LONG: usize = 512;
 /// Calls of each kind, of which the median counts.
-const DECODES: usize = 7;
-const PREFILLS: usize = 2;
+const DECODES: usize = 5;
+const PREFILLS: usize = 1;
 const PASSES: usize = 2;
 const SHORT: usize = 8;
 /// No rate of attention is believed that is higher: what takes no time was too short to be measured.
@@ -46,10 +46,22 @@ pub fn measure(path: &Path, config: &EngineConfig, tell: &dyn Fn(&str)) -> Resul
     let choice = probe::choice(alone.engine.token_table());
     let source = alone.describe();
 
-    tell("decoding with one thread");
-    let decode = alone.all(&DECODE_ROWS, |rows| alone.decode(rows, SHORT))?;
-    tell("prefill with one thread");
-    let prefill = alone.all(&PREFILL_ROWS, |rows| alone.prefill(rows))?;
+    let together = Bench::new(path, config, config.threads)?;
+    let threads = together.engine.stats().threads;
+    let shared_rows = if threads > 1 { &DECODE_ROWS_TOGETHER[..] } else { &[] };
+    let (mut decode, mut prefill, mut shared) = (Vec::new(), Vec::new(), Vec::new());
+    // In turns, as machines have slow and fast minutes.
+    for pass in 1..=PASSES {
+        let what = |what: &str| tell(&format!("{what}, pass {pass} of {PASSES}"));
+        what("decoding with one thread");
+        alone.pass(&mut decode, &DECODE_ROWS, |rows| alone.decode(rows, SHORT))?;
+        what("decoding with all threads");
+        together.pass(&mut shared, shared_rows, |rows| together.decode(rows, SHORT))?;
+        what("prefill with one thread");
+        alone.pass(&mut prefill, &PREFILL_ROWS, |rows| alone.prefill(rows))?;
+        together.pass(&mut shared, shared_rows, |rows| together.decode(rows, SHORT))?;
+    }
+    drop(together);
     tell("long contexts with one thread");
     let long = alone.long_context();
     let at = |points: &[(usize, f64)], rows| points.iter().find(|point| point.0 == rows).map_or(0.0, |point| point.1);
@@ -64,14 +76,6 @@ pub fn measure(path: &Path, config: &EngineConfig, tell: &dyn Fn(&str)) -> Resul
     let prefill_attention = attention_rate(model.attention(positions), extra_prefill);
     drop(alone);
 
-    tell("decoding with all threads");
-    let together = Bench::new(path, config, config.threads)?;
-    let threads = together.engine.stats().threads;
-    let shared = match threads {
-        1 => Vec::new(),
-        _ => together.all(&DECODE_ROWS_TOGETHER, |rows| together.decode(rows, SHORT))?,
-    };
-    drop(together);
     tell("memory");
     let (core_bandwidth, stream_bandwidth) = (probe::bandwidth(1), probe::bandwidth(threads));
     let barrier = if threads > 1 { probe::barrier() } else { 0.0 };
@@ -177,15 +181,16 @@ impl Bench {
         LONG.min(self.n_ctx.saturating_sub(64)).max(2 * SHORT)
     }
 
-    /// The best of some passes, as whatever disturbs a measurement makes it longer, and may last for all calls of one.
-    fn all(&self, rows: &[usize], time: impl Fn(usize) -> Result<f64>) -> Result<Vec<(usize, f64)>> {
-        let mut points: Vec<(usize, f64)> = rows.iter().map(|&rows| (rows, f64::INFINITY)).collect();
-        for _ in 0..PASSES {
-            for (rows, best) in &mut points {
-                *best = time(*rows)?.min(*best);
+    /// Measures once more, and keeps the best: whatever disturbs a measurement makes it longer, and may last for all calls.
+    fn pass(&self, points: &mut Vec<(usize, f64)>, rows: &[usize], time: impl Fn(usize) -> Result<f64>) -> Result<()> {
+        for &rows in rows {
+            let seconds = time(rows)?;
+            match points.iter_mut().find(|point| point.0 == rows) {
+                Some((_, best)) => *best = best.min(seconds),
+                None => points.push((rows, seconds)),
             }
         }
-        Ok(points)
+        Ok(())
     }
 
     /// Seconds of a decode call of so many rows after so many positions: the median gap between two tokens.

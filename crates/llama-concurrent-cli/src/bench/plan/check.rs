@@ -4,7 +4,7 @@ use std::path::Path;
 
 use llama_concurrent::{EngineConfig, Strategy};
 use llama_concurrent_bench::{
-    Load, Spread, Summary,
+    Load, Summary,
     sim::{Machine, Placement},
 };
 use serde_json::json;
@@ -12,7 +12,6 @@ use serde_json::json;
 use super::{Planner, calibrate};
 use crate::{
     bench::{contestant::Contestant, machine, report, runs},
-    console,
     failure::Failure,
     format::rate,
 };
@@ -30,14 +29,17 @@ struct Line {
 }
 
 impl Line {
-    /// How much more, or less, was predicted than measured; medians over the runs.
-    fn deviation(&self, figure: fn(&Summary) -> f64) -> f64 {
-        median(&self.predicted, figure) / median(&self.measured, figure) - 1.0
+    /// The run that was disturbed least, and what was predicted for it.
+    fn best(&self) -> (&Summary, &Summary) {
+        let pairs = self.measured.iter().zip(&self.predicted);
+        pairs.max_by(|a, b| a.0.tokens_per_s.total_cmp(&b.0.tokens_per_s)).expect("at least one run")
     }
-}
 
-fn median(runs: &[Summary], figure: fn(&Summary) -> f64) -> f64 {
-    Spread::of(&runs.iter().map(figure).collect::<Vec<_>>()).median
+    /// How much more, or less, was predicted than measured.
+    fn deviation(&self, figure: fn(&Summary) -> f64) -> f64 {
+        let (measured, predicted) = self.best();
+        figure(predicted) / figure(measured) - 1.0
+    }
 }
 
 const RATE: fn(&Summary) -> f64 = |summary| summary.tokens_per_s;
@@ -96,13 +98,7 @@ fn one(planner: &Planner<'_>, path: &Path, threads: usize, users: usize, strateg
         measured.push(runs::summed_up(raw, planner.setting).summary);
         predicted.push(planner.predict(&planner.asked(&load), &config, &here, Placement::Together));
     }
-    let line = Line { threads, users, strategy, measured, predicted };
-    let (was, would) = (rate(median(&line.measured, RATE)), rate(median(&line.predicted, RATE)));
-    console::complain(
-        "measured",
-        &format!("{threads} threads, {users} users, {strategy}: {was} tok/s, predicted {would}"),
-    );
-    Ok(line)
+    Ok(Line { threads, users, strategy, measured, predicted })
 }
 
 fn tell(planner: &Planner<'_>, lines: &[Line]) {
@@ -114,8 +110,8 @@ fn tell(planner: &Planner<'_>, lines: &[Line]) {
             line.threads.to_string(),
             line.users.to_string(),
             line.strategy.as_str().into(),
-            rate(median(&line.measured, RATE)),
-            rate(median(&line.predicted, RATE)),
+            rate(line.best().0.tokens_per_s),
+            rate(line.best().1.tokens_per_s),
             signed(line.deviation(RATE)),
             signed(line.deviation(FIRST)),
             signed(line.deviation(BETWEEN)),
@@ -135,7 +131,7 @@ fn tell(planner: &Planner<'_>, lines: &[Line]) {
             worst.strategy
         );
     }
-    println!("Medians of {} runs.", planner.args.repeats);
+    println!("Of {} runs the fastest, as the model knows of no disturbances.", planner.args.repeats);
     for line in calibrate::lines(&planner.calibration) {
         println!("{line}");
     }
