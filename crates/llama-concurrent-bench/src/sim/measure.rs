@@ -91,7 +91,7 @@ pub fn measure(path: &Path, config: &EngineConfig, tell: &dyn Fn(&str)) -> Resul
         decode: Rates::of(&without_choice(&decode, |rows| rows), |rows| model.products(rows, rows), decode_attention),
         prefill: Rates::of(&without_choice(&prefill, |_| 1), |rows| model.products(rows, 1.0), prefill_attention),
         core_bandwidth,
-        node_bandwidth: stream_bandwidth,
+        node_bandwidth: stream_bandwidth.max(core_bandwidth),
         loss_per_doubling: 0.0,
         barrier_us: barrier * 1e6,
         choice_us: choice * 1e6,

@@ -23,6 +23,10 @@ use crate::{
 /// Simulated tokens are of a small vocabulary, since their text is of no interest.
 const N_VOCAB: Token = 1000;
 
+/// What the one thread that sends takes for each request: a tokenizer's time for a short text. So of many that come at once a
+/// worker first sees one, as it does in truth.
+const SENDING: Duration = Duration::from_micros(50);
+
 /// Scripts with the tokens of their prompts, so that many runs count them once.
 pub struct Asked {
     scripts: Vec<Script>,
@@ -85,6 +89,7 @@ pub fn play(asked: &Asked, pool: &Pool) -> Vec<Record> {
         now: Duration::ZERO,
         workers: pool.0.iter().map(worker).collect(),
         due: BinaryHeap::new(),
+        sender_free: Duration::ZERO,
         running: HashMap::new(),
         records: Vec::new(),
         sent: 0,
@@ -102,6 +107,8 @@ struct Run<'a> {
     now: Duration,
     workers: Vec<Worker>,
     due: BinaryHeap<Reverse<(Duration, usize, usize)>>,
+    /// When the sending thread can send the next.
+    sender_free: Duration,
     /// The worker, the turn and the record so far of each request.
     running: HashMap<RequestId, (usize, usize, Record)>,
     records: Vec<Record>,
@@ -114,14 +121,16 @@ impl Run<'_> {
     /// What happens next; false if nothing does.
     fn advance(&mut self) -> bool {
         while let Some(&Reverse((at, user, turn))) = self.due.peek()
-            && at <= self.now
+            && at.max(self.sender_free) <= self.now
         {
             self.due.pop();
+            self.sender_free = self.now + SENDING;
             self.send(at, user, turn);
         }
         (0..self.workers.len()).for_each(|worker| self.start(worker));
         let ends = self.workers.iter().filter_map(|worker| worker.busy.as_ref().map(|(at, _)| *at));
-        let Some(next) = ends.chain(self.due.peek().map(|Reverse((at, ..))| *at)).min() else { return false };
+        let sending = self.due.peek().map(|Reverse((at, ..))| (*at).max(self.sender_free));
+        let Some(next) = ends.chain(sending).min() else { return false };
         self.now = next;
         for index in 0..self.workers.len() {
             let worker = &mut self.workers[index];

@@ -18,7 +18,7 @@ const READ_BYTES: usize = 256 << 20;
 /// GB/s that so many threads read together, each memory of its own: the best of some tries.
 pub(super) fn bandwidth(threads: usize) -> f64 {
     let words = READ_BYTES / threads / 8;
-    let (start, tries) = (Barrier::new(threads), 4);
+    let (start, tries) = (Barrier::new(threads), 12);
     let slowest_of = |times: Vec<Vec<f64>>, turn: usize| times.iter().map(|own| own[turn]).fold(0.0, f64::max);
     let times: Vec<Vec<f64>> = thread::scope(|scope| {
         let read = || {

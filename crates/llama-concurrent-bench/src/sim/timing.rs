@@ -126,8 +126,9 @@ impl Timing {
     /// What threads wait for each other in a call.
     pub(super) fn waiting(&self) -> f64 {
         let over_nodes = if self.seat.nodes > 1 { BARRIER_OVER_NODES } else { 1.0 };
-        let barrier = self.calibration.barrier_us * 1e-6 * (self.seat.threads as f64).log2() * over_nodes;
-        self.model.n_layer * BARRIERS_PER_LAYER * barrier
+        // All count themselves in at one place, one after the other.
+        let pairs = if self.seat.threads > 1 { self.seat.threads as f64 / 2.0 } else { 0.0 };
+        self.model.n_layer * BARRIERS_PER_LAYER * pairs * over_nodes * self.calibration.barrier_us * 1e-6
     }
 }
 

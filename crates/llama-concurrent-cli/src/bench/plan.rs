@@ -61,6 +61,12 @@ impl SimOptions {
     pub fn is_asked(&self) -> bool {
         !self.sim.is_empty() || self.sim_check
     }
+
+    /// With the bandwidth that was given for those that do not say it.
+    fn machines(&self) -> Vec<Machine> {
+        let known = |&machine: &Machine| Machine { bandwidth: machine.bandwidth.or(self.sim_bandwidth), ..machine };
+        self.sim.iter().map(known).collect()
+    }
 }
 
 pub fn plan(args: &BenchArgs, path: &Path) -> Result<(), Failure> {

@@ -20,7 +20,7 @@ fn figures_by_hand_give_a_table_of_strategies_and_placements() {
     let file = files.path("plan.json");
     let args = ["--sim", "1x4,2x8@90", "--sweep", "5,2", "--requests", "1", "--json", &file];
     let done = bench(&args, &BY_HAND).well();
-    assert!(done.out.contains("1 nodes of 4 cores, 40.0 GB/s each:"), "{}", done.out);
+    assert!(done.out.contains("1 node of 4 cores, 40.0 GB/s each:"), "{}", done.out);
     assert!(done.out.contains("2 nodes of 8 cores, 90.0 GB/s each:"), "{}", done.out);
     assert!(done.out.contains("Calibration: given by hand."), "{}", done.out);
     let plan = read(&file);

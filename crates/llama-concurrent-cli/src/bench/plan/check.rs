@@ -13,7 +13,7 @@ use super::{Planner, calibrate};
 use crate::{
     bench::{contestant::Contestant, machine, report, runs},
     failure::Failure,
-    format::rate,
+    format::{count, rate},
 };
 
 const USERS: [u32; 4] = [1, 4, 8, 16];
@@ -93,7 +93,7 @@ fn one(planner: &Planner<'_>, path: &Path, threads: usize, users: usize, strateg
     let (mut measured, mut predicted) = (Vec::new(), Vec::new());
     for repeat in 0..planner.args.repeats as usize {
         let load = Load { users, ..planner.args.load().repeated(repeat) };
-        let what = format!("{strategy}, {}, {users} users", crate::format::count(threads, "thread"));
+        let what = format!("{strategy}, {}, {users} users", count(threads, "thread"));
         let raw = runs::once(&contestant, &planner.setting.scripts(&load), &what)?;
         measured.push(runs::summed_up(raw, planner.setting).summary);
         predicted.push(planner.predict(&planner.asked(&load), &config, &here, Placement::Together));
@@ -122,16 +122,16 @@ fn tell(planner: &Planner<'_>, lines: &[Line]) {
     let close = lines.iter().filter(|line| off(line) <= CLOSE).count();
     if let Some(worst) = lines.iter().max_by(|a, b| off(a).total_cmp(&off(b))) {
         println!(
-            "\n{close} of {} predictions of tok/s are within {:.0} %; the farthest is {:.1} % off ({} threads, {} users, {}).",
+            "\n{close} of {} predictions of tok/s are within {:.0} %; the farthest is {:.1} % off ({}, {}, {}).",
             lines.len(),
             CLOSE * 100.0,
             off(&worst) * 100.0,
-            worst.threads,
-            worst.users,
+            count(worst.threads, "thread"),
+            count(worst.users, "user"),
             worst.strategy
         );
     }
-    println!("Of {} runs the fastest, as the model knows of no disturbances.", planner.args.repeats);
+    println!("Of {} the fastest, as the model knows of no disturbances.", count(planner.args.repeats as usize, "run"));
     for line in calibrate::lines(&planner.calibration) {
         println!("{line}");
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use llama_concurrent::Strategy;
 use llama_concurrent_bench::{
     Load, Summary,
-    sim::{Machine, Placement},
+    sim::{Asked, Machine, Placement},
 };
 use serde_json::{Value, json};
 
@@ -13,7 +13,7 @@ use super::{Planner, calibrate};
 use crate::{
     bench::{machine, report},
     failure::Failure,
-    format::{bytes, rate, short_millis},
+    format::{bytes, count, rate, short_millis},
 };
 
 /// For whom a server is planned.
@@ -35,7 +35,7 @@ pub fn predict(planner: &Planner<'_>) -> Result<(), Failure> {
     let mut predictions = Vec::new();
     for users in planner.users(&USERS) {
         let asked = planner.asked(&Load { users, ..args.load() });
-        for machine in &args.sim.sim {
+        for machine in &args.sim.machines() {
             for &placement in Placement::of(machine) {
                 for strategy in planner.strategies()? {
                     predictions.push(one(planner, &asked, (*machine, users, placement, strategy)));
@@ -53,7 +53,7 @@ pub fn predict(planner: &Planner<'_>) -> Result<(), Failure> {
 
 fn one(
     planner: &Planner<'_>,
-    asked: &llama_concurrent_bench::sim::Asked,
+    asked: &Asked,
     (machine, users, placement, strategy): (Machine, usize, Placement, Strategy),
 ) -> Prediction {
     let workers = if placement == Placement::Together { 1 } else { machine.nodes };
@@ -77,13 +77,14 @@ fn tell(planner: &Planner<'_>, predictions: &[Prediction]) {
         None => println!("All users at once, {} requests each.", load.requests),
     }
     println!("{}. Predicted, not measured:", planner.setting.model);
-    for machine in &planner.args.sim.sim {
+    for machine in &planner.args.sim.machines() {
         let (nodes, cores) = (machine.nodes, machine.cores);
         let bandwidth = rate(machine.bandwidth(&planner.calibration));
-        let said = machine.bandwidth.is_some() || planner.args.sim.sim_bandwidth.is_some();
+        let said = machine.bandwidth.is_some();
         let hint =
             if said { String::new() } else { format!(" (assumed; if known, say it: --sim {nodes}x{cores}@GB/s)") };
-        println!("\n{nodes} nodes of {cores} cores, {bandwidth} GB/s each{hint}:\n");
+        let (of_nodes, of_cores) = (count(nodes, "node"), count(cores, "core"));
+        println!("\n{of_nodes} of {of_cores}, {bandwidth} GB/s each{hint}:\n");
         let rows = predictions.iter().filter(|prediction| prediction.machine == *machine).map(row).collect();
         println!("{}", report::markdown(COLUMNS, rows));
     }
