@@ -4,11 +4,14 @@
 //! engine in this process or a server, and gives a [`Record`] for each request with the time of every token.
 //! [`Summary`] condenses records to the figures that people compare.
 //!
+//! [`sim`] plays the same scripts on simulated machines.
+//!
 //! Everything that is asked follows from a seed, so that two targets get the same load.
 
 mod play;
 mod record;
 mod script;
+pub mod sim;
 mod stats;
 mod summary;
 mod target;

@@ -36,9 +36,11 @@ pub fn play(scripts: &[Script], target: &dyn Target, mut watch: impl FnMut(usize
     let (start, cpu_before) = (Instant::now(), thread_time());
     let mut spent = Duration::ZERO;
     let (done, ends) = unbounded();
-    let mut due: BinaryHeap<Reverse<(Duration, usize, usize)>> =
-        scripts.iter().enumerate().filter_map(|(user, script)| next(script, script.arrival, user, 0)).collect();
+    let mut due: BinaryHeap<Due> =
+        scripts.iter().enumerate().filter_map(|(user, script)| next(script, script.arrival, user, 0, true)).collect();
     let mut turns = vec![0; scripts.len()];
+    // Requests that company waits for.
+    let mut awaited: usize = scripts.iter().filter(|script| !script.company).map(|script| script.turns.len()).sum();
     let mut in_flight = 0;
     let mut records = Vec::new();
     let mut next_watch = Duration::ZERO;
@@ -59,7 +61,10 @@ pub fn play(scripts: &[Script], target: &dyn Target, mut watch: impl FnMut(usize
             let script = &scripts[user];
             turns[user] = turn + 1;
             in_flight += 1;
-            target.send(&script.turns[turn].ask, Observer::new(start, at, user, script.kind, done.clone()));
+            target.send(
+                &script.turns[turn % script.turns.len()].ask,
+                Observer::new(start, at, user, script.kind, done.clone()),
+            );
         }
         if in_flight == 0 && due.is_empty() {
             let own = thread_time().zip(cpu_before).map(|(now, before)| now.saturating_sub(before));
@@ -72,8 +77,9 @@ pub fn play(scripts: &[Script], target: &dyn Target, mut watch: impl FnMut(usize
                 in_flight -= 1;
                 spent += for_it;
                 let user = record.user;
+                awaited -= usize::from(!scripts[user].company);
                 if !stopped {
-                    due.extend(next(&scripts[user], record.ended, user, turns[user]));
+                    due.extend(next(&scripts[user], record.ended, user, turns[user], awaited > 0));
                 }
                 records.push(record);
             }
@@ -83,13 +89,15 @@ pub fn play(scripts: &[Script], target: &dyn Target, mut watch: impl FnMut(usize
     }
 }
 
-fn next(script: &Script, since: Duration, user: usize, turn: usize) -> Option<Reverse<(Duration, usize, usize)>> {
-    Some(Reverse((since + script.turns.get(turn)?.think, user, turn)))
+type Due = Reverse<(Duration, usize, usize)>;
+
+fn next(script: &Script, since: Duration, user: usize, turn: usize, others_run: bool) -> Option<Due> {
+    Some(Reverse((since + script.next(turn, others_run)?.think, user, turn)))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::thread;
+    use std::{sync::Mutex, thread};
 
     use super::*;
     use crate::{Ask, Outcome, Turn};
@@ -115,7 +123,7 @@ mod tests {
     fn script(arrival_ms: u64, turns: usize) -> Script {
         let ask = Ask { prompt: "A".into(), max_tokens: 3, batch: false };
         let turn = Turn { think: Duration::ZERO, ask };
-        Script { kind: "user", arrival: Duration::from_millis(arrival_ms), turns: vec![turn; turns] }
+        Script { kind: "user", arrival: Duration::from_millis(arrival_ms), turns: vec![turn; turns], company: false }
     }
 
     #[test]
@@ -134,6 +142,41 @@ mod tests {
         // Sent when they were due, though none was answered by then.
         assert!(records.iter().all(|record| record.sent == scripts[record.user].arrival));
         assert!(records.iter().all(|record| record.ttft().is_some_and(|ttft| ttft >= Duration::from_millis(200))));
+    }
+
+    /// Answers at once, but a visitor only after five others.
+    #[derive(Default)]
+    struct Reluctant(Mutex<(usize, Option<Observer>)>);
+
+    impl Target for Reluctant {
+        fn name(&self) -> &str {
+            "reluctant"
+        }
+
+        fn send(&self, ask: &Ask, observer: Observer) {
+            let mut state = self.0.lock().unwrap();
+            if ask.prompt == "visit" {
+                state.1 = Some(observer);
+            } else {
+                state.0 += 1;
+                observer.end(Outcome::Done);
+            }
+            if state.0 >= 5 {
+                state.1.take().into_iter().for_each(|visitor| visitor.end(Outcome::Done));
+            }
+        }
+    }
+
+    #[test]
+    fn company_stays_until_the_others_are_done() {
+        let company = Script { company: true, ..script(0, 2) };
+        let mut visitor = script(0, 1);
+        visitor.turns[0].ask.prompt = "visit".into();
+        let records = play(&[company.clone(), visitor], &Reluctant::default(), |_| true).records;
+        assert!(records.iter().any(|record| record.user == 1));
+        assert!(records.iter().filter(|record| record.user == 0).count() >= 5);
+        // And alone it ends.
+        assert_eq!(play(&[company], &Slow(Duration::ZERO), |_| true).records.len(), 2);
     }
 
     #[test]

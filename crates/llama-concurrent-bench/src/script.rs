@@ -31,4 +31,17 @@ pub struct Script {
     pub arrival: Duration,
     /// In order.
     pub turns: Vec<Turn>,
+    /// Whether it begins anew after its last turn for as long as a script without this is not over: company for the
+    /// others, on however fast a machine.
+    pub company: bool,
+}
+
+impl Script {
+    /// The turn after `done` of them, counted over all rounds; `others_run` tells whether a script that is no company
+    /// is not over.
+    pub(crate) fn next(&self, done: usize, others_run: bool) -> Option<&Turn> {
+        let again = self.company && others_run && !self.turns.is_empty();
+        let index = if again { done % self.turns.len() } else { done };
+        self.turns.get(index)
+    }
 }

@@ -170,7 +170,8 @@ fn arrive(scripts: &mut Vec<Script>, rate: f64, seed: u64) {
     let mut arrivals = Vec::new();
     for script in scripts.drain(..) {
         if alone(&script) {
-            let one = |turn| Script { turns: vec![turn], ..script.clone() };
+            // Arrivals do not wait for anybody.
+            let one = |turn| Script { turns: vec![turn], company: false, ..script.clone() };
             arrivals.extend(script.turns.clone().into_iter().map(one));
         } else {
             arrivals.push(script);
@@ -223,7 +224,7 @@ impl Author<'_> {
     fn users(&self, kind: &'static str, turn: impl Fn(&mut Writer) -> Turn) -> Vec<Script> {
         let script = |user| {
             let turns = (0..self.load.requests).map(|request| turn(&mut self.writer(user, request))).collect();
-            Script { kind, arrival: Duration::ZERO, turns }
+            Script { kind, arrival: Duration::ZERO, turns, company: false }
         };
         (0..self.load.users).map(script).collect()
     }

@@ -4,6 +4,7 @@ mod capacity;
 mod contestant;
 mod machine;
 mod page;
+mod plan;
 mod report;
 mod resources;
 mod runs;
@@ -25,7 +26,7 @@ const EXAMPLES: &str = "\
 Workloads:
   chat           short questions (12 to 400 tokens, median 60), answers of 64 to 256 tokens
   rag            prompts of 600 to 1500 tokens, the first 200 shared, answers around 120 tokens
-  mixed-stall    steady streams of 200 tokens, and one visitor with prompts of 1200 tokens
+  mixed-stall    steady streams of 200 tokens each time, until one visitor with prompts of 1200 tokens has its answers
   shared-prefix  all at once, 512 tokens in common and 32 of their own, answers of 64 tokens
   offline        prompts around 120 tokens, answers around 100, in the batch class
   agents         several turns with all that was said before, pauses around half a second
@@ -41,6 +42,8 @@ Examples:
   llama-concurrent bench rag --scale 0.2 --json report.json          a quick look at the demo model
   llama-concurrent bench chat -m model.gguf --users 16 --strategies all --html report.html
   llama-concurrent bench strategies -m model.gguf --sweep 1,4,16 --html report.html
+  llama-concurrent bench chat -m model.gguf --sim 2x16@150 --sweep 20,100,200
+  llama-concurrent bench -m model.gguf --sim-check
 
 All texts, lengths and times follow from --seed; each repeat has a seed of its own, and all contestants
 get the same. They take turns, so that a machine that slows down does so for all. Figures are medians
@@ -49,9 +52,9 @@ over the repeats. Answers have their full length: the end that a model would cho
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub struct BenchArgs {
-    /// What is asked; see below
-    #[arg(value_parser = workloads())]
-    workload: Workload,
+    /// What is asked; see below [default with --sim: chat, with --sim-check: strategies]
+    #[arg(value_parser = workloads(), required_unless_present_any = ["sim", "sim_check"])]
+    workload: Option<Workload>,
 
     /// Users at once [default: 8]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
@@ -61,7 +64,8 @@ pub struct BenchArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     requests: Option<u32>,
 
-    /// Numbers of users for the workload strategies [default: 1,2,4,8,16,20,32]
+    /// Numbers of users for the workload strategies [default: 1,2,4,8,16,20,32], for --sim [20,50,100,200] and for
+    /// --sim-check [1,4,8,16]
     #[arg(long, value_name = "NUMBERS", value_delimiter = ',', conflicts_with_all = ["users", "rate", "find_capacity"],
         value_parser = clap::value_parser!(u32).range(1..=10_000))]
     sweep: Vec<u32>,
@@ -120,15 +124,21 @@ pub struct BenchArgs {
     html: Option<PathBuf>,
 
     #[command(flatten)]
+    sim: plan::SimOptions,
+
+    #[command(flatten)]
     engine: EngineOptions,
 }
 
 pub fn bench(args: &BenchArgs) -> Result<(), Failure> {
     let is_sweep = args.is_sweep()?;
     let path = model::locate(args.engine.model.as_deref())?;
+    if args.sim.is_asked() {
+        return plan::plan(args, &path);
+    }
     let load = args.load();
     let contestants = contestants(args, &path, load.users)?;
-    let setting = runs::Setting::new(&path, args.workload, load, args.slo())?;
+    let setting = runs::Setting::new(&path, args.workload(), load, args.slo())?;
     if args.find_capacity {
         return capacity::find(&contestants[0], &setting, args.repeats);
     }
@@ -162,11 +172,14 @@ fn tell(
 impl BenchArgs {
     /// Whether a list of numbers of users is played; an error if what was asked does not go together.
     fn is_sweep(&self) -> Result<bool, Failure> {
-        let strategies = self.workload == Workload::Strategies;
+        if self.sim.is_asked() {
+            return Ok(false);
+        }
+        let strategies = self.workload() == Workload::Strategies;
         match (strategies, self.sweep.is_empty()) {
-            (false, false) => {
-                Err(Failure::BadInput("--sweep is for the workload strategies; for others give --users".into()))
-            }
+            (false, false) => Err(Failure::BadInput(
+                "--sweep is for the workload strategies and --sim; for others give --users".into(),
+            )),
             (true, _) if self.users.is_some() || self.rate.is_some() => Err(Failure::BadInput(
                 "the workload strategies plays a list of numbers of users: give --sweep instead of --users or --rate"
                     .into(),
@@ -175,10 +188,14 @@ impl BenchArgs {
         }
     }
 
+    fn workload(&self) -> Workload {
+        self.workload.unwrap_or(if self.sim.sim_check { Workload::Strategies } else { Workload::Chat })
+    }
+
     fn load(&self) -> Load {
         Load {
             users: self.users.unwrap_or(8) as usize,
-            requests: self.requests.unwrap_or(if self.workload == Workload::Strategies { 1 } else { 3 }) as usize,
+            requests: self.requests.unwrap_or(if self.workload() == Workload::Strategies { 1 } else { 3 }) as usize,
             rate: self.rate,
             seed: self.seed,
             scale: self.scale,
@@ -196,7 +213,7 @@ fn contestants(args: &BenchArgs, path: &Path, users: usize) -> Result<Vec<Contes
         // A run should not fail for its own size; a server's queue is as long as it is.
         config.max_queued_requests = usize::MAX;
         config.max_queued_tokens = usize::MAX;
-        config.n_ctx = config.n_ctx.or(Some(args.workload.n_ctx(args.scale)));
+        config.n_ctx = config.n_ctx.or(Some(args.workload().n_ctx(args.scale)));
         if args.rate.is_none() && config.strategy != Strategy::Sequential {
             // The number of users is what is looked for there.
             let users = if args.find_capacity { MAX_SLOTS } else { users };
@@ -207,7 +224,7 @@ fn contestants(args: &BenchArgs, path: &Path, users: usize) -> Result<Vec<Contes
     let mut all = Vec::new();
     match &args.target {
         Some(url) => all.push(Contestant::server("server", url)),
-        None if args.strategies.is_empty() && (args.workload != Workload::Strategies || args.find_capacity) => {
+        None if args.strategies.is_empty() && (args.workload() != Workload::Strategies || args.find_capacity) => {
             all.push(Contestant::engine("engine", path, config()))
         }
         None => {

@@ -326,12 +326,7 @@ impl EngineConfig {
     }
 
     /// Slots of each of `workers` workers. `free_memory` in bytes bounds the default only.
-    pub(crate) fn slots_of_each_worker(
-        &self,
-        workers: usize,
-        model: Option<&ModelSize>,
-        free_memory: Option<u64>,
-    ) -> usize {
+    pub fn slots_of_each_worker(&self, workers: usize, model: Option<&ModelSize>, free_memory: Option<u64>) -> usize {
         if let Some(total) = self.wanted_slots() {
             return total.div_ceil(workers);
         }
@@ -345,7 +340,7 @@ impl EngineConfig {
     }
 
     /// The pool of a worker with so many slots; `strategy` is not `Auto` any more.
-    pub(crate) fn pool_shape(&self, strategy: Strategy, slots: usize, n_ctx_train: usize) -> PoolShape {
+    pub fn pool_shape(&self, strategy: Strategy, slots: usize, n_ctx_train: usize) -> PoolShape {
         let (contexts, slots) = match strategy {
             Strategy::RoundRobin => (slots, 1),
             _ => (1, slots),

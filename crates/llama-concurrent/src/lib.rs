@@ -39,6 +39,7 @@ mod sampling;
 pub mod scheduler;
 mod stream;
 pub mod text;
+mod tokenizer;
 pub mod topology;
 pub mod vocab;
 mod worker;
@@ -59,4 +60,5 @@ pub use request::{
 };
 pub use stream::{EventSink, Flow};
 pub use text::{ChatMessage, ChatOptions};
+pub use tokenizer::Tokenizer;
 pub use topology::{Placement, PlacementPolicy, Replicate};

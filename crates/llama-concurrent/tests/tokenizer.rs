@@ -9,7 +9,7 @@ use std::{
 };
 
 use llama_concurrent::{
-    Engine, EngineConfig, SamplingParams,
+    Engine, EngineConfig, SamplingParams, Strategy, Tokenizer,
     gguf::synth::{self, Shape, SynthOptions},
 };
 
@@ -58,4 +58,35 @@ fn real_tokenizers_give_their_published_tokens() {
         let params = SamplingParams { max_tokens: Some(3), ignore_eos: true, ..SamplingParams::default() };
         assert_eq!(engine.generate("The vocabulary is real", params).unwrap().tokens.len(), 3);
     }
+}
+
+#[test]
+fn a_tokenizer_alone_agrees_with_its_engine_and_leaves_it_alone() {
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/demo.gguf");
+    // Batched and reproducible at once needs the attention kernels, which a first model without them would rule out.
+    let demanding = || {
+        let config = EngineConfig {
+            strategy: Strategy::Batched,
+            reproducible: true,
+            slots: Some(2),
+            threads: Some(1),
+            ..EngineConfig::default()
+        };
+        Engine::load(&model, config).map_err(|error| error.to_string())
+    };
+    let alone = demanding().map(drop);
+    let tokenizer = Tokenizer::load(&model).unwrap();
+    assert_eq!(demanding().map(drop), alone);
+
+    let engine = Engine::load(&model, EngineConfig { threads: Some(1), ..EngineConfig::default() }).unwrap();
+    for text in ["A fox and a boat.", "", "Ünï \u{1F98A}"] {
+        for special in [false, true] {
+            let (own, of_engine) =
+                (tokenizer.tokenize_with(text, special, special), engine.tokenize_with(text, special, special));
+            assert_eq!(own.unwrap(), of_engine.unwrap(), "{text:?}");
+        }
+    }
+    assert_eq!(tokenizer.token_table().len(), engine.token_table().len());
+    assert_eq!(tokenizer.model(), engine.model());
+    assert!(Tokenizer::load("nowhere.gguf").is_err());
 }

@@ -154,7 +154,7 @@ mod tests {
     fn ask(target: &ServerTarget) -> crate::Record {
         let ask = Ask { prompt: "A fox".into(), max_tokens: 2, batch: false };
         let turns = vec![Turn { think: Duration::ZERO, ask }];
-        let script = Script { kind: "user", arrival: Duration::ZERO, turns };
+        let script = Script { kind: "user", arrival: Duration::ZERO, turns, company: false };
         play(&[script], target, |_| true).records.remove(0)
     }
 

@@ -2,7 +2,7 @@
 
 use std::{path::Path, time::Duration};
 
-use llama_concurrent::{Engine, EngineConfig};
+use llama_concurrent::Tokenizer;
 use llama_concurrent_bench::{
     Ask, Load, Outcome, Played, Record, Script, Slo, Summary, Turn, Workload, play,
     usage::{Meter, Usage},
@@ -18,8 +18,7 @@ pub struct Setting {
     pub load: Load,
     pub slo: Option<Slo>,
     pub model: String,
-    /// For its tokenizer; it computes nothing.
-    counter: Engine,
+    pub tokenizer: Tokenizer,
 }
 
 /// What one run came to.
@@ -44,24 +43,17 @@ pub struct Runs {
 
 impl Setting {
     pub fn new(path: &Path, workload: Workload, load: Load, slo: Option<Slo>) -> Result<Self, Failure> {
-        let config = EngineConfig {
-            slots: Some(1),
-            n_ctx: Some(256),
-            threads: Some(1),
-            repack: false,
-            ..EngineConfig::default()
-        };
-        let counter = Engine::load(path, config)?;
-        let summary = counter.model();
+        let tokenizer = Tokenizer::load(path)?;
+        let summary = tokenizer.model();
         let name = summary.name.as_deref().unwrap_or("model without a name");
         let model = format!("{name} ({}, {})", summary.file_type, bytes(summary.tensor_bytes as f64));
-        Ok(Self { workload, load, slo, model, counter })
+        Ok(Self { workload, load, slo, model, tokenizer })
     }
 
     /// The scripts of one repeat.
     pub fn scripts(&self, load: &Load) -> Vec<Script> {
         let count =
-            |text: &str| self.counter.tokenize_with(text, false, false).map_or(text.len() / 4, |tokens| tokens.len());
+            |text: &str| self.tokenizer.tokenize_with(text, false, false).map_or(text.len() / 4, |tokens| tokens.len());
         self.workload.scripts(load, &count)
     }
 }
@@ -113,6 +105,8 @@ pub fn once(contestant: &Contestant, scripts: &[Script], what: &str) -> Result<R
     let interrupts = Interrupts::listen();
     let meter = contestant.is_here().then(|| Meter::start(None));
     let played = play(scripts, &*target, |done| {
+        // Company asks more than was counted.
+        bar.set_length(requests.max(done) as u64);
         bar.set_position(done as u64);
         !interrupts.pressed()
     });
@@ -127,7 +121,7 @@ pub fn once(contestant: &Contestant, scripts: &[Script], what: &str) -> Result<R
 fn warm_up(target: &dyn llama_concurrent_bench::Target) -> Result<(), Failure> {
     let ask = Ask { prompt: "A first request, which nobody counts.".into(), max_tokens: 4, batch: false };
     let turns = vec![Turn { think: Duration::ZERO, ask }];
-    let script = Script { kind: "warm-up", arrival: Duration::ZERO, turns };
+    let script = Script { kind: "warm-up", arrival: Duration::ZERO, turns, company: false };
     match play(&[script], target, |_| true).records.pop().map(|record| record.outcome) {
         Some(Outcome::Failed(why)) => Err(Failure::Failed(format!("{} does not answer: {why}", target.name()))),
         _ => Ok(()),

@@ -113,7 +113,8 @@ fn the_page_is_whole_by_itself() {
     assert!(page.contains("prefers-color-scheme: dark"));
     // Three curves, and for each strategy a timeline and its gaps, with every request in it.
     assert_eq!(page.matches("<figure>").count(), 3 + 2 + 2);
-    assert_eq!(page.matches("tokens of prompt, first token after").count(), 2 * 6);
+    // The steady ones go on until the visitor is done.
+    assert!(page.matches("tokens of prompt, first token after").count() >= 2 * 6);
     assert!(page.contains("batched, steady") && page.contains("round-robin, visitor"));
     assert!(!page.contains("NaN") && !page.contains("Minf") && !page.contains("=\"inf"));
     assert_eq!(page.matches("<path").count(), page.matches("</path>").count());

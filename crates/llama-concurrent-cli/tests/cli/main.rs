@@ -6,6 +6,7 @@ mod bench;
 mod chat;
 mod demo;
 mod files;
+mod plan;
 mod run;
 mod topology;
 

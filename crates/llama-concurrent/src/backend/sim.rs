@@ -8,7 +8,16 @@ use std::time::Duration;
 use super::{Backend, Call, CallError, CallKind, Op, Row, Sampled, SlotId, StepOutcome, StepPlan};
 use crate::{config::PoolShape, request::Token};
 
-/// What a simulated call takes: a share for reading the weights, and a share for each row.
+/// What simulated work takes.
+pub trait SimTiming {
+    /// One `llama_decode`. llama.cpp splits it into `parts`, each of which reads all weights.
+    fn call(&self, call: &Call, parts: usize) -> Duration;
+
+    /// One copy of a KV stream.
+    fn copy(&self) -> Duration;
+}
+
+/// The simplest timing: a share for reading the weights, and a share for each row.
 #[derive(Clone, Copy, Debug)]
 pub struct SimCost {
     /// Once for each part into which llama.cpp would split the call.
@@ -30,13 +39,24 @@ impl Default for SimCost {
     }
 }
 
+impl SimTiming for SimCost {
+    fn call(&self, call: &Call, parts: usize) -> Duration {
+        self.per_part * parts as u32 + self.per_row * call.rows.len() as u32
+    }
+
+    fn copy(&self) -> Duration {
+        self.per_copy
+    }
+}
+
 /// The simulated backend.
 #[derive(Clone, Debug)]
-pub struct SimBackend {
+pub struct SimBackend<T = SimCost> {
     shape: PoolShape,
-    cost: SimCost,
+    timing: T,
     n_vocab: Token,
-    kv: Vec<Vec<Token>>,
+    /// For each slot, what stands for all tokens up to each position.
+    kv: Vec<Vec<u64>>,
     samplers: Vec<bool>,
     calls: u64,
     embedded: usize,
@@ -46,12 +66,30 @@ pub struct SimBackend {
     pub split_decodes: u64,
 }
 
+/// What stands for no tokens at all.
+const EMPTY: u64 = 0xcbf2_9ce4_8422_2325;
+
+fn followed_by(hash: u64, token: Token) -> u64 {
+    (hash ^ (token as u64).wrapping_add(1)).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(23)
+}
+
+fn token_of(hash: u64, n_vocab: Token) -> Token {
+    ((hash >> 17) % n_vocab as u64) as Token
+}
+
 impl SimBackend {
+    /// The token that follows `sequence`: what a run alone on an empty slot would give.
+    pub fn next_token(sequence: &[Token], n_vocab: Token) -> Token {
+        token_of(sequence.iter().fold(EMPTY, |hash, &token| followed_by(hash, token)), n_vocab)
+    }
+}
+
+impl<T: SimTiming> SimBackend<T> {
     /// A backend with empty slots whose tokens are `0..n_vocab`.
-    pub fn new(shape: PoolShape, cost: SimCost, n_vocab: Token) -> Self {
+    pub fn new(shape: PoolShape, timing: T, n_vocab: Token) -> Self {
         Self {
             shape,
-            cost,
+            timing,
             n_vocab,
             kv: vec![Vec::new(); shape.contexts * shape.slots],
             samplers: Vec::new(),
@@ -62,20 +100,12 @@ impl SimBackend {
         }
     }
 
-    /// The token that follows `sequence`: what a run alone on an empty slot would give.
-    pub fn next_token(sequence: &[Token], n_vocab: Token) -> Token {
-        let hash = sequence.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, &token| {
-            (hash ^ (token as u64).wrapping_add(1)).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(23)
-        });
-        ((hash >> 17) % n_vocab as u64) as Token
-    }
-
     /// Sequences that have begun and not ended.
     pub fn live_sequences(&self) -> usize {
         self.samplers.iter().filter(|&&live| live).count()
     }
 
-    fn slot(&mut self, id: SlotId) -> &mut Vec<Token> {
+    fn slot(&mut self, id: SlotId) -> &mut Vec<u64> {
         assert!(id.context < self.shape.contexts && id.seq < self.shape.slots, "slot {id:?} exists");
         &mut self.kv[id.context * self.shape.slots + id.seq]
     }
@@ -103,7 +133,7 @@ impl SimBackend {
                 assert!(*keep <= source.len(), "only what is there can be copied");
                 let copied = source[..*keep].to_vec();
                 *self.slot(*dst) = copied;
-                return self.cost.per_copy;
+                return self.timing.copy();
             }
         }
         Duration::ZERO
@@ -133,12 +163,13 @@ impl SimBackend {
         let kv = self.slot(SlotId { context, seq: row.seq });
         assert_eq!(row.pos, kv.len(), "positions follow each other");
         assert!(kv.len() < n_ctx, "KV within the slot");
-        kv.push(row.token);
-        row.sample.map(|_| Self::next_token(kv, n_vocab).into())
+        let hash = followed_by(kv.last().copied().unwrap_or(EMPTY), row.token);
+        kv.push(hash);
+        row.sample.map(|_| token_of(hash, n_vocab).into())
     }
 }
 
-impl Backend for SimBackend {
+impl<T: SimTiming> Backend for SimBackend<T> {
     fn shape(&self) -> PoolShape {
         self.shape
     }
@@ -166,7 +197,7 @@ impl Backend for SimBackend {
         if call.kind == CallKind::Decode {
             self.split_decodes += parts as u64 - 1;
         }
-        elapsed += self.cost.per_part * parts as u32 + self.cost.per_row * call.rows.len() as u32;
+        elapsed += self.timing.call(call, parts);
         self.calls += 1;
         if self.fail_every.is_some_and(|n| self.calls.is_multiple_of(n)) {
             // A failed llama_decode leaves an unknown part of its rows behind.

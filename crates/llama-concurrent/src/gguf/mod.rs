@@ -31,7 +31,7 @@ mod tests;
 
 pub use error::{GgufError, GgufErrorKind};
 pub use header::Header;
-pub use summary::ModelSummary;
+pub use summary::{ModelSummary, ModelWork};
 pub use tensor::{TensorInfo, TensorType};
 pub use value::{Array, Value, ValueType};
 pub use vocabulary::VocabularySummary;

@@ -8,7 +8,7 @@ use super::error::{GgufError, Problem};
 use super::header::Header;
 use super::hyperparameters::Hyperparameters;
 use super::split;
-use super::summary::{ModelSummary, file_type_name};
+use super::summary::{ModelSummary, ModelWork, file_type_name};
 use super::tensor::{TensorInfo, TensorType};
 use super::value::Value;
 use super::vocabulary;
@@ -95,6 +95,7 @@ impl Header {
             n_vocab: vocabulary.n_tokens,
             tokenizer: vocabulary.tokenizer,
             has_chat_template: vocabulary.has_chat_template,
+            work: weights.work(self.u32(&format!("{name}.expert_used_count"))?.unwrap_or(0)),
             kv_elements_k,
             kv_elements_v,
         })
@@ -138,6 +139,22 @@ impl Weights<'_> {
             }
         }
         Ok(())
+    }
+
+    fn work(&self, n_expert_used: u32) -> ModelWork {
+        let mut work = ModelWork { n_expert_used, ..ModelWork::default() };
+        let tied = self.find("output.weight").is_none();
+        for tensor in self.tensors().filter(|tensor| tensor.dims.len() > 1) {
+            let (weights, bytes) = match tensor.name.as_str() {
+                "token_embd.weight" if !tied => continue,
+                "token_embd.weight" | "output.weight" => (&mut work.output_weights, &mut work.output_bytes),
+                name if name.contains("_exps.") => (&mut work.expert_weights, &mut work.expert_bytes),
+                _ => (&mut work.body_weights, &mut work.body_bytes),
+            };
+            *weights = weights.saturating_add(tensor.elements);
+            *bytes = bytes.saturating_add(tensor.bytes);
+        }
+        work
     }
 
     fn most_common_type(&self) -> TensorType {

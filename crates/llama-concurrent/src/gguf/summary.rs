@@ -40,8 +40,29 @@ pub struct ModelSummary {
     pub tokenizer: String,
     /// Whether the file brings a chat template.
     pub has_chat_template: bool,
+    /// What a row of a batch costs.
+    pub work: ModelWork,
     pub(super) kv_elements_k: u64,
     pub(super) kv_elements_v: u64,
+}
+
+/// The matrices that a model multiplies with, for estimates of time. The look-up of embeddings is not among them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ModelWork {
+    /// Weights that each row is multiplied with, the output matrix aside.
+    pub body_weights: u64,
+    /// Their bytes, which each call reads once.
+    pub body_bytes: u64,
+    /// Weights of the output matrix, for rows whose logits are wanted.
+    pub output_weights: u64,
+    /// Their bytes.
+    pub output_bytes: u64,
+    /// Weights of all experts together; a row is multiplied with `n_expert_used` of `n_expert` parts of them.
+    pub expert_weights: u64,
+    /// Their bytes; a call reads those of the experts that its rows are sent to.
+    pub expert_bytes: u64,
+    /// Experts that a row is sent to; 0 in a dense model.
+    pub n_expert_used: u32,
 }
 
 /// Bytes per element of a KV cache of f16, llama.cpp's default.

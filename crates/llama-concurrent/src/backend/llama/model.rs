@@ -33,7 +33,8 @@ static LOADING: Mutex<()> = Mutex::new(());
 pub(crate) struct Model {
     raw: NonNull<sys::llama_model>,
     table: TokenTable,
-    kernels: Kernels,
+    /// `None` where only the vocabulary was loaded.
+    kernels: Option<Kernels>,
     /// "mapped", "written" or "off".
     pack_cache: &'static str,
     warnings: Vec<String>,
@@ -48,18 +49,39 @@ unsafe impl Sync for Model {}
 impl Model {
     /// Loads a file whose header was checked before. Packed weights are taken from `packed`, or kept there.
     pub(crate) fn load(path: &Path, config: &EngineConfig, packed: Option<&PackedFile>) -> Result<Self> {
+        let wished = config.kernels && config.repack;
+        Self::open(path, config, packed, || Some(Kernels::choose(wished)), false)
+    }
+
+    /// Loads the vocabulary of a file whose header was checked before, and no weights. It has no say in which kernels compute.
+    pub(crate) fn load_vocabulary(path: &Path) -> Result<Self> {
+        Self::open(path, &EngineConfig::default(), None, || None, true)
+    }
+
+    fn open(
+        path: &Path,
+        config: &EngineConfig,
+        packed: Option<&PackedFile>,
+        kernels: impl FnOnce() -> Option<Kernels>,
+        vocab_only: bool,
+    ) -> Result<Self> {
         let _one_at_a_time = LOADING.lock().unwrap_or_else(PoisonError::into_inner);
         log::init_process();
         log::take_complaints();
-        let kernels = Kernels::choose(config.kernels && config.repack);
+        let kernels = kernels();
 
         let c_path = CString::new(path.as_os_str().as_encoded_bytes()).map_err(|_| {
             Error::new(ErrorKind::ModelNotFound, format!("the path {} contains a NUL character", path.display()))
         })?;
-        let mut warnings = Vec::from_iter(kernels.warning.clone());
-        let cache = packed.filter(|_| kernels.level.is_some()).map(|file| PackCache::begin(&file.path, file.model));
-        if packed.is_some() && kernels.level.is_none() {
-            warnings.push(format!("pack_cache keeps nothing, because nothing is packed: {}", kernels.reason));
+        let mut warnings = Vec::from_iter(kernels.as_ref().and_then(|kernels| kernels.warning.clone()));
+        let mut cache = None;
+        if let (Some(file), Some(kernels)) = (packed, &kernels) {
+            match kernels.level {
+                Some(_) => cache = Some(PackCache::begin(&file.path, file.model)),
+                None => {
+                    warnings.push(format!("pack_cache keeps nothing, because nothing is packed: {}", kernels.reason));
+                }
+            }
         }
         warnings.extend(cache.as_ref().and_then(PackCache::warning).map(str::to_owned));
         let writes = cache.as_ref().is_some_and(|cache| !cache.is_found());
@@ -67,6 +89,7 @@ impl Model {
         // SAFETY: a plain constructor.
         let mut params = unsafe { sys::llama_model_default_params() };
         params.n_gpu_layers = 0;
+        params.vocab_only = vocab_only;
         params.load_mode = if config.mmap { sys::LLAMA_LOAD_MODE_MMAP } else { sys::LLAMA_LOAD_MODE_NONE };
         params.use_extra_bufts = config.repack;
         params.check_tensors = config.check_tensors;
@@ -121,12 +144,12 @@ impl Model {
     pub(crate) fn kernels(&self) -> &'static str {
         // The name is that of the buffer type in the kernels' shim.
         let any = !self.weights_in(c"CPU_CONCURRENT").is_empty();
-        self.kernels.level.filter(|_| any).unwrap_or("off")
+        self.kernels.as_ref().and_then(|kernels| kernels.level).filter(|_| any).unwrap_or("off")
     }
 
     /// Whether our kernels compute attention, too.
     pub(crate) fn has_our_attention(&self) -> bool {
-        self.kernels.attention
+        self.kernels.as_ref().is_some_and(|kernels| kernels.attention)
     }
 
     /// What came of keeping packed weights: "mapped", "written" or "off".

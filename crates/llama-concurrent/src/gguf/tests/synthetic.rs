@@ -45,6 +45,9 @@ fn what_is_written_passes_every_check() {
                 assert_eq!(report.file_bytes, header.file_len());
                 assert_eq!(report.n_tensors, header.tensors().len());
                 assert_eq!(header.tensor("output.weight").is_some(), !tied_embeddings);
+                // Two layers of queries, keys, values, output and three matrices of the feed-forward network.
+                assert_eq!(summary.work.body_weights, 2 * (2 * 64 * 64 + 2 * 64 * 32 + 3 * 64 * 96));
+                assert_eq!((summary.work.output_weights, summary.work.expert_weights), (64 * 300, 0));
                 assert_eq!(header.tensor("blk.1.attn_k.bias").is_some(), family == Family::Qwen2);
             }
         }

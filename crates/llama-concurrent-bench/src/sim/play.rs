@@ -1,0 +1,254 @@
+//! Scripts against simulated workers, in virtual time.
+
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+use llama_concurrent::{
+    EngineConfig, Event, Finish, FinishReason, PoolShape, Priority, RequestId, SamplingParams, Token,
+    backend::{Backend, StepOutcome, sim::SimBackend},
+    scheduler::{NewSequence, Notice, Scheduler, SchedulerConfig},
+    vocab::TokenTable,
+};
+
+use super::Timing;
+use crate::{
+    record::{Outcome, Record},
+    script::Script,
+};
+
+/// Simulated tokens are of a small vocabulary, since their text is of no interest.
+const N_VOCAB: Token = 1000;
+
+/// What the one thread that sends takes for each request: a tokenizer's time for a short text. So of many that come at once a
+/// worker first sees one, as it does in truth.
+const SENDING: Duration = Duration::from_micros(50);
+
+/// Scripts with the tokens of their prompts, so that many runs count them once.
+pub struct Asked {
+    scripts: Vec<Script>,
+    prompts: Vec<Vec<Vec<Token>>>,
+}
+
+impl Asked {
+    /// `tokens` as the engine makes them.
+    pub fn new(scripts: Vec<Script>, tokens: impl Fn(&str) -> Vec<Token>) -> Self {
+        let prompts = |script: &Script| script.turns.iter().map(|turn| tokens(&turn.ask.prompt)).collect();
+        Self { prompts: scripts.iter().map(prompts).collect(), scripts }
+    }
+
+    /// Requests in all.
+    pub fn requests(&self) -> usize {
+        self.prompts.iter().map(Vec::len).sum()
+    }
+}
+
+/// The workers of a simulated engine: how each decides, and how long its calls take.
+pub struct Pool(pub Vec<(SchedulerConfig, Timing)>);
+
+/// What a worker's scheduler is told, as the engine tells it. A simulated KV can be copied and cut.
+pub fn scheduler_config(config: &EngineConfig, shape: PoolShape) -> SchedulerConfig {
+    let fixed_calls = config.reproducible && shape.slots == 1;
+    SchedulerConfig {
+        shape,
+        max_stall: config.max_stall,
+        batch_aging: config.batch_aging,
+        prefix_reuse: config.prefix_reuse && !fixed_calls,
+        compact: true,
+        reproducible: fixed_calls,
+    }
+}
+
+struct Worker {
+    scheduler: Scheduler,
+    backend: SimBackend<Timing>,
+    n_ctx: usize,
+    /// Requests that have not ended; the router compares these.
+    load: usize,
+    /// A call that is being computed, and when it is done.
+    busy: Option<(Duration, StepOutcome)>,
+}
+
+/// Plays all scripts and returns the records of all requests, in the order of their ends.
+///
+/// As in the engine, a request goes to the worker with the fewest, and takes effect between two calls of it.
+pub fn play(asked: &Asked, pool: &Pool) -> Vec<Record> {
+    let vocab = Arc::new(TokenTable::new((0..N_VOCAB).map(|_| b"x"), Vec::new()));
+    let worker = |(config, timing): &(SchedulerConfig, Timing)| Worker {
+        scheduler: Scheduler::new(*config, vocab.clone()),
+        backend: SimBackend::new(config.shape, timing.clone(), N_VOCAB),
+        n_ctx: config.shape.n_ctx,
+        load: 0,
+        busy: None,
+    };
+    let mut run = Run {
+        asked,
+        now: Duration::ZERO,
+        workers: pool.0.iter().map(worker).collect(),
+        due: BinaryHeap::new(),
+        sender_free: Duration::ZERO,
+        running: HashMap::new(),
+        records: Vec::new(),
+        sent: 0,
+        awaited: asked.scripts.iter().filter(|script| !script.company).map(|script| script.turns.len()).sum(),
+    };
+    for (user, script) in asked.scripts.iter().enumerate() {
+        run.follow(user, 0, script.arrival);
+    }
+    while run.advance() {}
+    run.records
+}
+
+struct Run<'a> {
+    asked: &'a Asked,
+    now: Duration,
+    workers: Vec<Worker>,
+    due: BinaryHeap<Reverse<(Duration, usize, usize)>>,
+    /// When the sending thread can send the next.
+    sender_free: Duration,
+    /// The worker, the turn and the record so far of each request.
+    running: HashMap<RequestId, (usize, usize, Record)>,
+    records: Vec<Record>,
+    sent: RequestId,
+    /// Requests that company waits for.
+    awaited: usize,
+}
+
+impl Run<'_> {
+    /// What happens next; false if nothing does.
+    fn advance(&mut self) -> bool {
+        while let Some(&Reverse((at, user, turn))) = self.due.peek()
+            && at.max(self.sender_free) <= self.now
+        {
+            self.due.pop();
+            self.sender_free = self.now + SENDING;
+            self.send(at, user, turn);
+        }
+        (0..self.workers.len()).for_each(|worker| self.start(worker));
+        let ends = self.workers.iter().filter_map(|worker| worker.busy.as_ref().map(|(at, _)| *at));
+        let sending = self.due.peek().map(|Reverse((at, ..))| (*at).max(self.sender_free));
+        let Some(next) = ends.chain(sending).min() else { return false };
+        self.now = next;
+        for index in 0..self.workers.len() {
+            let worker = &mut self.workers[index];
+            if worker.busy.as_ref().is_some_and(|(at, _)| *at <= next)
+                && let Some((_, outcome)) = worker.busy.take()
+            {
+                let notices = worker.scheduler.apply(outcome, next);
+                self.hear(index, notices);
+            }
+        }
+        true
+    }
+
+    /// Lets an idle worker begin with its next call, if it has one.
+    fn start(&mut self, index: usize) {
+        loop {
+            let worker = &mut self.workers[index];
+            if worker.busy.is_some() || !worker.scheduler.has_work() {
+                return;
+            }
+            let plan = worker.scheduler.plan(self.now);
+            let outcome = worker.backend.run(&plan);
+            if !outcome.elapsed.is_zero() {
+                worker.busy = Some((self.now + outcome.elapsed, outcome));
+                return;
+            }
+            // Housekeeping alone takes no time.
+            let notices = worker.scheduler.apply(outcome, self.now);
+            let idle = plan.call.is_none() && plan.ops.is_empty() && notices.is_empty();
+            self.hear(index, notices);
+            if idle {
+                return;
+            }
+        }
+    }
+
+    fn send(&mut self, at: Duration, user: usize, turn: usize) {
+        let script = &self.asked.scripts[user];
+        let which = turn % script.turns.len();
+        let (ask, prompt) = (&script.turns[which].ask, &self.asked.prompts[user][which]);
+        let record = Record {
+            user,
+            kind: script.kind,
+            sent: at,
+            pieces: Vec::new(),
+            ended: at,
+            outcome: Outcome::Done,
+            n_prompt_tokens: prompt.len(),
+            n_cached_tokens: 0,
+            n_output_tokens: 0,
+            queue: None,
+        };
+        let Some(index) = (0..self.workers.len()).min_by_key(|&index| self.workers[index].load) else { return };
+        let worker = &mut self.workers[index];
+        if prompt.is_empty() || prompt.len() + ask.max_tokens as usize > worker.n_ctx {
+            let why = format!(
+                "a prompt of {} tokens with {} of output does not fit into the {} of a slot",
+                prompt.len(),
+                ask.max_tokens,
+                worker.n_ctx
+            );
+            self.records.push(Record { outcome: Outcome::Failed(why), ..record });
+            self.awaited -= usize::from(!script.company);
+            return self.follow(user, turn + 1, at);
+        }
+        self.sent += 1;
+        worker.load += 1;
+        self.running.insert(self.sent, (index, turn, record));
+        worker.scheduler.submit(NewSequence {
+            id: self.sent,
+            prompt: prompt.clone(),
+            params: Arc::new(SamplingParams {
+                max_tokens: Some(ask.max_tokens),
+                ignore_eos: true,
+                ..SamplingParams::default()
+            }),
+            grammar: None,
+            prefix_reuse: true,
+            priority: if ask.batch { Priority::Batch } else { Priority::Interactive },
+            submitted: at,
+            queue_deadline: None,
+            deadline: None,
+        });
+    }
+
+    fn hear(&mut self, worker: usize, notices: Vec<Notice>) {
+        for notice in notices {
+            match notice {
+                Notice::Event { id, event: Event::Delta(delta) } if delta.token.is_some() => {
+                    if let Some((.., record)) = self.running.get_mut(&id) {
+                        record.pieces.push(self.now);
+                    }
+                }
+                Notice::Event { id, event: Event::Finished(finish) } => self.end(worker, id, &finish),
+                _ => {}
+            }
+        }
+    }
+
+    fn end(&mut self, worker: usize, id: RequestId, finish: &Finish) {
+        let Some((_, turn, mut record)) = self.running.remove(&id) else { return };
+        self.workers[worker].load -= 1;
+        record.ended = self.now;
+        record.n_cached_tokens = finish.timings.n_cached_tokens;
+        record.n_output_tokens = finish.timings.n_output_tokens;
+        record.queue = Some(finish.timings.queue);
+        if !matches!(finish.reason, FinishReason::Stop | FinishReason::Length) {
+            record.outcome = Outcome::Failed(finish.reason.as_str().to_owned());
+        }
+        self.awaited -= usize::from(!self.asked.scripts[record.user].company);
+        self.follow(record.user, turn + 1, self.now);
+        self.records.push(record);
+    }
+
+    /// The next turn of a user, after the think time.
+    fn follow(&mut self, user: usize, turn: usize, since: Duration) {
+        if let Some(next) = self.asked.scripts[user].next(turn, self.awaited > 0) {
+            self.due.push(Reverse((since + next.think, user, turn)));
+        }
+    }
+}

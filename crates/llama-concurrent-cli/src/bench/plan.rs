@@ -1,0 +1,138 @@
+//! Planning: strategies and placements on a machine that is not here, and how far such predictions are from the truth.
+
+mod calibrate;
+mod check;
+mod predict;
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use llama_concurrent::{EngineConfig, Strategy};
+use llama_concurrent_bench::{
+    Load, Summary,
+    sim::{self, Asked, Calibration, Machine, ModelCost, Placement, Pool, Timing},
+};
+
+use super::{BenchArgs, runs::Setting};
+use crate::failure::Failure;
+
+#[derive(Args)]
+#[command(next_help_heading = "Planning for another machine")]
+pub struct SimOptions {
+    /// Predict strategies and placements for machines: NUMA nodes x cores of each, and if known @ GB/s that a node's cores read
+    /// from its memory. Takes some seconds of measuring the model here first
+    #[arg(long, value_name = "NxC[@GB/s]", value_delimiter = ',', conflicts_with_all = NOT_WITH)]
+    pub sim: Vec<Machine>,
+
+    /// Measure strategies on this machine, with one thread and with all, and say how far predictions are from it
+    #[arg(long, conflicts_with_all = NOT_WITH)]
+    pub sim_check: bool,
+
+    /// Use a calibration that was saved before, instead of measuring
+    #[arg(long, value_name = "FILE")]
+    pub sim_calibration: Option<PathBuf>,
+
+    /// Save the calibration as JSON
+    #[arg(long, value_name = "FILE")]
+    pub sim_save: Option<PathBuf>,
+
+    /// GMAC/s of one core for calls of so many rows, instead of what was measured, such as 1:25,4:60,16:80. With
+    /// --sim-bandwidth nothing is measured at all
+    #[arg(long, value_name = "ROWS:RATE,...", value_delimiter = ',', value_parser = point)]
+    pub sim_gmacs: Vec<(usize, f64)>,
+
+    /// GB/s of a node's memory where --sim does not say it
+    #[arg(long, value_name = "GB/s", value_parser = super::positive)]
+    pub sim_bandwidth: Option<f64>,
+
+    /// How many times longer it takes to read from another node's memory [default: 2]
+    #[arg(long, value_name = "FACTOR", value_parser = super::positive)]
+    pub sim_remote: Option<f64>,
+}
+
+const NOT_WITH: [&str; 5] = ["target", "compare", "find_capacity", "beside_ggml", "html"];
+
+fn point(text: &str) -> Result<(usize, f64), String> {
+    let point = text.split_once(':').and_then(|(rows, rate)| Some((rows.parse().ok()?, rate.parse().ok()?)));
+    point.ok_or_else(|| "must be ROWS:RATE, such as 16:80".into())
+}
+
+impl SimOptions {
+    pub fn is_asked(&self) -> bool {
+        !self.sim.is_empty() || self.sim_check
+    }
+
+    /// With the bandwidth that was given for those that do not say it.
+    fn machines(&self) -> Vec<Machine> {
+        let known = |&machine: &Machine| Machine { bandwidth: machine.bandwidth.or(self.sim_bandwidth), ..machine };
+        self.sim.iter().map(known).collect()
+    }
+}
+
+pub fn plan(args: &BenchArgs, path: &Path) -> Result<(), Failure> {
+    let setting = Setting::new(path, args.workload(), args.load(), args.slo())?;
+    let calibration = calibrate::get(args, path)?;
+    let planner = Planner { args, setting: &setting, calibration };
+    if args.sim.sim_check { check::check(&planner, path) } else { predict::predict(&planner) }
+}
+
+/// What all predictions have in common.
+struct Planner<'a> {
+    args: &'a BenchArgs,
+    setting: &'a Setting,
+    calibration: Calibration,
+}
+
+impl Planner<'_> {
+    /// Numbers of users, ascending.
+    fn users(&self, default: &[u32]) -> Vec<usize> {
+        let asked = match (&self.args.sweep[..], &self.args.users) {
+            ([], Some(users)) => std::slice::from_ref(users),
+            ([], None) => default,
+            (sweep, _) => sweep,
+        };
+        let mut users: Vec<usize> = asked.iter().map(|&users| users as usize).collect();
+        users.sort_unstable();
+        users.dedup();
+        users
+    }
+
+    /// The scripts of so many users, as the engine would see them.
+    fn asked(&self, load: &Load) -> Asked {
+        let tokenizer = &self.setting.tokenizer;
+        let tokens = |text: &str| tokenizer.tokenize_with(text, true, true).unwrap_or_default();
+        Asked::new(self.setting.scripts(load), tokens)
+    }
+
+    /// What the file and the cache type say about the model.
+    fn model(&self) -> ModelCost {
+        ModelCost::new(self.setting.tokenizer.model(), self.args.engine.kv_type.bytes_per_element())
+    }
+
+    /// Plays a load on a machine.
+    fn predict(&self, asked: &Asked, config: &EngineConfig, machine: &Machine, placement: Placement) -> Summary {
+        let seats = placement.seats(machine, machine.bandwidth(&self.calibration), self.calibration.remote);
+        let n_ctx_train = self.setting.tokenizer.model().n_ctx_train as usize;
+        let shape =
+            config.pool_shape(config.strategy, config.slots_of_each_worker(seats.len(), None, None), n_ctx_train);
+        let worker = |seat| {
+            let timing = Timing::new(self.model(), &self.calibration, seat, shape.n_ctx);
+            (sim::scheduler_config(config, shape), timing)
+        };
+        let records = sim::play(asked, &Pool(seats.into_iter().map(worker).collect()));
+        Summary::of(&records, self.setting.slo.as_ref())
+    }
+
+    /// The engine as it would be set up for so many users.
+    fn config(&self, strategy: Strategy, slots: usize) -> EngineConfig {
+        let mut config = self.args.engine.config();
+        config.strategy = strategy;
+        config.n_ctx = config.n_ctx.or(Some(self.args.workload().n_ctx(self.args.scale)));
+        config.slots = (strategy != Strategy::Sequential).then(|| config.slots.unwrap_or(slots));
+        config
+    }
+
+    fn strategies(&self) -> Result<Vec<Strategy>, Failure> {
+        super::strategies(&self.args.strategies)
+    }
+}

@@ -1,0 +1,49 @@
+//! A model's tokenizer without its weights.
+
+use std::path::Path;
+
+use crate::{
+    backend::llama::Model,
+    error::Result,
+    gguf::{Header, ModelSummary},
+    request::Token,
+    vocab::TokenTable,
+};
+
+/// The tokenizer of a GGUF file, for counting and cutting texts where nothing is generated. It holds the vocabulary and
+/// none of the weights, and engines beside it do not notice it.
+pub struct Tokenizer {
+    model: Model,
+    summary: ModelSummary,
+}
+
+impl Tokenizer {
+    /// Reads the vocabulary of a model file. The rest of its header is checked as [`Engine::load`](crate::Engine::load) does.
+    ///
+    /// # Errors
+    /// A file that is missing, damaged or of a kind that cannot run.
+    pub fn load(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let summary = Header::read(path)?.check_model()?;
+        Ok(Self { model: Model::load_vocabulary(path)?, summary })
+    }
+
+    /// Tokens of a text. `add_special` adds BOS and the like where the model wants them; `parse_special` reads special
+    /// tokens that are written out in the text.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidRequest`](crate::ErrorKind::InvalidRequest) if the tokenizer refuses the text.
+    pub fn tokenize_with(&self, text: &str, add_special: bool, parse_special: bool) -> Result<Vec<Token>> {
+        self.model.tokenize(text, add_special, parse_special)
+    }
+
+    /// Bytes of every token, and the tokens that end a generation.
+    pub fn token_table(&self) -> &TokenTable {
+        self.model.table()
+    }
+
+    /// What the model's file says about it.
+    pub fn model(&self) -> &ModelSummary {
+        &self.summary
+    }
+}
