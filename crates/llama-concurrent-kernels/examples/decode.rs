@@ -1,14 +1,15 @@
 //! Times whole decodes, with the kernels or without: `decode MODEL [CONTEXT...]`.
 //!
 //! `LLAMA_CONCURRENT_KERNELS=off` times llama.cpp as it is. One process does one of the two, because what is installed
-//! stays; alternate processes to compare. `CHECK=1` also prints a digest of the logits.
+//! stays; alternate processes to compare. `CHECK=1` also prints a digest of the logits. `ROWS="7 8 9"` times these
+//! numbers of sequences, at most 40, and `REPEATS` sets how often.
 
 #![allow(unsafe_code)] // It calls llama.cpp itself.
 
 use llama_cpp_sys_2 as sys;
 use std::{env, ffi::CString, ptr, time::Instant};
 
-const SEQUENCES: usize = 32;
+const SEQUENCES: usize = 40;
 
 struct Bench {
     context: *mut sys::llama_context,
@@ -124,6 +125,8 @@ fn main() {
             println!("  {}", bench.digest());
         }
     }
+    let rows = env::var("ROWS").unwrap_or_else(|_| "1 2 4 8 16 32".to_string());
+    let rows: Vec<usize> = rows.split_whitespace().map(|n| n.parse().expect("a number of sequences")).collect();
     for context in contexts {
         bench.forget(-1, 0);
         for position in (0..context).step_by(512) {
@@ -131,8 +134,8 @@ fn main() {
         }
         (1..SEQUENCES).for_each(|sequence| bench.copy(sequence as i32));
         print!("context {context}:");
-        for rows in [1, 2, 4, 8, 16, 32] {
-            let repeats = if rows < 8 { 11 } else { 5 };
+        for rows in rows.iter().copied() {
+            let repeats = number("REPEATS", if rows < 8 { 11 } else { 5 });
             let times = (0..repeats)
                 .map(|_| {
                     let time = bench.decode(0..rows, context, 1);

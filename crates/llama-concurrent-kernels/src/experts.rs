@@ -155,6 +155,6 @@ pub(crate) unsafe fn compute(packing: &Packing, kernels: Kernels, op: Op, work: 
             break;
         }
         let first = index % chunks * chunk;
-        product(expert).compute(first, panels.min(first + chunk));
+        product(expert).compute(first, panels.min(first + chunk), std::ptr::null());
     }
 }

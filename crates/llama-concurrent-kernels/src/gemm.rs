@@ -16,13 +16,15 @@ type TileFn = unsafe fn(Tile);
 type QuantiseFn = unsafe fn(Place, *const f32, *mut u8);
 
 /// The most columns that a tile of any level has.
-const WIDEST: usize = 14;
+const WIDEST: usize = 6;
 
 /// The kernels of one format for one level.
 #[derive(Clone, Copy)]
 pub(crate) struct Kernels {
-    /// Of one column, of two, and so on, up to `widest`.
-    tiles: [TileFn; WIDEST],
+    /// Of one column, of two, and so on, up to `widest`; one panel and two, if the level has vectors of a panel's rows.
+    tiles: [[TileFn; WIDEST]; 2],
+    /// Panels of a tile: 1 or 2.
+    pub(crate) panels: usize,
     quantise: QuantiseFn,
     /// Columns of the widest tile.
     pub(crate) widest: usize,
@@ -106,6 +108,15 @@ mod avx512_narrow {
     }
 }
 
+/// Columns of a tile, as many as there are registers for.
+const fn widest<I: Isa, F: Format>() -> usize {
+    match (I::VNNI, F::GROUPS, F::FIT) {
+        (false, _, 0) => I::COLUMNS / 2,
+        (_, 2, _) => I::COLUMNS * 2 / 3,
+        _ => I::COLUMNS,
+    }
+}
+
 /// The entry functions of one level. The lists of columns end where its registers do.
 macro_rules! entries {
     ($module:ident, $isa:ty, $features:literal, [$($n:literal)*]) => {
@@ -113,9 +124,9 @@ macro_rules! entries {
             use super::*;
 
             #[target_feature(enable = $features)]
-            unsafe fn compute<F: Format, const N: usize>(tile: Tile) {
+            unsafe fn compute<F: Format, const N: usize, const PANELS: usize>(tile: Tile) {
                 // SAFETY: this function has the instructions, and passes its condition on.
-                unsafe { tile::compute::<$isa, F, N>(tile) }
+                unsafe { tile::compute::<$isa, F, N, PANELS>(tile) }
             }
 
             #[target_feature(enable = $features)]
@@ -131,16 +142,20 @@ macro_rules! entries {
             }
 
             pub(super) fn kernels<F: Format>() -> Kernels {
-                let mut tiles: [TileFn; WIDEST] = [compute::<F, 1>; WIDEST];
-                $(tiles[$n - 1] = compute::<F, $n>;)*
-                Kernels { tiles, quantise: quantise::<F>, widest: <$isa as Isa>::COLUMNS }
+                let mut tiles: [[TileFn; WIDEST]; 2] = [[compute::<F, 1, 1>; WIDEST]; 2];
+                $(
+                    tiles[0][$n - 1] = compute::<F, $n, 1>;
+                    tiles[1][$n - 1] = compute::<F, $n, { <$isa as Isa>::LANES / 8 }>;
+                )*
+                let panels = <$isa as Isa>::LANES / 8;
+                Kernels { tiles, panels, quantise: quantise::<F>, widest: widest::<$isa, F>() }
             }
         }
     };
 }
 
-entries!(avx512vnni, Avx512Vnni, "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,fma,f16c", [1 2 3 4 5 6 7 8 9 10 11 12 13 14]);
-entries!(avx512, Avx512, "avx512f,avx512bw,avx512vl,avx512dq,fma,f16c", [1 2 3 4 5 6 7 8]);
+entries!(avx512vnni, Avx512Vnni, "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,fma,f16c", [1 2 3 4 5 6]);
+entries!(avx512, Avx512, "avx512f,avx512bw,avx512vl,avx512dq,fma,f16c", [1 2 3 4 5 6]);
 entries!(avxvnni, AvxVnni, "avx2,avxvnni,fma,f16c", [1 2 3 4 5 6]);
 entries!(avx2, Avx2, "avx2,fma,f16c", [1 2 3 4 5 6]);
 entries!(avxvnni_evex, AvxVnniEvex, "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,fma,f16c", [1 2 3 4 5 6]);
@@ -189,25 +204,36 @@ impl Product {
     }
 
     /// Computes panels `first .. end` for all columns. The panels stay in the cache from tile to tile, so they should
-    /// fit there.
+    /// fit there. Meanwhile as many from `next` on are fetched, unless it is null: evenly, since a first tile that
+    /// waits for memory and later ones that leave it idle would take longer.
     ///
     /// # Safety
     /// The level of the kernels is available, all columns were quantised, the weights have `end` panels and each
     /// column of `out` sixteen times as many floats.
-    pub(crate) unsafe fn compute(&self, first: usize, end: usize) {
+    pub(crate) unsafe fn compute(&self, first: usize, end: usize, next: *const u8) {
         let column_bytes = self.units * self.blocks * self.column_bytes;
-        for index in 0..self.columns.div_ceil(self.kernels.widest) {
+        let tiles = self.columns.div_ceil(self.kernels.widest);
+        // Few columns wait for memory, which is read fastest from end to end.
+        let at_once = if self.columns <= 2 { 1 } else { self.kernels.panels };
+        for index in 0..tiles {
             let (begin, width) = activations::tile(self.columns, self.kernels.widest, index);
-            let compute = self.kernels.tiles[(width - 1) % WIDEST];
-            for panel in first..end {
+            let mut panel = first;
+            while panel < end {
+                let panels = at_once.min(end - panel);
+                let compute = self.kernels.tiles[(panels - 1) % 2][(width - 1) % WIDEST];
+                let bytes = panels * self.panel_bytes();
+                let next_bytes = if next.is_null() { 0 } else { bytes.div_ceil(tiles) };
                 compute(Tile {
                     panel: self.weights.add(panel * self.panel_bytes()),
                     units: self.units,
+                    next: next.wrapping_add((panel - first) * self.panel_bytes() + bytes * index / tiles),
+                    next_lines: next_bytes.div_ceil(64 * self.units * self.blocks),
                     activations: self.activations.add(begin * column_bytes),
                     out: self.out.add(begin * self.stride + panel * ROWS),
                     stride: self.stride,
                     places: if self.places.is_null() { self.places } else { self.places.add(begin) },
                 });
+                panel += panels;
             }
         }
     }

@@ -65,6 +65,21 @@ impl Team {
         ggml_barrier(self.pool);
     }
 
+    /// Calls `work` with each chunk, of `count`, that falls to this thread, and with the one that comes after it, where
+    /// that is known. Towards the end it is not: a chunk that waits for this thread could be another's.
+    ///
+    /// # Safety
+    /// As for `meet`, which came before.
+    pub(crate) unsafe fn each_chunk(self, count: usize, mut work: impl FnMut(usize, Option<usize>)) {
+        let next = || usize::try_from(ggml_threadpool_chunk_add(self.pool, 1)).unwrap_or(count);
+        let mut index = self.thread;
+        while index < count {
+            let known = (index + 2 * self.threads < count).then(next).filter(|next| *next < count);
+            work(index, known);
+            index = known.unwrap_or_else(next);
+        }
+    }
+
     /// The chunks, of `count`, that fall to this thread; each goes to one thread.
     ///
     /// # Safety

@@ -71,8 +71,8 @@ impl Weights {
                 product.quantise(column, blocks / 2, blocks, x.as_ptr());
             }
             let panels = self.rows / ROWS;
-            product.compute(panels / 2, panels);
-            product.compute(0, panels / 2);
+            product.compute(panels / 2, panels, ptr::null());
+            product.compute(0, panels / 2, packed.as_ptr());
         }
         out
     }

@@ -37,7 +37,9 @@ pub(crate) fn takes_columns(op: Op, x: &sys::ggml_tensor, weights: &sys::ggml_te
 /// Panels of a chunk, of a product with so many in all.
 pub(crate) fn chunk(product: &Product, panels: usize, team: Team) -> usize {
     let fit = CHUNK_BYTES / product.panel_bytes();
-    fit.min(panels / (team.threads * CHUNKS_PER_THREAD)).max(1)
+    // An even number, where panels are computed two by two.
+    let most = fit.min(panels / (team.threads * CHUNKS_PER_THREAD));
+    most.next_multiple_of(product.kernels.panels).max(1)
 }
 
 /// Bytes for all quantised columns.
@@ -83,7 +85,8 @@ pub(crate) unsafe fn compute(packing: &Packing, kernels: Kernels, op: Op, work: 
     team.meet();
     let panels = rows / ROWS;
     let chunk = chunk(&product, panels, team);
-    for index in team.chunks(panels.div_ceil(chunk)) {
-        product.compute(index * chunk, panels.min((index + 1) * chunk));
-    }
+    team.each_chunk(panels.div_ceil(chunk), |index, next| {
+        let next = next.map_or(std::ptr::null(), |next| product.weights.add(next * chunk * product.panel_bytes()));
+        product.compute(index * chunk, panels.min((index + 1) * chunk), next);
+    });
 }

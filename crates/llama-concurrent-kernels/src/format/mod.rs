@@ -46,7 +46,7 @@ pub(crate) trait Format: 'static {
     /// Whether a multiple of a second scale, the minimum, is subtracted from all weights of a block.
     const MINS: bool;
     /// How many vectors of weights a sum in 16 bits holds: 2 * largest weight * 127 * FIT < 32768; 0 for weights of
-    /// eight bits, of which not even one does.
+    /// eight bits, of which not even one does: there their halves are summed up.
     const FIT: usize;
 
     /// Bytes of a packed block.

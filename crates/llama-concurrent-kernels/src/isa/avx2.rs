@@ -35,6 +35,14 @@ macro_rules! vectors {
             _mm256_set1_epi32(v)
         }
         #[inline(always)]
+        unsafe fn splat4(p: *const u8) -> __m256i {
+            _mm256_set1_epi32(p.cast::<i32>().read_unaligned())
+        }
+        #[inline(always)]
+        unsafe fn add32(a: __m256i, b: __m256i) -> __m256i {
+            _mm256_add_epi32(a, b)
+        }
+        #[inline(always)]
         unsafe fn and(a: __m256i, b: __m256i) -> __m256i {
             _mm256_and_si256(a, b)
         }
@@ -124,22 +132,28 @@ macro_rules! vectors {
 
 impl Isa for Avx2 {
     const COLUMNS: usize = 6;
-    const CHAINS: usize = 6;
     const VNNI: bool = false;
 
     vectors! {
         #[inline(always)]
-        unsafe fn dot(mut sum: Sum<Self>, step: usize, fit: usize, last: bool, q: __m256i, a: *const i32) -> Sum<Self> {
-            let a = _mm256_set1_epi32(a.read_unaligned());
-            let products = if fit == 0 {
-                // Eight-bit weights: |q| * (a with the sign of q), which fits where q * a does not.
-                let q = _mm256_xor_si256(q, _mm256_set1_epi8(-128));
-                _mm256_maddubs_epi16(_mm256_abs_epi8(q), _mm256_sign_epi8(a, q))
-            } else {
-                _mm256_maddubs_epi16(q, a)
+        unsafe fn dot(mut sum: Sum<Self>, step: usize, fit: usize, last: bool, q: __m256i, a: __m256i) -> Sum<Self> {
+            let add = |sum, q| {
+                let products = _mm256_maddubs_epi16(q, a);
+                if (fit == 0 && step == 0) || (fit > 0 && step.is_multiple_of(fit)) { products } else { _mm256_add_epi16(sum, products) }
             };
-            sum.narrow = if fit == 0 || step.is_multiple_of(fit) { products } else { _mm256_add_epi16(sum.narrow, products) };
-            if fit == 0 || step % fit == fit - 1 || last {
+            if fit == 0 {
+                // Weights of eight bits as two of four: the sums of a whole block fit for each.
+                let nibbles = _mm256_set1_epi8(15);
+                sum.narrow = add(sum.narrow, _mm256_and_si256(q, nibbles));
+                sum.high = add(sum.high, _mm256_and_si256(Self::shr::<4>(q), nibbles));
+                if last {
+                    sum.wide = _mm256_add_epi32(sum.wide, _mm256_madd_epi16(sum.narrow, _mm256_set1_epi16(1)));
+                    sum.wide = _mm256_add_epi32(sum.wide, _mm256_madd_epi16(sum.high, _mm256_set1_epi16(16)));
+                }
+                return sum;
+            }
+            sum.narrow = add(sum.narrow, q);
+            if step % fit == fit - 1 || last {
                 sum.wide = _mm256_add_epi32(sum.wide, _mm256_madd_epi16(sum.narrow, _mm256_set1_epi16(1)));
             }
             sum
@@ -149,26 +163,24 @@ impl Isa for Avx2 {
 
 impl Isa for AvxVnni {
     const COLUMNS: usize = 6;
-    const CHAINS: usize = 6;
     const VNNI: bool = true;
 
     vectors! {
         #[inline(always)]
-        unsafe fn dot(sum: Sum<Self>, _step: usize, _fit: usize, _last: bool, q: __m256i, a: *const i32) -> Sum<Self> {
-            Sum { wide: _mm256_dpbusd_avx_epi32(sum.wide, q, _mm256_set1_epi32(a.read_unaligned())), ..sum }
+        unsafe fn dot(sum: Sum<Self>, _step: usize, _fit: usize, _last: bool, q: __m256i, a: __m256i) -> Sum<Self> {
+            Sum { wide: _mm256_dpbusd_avx_epi32(sum.wide, q, a), ..sum }
         }
     }
 }
 
 impl Isa for AvxVnniEvex {
     const COLUMNS: usize = 6;
-    const CHAINS: usize = 6;
     const VNNI: bool = true;
 
     vectors! {
         #[inline(always)]
-        unsafe fn dot(sum: Sum<Self>, _step: usize, _fit: usize, _last: bool, q: __m256i, a: *const i32) -> Sum<Self> {
-            Sum { wide: _mm256_dpbusd_epi32(sum.wide, q, _mm256_set1_epi32(a.read_unaligned())), ..sum }
+        unsafe fn dot(sum: Sum<Self>, _step: usize, _fit: usize, _last: bool, q: __m256i, a: __m256i) -> Sum<Self> {
+            Sum { wide: _mm256_dpbusd_epi32(sum.wide, q, a), ..sum }
         }
     }
 }

@@ -31,6 +31,14 @@ macro_rules! vectors {
             _mm512_set1_epi32(v)
         }
         #[inline(always)]
+        unsafe fn splat4(p: *const u8) -> __m512i {
+            _mm512_set1_epi32(p.cast::<i32>().read_unaligned())
+        }
+        #[inline(always)]
+        unsafe fn add32(a: __m512i, b: __m512i) -> __m512i {
+            _mm512_add_epi32(a, b)
+        }
+        #[inline(always)]
         unsafe fn and(a: __m512i, b: __m512i) -> __m512i {
             _mm512_and_si512(a, b)
         }
@@ -119,37 +127,41 @@ macro_rules! vectors {
 }
 
 impl Isa for Avx512Vnni {
-    const COLUMNS: usize = 14;
-    const CHAINS: usize = 4;
+    const COLUMNS: usize = 6;
     const VNNI: bool = true;
 
     vectors! {
         #[inline(always)]
-        unsafe fn dot(sum: Sum<Self>, _step: usize, _fit: usize, _last: bool, q: __m512i, a: *const i32) -> Sum<Self> {
-            Sum { wide: _mm512_dpbusd_epi32(sum.wide, q, _mm512_set1_epi32(a.read_unaligned())), ..sum }
+        unsafe fn dot(sum: Sum<Self>, _step: usize, _fit: usize, _last: bool, q: __m512i, a: __m512i) -> Sum<Self> {
+            Sum { wide: _mm512_dpbusd_epi32(sum.wide, q, a), ..sum }
         }
     }
 }
 
 impl Isa for Avx512 {
-    const COLUMNS: usize = 8;
-    const CHAINS: usize = 8;
+    const COLUMNS: usize = 6;
     const VNNI: bool = false;
 
     vectors! {
         #[inline(always)]
-        unsafe fn dot(mut sum: Sum<Self>, step: usize, fit: usize, last: bool, q: __m512i, a: *const i32) -> Sum<Self> {
-            let a = _mm512_set1_epi32(a.read_unaligned());
-            let products = if fit == 0 {
-                // Eight-bit weights: |q| * (a with the sign of q), which fits where q * a does not.
-                let q = _mm512_xor_si512(q, _mm512_set1_epi8(-128));
-                let signed = _mm512_mask_sub_epi8(a, _mm512_movepi8_mask(q), _mm512_setzero_si512(), a);
-                _mm512_maddubs_epi16(_mm512_abs_epi8(q), signed)
-            } else {
-                _mm512_maddubs_epi16(q, a)
+        unsafe fn dot(mut sum: Sum<Self>, step: usize, fit: usize, last: bool, q: __m512i, a: __m512i) -> Sum<Self> {
+            let add = |sum, q| {
+                let products = _mm512_maddubs_epi16(q, a);
+                if (fit == 0 && step == 0) || (fit > 0 && step.is_multiple_of(fit)) { products } else { _mm512_add_epi16(sum, products) }
             };
-            sum.narrow = if fit == 0 || step.is_multiple_of(fit) { products } else { _mm512_add_epi16(sum.narrow, products) };
-            if fit == 0 || step % fit == fit - 1 || last {
+            if fit == 0 {
+                // Weights of eight bits as two of four: the sums of a whole block fit for each.
+                let nibbles = _mm512_set1_epi8(15);
+                sum.narrow = add(sum.narrow, _mm512_and_si512(q, nibbles));
+                sum.high = add(sum.high, _mm512_and_si512(Self::shr::<4>(q), nibbles));
+                if last {
+                    sum.wide = _mm512_add_epi32(sum.wide, _mm512_madd_epi16(sum.narrow, _mm512_set1_epi16(1)));
+                    sum.wide = _mm512_add_epi32(sum.wide, _mm512_madd_epi16(sum.high, _mm512_set1_epi16(16)));
+                }
+                return sum;
+            }
+            sum.narrow = add(sum.narrow, q);
+            if step % fit == fit - 1 || last {
                 sum.wide = _mm512_add_epi32(sum.wide, _mm512_madd_epi16(sum.narrow, _mm512_set1_epi16(1)));
             }
             sum

@@ -24,16 +24,18 @@ pub(crate) trait Isa: Copy + 'static {
 
     /// 32-bit lanes of a vector: rows of the weights that are computed side by side, 16 or 8.
     const LANES: usize;
-    /// Columns of a tile, as many as there are registers for.
+    /// Columns of a tile of two vectors of rows, as many as there are registers for.
     const COLUMNS: usize;
-    /// Columns that advance together, enough to hide the latency of a dot product.
-    const CHAINS: usize;
     /// Whether `dot` multiplies unsigned bytes of any size by signed ones without loss.
     const VNNI: bool;
 
     unsafe fn load(p: *const u8) -> Self::Int;
     unsafe fn splat8(v: u8) -> Self::Int;
     unsafe fn splat32(v: i32) -> Self::Int;
+    /// The four bytes at `p` in every lane.
+    unsafe fn splat4(p: *const u8) -> Self::Int;
+    /// Adds 32-bit lanes.
+    unsafe fn add32(a: Self::Int, b: Self::Int) -> Self::Int;
     unsafe fn and(a: Self::Int, b: Self::Int) -> Self::Int;
     unsafe fn or(a: Self::Int, b: Self::Int) -> Self::Int;
     /// Shifts 16-bit lanes; bits cross from byte to byte, so a mask follows.
@@ -42,11 +44,11 @@ pub(crate) trait Isa: Copy + 'static {
     /// Replaces each byte below 16 by that entry of the table.
     unsafe fn lookup(table: &[u8; 16], index: Self::Int) -> Self::Int;
 
-    /// Adds, in each 32-bit lane, the products of four weights `q` with the four activations at `a`.
+    /// Adds, in each 32-bit lane, the products of four weights `q` with four activations `a`.
     ///
     /// `fit` says how many such products of neighbouring pairs fit into 16 bits ([`crate::format::Format::FIT`]) and
     /// `last` ends a sum. Only instruction sets without VNNI look at either.
-    unsafe fn dot(sum: Sum<Self>, step: usize, fit: usize, last: bool, q: Self::Int, a: *const i32) -> Sum<Self>;
+    unsafe fn dot(sum: Sum<Self>, step: usize, fit: usize, last: bool, q: Self::Int, a: Self::Int) -> Sum<Self>;
 
     unsafe fn zero() -> Self::Float;
     unsafe fn splat(p: *const f32) -> Self::Float;
@@ -74,6 +76,8 @@ pub(crate) struct Sum<I: Isa> {
     pub(crate) wide: I::Int,
     /// In 16-bit lanes, until they are full; unused with VNNI.
     pub(crate) narrow: I::Int,
+    /// Likewise, of the high halves of weights of eight bits.
+    pub(crate) high: I::Int,
 }
 
 impl<I: Isa> Clone for Sum<I> {
