@@ -113,13 +113,15 @@ fn with_bounded_space(mut schema: Value) -> Value {
 /// Without the state and the stack that llguidance may append.
 pub(super) fn first_words(message: &str) -> String {
     let end = ["\n<", "<non-verbose/>"].iter().filter_map(|mark| message.find(mark)).min().unwrap_or(message.len());
-    let words = message[..end].trim();
+    // Lines that mark a place by its column are of no use in one line.
+    let words: Vec<&str> = message[..end].split_whitespace().filter(|word| word.trim_matches('^') != "").collect();
+    let words = words.join(" ");
     // Its limits are not complete: what is beyond 16 bits of symbols ends in a failed assertion.
     if words.starts_with("panic") {
         return format!("it is too complex ({words})");
     }
     match words.char_indices().nth(MAX_MESSAGE) {
         Some((cut, _)) => format!("{} ...", &words[..cut]),
-        None => words.to_owned(),
+        None => words,
     }
 }
