@@ -38,7 +38,8 @@ impl Copies {
                 (WeightCopy::OfNode(node), _) => {
                     // What is mapped lies where it was first read, and is the same for all.
                     let config = EngineConfig { mmap: false, ..config.clone() };
-                    load_on(&cpus_of_users, &MemoryPolicy::Node(node), path, config, report)
+                    let model = load_on(&cpus_of_users, &MemoryPolicy::Node(node), path, config, report);
+                    model.inspect(|model| model.move_to(node))
                 }
             };
             Ok((copy, Arc::new(model?)))

@@ -40,7 +40,7 @@ use crate::{
     error::Result,
     metrics::MemoryStats,
     request::Token,
-    topology::WorkerPlan,
+    topology::{MemoryPolicy, WorkerPlan},
 };
 
 /// A pool of llama.cpp contexts on one set of threads.
@@ -61,6 +61,9 @@ impl LlamaBackend {
         let contexts = (0..shape.contexts)
             .map(|_| Context::new(model.clone(), shape, config, &threads))
             .collect::<Result<Vec<_>>>()?;
+        if let MemoryPolicy::Node(node) = plan.memory {
+            contexts.iter().for_each(|context| place::move_to(node, &context.kv_ranges()));
+        }
         let candidates = LlamaTokenDataArray::new(Vec::new(), false);
         Ok(Self { contexts, threads, model, shape, samplers: Vec::new(), candidates })
     }
