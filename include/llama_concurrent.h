@@ -167,6 +167,30 @@ enum {
     LLAMA_ENGINE_KV_TYPE_F32 = 2,
 };
 
+/** How workers are laid out over the machine. */
+typedef int32_t llama_engine_placement;
+enum {
+    /** One worker for each NUMA node that has memory and a fair share of the cores. */
+    LLAMA_ENGINE_PLACEMENT_AUTO = 0,
+    /** One worker for each NUMA node that has memory. */
+    LLAMA_ENGINE_PLACEMENT_NODE = 1,
+    /** One worker for each group of cores that share a last-level cache. */
+    LLAMA_ENGINE_PLACEMENT_L3 = 2,
+    /** One worker over all cores; neither its threads nor its memory are bound. */
+    LLAMA_ENGINE_PLACEMENT_NONE = 3,
+};
+
+/** Whether each NUMA node gets a copy of the weights. */
+typedef int32_t llama_engine_replicate;
+enum {
+    /** Where they fit beside the KV caches. */
+    LLAMA_ENGINE_REPLICATE_AUTO = 0,
+    /** Always; `OUT_OF_MEMORY` where they do not fit. */
+    LLAMA_ENGINE_REPLICATE_ALWAYS = 1,
+    /** Never: all workers share one copy. */
+    LLAMA_ENGINE_REPLICATE_NEVER = 2,
+};
+
 /** Who goes first when slots or time for prompts are short. */
 typedef int32_t llama_infer_priority;
 enum {
@@ -222,7 +246,7 @@ typedef struct llama_engine_params {
     int32_t strategy;
     /**
      * Requests that run at once. Each costs KV memory for `n_ctx` tokens: 22 MiB per 1024 tokens on a 1.1B model. 0
-     * (default): 16, fewer where memory is short.
+     * (default): 16 for each worker, fewer where memory is short.
      */
     uint32_t slots;
     /** Tokens of prompt and output that one slot holds. 0 (default): the model's trained length, at most 2048. */
@@ -234,7 +258,10 @@ typedef struct llama_engine_params {
      * lowered, with a warning in the log, because llama.cpp's barriers spin.
      */
     uint32_t threads;
-    /** Threads that each own contexts and decode. 0 (default): 1. More than one on the same memory is slower. */
+    /**
+     * Threads that each own contexts and decode. 0 (default): as `placement` says, 1 on a machine with one memory. More
+     * than one on the same memory is slower.
+     */
     uint32_t workers;
     /**
      * Milliseconds of somebody else's prompt between two tokens of a running request at most. Default: 200. Smaller
@@ -292,6 +319,17 @@ typedef struct llama_engine_params {
      * each load.
      */
     const char *pack_cache;
+    /** One of `llama_engine_placement`. Default: AUTO. */
+    int32_t placement;
+    /** One of `llama_engine_replicate`. Default: AUTO. */
+    int32_t replicate;
+    /**
+     * CPUs that compute threads may use, such as "0-7,16". NULL (default): all that this process may use, on machines
+     * with two kinds of cores the faster ones.
+     */
+    const char *cpus;
+    /** NUMA nodes whose cores and memory are used, such as "0,1". NULL (default): all. */
+    const char *nodes;
 } llama_engine_params;
 
 /** Something that is added to the logit of one token. */
@@ -563,6 +601,15 @@ typedef struct llama_engine_stats {
      * ggml do. Lives as long as the library.
      */
     const char *kernels;
+    /** Copies of the weights in memory: more than one on machines with several NUMA nodes. */
+    uint32_t weight_copies;
+    /** Compute threads that the system does not keep on the CPUs that they were meant for; 0 where it does not tell. */
+    uint32_t strayed_threads;
+    /**
+     * The least share, over all workers, of the pages of weights and KV that lie on the worker's NUMA node; -1 where the
+     * system does not tell.
+     */
+    double local_fraction;
 } llama_engine_stats;
 
 /** Gets a message of the log. `target` says which part of the library speaks. Both texts live until it returns. */

@@ -72,12 +72,12 @@ chmod +x "$root/init"
 (cd "$root" && find . | busybox cpio -o -H newc 2>/dev/null | gzip -1) > "$folder/initramfs.gz"
 
 output=$folder/output.txt
-timeout 420 qemu-system-x86_64 -accel tcg,thread=multi -cpu max -smp 4,sockets=2,cores=2,threads=1 -m 2G \
+timeout 420 qemu-system-x86_64 -accel tcg,thread=single -cpu max -smp 4,sockets=2,cores=2,threads=1 -m 2G \
     -object memory-backend-ram,id=m0,size=1G -object memory-backend-ram,id=m1,size=1G \
     -numa node,nodeid=0,cpus=0-1,memdev=m0 -numa node,nodeid=1,cpus=2-3,memdev=m1 -numa dist,src=0,dst=1,val=21 \
     -kernel "$kernel" -initrd "$folder/initramfs.gz" -append "console=ttyS0 quiet panic=-1" \
     -display none -monitor none -serial stdio -no-reboot -nic none </dev/null 2>"$folder/qemu.txt" |
-    tr -d '\r' | sed 's/\x1b[^a-zA-Z]*[a-zA-Z]//g' | tee "$output" || true
+    sed -u 's/\r//g; s/\x1b[^a-zA-Z]*[a-zA-Z]//g' | tee "$output" || true
 
 if [ -n "$log" ]; then
     {

@@ -34,15 +34,15 @@ check "the plan has two workers" is "$(values one_core_each /tmp/topology.json |
 check "with a copy of the weights each" is "$(values weight_copies /tmp/topology.json)" 2
 check "on CPUs 0-1 and 2-3" grep -q '"cpus":\[0,1\],"threads":2.*"cpus":\[2,3\],"threads":2' /tmp/topology.json
 
-echo "== llama-concurrent run, 16 prompts on 8 slots"
+echo "== llama-concurrent run, 8 prompts on 4 slots"
 i=0
-while [ $i -lt 16 ]; do
+while [ $i -lt 8 ]; do
     echo "Once upon a time there was a number $i and a small boat"
     i=$((i + 1))
 done > /tmp/prompts
 # run OPTIONS...: into /tmp/out, with a look at its threads and its memory from outside while it works.
 run() {
-    llama-concurrent run -m /demo.gguf --prompts-file /tmp/prompts --slots 8 --temp 0 --max-tokens 96 --json --stats "$@" > /tmp/out 2> /tmp/err &
+    llama-concurrent run -m /demo.gguf --prompts-file /tmp/prompts --slots 4 --temp 0 --max-tokens 32 --json --stats "$@" > /tmp/out 2> /tmp/err &
     pid=$!
     rm -f /tmp/threads /tmp/maps
     # As soon as it answers, everything is in its place.

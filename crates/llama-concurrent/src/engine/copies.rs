@@ -43,7 +43,8 @@ impl Copies {
                 (WeightCopy::OfNode(node), _) => {
                     // What is mapped, packed weights too, lies where it was first read, and is the same for all.
                     let config = EngineConfig { mmap: false, ..config.clone() };
-                    load_on(&cpus_of_users, &MemoryPolicy::Node(node), path, config, None, report)
+                    let model = load_on(&cpus_of_users, &MemoryPolicy::Node(node), path, config, None, report);
+                    model.inspect(|model| model.move_to(node))
                 }
             };
             Ok((copy, Arc::new(model?)))

@@ -47,7 +47,7 @@ use crate::{
     error::Result,
     metrics::MemoryStats,
     request::Token,
-    topology::WorkerPlan,
+    topology::{MemoryPolicy, WorkerPlan},
 };
 
 /// Rows of one call for embeddings at most: llama.cpp keeps logits of each, 19 MiB per 32 rows of a vocabulary of 152,000.
@@ -74,6 +74,9 @@ impl LlamaBackend {
         let contexts = (0..shape.contexts)
             .map(|_| Context::new(model.clone(), shape, config, &threads, Output::Logits))
             .collect::<Result<Vec<_>>>()?;
+        if let MemoryPolicy::Node(node) = plan.memory {
+            contexts.iter().for_each(|context| place::move_to(node, &context.kv_ranges()));
+        }
         let candidates = LlamaTokenDataArray::new(Vec::new(), false);
         let config = config.clone();
         Ok(Self { contexts, embedder: None, threads, config, model, shape, samplers: Vec::new(), candidates })

@@ -17,6 +17,7 @@ use super::{
     kernels::Kernels,
     log,
     pack_cache::{self, PackedFile},
+    place,
 };
 use crate::{
     config::{EngineConfig, LoadProgress},
@@ -188,6 +189,11 @@ impl Model {
     pub(super) fn weight_ranges(&self) -> Vec<ffi::Range> {
         // SAFETY: the model is alive, and there is room for as many ranges as is said.
         ffi::Range::list(|ranges, max| unsafe { ffi::lc_weight_ranges(self.raw.as_ptr(), ranges, max) })
+    }
+
+    /// Moves weights that were read to a NUMA node; those of a mapped file stay where the system has them.
+    pub(crate) fn move_to(&self, node: usize) {
+        place::move_to(node, &self.weight_ranges());
     }
 
     /// Bytes of all weights as they lie in the file.

@@ -14,6 +14,8 @@ pub(crate) fn settle_worker(_: &WorkerPlan) {
 
 pub(crate) fn settle(_: &[usize], _: &MemoryPolicy) {}
 
+pub(super) fn move_to(_: usize, _: &[Range]) {}
+
 pub(super) fn share_on(_: usize, _: &[Range]) -> Option<f64> {
     None
 }
