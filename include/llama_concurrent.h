@@ -167,6 +167,15 @@ enum {
     LLAMA_ENGINE_KV_TYPE_F32 = 2,
 };
 
+/** Who goes first when slots or time for prompts are short. */
+typedef int32_t llama_infer_priority;
+enum {
+    /** Somebody waits for the answer. */
+    LLAMA_INFER_PRIORITY_INTERACTIVE = 0,
+    /** Fills what interactive requests leave, and is never starved. */
+    LLAMA_INFER_PRIORITY_BATCH = 1,
+};
+
 /** How workers are laid out over the machine. */
 typedef int32_t llama_engine_placement;
 enum {
@@ -189,15 +198,6 @@ enum {
     LLAMA_ENGINE_REPLICATE_ALWAYS = 1,
     /** Never: all workers share one copy. */
     LLAMA_ENGINE_REPLICATE_NEVER = 2,
-};
-
-/** Who goes first when slots or time for prompts are short. */
-typedef int32_t llama_infer_priority;
-enum {
-    /** Somebody waits for the answer. */
-    LLAMA_INFER_PRIORITY_INTERACTIVE = 0,
-    /** Fills what interactive requests leave, and is never starved. */
-    LLAMA_INFER_PRIORITY_BATCH = 1,
 };
 
 /**
