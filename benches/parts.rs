@@ -61,7 +61,7 @@ const STEP: Duration = Duration::from_millis(50);
 
 fn answer(plan: &StepPlan) -> StepOutcome {
     let rows = plan.call.iter().flat_map(|call| &call.rows).filter(|row| row.sample.is_some());
-    StepOutcome { elapsed: STEP, sampled: Ok(rows.map(|row| Some(3 + (row.pos % 1000) as i32)).collect()) }
+    StepOutcome { elapsed: STEP, sampled: Ok(rows.map(|row| (3 + (row.pos % 1000) as i32).into()).collect()) }
 }
 
 fn request(id: u64, user: u64) -> NewSequence {
@@ -69,6 +69,8 @@ fn request(id: u64, user: u64) -> NewSequence {
         id,
         prompt: (0..1000).map(|i| 3 + ((user * 31 + i * 7) % 900) as i32).collect(),
         params: Arc::new(SamplingParams { max_tokens: Some(2), ..SamplingParams::default() }),
+        grammar: None,
+        prefix_reuse: true,
         priority: Priority::Interactive,
         submitted: Duration::ZERO,
         queue_deadline: None,

@@ -30,7 +30,7 @@ fn scheduler(contexts: usize, slots: usize) -> Scheduler {
 /// What a backend would return: some token for each row that wants one.
 fn answer(plan: &StepPlan) -> StepOutcome {
     let rows = plan.call.iter().flat_map(|call| &call.rows).filter(|row| row.sample.is_some());
-    StepOutcome { elapsed: STEP, sampled: Ok(rows.map(|row| Some(3 + (row.pos % 1000) as i32)).collect()) }
+    StepOutcome { elapsed: STEP, sampled: Ok(rows.map(|row| (3 + (row.pos % 1000) as i32).into()).collect()) }
 }
 
 fn step(scheduler: &mut Scheduler, now: &mut Duration) -> usize {
@@ -49,6 +49,8 @@ fn busy(contexts: usize, slots: usize) -> (Scheduler, Duration) {
             id,
             prompt: (0..48).map(|i| 3 + ((id as i32 * 31 + i * 7) % 900)).collect(),
             params: Arc::new(SamplingParams { stop: vec!["END".into()], ..SamplingParams::default() }),
+            grammar: None,
+            prefix_reuse: true,
             priority: Priority::Interactive,
             submitted: now,
             queue_deadline: None,

@@ -98,6 +98,7 @@ impl Sampling {
             logit_bias: self.logit_bias.clone(),
             stop: self.stop.clone(),
             ignore_eos: self.ignore_eos,
+            ..SamplingParams::default()
         };
         let limit = |name: &str, seconds: Option<f64>| match seconds.map(Duration::try_from_secs_f64) {
             None => Ok(None),
@@ -110,6 +111,7 @@ impl Sampling {
             priority,
             queue_timeout: limit("queue_timeout", self.queue_timeout)?,
             timeout: limit("timeout", self.timeout)?,
+            prefix_reuse: true,
         })
     }
 }

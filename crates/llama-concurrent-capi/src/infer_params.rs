@@ -199,6 +199,7 @@ impl llama_infer_params {
             logit_bias: logit_bias.iter().map(|entry| (entry.token, entry.bias)).collect(),
             stop: stop.into_iter().map(str::to_owned).collect(),
             ignore_eos: self.ignore_eos != 0,
+            ..SamplingParams::default()
         };
         let request = Request {
             prompt,
@@ -206,6 +207,7 @@ impl llama_infer_params {
             priority,
             queue_timeout: limit(self.queue_timeout_ms),
             timeout: limit(self.timeout_ms),
+            prefix_reuse: true,
         };
         Ok(request)
     }

@@ -7,6 +7,8 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     config::PoolShape,
+    constraint::Grammar,
+    logprobs::TokenLogprobs,
     request::{SamplingParams, Token},
 };
 
@@ -36,6 +38,8 @@ pub enum Op {
         params: Arc<SamplingParams>,
         /// The end of its prompt, as much as the penalties look back on.
         history: Vec<Token>,
+        /// The constraint of its parameters, compiled.
+        grammar: Option<Box<Grammar>>,
     },
     /// A sequence is over: free its sampler.
     End {
@@ -109,13 +113,37 @@ pub struct CallError {
     pub message: String,
 }
 
+/// What came of choosing a token.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Sampled {
+    /// A token.
+    Token {
+        /// The token.
+        token: Token,
+        /// How likely it was, where the parameters ask for that.
+        logprobs: Option<Box<TokenLogprobs>>,
+        /// Under the sequence's constraint nothing can follow.
+        last: bool,
+    },
+    /// The text is complete under its constraint, and no token can follow.
+    Complete,
+    /// No token is possible, in words.
+    Impossible(String),
+}
+
+impl From<Token> for Sampled {
+    fn from(token: Token) -> Self {
+        Sampled::Token { token, logprobs: None, last: false }
+    }
+}
+
 /// What became of a plan.
 #[derive(Clone, Debug)]
 pub struct StepOutcome {
     /// Time the call took, operations and sampling included.
     pub elapsed: Duration,
-    /// One token for each row with `sample`, in the order of the rows; `None` where no token was possible.
-    pub sampled: Result<Vec<Option<Token>>, CallError>,
+    /// One for each row with `sample`, in the order of the rows.
+    pub sampled: Result<Vec<Sampled>, CallError>,
 }
 
 /// Carries out plans. Owned by one worker thread.
@@ -125,6 +153,10 @@ pub trait Backend {
 
     /// Whether a slot's KV can be copied and cut at any position (not so in recurrent models).
     fn can_reuse_prefix(&self) -> bool;
+
+    /// Computes `tokens`, which follow the first `computed` ones of a text that is apart from all slots, and returns what
+    /// the model makes of each, as a vector. `computed` 0 begins a new text.
+    fn embed(&mut self, computed: usize, tokens: &[Token]) -> Result<Vec<Vec<f32>>, CallError>;
 
     /// Carries out one plan. After an error the slots of the call hold an unknown amount of KV and must be emptied.
     fn run(&mut self, plan: &StepPlan) -> StepOutcome;

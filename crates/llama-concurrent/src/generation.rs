@@ -11,6 +11,7 @@ use futures_core::Stream;
 use crate::{
     engine::Ticket,
     error::{Error, Result},
+    logprobs::TokenLogprobs,
     request::{Completion, Delta, Event, Finish, FinishReason, RequestId, Token},
     stream::{Received, StreamSource},
 };
@@ -135,15 +136,17 @@ impl Drop for Generation {
 pub(crate) struct Collector {
     text: String,
     tokens: Vec<Token>,
+    logprobs: Vec<TokenLogprobs>,
 }
 
 impl Collector {
     /// Takes an event; the last one gives the result.
     pub(crate) fn take(&mut self, event: Event) -> Option<Result<Completion>> {
         match event {
-            Event::Delta(Delta { text, token, .. }) => {
+            Event::Delta(Delta { text, token, logprobs, .. }) => {
                 self.text.push_str(&text);
                 self.tokens.extend(token);
+                self.logprobs.extend(logprobs.map(|boxed| *boxed));
                 None
             }
             Event::Finished(finish) => Some(self.finish(*finish)),
@@ -156,6 +159,7 @@ impl Collector {
             _ => Ok(Completion {
                 text: std::mem::take(&mut self.text),
                 tokens: std::mem::take(&mut self.tokens),
+                logprobs: std::mem::take(&mut self.logprobs),
                 finish,
             }),
         }

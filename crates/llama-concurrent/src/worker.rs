@@ -1,7 +1,7 @@
 //! One OS thread that owns a scheduler and a backend: plan, run, apply, for as long as the engine lives.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex, PoisonError,
@@ -15,6 +15,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 use crate::{
     admission::Admission,
     backend::Backend,
+    embedding::EmbedJob,
     error::{Error, ErrorKind},
     metrics::{Timings, WorkerTotals},
     request::{Event, Finish, FinishReason, RequestId},
@@ -26,6 +27,8 @@ use crate::{
 pub(crate) enum Command {
     /// A request whose place in the queue is reserved.
     Submit(Box<NewSequence>, Outlet),
+    /// A text to embed whose place in the queue is reserved.
+    Embed(Box<EmbedJob>),
     /// End a request.
     Cancel(RequestId),
     /// The reader of a paused request caught up.
@@ -98,6 +101,7 @@ pub(crate) struct Worker<B> {
     backend: B,
     commands: Receiver<Command>,
     callers: HashMap<RequestId, Caller>,
+    embeddings: VecDeque<EmbedJob>,
     admission: Arc<Admission>,
     shared: Arc<WorkerShared>,
     epoch: Instant,
@@ -113,7 +117,8 @@ impl<B: Backend> Worker<B> {
         shared: Arc<WorkerShared>,
         epoch: Instant,
     ) -> Self {
-        Self { scheduler, backend, commands, callers: HashMap::new(), admission, shared, epoch, running: true }
+        let (callers, embeddings) = (HashMap::new(), VecDeque::new());
+        Self { scheduler, backend, commands, callers, embeddings, admission, shared, epoch, running: true }
     }
 
     /// Runs until shutdown. A panic becomes an error event for every request, now and later.
@@ -140,12 +145,50 @@ impl<B: Backend> Worker<B> {
             let notices = self.scheduler.apply(outcome, self.epoch.elapsed());
             self.publish();
             self.deliver(notices);
+            self.embed();
+        }
+    }
+
+    /// Computes a part of the text that is first in line: as much as those who decode can bear.
+    fn embed(&mut self) {
+        let Some(job) = self.embeddings.front_mut() else { return };
+        let (computed, tokens) = (job.computed(), job.next_tokens(self.scheduler.rows_beside()));
+        if computed == 0 {
+            self.admission.left_queue(job.n_tokens());
+        }
+        let ended = match self.backend.embed(computed, &tokens) {
+            Ok(vectors) => job.take(&vectors).then_some(None),
+            Err(error) => {
+                Some(Some(Error::new(ErrorKind::Decode, format!("the text was not embedded: {}", error.message))))
+            }
+        };
+        if let Some(error) = ended
+            && let Some(job) = self.embeddings.pop_front()
+        {
+            self.shared.load.fetch_sub(1, Ordering::AcqRel);
+            self.admission.finished(None);
+            match error {
+                None => job.finish(),
+                Some(error) => job.fail(error),
+            }
+        }
+    }
+
+    /// Ends every text that was not embedded.
+    fn drop_embeddings(&mut self, error: &Error) {
+        for job in self.embeddings.drain(..) {
+            if job.computed() == 0 {
+                self.admission.left_queue(job.n_tokens());
+            }
+            self.shared.load.fetch_sub(1, Ordering::AcqRel);
+            self.admission.finished(None);
+            job.fail(error.clone());
         }
     }
 
     /// Takes all commands that are there; with nothing to compute, waits for one or for the next deadline.
     fn take_commands(&mut self) {
-        if !self.scheduler.has_work() {
+        if !self.scheduler.has_work() && self.embeddings.is_empty() {
             let first = match self.scheduler.next_deadline() {
                 Some(deadline) => self.commands.recv_deadline(self.epoch + deadline),
                 None => self.commands.recv().map_err(|_| RecvTimeoutError::Disconnected),
@@ -171,10 +214,17 @@ impl<B: Backend> Worker<B> {
                     self.scheduler.cancel(id, self.epoch.elapsed());
                 }
             }
+            Command::Embed(job) => {
+                self.embeddings.push_back(*job);
+                if !self.running {
+                    self.drop_embeddings(&ended());
+                }
+            }
             Command::Cancel(id) => self.scheduler.cancel(id, self.epoch.elapsed()),
             Command::Resume(id) => self.scheduler.set_paused(id, false),
             Command::Shutdown => {
                 self.scheduler.cancel_all(self.epoch.elapsed());
+                self.drop_embeddings(&ended());
                 self.running = false;
             }
             Command::Panic => panic!("a defect for a test"),
@@ -230,6 +280,7 @@ impl<B: Backend> Worker<B> {
             }))
         };
         self.admission.close(error.clone());
+        self.drop_embeddings(error);
         for (_, mut caller) in self.callers.drain() {
             self.shared.load.fetch_sub(1, Ordering::AcqRel);
             self.admission.finished(None);
@@ -243,12 +294,20 @@ impl<B: Backend> Worker<B> {
                     self.admission.finished(None);
                     outlet.send(finished());
                 }
+                Ok(Command::Embed(job)) => {
+                    self.embeddings.push_back(*job);
+                    self.drop_embeddings(error);
+                }
                 Ok(Command::Cancel(_) | Command::Resume(_) | Command::Panic) => {}
                 Ok(Command::Shutdown) => running = false,
                 Err(_) => return,
             }
         }
     }
+}
+
+fn ended() -> Error {
+    Error::new(ErrorKind::ShuttingDown, "the engine was shut down before the text was embedded")
 }
 
 #[cfg(test)]
@@ -258,11 +317,11 @@ mod tests {
     use super::*;
     use crate::{
         backend::{
-            StepOutcome, StepPlan,
+            CallError, StepOutcome, StepPlan,
             sim::{SimBackend, SimCost},
         },
         config::PoolShape,
-        request::{Priority, SamplingParams},
+        request::{Priority, SamplingParams, Token},
         scheduler::SchedulerConfig,
         vocab::TokenTable,
     };
@@ -284,6 +343,10 @@ mod tests {
             true
         }
 
+        fn embed(&mut self, computed: usize, tokens: &[Token]) -> Result<Vec<Vec<f32>>, CallError> {
+            self.sound.embed(computed, tokens)
+        }
+
         fn run(&mut self, plan: &StepPlan) -> StepOutcome {
             self.steps_left = self.steps_left.checked_sub(1).expect("a defect for the test");
             self.sound.run(plan)
@@ -295,6 +358,8 @@ mod tests {
             id,
             prompt: vec![3; 8],
             params: Arc::new(SamplingParams { ignore_eos: true, ..SamplingParams::default() }),
+            grammar: None,
+            prefix_reuse: true,
             priority: Priority::Interactive,
             submitted: Duration::ZERO,
             queue_deadline: None,

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::{Backend, Call, CallError, CallKind, Op, Row, SlotId, StepOutcome, StepPlan};
+use super::{Backend, Call, CallError, CallKind, Op, Row, Sampled, SlotId, StepOutcome, StepPlan};
 use crate::{config::PoolShape, request::Token};
 
 /// What a simulated call takes: a share for reading the weights, and a share for each row.
@@ -39,6 +39,7 @@ pub struct SimBackend {
     kv: Vec<Vec<Token>>,
     samplers: Vec<bool>,
     calls: u64,
+    embedded: usize,
     /// Every n-th call fails, where set.
     pub fail_every: Option<u64>,
     /// Parts that decode calls were split into, beyond one each.
@@ -55,6 +56,7 @@ impl SimBackend {
             kv: vec![Vec::new(); shape.contexts * shape.slots],
             samplers: Vec::new(),
             calls: 0,
+            embedded: 0,
             fail_every: None,
             split_decodes: 0,
         }
@@ -122,7 +124,7 @@ impl SimBackend {
         }
     }
 
-    fn compute_row(&mut self, context: usize, row: &Row) -> Option<Option<Token>> {
+    fn compute_row(&mut self, context: usize, row: &Row) -> Option<Sampled> {
         let n_ctx = self.shape.n_ctx;
         let n_vocab = self.n_vocab;
         if let Some(key) = row.sample {
@@ -132,7 +134,7 @@ impl SimBackend {
         assert_eq!(row.pos, kv.len(), "positions follow each other");
         assert!(kv.len() < n_ctx, "KV within the slot");
         kv.push(row.token);
-        row.sample.map(|_| Some(Self::next_token(kv, n_vocab)))
+        row.sample.map(|_| Self::next_token(kv, n_vocab).into())
     }
 }
 
@@ -143,6 +145,15 @@ impl Backend for SimBackend {
 
     fn can_reuse_prefix(&self) -> bool {
         true
+    }
+
+    /// A token's vector is its id and its position.
+    fn embed(&mut self, computed: usize, tokens: &[Token]) -> Result<Vec<Vec<f32>>, CallError> {
+        assert!(!tokens.is_empty() && tokens.len() <= self.shape.n_batch, "1 to n_batch rows");
+        assert!(computed == 0 || computed == self.embedded, "a text goes on where it was");
+        self.embedded = computed + tokens.len();
+        assert!(self.embedded <= self.shape.n_ctx, "a text within the context");
+        Ok((computed..).zip(tokens).map(|(position, &token)| vec![token as f32, position as f32]).collect())
     }
 
     fn run(&mut self, plan: &StepPlan) -> StepOutcome {

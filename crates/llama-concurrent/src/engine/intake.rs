@@ -6,6 +6,8 @@ use crossbeam_channel::SendError;
 
 use super::{Inner, Ticket, shutting_down};
 use crate::{
+    constraint::{Compiler, Constraint, Grammar},
+    embedding::{EmbedJob, EmbedOptions, Embedding, Pooling},
     error::{Error, ErrorKind, Result},
     request::{Prompt, Request, SamplingParams, Token},
     router,
@@ -26,6 +28,7 @@ impl Inner {
         }
         let prompt = self.tokenize(&request.prompt)?;
         self.check_fits(&prompt, &request.params)?;
+        let grammar = request.params.constraint.as_ref().map(|c| self.compile(c)).transpose()?;
         self.admission.reserve(prompt.len())?;
 
         let index = router::least_loaded(self.workers.iter().map(|worker| &*worker.shared)).unwrap_or(0);
@@ -36,6 +39,8 @@ impl Inner {
             id,
             prompt,
             params: Arc::new(request.params.clone()),
+            grammar: grammar.map(Box::new),
+            prefix_reuse: request.prefix_reuse,
             priority: request.priority,
             submitted,
             queue_deadline: request.queue_timeout.map(|limit| submitted.saturating_add(limit)),
@@ -54,6 +59,49 @@ impl Inner {
             return Err(shutting_down());
         }
         Ok(Ticket { id, commands: worker.commands.clone() })
+    }
+
+    /// Compiles a constraint on this thread; the first one of an engine also prepares the vocabulary.
+    pub(super) fn compile(&self, constraint: &Constraint) -> Result<Grammar> {
+        let new = || Compiler::new(self.model.table(), |token| self.model.special_piece(token));
+        self.grammars.get_or_init(new).as_ref().map_err(Error::clone)?.compile(constraint)
+    }
+
+    pub(super) fn embed(
+        &self,
+        prompt: &Prompt,
+        options: &EmbedOptions,
+        done: impl FnOnce(Result<Embedding>) + Send + 'static,
+    ) -> Result<()> {
+        let tokens = self.tokenize(prompt)?;
+        let (n_tokens, n_ctx) = (tokens.len(), self.shape.n_ctx);
+        if n_tokens == 0 {
+            return Err(Error::new(ErrorKind::InvalidRequest, "the text has no tokens; give some other text"));
+        }
+        if n_tokens > n_ctx {
+            return Err(Error::new(
+                ErrorKind::PromptTooLong { n_prompt: n_tokens, max_tokens: 0, n_ctx },
+                format!(
+                    "the text has {n_tokens} tokens, but at most {n_ctx} can be embedded; shorten it or raise n_ctx"
+                ),
+            ));
+        }
+        let pooling = options.pooling.or_else(|| self.model.pooling()).unwrap_or(Pooling::Mean);
+        self.admission.reserve(n_tokens)?;
+        let worker =
+            &self.workers[router::least_loaded(self.workers.iter().map(|worker| &*worker.shared)).unwrap_or(0)];
+        let job = EmbedJob::new(tokens, pooling, options.normalize, Box::new(done));
+        worker.shared.load.fetch_add(1, Ordering::AcqRel);
+        if let Err(SendError(refused)) = worker.commands.send(Command::Embed(Box::new(job))) {
+            if let Command::Embed(job) = refused {
+                job.disarm();
+            }
+            worker.shared.load.fetch_sub(1, Ordering::AcqRel);
+            self.admission.left_queue(n_tokens);
+            self.admission.finished(None);
+            return Err(shutting_down());
+        }
+        Ok(())
     }
 
     fn tokenize(&self, prompt: &Prompt) -> Result<Vec<Token>> {

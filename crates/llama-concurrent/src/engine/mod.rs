@@ -18,6 +18,8 @@ use crate::{
     admission::Admission,
     backend::llama::Model,
     config::{EngineConfig, PoolShape, Strategy},
+    constraint::Compiler,
+    embedding::{EmbedOptions, Embedding},
     error::{Error, ErrorKind, Result},
     generation::{Collector, Generation},
     gguf::ModelSummary,
@@ -42,6 +44,7 @@ struct Inner {
     model: Arc<Model>,
     summary: ModelSummary,
     chat: OnceLock<Result<ChatTemplate>>,
+    grammars: OnceLock<Result<Compiler>>,
     strategy: Strategy,
     shape: PoolShape,
     placement: Placement,
@@ -136,12 +139,13 @@ impl Engine {
         self.submit_to(request, Box::new(sink))
     }
 
-    /// Checks parameters without a request.
+    /// Checks parameters without a request; a constraint is compiled for that.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidRequest`] for a value out of range.
+    /// [`ErrorKind::InvalidRequest`] for a value out of range or a constraint that cannot be held to.
     pub fn check_params(&self, params: &SamplingParams) -> Result<()> {
-        params.validate(self.inner.model.table().len())
+        params.validate(self.inner.model.table().len())?;
+        params.constraint.as_ref().map_or(Ok(()), |constraint| self.inner.compile(constraint).map(drop))
     }
 
     /// Generates and waits for the whole text.
@@ -150,6 +154,33 @@ impl Engine {
     /// As [`submit`](Self::submit), and what failed on the way.
     pub fn generate(&self, prompt: impl Into<Prompt>, params: SamplingParams) -> Result<Completion> {
         self.submit(Request::new(prompt).with_params(params))?.wait()
+    }
+
+    /// Embeds a text and waits for its vector. Embeddings are computed between the steps of the generations, in parts that
+    /// keep to half of [`max_stall`](EngineConfig::max_stall); the first one creates a context of one slot for them.
+    ///
+    /// # Errors
+    /// As [`submit`](Self::submit), and what failed on the way.
+    pub fn embed(&self, text: impl Into<Prompt>, options: &EmbedOptions) -> Result<Embedding> {
+        let (sender, result) = crossbeam_channel::bounded(1);
+        self.embed_then(&text.into(), options, move |embedding| {
+            let _ = sender.send(embedding);
+        })?;
+        result.recv().unwrap_or_else(|_| Err(shutting_down()))
+    }
+
+    /// As [`embed`](Self::embed), but returns at once: `done` is called with the result, once, on the worker thread between
+    /// two decodes, so it must return quickly.
+    ///
+    /// # Errors
+    /// As [`submit`](Self::submit); `done` is then dropped unused.
+    pub fn embed_then(
+        &self,
+        text: &Prompt,
+        options: &EmbedOptions,
+        done: impl FnOnce(Result<Embedding>) + Send + 'static,
+    ) -> Result<()> {
+        self.inner.embed(text, options, done)
     }
 
     /// Ends a request by its id; unknown and finished ones are ignored.
@@ -203,13 +234,27 @@ impl Engine {
 
     /// Text of tokens; control tokens have none, incomplete characters become U+FFFD.
     pub fn detokenize(&self, tokens: &[Token]) -> String {
+        self.detokenize_with(tokens, false)
+    }
+
+    /// As [`detokenize`](Self::detokenize), with special tokens written out, such as `<|im_end|>`, if `special`.
+    pub fn detokenize_with(&self, tokens: &[Token], special: bool) -> String {
         let mut decoder = Utf8Decoder::new();
         let mut text = String::new();
         for &token in tokens {
-            decoder.push(self.inner.model.table().piece(token), &mut text);
+            decoder.push(&self.token_bytes(token, special), &mut text);
         }
         decoder.finish(&mut text);
         text
+    }
+
+    /// The bytes of a token, which may be a part of a character; empty for ids outside of the vocabulary, and without
+    /// `special` for special tokens.
+    pub fn token_bytes(&self, token: Token, special: bool) -> Vec<u8> {
+        match self.inner.model.table().piece(token) {
+            [] if special => self.inner.model.special_piece(token),
+            piece => piece.to_vec(),
+        }
     }
 
     /// Bytes of every token, and the tokens that end a generation.

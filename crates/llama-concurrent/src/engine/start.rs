@@ -60,6 +60,7 @@ impl Inner {
             model,
             summary,
             chat: OnceLock::new(),
+            grammars: OnceLock::new(),
             strategy,
             shape,
             placement,

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::{Notice, Scheduler, queue::Place, sequence::Advance};
 use crate::{
-    backend::{Call, CallKind, Op, Row, SeqKey, SlotId},
+    backend::{Call, CallKind, Op, Row, Sampled, SeqKey, SlotId},
     error::{Error, ErrorKind},
-    request::{Event, FinishReason, Token},
+    request::{Event, FinishReason},
 };
 
 /// Prompt tokens that a turn computes at least, however slow the machine, so that prefill never starves.
@@ -138,6 +138,15 @@ impl Scheduler {
         Some(rows.min(n_batch))
     }
 
+    /// Rows of other work that those who decode can bear between two calls: half of what a prompt may take.
+    pub fn rows_beside(&self) -> usize {
+        if !self.sequences.iter().any(|(_, s)| s.is_runnable()) {
+            return self.config.shape.n_batch;
+        }
+        let affordable = self.prefill_cost.tokens_within(self.config.max_stall / 2).unwrap_or(FIRST_CHUNK);
+        affordable.clamp(MIN_CHUNK, self.config.shape.n_batch.max(MIN_CHUNK)).min(self.config.shape.n_batch)
+    }
+
     pub(super) fn note_in_flight(&self, call: &Call, ops: &[Op]) -> InFlight {
         let mut parts: Vec<(SeqKey, usize, bool)> = Vec::with_capacity(call.rows.len());
         let mut last_seq = None;
@@ -158,7 +167,7 @@ impl Scheduler {
         InFlight { context: call.context, kind: call.kind, n_rows: call.rows.len(), parts, learn }
     }
 
-    pub(super) fn apply_tokens(&mut self, call: InFlight, tokens: &[Option<Token>], elapsed: Duration, now: Duration) {
+    pub(super) fn apply_tokens(&mut self, call: InFlight, tokens: Vec<Sampled>, elapsed: Duration, now: Duration) {
         match call.kind {
             CallKind::Decode => self.totals.decode.add(call.n_rows, elapsed),
             CallKind::Prefill => {
@@ -170,7 +179,7 @@ impl Scheduler {
                 }
             }
         }
-        let mut tokens = tokens.iter();
+        let mut tokens = tokens.into_iter();
         for (key, n_rows, sampled) in call.parts {
             let sequence = &mut self.sequences[key];
             sequence.computed += n_rows;
@@ -178,22 +187,32 @@ impl Scheduler {
             if !sampled {
                 continue;
             }
-            let Some(token) = tokens.next().copied().flatten() else {
-                let error = Error::new(
-                    ErrorKind::Decode,
-                    "no token could be chosen: the model's output is not a number, or logit_bias forbids every token",
-                );
-                self.finish(key, FinishReason::Error, None, Some(error), now);
-                continue;
+            let (token, logprobs, last) = match tokens.next() {
+                Some(Sampled::Token { token, logprobs, last }) => (token, logprobs, last),
+                Some(Sampled::Complete) => {
+                    self.finish(key, FinishReason::Stop, None, None, now);
+                    continue;
+                }
+                Some(Sampled::Impossible(why)) => {
+                    let error = Error::new(ErrorKind::Decode, format!("no token could be chosen: {why}"));
+                    self.finish(key, FinishReason::Error, None, Some(error), now);
+                    continue;
+                }
+                None => {
+                    let error = Error::new(ErrorKind::Internal, "the backend chose too few tokens; please report this");
+                    self.finish(key, FinishReason::Error, None, Some(error), now);
+                    continue;
+                }
             };
             let id = sequence.id;
             let notices = &mut self.notices;
             let before = sequence.timings.n_output_tokens;
-            let advance = sequence.accept(token, now, &self.vocab, |delta| {
+            let advance = sequence.accept(token, logprobs, now, &self.vocab, |delta| {
                 notices.push(Notice::Event { id, event: Event::Delta(delta) });
             });
             self.totals.output_tokens += (sequence.timings.n_output_tokens - before) as u64;
             match advance {
+                Advance::Continue | Advance::Full if last => self.finish(key, FinishReason::Stop, None, None, now),
                 Advance::Continue => {}
                 Advance::EndOfGeneration => self.finish(key, FinishReason::Stop, None, None, now),
                 Advance::StopString(which) => self.finish(key, FinishReason::Stop, Some(which), None, now),

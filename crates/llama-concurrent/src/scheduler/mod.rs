@@ -174,7 +174,7 @@ impl Scheduler {
     pub fn apply(&mut self, outcome: StepOutcome, now: Duration) -> Vec<Notice> {
         if let Some(call) = self.in_flight.take() {
             match outcome.sampled {
-                Ok(tokens) => self.apply_tokens(call, &tokens, outcome.elapsed, now),
+                Ok(tokens) => self.apply_tokens(call, tokens, outcome.elapsed, now),
                 Err(error) => {
                     let error = Error::new(ErrorKind::Decode, format!("llama.cpp failed: {}", error.message));
                     for (key, ..) in call.parts {

@@ -51,7 +51,7 @@ impl Scheduler {
         }
         let candidates: Vec<SeqKey> = self.waiting.iter().take(MAX_LOOKAHEAD).collect();
         for key in candidates {
-            let start = if self.config.prefix_reuse {
+            let start = if self.config.prefix_reuse && self.sequences[key].prefix_reuse {
                 prefix::find_start(&self.sequences[key].tokens, &self.slots, |k| &self.sequences[k])
             } else {
                 self.slots.cheapest_free(None).map(|slot| Start::InPlace { slot, cached: 0 })
@@ -90,6 +90,11 @@ impl Scheduler {
         sequence.timings.n_cached_tokens = cached;
         self.totals.cached_tokens += cached as u64;
         self.notices.push(Notice::LeftQueue { id: sequence.id });
-        ops.push(Op::Begin { key, params: sequence.params.clone(), history: sequence.penalty_history() });
+        ops.push(Op::Begin {
+            key,
+            params: sequence.params.clone(),
+            history: sequence.penalty_history(),
+            grammar: sequence.grammar.take(),
+        });
     }
 }

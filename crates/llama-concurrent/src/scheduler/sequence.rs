@@ -5,6 +5,8 @@ use std::{sync::Arc, time::Duration};
 use super::queue::Place;
 use crate::{
     backend::SlotId,
+    constraint::Grammar,
+    logprobs::TokenLogprobs,
     metrics::Timings,
     request::{Delta, Priority, RequestId, SamplingParams, Token},
     text::TextStream,
@@ -20,6 +22,10 @@ pub struct NewSequence {
     pub prompt: Vec<Token>,
     /// How to sample.
     pub params: Arc<SamplingParams>,
+    /// Its constraint, compiled.
+    pub grammar: Option<Box<Grammar>>,
+    /// Whether it may start from KV that is there already.
+    pub prefix_reuse: bool,
     /// Who goes first.
     pub priority: Priority,
     /// When it was submitted.
@@ -45,6 +51,9 @@ pub(super) enum Advance {
 pub(super) struct Sequence {
     pub(super) id: RequestId,
     pub(super) params: Arc<SamplingParams>,
+    /// Until it goes to the backend.
+    pub(super) grammar: Option<Box<Grammar>>,
+    pub(super) prefix_reuse: bool,
     /// Prompt, then output. All but a freshly sampled last one are to be computed.
     pub(super) tokens: Vec<Token>,
     pub(super) n_prompt: usize,
@@ -86,6 +95,8 @@ impl Sequence {
             timings: Timings { n_prompt_tokens: n_prompt, ..Timings::default() },
             tokens: new.prompt,
             params: new.params,
+            grammar: new.grammar,
+            prefix_reuse: new.prefix_reuse,
         }
     }
 
@@ -112,6 +123,7 @@ impl Sequence {
     pub(super) fn accept(
         &mut self,
         token: Token,
+        logprobs: Option<Box<TokenLogprobs>>,
         now: Duration,
         vocab: &TokenTable,
         emit: impl FnOnce(Delta),
@@ -133,7 +145,7 @@ impl Sequence {
         if full && step.stop.is_none() {
             text.push_str(&self.text.finish());
         }
-        emit(Delta { text, token: Some(token), index });
+        emit(Delta { text, token: Some(token), index, logprobs });
         match step.stop {
             Some(which) => Advance::StopString(which),
             None if full => Advance::Full,
@@ -144,7 +156,8 @@ impl Sequence {
     /// Text that was held back in case a character or a stop string would be completed.
     pub(super) fn take_held_text(&mut self) -> Option<Delta> {
         let text = self.text.finish();
-        (!text.is_empty()).then_some(Delta { text, token: None, index: self.timings.n_output_tokens })
+        let index = self.timings.n_output_tokens;
+        (!text.is_empty()).then_some(Delta { text, token: None, index, logprobs: None })
     }
 
     /// Tokens at the end of the prompt that the penalties look back on.

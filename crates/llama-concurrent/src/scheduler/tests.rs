@@ -89,6 +89,8 @@ impl Rig {
             id,
             prompt,
             params: Arc::new(params),
+            grammar: None,
+            prefix_reuse: true,
             priority,
             submitted: self.now,
             queue_deadline: None,
@@ -118,7 +120,7 @@ impl Rig {
                     let heard = self.heard.get_mut(&id).unwrap();
                     assert!(heard.finish.is_none(), "nothing follows the end");
                     match event {
-                        Event::Delta(Delta { text, token, index }) => {
+                        Event::Delta(Delta { text, token, index, .. }) => {
                             assert_eq!(index, heard.tokens.len());
                             heard.text.push_str(&text);
                             heard.tokens.extend(token);
@@ -333,6 +335,8 @@ fn deadlines_strike_in_the_queue_and_in_total() {
             id,
             prompt: prompt(id as usize, 4),
             params: params.clone(),
+            grammar: None,
+            prefix_reuse: true,
             priority: Priority::Interactive,
             submitted: Duration::ZERO,
             queue_deadline: queue.map(Duration::from_secs),
@@ -476,6 +480,8 @@ fn survive(contexts: usize, slots: usize, fail_every: Option<u64>, acts: &[Act])
                     id,
                     prompt: tokens.clone(),
                     params: Arc::new(SamplingParams { max_tokens: Some(*max_tokens), ..SamplingParams::default() }),
+                    grammar: None,
+                    prefix_reuse: true,
                     priority: *priority,
                     submitted: rig.now,
                     queue_deadline: at(queue_ms),

@@ -18,6 +18,15 @@ use crate::{
 /// Creating contexts concurrently is not safe for every model architecture.
 static CREATING: Mutex<()> = Mutex::new(());
 
+/// What a context is asked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Output {
+    /// Logits of some rows, to choose tokens from.
+    Logits,
+    /// What the model makes of each row before that: its embedding.
+    Vectors,
+}
+
 pub(super) struct Context {
     raw: NonNull<sys::llama_context>,
     model: Arc<Model>,
@@ -34,6 +43,7 @@ impl Context {
         shape: PoolShape,
         config: &EngineConfig,
         threads: &Threadpool,
+        output: Output,
     ) -> Result<Self> {
         let _one_at_a_time = CREATING.lock().unwrap_or_else(PoisonError::into_inner);
         log::take_complaints();
@@ -44,7 +54,12 @@ impl Context {
         params.n_batch = small(shape.n_batch);
         params.n_ubatch = small(shape.n_batch);
         params.n_seq_max = small(shape.slots);
-        params.n_outputs_max = small(shape.slots);
+        params.n_outputs_max = small(match output {
+            Output::Logits => shape.slots,
+            Output::Vectors => shape.n_batch,
+        });
+        params.embeddings = output == Output::Vectors;
+        params.pooling_type = sys::LLAMA_POOLING_TYPE_NONE;
         params.n_threads = threads.n_threads() as i32;
         params.n_threads_batch = threads.n_threads() as i32;
         params.type_k = ggml_type(config.type_k);
@@ -150,6 +165,15 @@ impl Context {
         let n_vocab = self.model.table().len();
         // SAFETY: not NULL means `n_vocab` floats that are ours until the next decode, which needs `&mut self`.
         (!logits.is_null()).then(|| unsafe { std::slice::from_raw_parts_mut(logits, n_vocab) })
+    }
+
+    /// What the last decode made of row `index`, in a context for [`Output::Vectors`].
+    pub(super) fn vector(&mut self, index: usize) -> Option<&[f32]> {
+        // SAFETY: the context is alive; an index without an embedding gives NULL.
+        let vector = unsafe { sys::llama_get_embeddings_ith(self.raw.as_ptr(), index as i32) };
+        let width = self.model.width();
+        // SAFETY: not NULL means as many floats as the model is wide, which are ours until the next decode.
+        (!vector.is_null()).then(|| unsafe { std::slice::from_raw_parts(vector, width) })
     }
 
     fn check(&self, rows: &[Row]) -> Result<(), CallError> {

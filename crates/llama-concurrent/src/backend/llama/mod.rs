@@ -30,8 +30,12 @@ pub use self::log::system_info;
 pub(crate) use self::model::Model;
 #[doc(hidden)]
 pub use self::sampler::chooser;
-use self::{context::Context, sampler::Sampler, threadpool::Threadpool};
-use super::{Backend, Call, CallError, Op, StepOutcome, StepPlan};
+use self::{
+    context::{Context, Output},
+    sampler::Sampler,
+    threadpool::Threadpool,
+};
+use super::{Backend, Call, CallError, Op, Row, Sampled, StepOutcome, StepPlan};
 use crate::{
     config::{EngineConfig, PoolShape},
     error::Result,
@@ -40,11 +44,17 @@ use crate::{
     topology::WorkerPlan,
 };
 
+/// Rows of one call for embeddings at most: llama.cpp keeps logits of each, 19 MiB per 32 rows of a vocabulary of 152,000.
+const EMBED_ROWS: usize = 64;
+
 /// A pool of llama.cpp contexts on one set of threads.
 pub(crate) struct LlamaBackend {
     // Contexts use the thread pool, so they are declared, and dropped, before it.
     contexts: Vec<Context>,
-    _threads: Threadpool,
+    /// For embeddings, created with the first of them.
+    embedder: Option<Context>,
+    threads: Threadpool,
+    config: EngineConfig,
     model: Arc<Model>,
     shape: PoolShape,
     samplers: Vec<Option<Sampler>>,
@@ -56,10 +66,11 @@ impl LlamaBackend {
     pub(crate) fn new(model: Arc<Model>, shape: PoolShape, config: &EngineConfig, plan: &WorkerPlan) -> Result<Self> {
         let threads = Threadpool::new(plan, config.poll)?;
         let contexts = (0..shape.contexts)
-            .map(|_| Context::new(model.clone(), shape, config, &threads))
+            .map(|_| Context::new(model.clone(), shape, config, &threads, Output::Logits))
             .collect::<Result<Vec<_>>>()?;
         let candidates = LlamaTokenDataArray::new(Vec::new(), false);
-        Ok(Self { contexts, _threads: threads, model, shape, samplers: Vec::new(), candidates })
+        let config = config.clone();
+        Ok(Self { contexts, embedder: None, threads, config, model, shape, samplers: Vec::new(), candidates })
     }
 
     /// Memory of the pool; weights are counted once.
@@ -74,11 +85,11 @@ impl LlamaBackend {
 
     fn apply(&mut self, op: &Op) {
         match op {
-            Op::Begin { key, params, history } => {
+            Op::Begin { key, params, history, grammar } => {
                 if self.samplers.len() <= *key {
                     self.samplers.resize_with(key + 1, || None);
                 }
-                self.samplers[*key] = Some(Sampler::new(params, history, self.model.table()));
+                self.samplers[*key] = Some(Sampler::new(params, history, grammar.clone(), self.model.table()));
             }
             Op::End { key } => self.samplers[*key] = None,
             Op::Truncate { slot, keep } => self.contexts[slot.context].truncate(slot.seq, *keep),
@@ -86,15 +97,17 @@ impl LlamaBackend {
         }
     }
 
-    fn compute(&mut self, call: &Call) -> Result<Vec<Option<Token>>, CallError> {
+    fn compute(&mut self, call: &Call) -> Result<Vec<Sampled>, CallError> {
         let context = &mut self.contexts[call.context];
         context.decode(&call.rows)?;
         let mut tokens = Vec::with_capacity(self.shape.slots);
         for (index, row) in call.rows.iter().enumerate() {
             let Some(key) = row.sample else { continue };
             let sampler = self.samplers.get_mut(key).and_then(Option::as_mut);
-            let logits = context.logits(index);
-            tokens.push(sampler.zip(logits).and_then(|(s, logits)| s.sample(logits, &mut self.candidates)));
+            tokens.push(match sampler.zip(context.logits(index)) {
+                Some((sampler, logits)) => sampler.sample(logits, &mut self.candidates),
+                None => Sampled::Impossible("llama.cpp gave no logits".into()),
+            });
         }
         Ok(tokens)
     }
@@ -107,6 +120,33 @@ impl Backend for LlamaBackend {
 
     fn can_reuse_prefix(&self) -> bool {
         self.model.has_plain_kv()
+    }
+
+    fn embed(&mut self, computed: usize, tokens: &[Token]) -> Result<Vec<Vec<f32>>, CallError> {
+        let embedder = match &mut self.embedder {
+            Some(embedder) => embedder,
+            empty => {
+                let shape =
+                    PoolShape { contexts: 1, slots: 1, n_batch: self.shape.n_batch.min(EMBED_ROWS), ..self.shape };
+                let context = Context::new(self.model.clone(), shape, &self.config, &self.threads, Output::Vectors);
+                empty.insert(context.map_err(|e| CallError { message: e.to_string() })?)
+            }
+        };
+        if computed == 0 {
+            embedder.truncate(0, 0);
+        }
+        let mut vectors = Vec::with_capacity(tokens.len());
+        for (part, tokens) in tokens.chunks(EMBED_ROWS.min(self.shape.n_batch)).enumerate() {
+            let first = computed + part * EMBED_ROWS.min(self.shape.n_batch);
+            let row = |(pos, &token)| Row { seq: 0, token, pos, sample: None };
+            let rows: Vec<Row> = (first..).zip(tokens).map(row).collect();
+            embedder.decode(&rows)?;
+            for index in 0..rows.len() {
+                let vector = embedder.vector(index);
+                vectors.push(vector.ok_or_else(|| CallError { message: "gave no embedding".into() })?.to_vec());
+            }
+        }
+        Ok(vectors)
     }
 
     fn run(&mut self, plan: &StepPlan) -> StepOutcome {

@@ -13,6 +13,7 @@ use llama_cpp_sys_2 as sys;
 use super::{ffi, kernels::Kernels, log};
 use crate::{
     config::{EngineConfig, LoadProgress},
+    embedding::Pooling,
     error::{Error, ErrorKind, Result},
     request::Token,
     vocab::TokenTable,
@@ -117,6 +118,40 @@ impl Model {
     pub(crate) fn size_bytes(&self) -> u64 {
         // SAFETY: the model is alive.
         unsafe { sys::llama_model_size(self.raw.as_ptr()) }
+    }
+
+    /// Length of the vectors that the model makes of tokens.
+    pub(super) fn width(&self) -> usize {
+        // SAFETY: the model is alive.
+        unsafe { sys::llama_model_n_embd_out(self.raw.as_ptr()) as usize }
+    }
+
+    /// How the file says that vectors of tokens become one of a text, if it does.
+    pub(crate) fn pooling(&self) -> Option<Pooling> {
+        let architecture = self.metadata(c"general.architecture")?;
+        let key = CString::new(format!("{architecture}.pooling_type")).ok()?;
+        match self.metadata(&key)?.as_str() {
+            "1" => Some(Pooling::Mean),
+            "2" => Some(Pooling::Cls),
+            "3" => Some(Pooling::Last),
+            _ => None,
+        }
+    }
+
+    /// A value of the file's metadata as text.
+    fn metadata(&self, key: &CStr) -> Option<String> {
+        let mut value = [0u8; 256];
+        // SAFETY: the model is alive, the key ends with NUL, and the buffer is as long as said; the result does too.
+        let n = unsafe {
+            sys::llama_model_meta_val_str(self.raw.as_ptr(), key.as_ptr(), value.as_mut_ptr().cast(), value.len())
+        };
+        let text = CStr::from_bytes_until_nul(&value).ok()?;
+        (n >= 0).then(|| text.to_string_lossy().into_owned())
+    }
+
+    /// The text of a token as special tokens are written, such as `<|im_end|>`.
+    pub(crate) fn special_piece(&self, token: Token) -> Vec<u8> {
+        if usize::try_from(token).is_ok_and(|t| t < self.table.len()) { self.piece(token, true) } else { Vec::new() }
     }
 
     /// Whether the KV of a sequence can be cut and copied at any position.

@@ -6,9 +6,15 @@ use llama_cpp_2::{
 };
 
 use crate::{
+    backend::Sampled,
+    constraint::{Allowed, Grammar},
+    logprobs::TokenLogprobs,
     request::{SamplingParams, Token},
     vocab::TokenTable,
 };
+
+/// Tokens from which the first mirostat estimates how probabilities fall off, as in its paper and in llama.cpp.
+const MIROSTAT_TOKENS: i32 = 100;
 
 /// The sampling state of one sequence.
 pub(super) struct Sampler {
@@ -16,10 +22,21 @@ pub(super) struct Sampler {
     bias: Vec<(Token, f32)>,
     /// `None`: the likeliest token, nothing else.
     chain: Option<LlamaSampler>,
+    grammar: Option<Box<Grammar>>,
+    /// Tokens that the model may end with under the grammar.
+    ends: Vec<Token>,
+    logprobs: Option<usize>,
+    /// The logits as the model gave them, kept while a token is chosen.
+    raw: Vec<f32>,
 }
 
 impl Sampler {
-    pub(super) fn new(params: &SamplingParams, history: &[Token], vocab: &TokenTable) -> Self {
+    pub(super) fn new(
+        params: &SamplingParams,
+        history: &[Token],
+        grammar: Option<Box<Grammar>>,
+        vocab: &TokenTable,
+    ) -> Self {
         let mut bias = params.logit_bias.clone();
         if params.ignore_eos {
             bias.extend(vocab.end_of_generation().iter().map(|&token| (token, f32::NEG_INFINITY)));
@@ -35,17 +52,7 @@ impl Sampler {
             ));
         }
         if !params.is_greedy() {
-            if params.top_k > 0 {
-                stages.push(LlamaSampler::top_k(params.top_k as i32));
-            }
-            if params.top_p < 1.0 {
-                stages.push(LlamaSampler::top_p(params.top_p, 1));
-            }
-            if params.min_p > 0.0 {
-                stages.push(LlamaSampler::min_p(params.min_p, 1));
-            }
-            stages.push(LlamaSampler::temp(params.temperature));
-            stages.push(LlamaSampler::dist(params.seed));
+            stages.extend(random_stages(params, vocab.len()));
         } else if !stages.is_empty() {
             stages.push(LlamaSampler::greedy());
         }
@@ -54,35 +61,130 @@ impl Sampler {
             chain.accept_many(history.iter().map(|&token| LlamaToken(token)));
             chain
         });
-        Self { bias, chain }
+        let ends = if params.ignore_eos { Vec::new() } else { vocab.end_of_generation().to_vec() };
+        let logprobs = params.logprobs.map(|n| n as usize);
+        Self { bias, chain, grammar, ends, logprobs, raw: Vec::new() }
     }
 
-    /// Chooses a token and remembers it; `None` if none is possible. `candidates` is scratch space.
-    pub(super) fn sample(&mut self, logits: &mut [f32], candidates: &mut LlamaTokenDataArray) -> Option<Token> {
+    /// Chooses a token and remembers it. `candidates` is scratch space.
+    pub(super) fn sample(&mut self, logits: &mut [f32], candidates: &mut LlamaTokenDataArray) -> Sampled {
+        if self.logprobs.is_some() {
+            self.raw.clear();
+            self.raw.extend_from_slice(logits);
+        }
         for &(token, bias) in &self.bias {
             logits[token as usize] += bias;
         }
+        match self.restrict(logits) {
+            Ok(true) => {}
+            Ok(false) => return Sampled::Complete,
+            Err(why) => return Sampled::Impossible(why),
+        }
+        let Some(token) = self.choose(logits, candidates) else {
+            let also = if self.grammar.is_some() { ", or the constraint and logit_bias together do" } else { "" };
+            return Sampled::Impossible(format!(
+                "the model's output is not a number, or logit_bias forbids every token{also}"
+            ));
+        };
+        // An end that the grammar allows is not part of its text.
+        let last = match &mut self.grammar {
+            Some(grammar) if !self.ends.contains(&token) => grammar.accept(token),
+            _ => Ok(false),
+        };
+        match last {
+            Ok(last) => {
+                let logprobs = self.logprobs.map(|n_top| Box::new(TokenLogprobs::of(&self.raw, token, n_top)));
+                Sampled::Token { token, logprobs, last }
+            }
+            Err(why) => Sampled::Impossible(why),
+        }
+    }
+
+    /// Makes impossible what the grammar does not allow; whether anything may follow.
+    fn restrict(&mut self, logits: &mut [f32]) -> Result<bool, String> {
+        let Some(grammar) = &mut self.grammar else { return Ok(true) };
+        let (mut mask, may_end) = match grammar.allowed()? {
+            Allowed::Nothing => return Ok(false),
+            Allowed::Tokens { mask, may_end } => (mask, may_end),
+        };
+        for &end in &self.ends {
+            if may_end { mask.allow_token(end as u32) } else { mask.disallow_token(end as u32) }
+        }
+        for (logits, &bits) in logits.chunks_mut(32).zip(mask.as_slice()) {
+            if bits == u32::MAX {
+                continue;
+            }
+            for (bit, logit) in logits.iter_mut().enumerate() {
+                *logit = if bits >> bit & 1 == 1 { *logit } else { f32::NEG_INFINITY };
+            }
+        }
+        Ok(true)
+    }
+
+    fn choose(&mut self, logits: &[f32], candidates: &mut LlamaTokenDataArray) -> Option<Token> {
         let likeliest = argmax(logits)?;
         let Some(chain) = &mut self.chain else { return Some(likeliest as Token) };
+        let all = logits.iter().enumerate().map(|(id, &logit)| LlamaTokenData::new(LlamaToken(id as i32), logit, 0.0));
         candidates.data.clear();
-        candidates.data.extend(
-            logits.iter().enumerate().map(|(id, &logit)| LlamaTokenData::new(LlamaToken(id as i32), logit, 0.0)),
-        );
+        match self.grammar {
+            // Most are impossible then.
+            Some(_) => candidates.data.extend(all.filter(|one| one.logit() > f32::NEG_INFINITY)),
+            None => candidates.data.extend(all),
+        }
         candidates.sorted = false;
         candidates.selected = None;
-        chain.apply(candidates);
-        let token = candidates.selected_token()?;
+        // Some samplers cannot do with a single token.
+        let token = if let [only] = candidates.data[..] {
+            only.id()
+        } else {
+            chain.apply(candidates);
+            candidates.selected_token()?
+        };
         chain.accept(token);
         Some(token.0)
     }
 }
 
+/// The samplers of a random choice, in llama-server's order.
+fn random_stages(params: &SamplingParams, n_vocab: usize) -> Vec<LlamaSampler> {
+    let temperature = LlamaSampler::temp_ext(params.temperature, params.dynatemp_range, params.dynatemp_exponent);
+    match params.mirostat {
+        1 => {
+            let (tau, eta) = (params.mirostat_tau, params.mirostat_eta);
+            return vec![temperature, LlamaSampler::mirostat(n_vocab as i32, params.seed, tau, eta, MIROSTAT_TOKENS)];
+        }
+        2 => {
+            return vec![temperature, LlamaSampler::mirostat_v2(params.seed, params.mirostat_tau, params.mirostat_eta)];
+        }
+        _ => {}
+    }
+    let mut stages = Vec::new();
+    let mut push = |wanted: bool, stage: &dyn Fn() -> LlamaSampler| {
+        if wanted {
+            stages.push(stage());
+        }
+    };
+    push(params.top_n_sigma > 0.0, &|| LlamaSampler::top_n_sigma(params.top_n_sigma));
+    push(params.top_k > 0, &|| LlamaSampler::top_k(params.top_k as i32));
+    push(params.typical_p < 1.0, &|| LlamaSampler::typical(params.typical_p, 1));
+    push(params.top_p < 1.0, &|| LlamaSampler::top_p(params.top_p, 1));
+    push(params.min_p > 0.0, &|| LlamaSampler::min_p(params.min_p, 1));
+    push(params.xtc_probability > 0.0, &|| {
+        LlamaSampler::xtc(params.xtc_probability, params.xtc_threshold, 1, params.seed)
+    });
+    stages.extend([temperature, LlamaSampler::dist(params.seed)]);
+    stages
+}
+
 /// A choice of tokens from logits as the engine makes it, for `benches/parts.rs`. It may change the logits.
 #[doc(hidden)]
 pub fn chooser(params: &SamplingParams, vocab: &TokenTable) -> impl FnMut(&mut [f32]) -> Option<Token> + use<> {
-    let mut sampler = Sampler::new(params, &[], vocab);
+    let mut sampler = Sampler::new(params, &[], None, vocab);
     let mut candidates = LlamaTokenDataArray::new(Vec::new(), false);
-    move |logits| sampler.sample(logits, &mut candidates)
+    move |logits| match sampler.sample(logits, &mut candidates) {
+        Sampled::Token { token, .. } => Some(token),
+        _ => None,
+    }
 }
 
 /// Index of the largest value, the first of equals; `None` if there is no number above minus infinity.
@@ -121,7 +223,10 @@ mod tests {
     fn choose(params: &SamplingParams, logits: &[f32]) -> Option<Token> {
         let vocab = TokenTable::new((0..logits.len()).map(|_| b"x"), vec![0]);
         let mut candidates = LlamaTokenDataArray::new(Vec::new(), false);
-        Sampler::new(params, &[1, 1], &vocab).sample(&mut logits.to_vec(), &mut candidates)
+        match Sampler::new(params, &[1, 1], None, &vocab).sample(&mut logits.to_vec(), &mut candidates) {
+            Sampled::Token { token, .. } => Some(token),
+            _ => None,
+        }
     }
 
     #[test]

@@ -79,7 +79,7 @@ fn a_plan_is_carried_out_as_a_whole() {
     let mut backend = backend();
     let params = Arc::new(SamplingParams::default());
     let plan = StepPlan {
-        ops: vec![Op::Begin { key: 5, params, history: vec![] }],
+        ops: vec![Op::Begin { key: 5, params, history: vec![], grammar: None }],
         call: Some(Call {
             context: 0,
             kind: CallKind::Prefill,
@@ -90,7 +90,7 @@ fn a_plan_is_carried_out_as_a_whole() {
         }),
     };
     let sampled = backend.run(&plan).sampled.expect("computed");
-    assert!(matches!(sampled[..], [Some(token)] if (token as usize) < backend.model.table().len()));
+    assert!(matches!(sampled[..], [Sampled::Token { token, .. }] if (token as usize) < backend.model.table().len()));
     backend.run(&StepPlan { ops: vec![Op::End { key: 5 }], call: None });
     assert!(backend.samplers[5].is_none());
 }

@@ -1,0 +1,121 @@
+//! Output of a given form: JSON after a schema, a regular expression, a grammar.
+//!
+//! `llguidance` compiles the form and says after each token which tokens may follow. It knows the model by the bytes of
+//! its tokens alone.
+
+mod compile;
+
+use llguidance::{Matcher, toktrie::SimpleVob};
+
+pub(crate) use self::compile::Compiler;
+use crate::request::Token;
+
+/// What an output has to look like. Tokens that would break it are made impossible before one is chosen.
+///
+/// The model may end its text only where it is complete; where nothing more can follow, the generation ends by itself with
+/// [`FinishReason::Stop`](crate::FinishReason::Stop). One that ends for another reason (`max_tokens`, a stop string, a
+/// cancel) gives the beginning of such a text.
+///
+/// The tokens are limited, not the model's mind: tell it in the prompt what it should write.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Constraint {
+    /// Any JSON object.
+    JsonObject,
+    /// JSON that is valid under this JSON schema, itself written in JSON. Properties come in the order of the schema.
+    /// Keywords that cannot be held to are refused. Between tokens of JSON at most 32 characters of white space follow
+    /// each other, so that no model gets lost in them; an object `x-guidance` in the schema can change that, see
+    /// llguidance.
+    JsonSchema(String),
+    /// A text that this regular expression matches as a whole, in the syntax of the crate `regex`, without look-around,
+    /// anchors and groups that capture.
+    Regex(String),
+    /// A text of this grammar, in llguidance's form of Lark; its rule `start` is the whole text.
+    Lark(String),
+}
+
+impl Constraint {
+    /// What it is, for messages.
+    fn name(&self) -> &'static str {
+        match self {
+            Constraint::JsonObject => "JSON object",
+            Constraint::JsonSchema(_) => "JSON schema",
+            Constraint::Regex(_) => "regular expression",
+            Constraint::Lark(_) => "grammar",
+        }
+    }
+}
+
+/// A constraint that was compiled for a model, and how far a text has come in it.
+pub struct Grammar {
+    source: Constraint,
+    matcher: Matcher,
+    /// The id behind the vocabulary that stands for the end.
+    end: Token,
+}
+
+/// What may follow.
+pub(crate) enum Allowed {
+    /// These tokens; whether the text may also end here.
+    Tokens {
+        /// One bit for each token.
+        mask: SimpleVob,
+        /// Whether the text is complete.
+        may_end: bool,
+    },
+    /// Nothing: the text is complete.
+    Nothing,
+}
+
+impl Grammar {
+    /// What may follow the tokens so far.
+    ///
+    /// # Errors
+    /// In words: the grammar turned out too complex, or no token of the vocabulary fits it.
+    pub(crate) fn allowed(&mut self) -> Result<Allowed, String> {
+        if self.matcher.is_stopped() && !self.matcher.is_error() {
+            return Ok(Allowed::Nothing);
+        }
+        let mut mask = self.matcher.compute_mask().map_err(|e| self.describe(e))?;
+        let may_end = mask.is_allowed(self.end as u32);
+        mask.disallow_token(self.end as u32);
+        Ok(if mask.is_zero() { Allowed::Nothing } else { Allowed::Tokens { mask, may_end } })
+    }
+
+    /// Takes the token that was chosen; whether the text is complete with it, so that nothing can follow.
+    ///
+    /// # Errors
+    /// As [`allowed`](Self::allowed).
+    pub(crate) fn accept(&mut self, token: Token) -> Result<bool, String> {
+        self.matcher.consume_token(token as u32).map_err(|e| self.describe(e))?;
+        Ok(self.matcher.is_stopped())
+    }
+
+    fn describe(&self, error: impl std::fmt::Display) -> String {
+        let words = compile::first_words(&error.to_string());
+        let words = match words.as_str() {
+            "NoExtensionBias" => "no token of the vocabulary can follow",
+            other => other,
+        };
+        format!("the {} cannot be held to: {words}", self.source.name())
+    }
+}
+
+impl Clone for Grammar {
+    fn clone(&self) -> Self {
+        Self { source: self.source.clone(), matcher: self.matcher.deep_clone(), end: self.end }
+    }
+}
+
+impl PartialEq for Grammar {
+    /// Whether both were compiled from the same.
+    fn eq(&self, other: &Self) -> bool {
+        self.source == other.source
+    }
+}
+
+impl std::fmt::Debug for Grammar {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Grammar").field(&self.source).finish()
+    }
+}

@@ -1,0 +1,104 @@
+//! From the text of a constraint to a grammar over the tokens of a model, on the caller's thread.
+
+use std::sync::Arc;
+
+use llguidance::{
+    Matcher, ParserFactory,
+    api::TopLevelGrammar,
+    toktrie::{ApproximateTokEnv, TokEnv, TokRxInfo, TokTrie},
+};
+use serde_json::{Value, json};
+
+use super::{Constraint, Grammar};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    request::Token,
+    vocab::TokenTable,
+};
+
+/// The longest text of a constraint, in bytes; llguidance's own limits are on what becomes of it.
+const MAX_BYTES: usize = 1 << 20;
+/// White space between two tokens of JSON.
+const WHITE_SPACE: &str = r"[ \n\r\t]{1,32}";
+
+/// Compiles constraints for one model.
+pub(crate) struct Compiler {
+    factory: ParserFactory,
+    end: Token,
+}
+
+impl Compiler {
+    /// For a model with these tokens. `special` gives the text of a token that has no bytes in `table`, such as
+    /// `<|im_end|>`, by which grammars can name it.
+    pub(crate) fn new(table: &TokenTable, special: impl Fn(Token) -> Vec<u8>) -> Result<Self> {
+        let n_vocab = table.len() as Token;
+        let word = |token: Token| match table.piece(token) {
+            [] => marked(&special(token)),
+            // The marker's byte is in no text.
+            piece if piece.contains(&TokTrie::SPECIAL_TOKEN_MARKER) => Vec::new(),
+            piece => piece.to_vec(),
+        };
+        // The end has an id of its own: models have several tokens that end a text, or none.
+        let mut words: Vec<Vec<u8>> = (0..n_vocab).map(word).collect();
+        words.push(Vec::new());
+        let trie = TokTrie::from(&TokRxInfo::new(words.len() as u32, n_vocab as u32), &words);
+        let environment: TokEnv = Arc::new(ApproximateTokEnv::new(trie));
+        let mut factory = ParserFactory::new_simple(&environment).map_err(|e| {
+            Error::new(ErrorKind::Internal, format!("the vocabulary cannot be used with grammars: {e}"))
+        })?;
+        factory.quiet();
+        factory.limits_mut().verbose_errors = false;
+        Ok(Self { factory, end: n_vocab })
+    }
+
+    /// A grammar at its beginning.
+    pub(crate) fn compile(&self, constraint: &Constraint) -> Result<Grammar> {
+        let refuse = |why: String| {
+            Error::new(ErrorKind::InvalidRequest, format!("the {} cannot be used: {why}", constraint.name()))
+        };
+        let grammar = top_level(constraint).map_err(refuse)?;
+        let parser = self.factory.create_parser(grammar).map_err(|e| refuse(first_words(&format!("{e:#}"))))?;
+        let matcher = Matcher::new(Ok(parser));
+        Ok(Grammar { source: constraint.clone(), matcher, end: self.end })
+    }
+}
+
+fn marked(text: &[u8]) -> Vec<u8> {
+    if text.is_empty() { Vec::new() } else { [&[TokTrie::SPECIAL_TOKEN_MARKER], text].concat() }
+}
+
+fn top_level(constraint: &Constraint) -> Result<TopLevelGrammar, String> {
+    let (Constraint::JsonSchema(text) | Constraint::Regex(text) | Constraint::Lark(text)) = constraint else {
+        return Ok(TopLevelGrammar::from_json_schema(with_bounded_space(json!({"type": "object"}))));
+    };
+    if text.len() > MAX_BYTES {
+        return Err(format!("it has {} bytes; at most {MAX_BYTES} are taken", text.len()));
+    }
+    match constraint {
+        Constraint::Regex(regex) => Ok(TopLevelGrammar::from_regex(regex)),
+        Constraint::Lark(grammar) => Ok(TopLevelGrammar::from_lark(grammar.clone())),
+        _ => {
+            let schema = serde_json::from_str(text).map_err(|e| format!("it is not JSON: {e}"))?;
+            Ok(TopLevelGrammar::from_json_schema(with_bounded_space(schema)))
+        }
+    }
+}
+
+/// Adds the bound on white space, unless the schema has its own wishes.
+fn with_bounded_space(mut schema: Value) -> Value {
+    if let Value::Object(schema) = &mut schema {
+        let options = schema.entry("x-guidance").or_insert_with(|| json!({}));
+        if let Value::Object(options) = options
+            && !options.contains_key("whitespace_flexible")
+        {
+            options.entry("whitespace_pattern").or_insert_with(|| WHITE_SPACE.into());
+        }
+    }
+    schema
+}
+
+/// Without the state and the stack that llguidance may append.
+pub(super) fn first_words(message: &str) -> String {
+    let end = ["\n<", "<non-verbose/>"].iter().filter_map(|mark| message.find(mark)).min().unwrap_or(message.len());
+    message[..end].trim().to_owned()
+}

@@ -1,0 +1,178 @@
+//! Embeddings: a text as one vector, from what the model makes of its tokens.
+
+use crate::{
+    error::{Error, ErrorKind, Result},
+    request::Token,
+};
+
+/// How the vectors of a text's tokens become one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Pooling {
+    /// Their mean.
+    Mean,
+    /// The vector of the first token.
+    Cls,
+    /// The vector of the last token.
+    Last,
+}
+
+/// How a text is embedded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EmbedOptions {
+    /// How the vectors of the tokens become one; `None` takes what the model's file says, and the mean where it says nothing.
+    pub pooling: Option<Pooling>,
+    /// Scale the vector to length 1, so that dot products are cosines.
+    pub normalize: bool,
+}
+
+impl Default for EmbedOptions {
+    fn default() -> Self {
+        Self { pooling: None, normalize: true }
+    }
+}
+
+/// A text as a vector.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Embedding {
+    /// The vector; its length is the width of the model.
+    pub values: Vec<f32>,
+    /// Tokens of the text, special ones included.
+    pub n_prompt_tokens: usize,
+}
+
+type Done = Box<dyn FnOnce(Result<Embedding>) + Send>;
+
+/// A text on its way to its vector. One that is dropped before tells its caller so.
+pub(crate) struct EmbedJob {
+    tokens: Vec<Token>,
+    pooling: Pooling,
+    normalize: bool,
+    computed: usize,
+    sums: Vec<f64>,
+    done: Option<Done>,
+}
+
+impl EmbedJob {
+    /// A text of at least one token.
+    pub(crate) fn new(tokens: Vec<Token>, pooling: Pooling, normalize: bool, done: Done) -> Self {
+        Self { tokens, pooling, normalize, computed: 0, sums: Vec::new(), done: Some(done) }
+    }
+
+    pub(crate) fn n_tokens(&self) -> usize {
+        self.tokens.len()
+    }
+
+    /// Tokens that are computed already.
+    pub(crate) fn computed(&self) -> usize {
+        self.computed
+    }
+
+    /// The tokens to compute next, `n` at most; none at the end.
+    pub(crate) fn next_tokens(&self, n: usize) -> Vec<Token> {
+        self.tokens[self.computed..].iter().take(n).copied().collect()
+    }
+
+    /// Takes the vectors of the next tokens; whether those were the last.
+    pub(crate) fn take(&mut self, vectors: &[Vec<f32>]) -> bool {
+        for vector in vectors {
+            let position = self.computed;
+            self.computed += 1;
+            let counts = match self.pooling {
+                Pooling::Mean => true,
+                Pooling::Cls => position == 0,
+                Pooling::Last => self.computed == self.tokens.len(),
+            };
+            if counts {
+                self.sums.resize(vector.len(), 0.0);
+                self.sums.iter_mut().zip(vector).for_each(|(sum, &value)| *sum += f64::from(value));
+            }
+        }
+        self.computed >= self.tokens.len()
+    }
+
+    /// Hands the result to the caller.
+    pub(crate) fn finish(mut self) {
+        let result = self.pooled();
+        self.answer(result);
+    }
+
+    /// Tells the caller why there is none.
+    pub(crate) fn fail(mut self, error: Error) {
+        self.answer(Err(error));
+    }
+
+    /// Gives it up without a word: its caller learns of it otherwise.
+    pub(crate) fn disarm(mut self) {
+        self.done = None;
+    }
+
+    fn pooled(&mut self) -> Result<Embedding> {
+        let mut sums = std::mem::take(&mut self.sums);
+        let length = sums.iter().map(|x| x * x).sum::<f64>().sqrt();
+        if !length.is_finite() {
+            return Err(Error::new(ErrorKind::Decode, "the model's output is not a number"));
+        }
+        // Pooling sums up; the mean differs from that by a factor.
+        let scale = match self.pooling {
+            _ if self.normalize && length > 0.0 => 1.0 / length,
+            Pooling::Mean => 1.0 / self.tokens.len() as f64,
+            Pooling::Cls | Pooling::Last => 1.0,
+        };
+        sums.iter_mut().for_each(|x| *x *= scale);
+        let values = sums.into_iter().map(|x| x as f32).collect();
+        Ok(Embedding { values, n_prompt_tokens: self.tokens.len() })
+    }
+
+    fn answer(&mut self, result: Result<Embedding>) {
+        if let Some(done) = self.done.take() {
+            // A panic of the caller's function is the caller's own.
+            let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| done(result)));
+        }
+    }
+}
+
+impl Drop for EmbedJob {
+    fn drop(&mut self) {
+        self.answer(Err(Error::new(ErrorKind::ShuttingDown, "the engine ended before the text was embedded")));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    /// Three tokens with the vectors (1, 2), (3, 2), (2, -1).
+    fn embed(pooling: Pooling, normalize: bool) -> Vec<f32> {
+        let (sender, result) = mpsc::channel();
+        let done = Box::new(move |result| sender.send(result).unwrap());
+        let mut job = EmbedJob::new(vec![7, 8, 9], pooling, normalize, done);
+        assert_eq!(job.next_tokens(2), [7, 8]);
+        assert!(!job.take(&[vec![1.0, 2.0], vec![3.0, 2.0]]));
+        assert_eq!(job.next_tokens(2), [9]);
+        assert!(job.take(&[vec![2.0, -1.0]]));
+        job.finish();
+        let embedding: Embedding = result.recv().unwrap().unwrap();
+        assert_eq!(embedding.n_prompt_tokens, 3);
+        embedding.values
+    }
+
+    #[test]
+    fn tokens_are_pooled_and_scaled() {
+        assert_eq!(embed(Pooling::Mean, false), [2.0, 1.0]);
+        assert_eq!(embed(Pooling::Cls, false), [1.0, 2.0]);
+        assert_eq!(embed(Pooling::Last, false), [2.0, -1.0]);
+        let root = 5f32.sqrt();
+        assert_eq!(embed(Pooling::Mean, true), [2.0 / root, 1.0 / root]);
+        assert_eq!(embed(Pooling::Last, true), [2.0 / root, -1.0 / root]);
+    }
+
+    #[test]
+    fn one_that_is_lost_tells_its_caller() {
+        let (sender, result) = mpsc::channel();
+        drop(EmbedJob::new(vec![1], Pooling::Mean, true, Box::new(move |r| sender.send(r).unwrap())));
+        assert_eq!(*result.recv().unwrap().unwrap_err().kind(), ErrorKind::ShuttingDown);
+    }
+}
