@@ -75,6 +75,10 @@ pub(crate) fn router(app: Arc<App>) -> Router {
     for path in ["/v1/chat/completions", "/chat/completions"] {
         router = router.route(path, post(openai::chat::chat));
     }
+    router = router
+        .route("/v1/embeddings", post(openai::embeddings::openai))
+        .route("/embeddings", post(openai::embeddings::native))
+        .route("/embedding", post(openai::embeddings::native));
     router = router.route("/v1/completions", post(openai::completions::completions));
     for path in ["/completion", "/completions"] {
         router = router.route(path, post(native::completion::completion));

@@ -93,10 +93,6 @@ impl Registry {
         self.lock().remove(&id);
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.lock().len()
-    }
-
     /// Notes a token. The first one proves that there is a slot.
     pub(crate) fn token(&self, live: &Live) {
         if live.n_output.fetch_add(1, Ordering::Relaxed) == 0 && live.slot() < 0 {

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use crate::{
     config::ServerConfig,
+    constraint,
     error::{ApiError, ApiResult},
     fields::{Fields, integer, wrong},
 };
@@ -23,6 +24,8 @@ pub(crate) struct Wish {
     pub(crate) silent: bool,
     pub(crate) return_tokens: bool,
     pub(crate) timings_per_token: bool,
+    /// Start from KV that is there: `cache_prompt`.
+    pub(crate) prefix_reuse: bool,
 }
 
 impl Wish {
@@ -34,6 +37,8 @@ impl Wish {
             Some(limit) => limit.map(|n| n.max(1)),
         };
         params.logit_bias = logit_bias(fields, engine)?;
+        params.logprobs = logprobs(fields)?;
+        params.constraint = constraint::read(fields)?;
         let n = fields.integer(&["n", "n_cmpl"], 1..=config.limits.max_generations as i64)?.unwrap_or(1) as usize;
         let options = fields.object("stream_options")?;
         let include_usage = options.map(|options| options.boolean("include_usage")).transpose()?.flatten();
@@ -46,6 +51,7 @@ impl Wish {
             silent: max_tokens == Some(Some(0)),
             return_tokens: fields.boolean("return_tokens")?.unwrap_or(false),
             timings_per_token: fields.boolean("timings_per_token")?.unwrap_or(false),
+            prefix_reuse: fields.boolean("cache_prompt")?.unwrap_or(true),
         })
     }
 
@@ -76,6 +82,14 @@ fn sampling(fields: &Fields<'_>, config: &ServerConfig) -> ApiResult<SamplingPar
         (&mut params.repetition_penalty, &["repeat_penalty", "repetition_penalty"]),
         (&mut params.frequency_penalty, &["frequency_penalty"]),
         (&mut params.presence_penalty, &["presence_penalty"]),
+        (&mut params.typical_p, &["typical_p"]),
+        (&mut params.top_n_sigma, &["top_n_sigma"]),
+        (&mut params.xtc_probability, &["xtc_probability"]),
+        (&mut params.xtc_threshold, &["xtc_threshold"]),
+        (&mut params.dynatemp_range, &["dynatemp_range"]),
+        (&mut params.dynatemp_exponent, &["dynatemp_exponent"]),
+        (&mut params.mirostat_tau, &["mirostat_tau"]),
+        (&mut params.mirostat_eta, &["mirostat_eta"]),
     ];
     for (place, names) in numbers {
         if let Some(number) = fields.number(names)? {
@@ -86,6 +100,11 @@ fn sampling(fields: &Fields<'_>, config: &ServerConfig) -> ApiResult<SamplingPar
     params.temperature = params.temperature.max(0.0);
     if params.top_p <= 0.0 {
         params.top_p = f32::MIN_POSITIVE;
+    }
+    // Off, as llama.cpp writes it.
+    params.top_n_sigma = params.top_n_sigma.max(0.0);
+    if let Some(version) = fields.integer(&["mirostat"], 0..=2)? {
+        params.mirostat = version as u32;
     }
     let last_n = fields.integer(&["repeat_last_n", "penalty_last_n"], -1..=65_536)?;
     match last_n {
@@ -104,6 +123,20 @@ fn sampling(fields: &Fields<'_>, config: &ServerConfig) -> ApiResult<SamplingPar
         params.ignore_eos = ignore;
     }
     Ok(params)
+}
+
+/// A chat's `logprobs: true` with `top_logprobs`, a text completion's `logprobs: 3`, or llama-server's `n_probs`.
+fn logprobs(fields: &Fields<'_>) -> ApiResult<Option<u32>> {
+    let range = 0..=i64::from(SamplingParams::MAX_LOGPROBS);
+    let top = fields.integer(&["top_logprobs"], range.clone())?;
+    let n_probs = fields.integer(&["n_probs"], range.clone())?.filter(|&n| n > 0);
+    let wished = match fields.get("logprobs") {
+        Some(Value::Bool(true)) => Some(top.unwrap_or(0)),
+        Some(Value::Bool(false)) | None => None,
+        Some(number @ Value::Number(_)) => Some(integer(&fields.path("logprobs"), number, range)?),
+        Some(other) => return Err(wrong(&fields.path("logprobs"), "true, false or a whole number", other)),
+    };
+    Ok(wished.or(n_probs).map(|n| n as u32))
 }
 
 fn priority(fields: &Fields<'_>) -> ApiResult<Priority> {
@@ -179,6 +212,16 @@ pub(crate) fn settings(params: &SamplingParams, stream: bool) -> Value {
         "frequency_penalty": params.frequency_penalty,
         "stop": params.stop,
         "ignore_eos": params.ignore_eos,
+        "n_probs": params.logprobs.unwrap_or(0),
+        "typical_p": params.typical_p,
+        "top_n_sigma": params.top_n_sigma,
+        "xtc_probability": params.xtc_probability,
+        "xtc_threshold": params.xtc_threshold,
+        "dynatemp_range": params.dynatemp_range,
+        "dynatemp_exponent": params.dynatemp_exponent,
+        "mirostat": params.mirostat,
+        "mirostat_tau": params.mirostat_tau,
+        "mirostat_eta": params.mirostat_eta,
         "stream": stream,
     })
 }

@@ -16,6 +16,7 @@ use crate::{
     clients::Seat,
     error::{ApiError, ApiResult},
     live::Live,
+    logprobs::Scored,
 };
 
 /// One running generation.
@@ -60,14 +61,15 @@ impl Running {
 
     /// Waits for the end.
     pub(crate) async fn collect(mut self) -> Outcome {
-        let (mut text, mut tokens) = (String::new(), Vec::new());
+        let (mut text, mut tokens, mut logprobs) = (String::new(), Vec::new(), Vec::new());
         loop {
             match self.next().await {
-                Some(Event::Delta(Delta { text: piece, token, .. })) => {
+                Some(Event::Delta(Delta { text: piece, token, logprobs: found, .. })) => {
                     text.push_str(&piece);
+                    logprobs.extend(token.zip(found.map(|found| *found)));
                     tokens.extend(token);
                 }
-                Some(Event::Finished(finish)) => return Outcome { running: self, text, tokens, finish },
+                Some(Event::Finished(finish)) => return Outcome { running: self, text, tokens, logprobs, finish },
                 Some(_) => {}
                 None => unreachable!("a generation ends with its Finished event"),
             }
@@ -120,6 +122,8 @@ pub(crate) struct Outcome {
     pub(crate) running: Running,
     pub(crate) text: String,
     pub(crate) tokens: Vec<Token>,
+    /// As many as tokens, if they were asked for.
+    pub(crate) logprobs: Vec<Scored>,
     pub(crate) finish: Box<Finish>,
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use llama_concurrent::{Prompt, Request, Token};
+use llama_concurrent::{Generation, Prompt, Request, SamplingParams, Token};
 
 use crate::{
     app::App,
@@ -30,7 +30,7 @@ pub(crate) async fn start(
         ));
     }
     // Before any work, and so that a wrong parameter is told before a full queue.
-    app.engine.check_params(&wish.params)?;
+    app.engine.check_params(&SamplingParams { constraint: None, ..wish.params.clone() })?;
     let prompts = prompt::tokenize(&app.engine, prompts).await?;
     for tokens in &prompts {
         check_length(app, tokens)?;
@@ -41,12 +41,18 @@ pub(crate) async fn start(
         let tokens: Arc<[Token]> = tokens.into();
         for choice in 0..wish.n {
             let request = request(app, wish, choice, &tokens);
-            let generation = app.engine.submit(request.clone())?;
+            let generation = submit(app, request.clone()).await?;
             let live = Live::new(generation.id(), tokens.len(), request.params, request.priority);
             all.push(Running::new(generation, live, tokens.clone(), app.clone(), seats.next().flatten()));
         }
     }
     Ok(all)
+}
+
+/// A constraint is compiled on the way, which takes milliseconds, and the first time of an engine longer.
+async fn submit(app: &Arc<App>, request: Request) -> ApiResult<Generation> {
+    let engine = app.engine.clone();
+    prompt::off_thread(request.params.constraint.is_some(), move || Ok(engine.submit(request)?)).await
 }
 
 fn check_length(app: &App, tokens: &[Token]) -> ApiResult<()> {
@@ -71,6 +77,7 @@ fn request(app: &App, wish: &Wish, choice: usize, tokens: &[Token]) -> Request {
     }
     let limits = &app.config.limits;
     Request {
+        prefix_reuse: wish.prefix_reuse,
         queue_timeout: limits.queue_timeout,
         timeout: limits.timeout,
         ..Request::new(Prompt::Tokens(tokens.to_vec())).with_params(params).with_priority(wish.priority)

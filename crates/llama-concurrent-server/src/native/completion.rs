@@ -13,6 +13,7 @@ use crate::{
     clients::Client,
     error::{ApiResult, json_response},
     fields::Fields,
+    logprobs::{self, Scored},
     openai::collect,
     params::{Wish, settings},
     prompt,
@@ -42,7 +43,12 @@ pub(crate) async fn completion(
         .into_iter()
         .enumerate()
         .map(|(index, outcome)| {
-            let part = Part { n: outcome.tokens.len(), newline: outcome.text.contains('\n'), pending: Vec::new() };
+            let part = Part {
+                n: outcome.tokens.len(),
+                newline: outcome.text.contains('\n'),
+                scored: outcome.logprobs,
+                ..Part::default()
+            };
             let tokens = if answers.wish.return_tokens { outcome.tokens } else { Vec::new() };
             answers.last(index, &outcome.running, outcome.text, tokens, &part, &outcome.finish)
         })
@@ -68,9 +74,14 @@ struct Part {
     newline: bool,
     /// Tokens whose text is not complete yet.
     pending: Vec<Token>,
+    scored: Vec<Scored>,
 }
 
 impl Answers {
+    fn probabilities(&self, scored: &[Scored]) -> Value {
+        scored.iter().map(|one| logprobs::entry(&self.engine, one)).collect()
+    }
+
     /// The whole answer, or the last event of a stream.
     fn last(
         &self,
@@ -92,7 +103,7 @@ impl Answers {
         let mut generation = settings(&live.params, self.wish.stream);
         generation["n_ctx"] = self.engine.n_ctx().into();
         generation["model"] = self.model.as_str().into();
-        let answer = json!({
+        let mut answer = json!({
             "index": index,
             "content": if silent { String::new() } else { text },
             "tokens": if silent { Vec::new() } else { tokens },
@@ -111,6 +122,9 @@ impl Answers {
             "tokens_cached": timings.n_cached_tokens,
             "timings": answer::timings(timings),
         });
+        if !silent && !part.scored.is_empty() {
+            answer["completion_probabilities"] = self.probabilities(&part.scored);
+        }
         if self.wanted.is_empty() { answer } else { pick(&answer, &self.wanted) }
     }
 }
@@ -135,11 +149,13 @@ impl Format for Chunks {
         let part = &mut self.parts[index];
         part.n += usize::from(delta.token.is_some());
         part.pending.extend(delta.token);
+        part.scored.extend(delta.token.zip(delta.logprobs.map(|found| *found)));
         part.newline |= delta.text.contains('\n');
         if delta.text.is_empty() || self.answers.wish.silent {
             return;
         }
-        let (live, tokens) = (&running.live, std::mem::take(&mut part.pending));
+        let (live, tokens, scored) =
+            (&running.live, std::mem::take(&mut part.pending), std::mem::take(&mut part.scored));
         let mut write = |text: &str| out.extend_from_slice(text.as_bytes());
         write("data: {\"index\":");
         write(&index.to_string());
@@ -152,6 +168,10 @@ impl Format for Chunks {
             [("id_slot", live.slot()), ("tokens_predicted", part.n as i64), ("tokens_evaluated", live.n_prompt as i64)];
         for (name, count) in counts {
             out.extend_from_slice(format!(",\"{name}\":{count}").as_bytes());
+        }
+        if !scored.is_empty() {
+            out.extend_from_slice(b",\"completion_probabilities\":");
+            sse::json(out, &self.answers.probabilities(&scored));
         }
         if self.answers.wish.timings_per_token {
             let elapsed = answer::millis(live.since.elapsed());

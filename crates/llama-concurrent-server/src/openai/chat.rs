@@ -17,6 +17,7 @@ use crate::{
     clients::Client,
     error::{ApiResult, json_response},
     fields::Fields,
+    logprobs,
     params::Wish,
     sse,
     start::start,
@@ -28,9 +29,10 @@ pub(crate) async fn chat(State(app): State<Arc<App>>, client: Client, JsonBody(b
     let prompt = messages::render(&app, &fields).await?;
     let all = start(&app, client, vec![prompt.into()], &wish).await?;
     if wish.stream {
-        let chunks = Chunks::new(Kind::Chat, &app.config.model_name, &wish);
+        let chunks = Chunks::new(Kind::Chat, &app, &wish);
         return Ok(sse::respond(all, chunks, app.config.limits.keep_alive));
     }
+    let scored = wish.params.logprobs.is_some() && !wish.silent;
     let mut usage = Usage::default();
     let outcomes = collect(all).await?;
     let mut choices = Vec::with_capacity(outcomes.len());
@@ -40,7 +42,7 @@ pub(crate) async fn chat(State(app): State<Arc<App>>, client: Client, JsonBody(b
         choices.push(json!({
             "index": index,
             "message": {"role": "assistant", "content": text, "refusal": null},
-            "logprobs": null,
+            "logprobs": scored.then(|| logprobs::of_chat(&app.engine, &outcome.logprobs)),
             "finish_reason": answer::finish_reason(&outcome.finish),
         }));
     }

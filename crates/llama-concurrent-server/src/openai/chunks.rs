@@ -1,11 +1,13 @@
 //! Chunks of a streamed answer. What all chunks of an answer share is written once and copied.
 
-use llama_concurrent::{Delta, Finish};
+use llama_concurrent::{Delta, Engine, Finish};
 use serde_json::{Value, json};
 
 use super::FINGERPRINT;
 use crate::{
     answer::{self, Usage},
+    app::App,
+    logprobs::{self, Scored},
     params::Wish,
     running::Running,
     sse::{self, Format},
@@ -29,10 +31,13 @@ pub(crate) struct Chunks {
     n: usize,
     usage: Usage,
     timings: Value,
+    engine: Engine,
+    /// Of each choice: tokens whose text is not complete yet, and where in the answer they begin.
+    scored: Vec<(Vec<Scored>, usize)>,
 }
 
 impl Chunks {
-    pub(crate) fn new(kind: Kind, model: &str, wish: &Wish) -> Self {
+    pub(crate) fn new(kind: Kind, app: &App, wish: &Wish) -> Self {
         let (prefix, object) = match kind {
             Kind::Chat => ("chatcmpl", "chat.completion.chunk"),
             Kind::Text => ("cmpl", "text_completion"),
@@ -41,7 +46,7 @@ impl Chunks {
             "id": answer::id(prefix),
             "object": object,
             "created": answer::now(),
-            "model": model,
+            "model": app.config.model_name,
             "system_fingerprint": FINGERPRINT,
         });
         let mut head = b"data: ".to_vec();
@@ -57,10 +62,12 @@ impl Chunks {
             n: wish.n,
             usage: Usage::default(),
             timings: Value::Null,
+            engine: app.engine.clone(),
+            scored: Vec::new(),
         }
     }
 
-    fn choice(&self, out: &mut Vec<u8>, index: usize, text: Option<&str>, role: bool, reason: Option<&str>) {
+    fn choice(&mut self, out: &mut Vec<u8>, index: usize, text: Option<&str>, role: bool, reason: Option<&str>) {
         out.extend_from_slice(&self.head);
         out.extend_from_slice(b"{\"index\":");
         sse::json(out, &index);
@@ -81,7 +88,19 @@ impl Chunks {
                 sse::json(out, text.unwrap_or_default());
             }
         }
-        out.extend_from_slice(b",\"logprobs\":null,\"finish_reason\":");
+        out.extend_from_slice(b",\"logprobs\":");
+        match self.scored.get_mut(index) {
+            Some((scored, offset)) if !scored.is_empty() => {
+                let scored = std::mem::take(scored);
+                let value = match self.kind {
+                    Kind::Chat => logprobs::of_chat(&self.engine, &scored),
+                    Kind::Text => logprobs::of_text(&self.engine, &scored, offset),
+                };
+                sse::json(out, &value);
+            }
+            _ => out.extend_from_slice(b"null"),
+        }
+        out.extend_from_slice(b",\"finish_reason\":");
         sse::json(out, &reason);
         out.push(b'}');
         out.extend_from_slice(self.tail);
@@ -90,12 +109,16 @@ impl Chunks {
 
 impl Format for Chunks {
     fn open(&mut self, count: usize, out: &mut Vec<u8>) {
+        self.scored.resize_with(count, Default::default);
         if self.kind == Kind::Chat {
             (0..count).for_each(|index| self.choice(out, index, Some(""), true, None));
         }
     }
 
     fn delta(&mut self, index: usize, _: &Running, delta: Delta, out: &mut Vec<u8>) {
+        if let (Some(token), Some(found), false) = (delta.token, delta.logprobs, self.silent) {
+            self.scored[index].0.push((token, *found));
+        }
         if !delta.text.is_empty() && !self.silent {
             self.choice(out, index, Some(&delta.text), false, None);
         }

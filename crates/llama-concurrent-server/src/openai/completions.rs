@@ -17,6 +17,7 @@ use crate::{
     clients::Client,
     error::{ApiError, ApiResult, json_response},
     fields::Fields,
+    logprobs,
     params::Wish,
     prompt, sse,
     start::start,
@@ -38,9 +39,10 @@ pub(crate) async fn completions(
     let (prompts, _) = prompt::read("prompt", fields.required("prompt")?)?;
     let all = start(&app, client, prompts, &wish).await?;
     if wish.stream {
-        let chunks = Chunks::new(Kind::Text, &app.config.model_name, &wish);
+        let chunks = Chunks::new(Kind::Text, &app, &wish);
         return Ok(sse::respond(all, chunks, app.config.limits.keep_alive));
     }
+    let scored = wish.params.logprobs.is_some() && !wish.silent;
     let mut usage = Usage::default();
     let outcomes = collect(all).await?;
     let mut choices = Vec::with_capacity(outcomes.len());
@@ -49,7 +51,7 @@ pub(crate) async fn completions(
         choices.push(json!({
             "index": index,
             "text": if wish.silent { "" } else { &outcome.text },
-            "logprobs": null,
+            "logprobs": scored.then(|| logprobs::of_text(&app.engine, &outcome.logprobs, &mut 0)),
             "finish_reason": answer::finish_reason(&outcome.finish),
         }));
     }

@@ -3,6 +3,7 @@
 pub(crate) mod chat;
 mod chunks;
 pub(crate) mod completions;
+pub(crate) mod embeddings;
 pub(crate) mod messages;
 pub(crate) mod models;
 
