@@ -18,6 +18,6 @@ python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' || skip "Python is
 environment=$PWD/target/python-server
 python3 -m venv "$environment" || skip "python3 -m venv does not work here"
 "$environment/bin/python" -m pip install --quiet --disable-pip-version-check \
-    "openai>=2" "langchain-openai>=1" "llama-index-llms-openai-like>=0.5" pytest pytest-asyncio "schemathesis>=4" websockets ||
+    "openai>=2" "langchain-openai>=1" "llama-index-llms-openai-like>=0.5" pytest "schemathesis>=4" websockets playwright ||
     skip "the packages for the tests cannot be installed"
 exec "$environment/bin/python" -m pytest --quiet -rs -p no:cacheprovider crates/llama-concurrent-server/tests/python "$@"

@@ -12,11 +12,12 @@ use axum::{
 };
 use llama_concurrent::Engine;
 use serde_json::json;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 
 use crate::{
     answer,
+    body::LARGE_BODIES,
     clients::Clients,
     config::ServerConfig,
     error::{ApiError, json_response},
@@ -32,6 +33,8 @@ pub(crate) struct App {
     pub(crate) live: Registry,
     pub(crate) clients: Clients,
     pub(crate) metrics: Metrics,
+    /// KiB of bodies that may be read at the same time.
+    pub(crate) body_room: Semaphore,
     /// Seconds since 1970.
     pub(crate) started: u64,
     /// Whether the server is to stop.
@@ -42,8 +45,10 @@ impl App {
     pub(crate) fn new(engine: Engine, config: ServerConfig) -> Arc<Self> {
         let live = Registry::new(engine.stats().slots);
         let clients = Clients::new(&config.limits);
+        let kib = (config.limits.max_body_bytes >> 10).saturating_add(1).saturating_mul(LARGE_BODIES);
+        let body_room = Semaphore::new(kib.min(Semaphore::MAX_PERMITS));
         let (metrics, stopping) = (Metrics::new(), watch::Sender::new(false));
-        Arc::new(Self { engine, config, live, clients, metrics, started: answer::now(), stopping })
+        Arc::new(Self { engine, config, live, clients, metrics, body_room, started: answer::now(), stopping })
     }
 
     /// Waits until the server is to stop.

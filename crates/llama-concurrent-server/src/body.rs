@@ -1,10 +1,11 @@
 //! Reading a request's body: bounded in bytes and in time, and JSON.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     body::to_bytes,
     extract::{FromRequest, Request},
+    http::header::CONTENT_LENGTH,
 };
 use serde_json::Value;
 use tokio::time::timeout;
@@ -17,6 +18,8 @@ use crate::{
 
 /// Bodies beyond this are parsed off the threads that serve connections.
 const LONG_BODY: usize = 256 << 10;
+/// So many bodies of the largest size may be read at the same time, or more smaller ones.
+pub(crate) const LARGE_BODIES: usize = 32;
 
 /// A body of JSON. Its content type is not asked for, as curl's users leave it out.
 pub(crate) struct JsonBody(pub(crate) Value);
@@ -27,6 +30,12 @@ impl FromRequest<Arc<App>> for JsonBody {
     async fn from_request(request: Request, app: &Arc<App>) -> ApiResult<Self> {
         let limits = &app.config.limits;
         let most = limits.max_body_bytes;
+        let told = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+        // Of one that does not tell its length, the worst is assumed.
+        let kib = (told.unwrap_or(most).min(most) >> 10) as u32 + 1;
+        let _room = app.body_room.try_acquire_many(kib).map_err(|_| {
+            ApiError::unavailable("too many large requests are being read").with_retry(Duration::from_secs(1))
+        })?;
         let read = timeout(limits.body_timeout, to_bytes(request.into_body(), most)).await;
         let bytes = read
             .map_err(|_| {

@@ -51,7 +51,7 @@ impl Default for ServerConfig {
 pub struct Limits {
     /// Open connections at most; one more gets a 503 and is closed.
     pub max_connections: usize,
-    /// Bytes of a request's body and of a WebSocket message at most.
+    /// Bytes of a request's body and of a WebSocket message at most. Bodies of 32 times this are read at the same time.
     pub max_body_bytes: usize,
     /// Tokens of one prompt at most, where that is less than a slot holds.
     pub max_prompt_tokens: Option<usize>,

@@ -1,9 +1,9 @@
 //! `/slots`: what each slot is doing, and who waits.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use axum::{
-    extract::{Query, State},
+    extract::{RawQuery, State},
     http::StatusCode,
     response::{IntoResponse, Response},
 };
@@ -16,13 +16,13 @@ use crate::{
     params::settings,
 };
 
-pub(crate) async fn slots(State(app): State<Arc<App>>, Query(query): Query<HashMap<String, String>>) -> Response {
+pub(crate) async fn slots(State(app): State<Arc<App>>, RawQuery(query): RawQuery) -> Response {
     let stats = app.engine.stats();
     let live = app.observe();
     let in_slot = |slot: usize| live.iter().find(|live| live.slot() == slot as i64);
     let list: Vec<Value> = (0..stats.slots).map(|slot| describe(slot, stats.n_ctx, in_slot(slot))).collect();
     let is_full = list.iter().all(|slot| slot["is_processing"] == true);
-    if query.contains_key("fail_on_no_slot") && is_full {
+    if query.is_some_and(|query| query.contains("fail_on_no_slot")) && is_full {
         return ApiError::unavailable("no slot is free").into_response();
     }
     json_response(StatusCode::OK, &Value::Array(list))

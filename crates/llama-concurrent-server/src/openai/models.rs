@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::{
-    extract::{Path, State},
+    extract::{Path, State, rejection::PathRejection},
     http::StatusCode,
     response::{IntoResponse, Response},
 };
@@ -25,7 +25,9 @@ pub(crate) async fn models(State(app): State<Arc<App>>) -> Response {
     json_response(StatusCode::OK, &list)
 }
 
-pub(crate) async fn model(State(app): State<Arc<App>>, Path(id): Path<String>) -> Response {
+pub(crate) async fn model(State(app): State<Arc<App>>, id: Result<Path<String>, PathRejection>) -> Response {
+    // What is no text is no name either.
+    let id = id.map_or_else(|_| String::new(), |Path(id)| id);
     if id == app.config.model_name {
         return json_response(StatusCode::OK, &describe(&app));
     }

@@ -40,7 +40,7 @@ fn a_wrong_field_is_named() {
         (chat("response_format", json!({"type": "xml"})), "response_format.type"),
         (native("prompt", json!(true)), "prompt"),
         (native("prompt", json!([[1, -1]])), "prompt[0][1]"),
-        (native("prompt", json!("")), "prompt"),
+        (native("prompt", json!([[]])), "prompt"),
         (native("n_predict", json!(-2)), "n_predict"),
         (native("n_probs", json!("2")), "n_probs"),
         (native("cache_prompt", json!(1)), "cache_prompt"),
