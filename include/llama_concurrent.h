@@ -61,7 +61,7 @@ enum {
 /** Why a generation ended. */
 typedef int32_t llama_infer_finish_reason;
 enum {
-    /** The model ended its text, or a stop string appeared. */
+    /** The model ended its text, a stop string appeared, or nothing more can follow under the constraint. */
     LLAMA_INFER_FINISH_REASON_STOP = 1,
     /** `max_tokens` was reached, or the slot is full. */
     LLAMA_INFER_FINISH_REASON_LENGTH = 2,
@@ -358,6 +358,24 @@ typedef struct llama_infer_params {
     bool add_generation_prompt;
     /** False: for later versions. */
     bool reserved[5];
+    /**
+     * A JSON schema, itself in JSON: the output is JSON that is valid under it, unless it ends before. At most one of
+     * `json_schema`, `regex` and `grammar`; NULL (default) for none. `{"type": "object"}` gives any JSON object.
+     */
+    const char *json_schema;
+    /** A regular expression that the whole output matches, without look-around; NULL (default) for none. */
+    const char *regex;
+    /** A grammar of the output in llguidance's form of Lark, with a rule `start`; NULL (default) for none. */
+    const char *grammar;
+    /**
+     * With each token its log probability and so many of the likeliest tokens, at most 1000; 0: its own alone. -1
+     * (default): none.
+     */
+    int32_t logprobs;
+    /** Start from what is there already of equal prompt beginnings. Default: true. */
+    bool prefix_reuse;
+    /** False: for later versions. */
+    bool reserved_2[3];
 } llama_infer_params;
 
 /** Identifies what one `llama_infer_*` call started. Never 0, never given out twice in a process. */
@@ -404,6 +422,17 @@ typedef struct llama_infer_result {
     size_t n_itl;
 } llama_infer_result;
 
+/** A token and its log probability. */
+typedef struct llama_infer_logprob {
+    /** The token. */
+    int32_t token;
+    /**
+     * The natural logarithm of its probability in the model's own distribution, before bias, penalties, temperature and
+     * constraint.
+     */
+    float logprob;
+} llama_infer_logprob;
+
 /**
  * One event. It and everything that it points to belong to the library: they live until the callback returns or, with
  * a queue, until the next `llama_infer_poll` on it or its end. Look at `size` before you read fields that came after
@@ -439,6 +468,13 @@ typedef struct llama_infer_event {
     const struct llama_infer_result *result;
     /** Prompts of this call that have not ended yet: 0 in the very last event of the call. */
     size_t n_remaining;
+    /**
+     * `TOKEN`, where `llama_infer_params.logprobs` asks for it: first the new token, then the likeliest tokens in its place,
+     * the likeliest first; NULL otherwise.
+     */
+    const struct llama_infer_logprob *logprobs;
+    /** Number of `logprobs`, 0 or more. */
+    size_t n_logprobs;
 } llama_infer_event;
 
 /** Gets the events of a request: any number of `TOKEN`, then one `FINISHED` per prompt. */

@@ -196,7 +196,17 @@ class _CInferParams(ctypes.Structure):
         ("parse_special", c_bool),
         ("add_generation_prompt", c_bool),
         ("reserved", c_bool * 5),
+        ("json_schema", c_char_p),
+        ("regex", c_char_p),
+        ("grammar", c_char_p),
+        ("logprobs", c_int32),
+        ("prefix_reuse", c_bool),
+        ("reserved_2", c_bool * 3),
     ]
+
+
+class _CLogprob(ctypes.Structure):
+    _fields_ = [("token", c_int32), ("logprob", c_float)]
 
 
 class _CResult(ctypes.Structure):
@@ -236,6 +246,8 @@ class _CEvent(ctypes.Structure):
         ("position", c_size_t),
         ("result", POINTER(_CResult)),
         ("n_remaining", c_size_t),
+        ("logprobs", POINTER(_CLogprob)),
+        ("n_logprobs", c_size_t),
     ]
 
 
@@ -596,6 +608,16 @@ class InferParams(TypedDict, total=False):
     """Read special tokens written out in a prompt, such as "<|user|>". Default: True. Not for text you do not trust."""
     add_generation_prompt: bool | None
     """Chats: end the prompt with the opening of an answer. Default: True."""
+    json_schema: str | Mapping[str, Any] | None
+    """The output is JSON that is valid under this schema; JSON text, or what `json.dumps` accepts."""
+    regex: str | None
+    """A regular expression that the whole output matches."""
+    grammar: str | None
+    """A grammar of the output in llguidance's form of Lark, with a rule `start`."""
+    logprobs: int | None
+    """With each event the log probability of its token and so many of the likeliest tokens. Default: none."""
+    prefix_reuse: bool | None
+    """Start from what is there already of equal prompt beginnings. Default: True."""
 
 
 def _engine_params(values: Mapping[str, Any]) -> _CEngineParams:
@@ -618,8 +640,10 @@ def _infer_params(values: Mapping[str, Any]) -> _CInferParams:
             biases = [_CLogitBias(_int32(token, "a token"), bias) for token, bias in value.items()]
             params.logit_bias = (_CLogitBias * len(biases))(*biases)
             params.n_logit_bias = len(biases)
-        elif name in ("chat_tools", "chat_variables"):
+        elif name in ("chat_tools", "chat_variables", "json_schema"):
             setattr(params, name, _encode(value if isinstance(value, str) else json.dumps(value), name))
+        elif ctype is c_char_p:
+            setattr(params, name, _encode(value, name))
         else:
             setattr(params, name, _scalar(name, ctype, value, Status.INVALID_REQUEST))
     return params
@@ -741,6 +765,9 @@ class Event:
     """"token": position of the first of them in the output, from 0."""
     result: Result | None = None
     """"finished": how it ended."""
+    logprobs: tuple[tuple[int, float], ...] = ()
+    """"token", where `logprobs` asks for it: tokens and their log probabilities, first the new token, then the likeliest
+    ones in its place, the likeliest first."""
 
 
 @dataclass(frozen=True)
@@ -907,7 +934,9 @@ class Request:
         assert self._callback is not None
         if raw.type == _EVENT_TYPES["token"]:
             tokens = tuple(raw.tokens[: raw.n_tokens])
-            event = Event("token", self, _text(raw.text, raw.text_length), tokens, raw.position)
+            logprobs = tuple((one.token, one.logprob) for one in raw.logprobs[: raw.n_logprobs])
+            text = _text(raw.text, raw.text_length)
+            event = Event("token", self, text, tokens, raw.position, logprobs=logprobs)
         elif raw.type == _EVENT_TYPES["finished"]:
             event = Event("finished", self, result=self._result)
         else:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import inspect
+import json
 import os
 import re
 import shutil
@@ -38,6 +39,7 @@ STRUCTS = {
     "llama_infer_logit_bias": llama._CLogitBias,
     "llama_infer_params": llama._CInferParams,
     "llama_infer_result": llama._CResult,
+    "llama_infer_logprob": llama._CLogprob,
     "llama_infer_event": llama._CEvent,
     "llama_infer_message": llama._CMessage,
     "llama_engine_stats": llama._CStats,
@@ -123,7 +125,7 @@ class Module(unittest.TestCase):
     """What needs no engine."""
 
     def test_keywords_are_the_fields(self) -> None:
-        internal = {"reserved", "size", "progress", "progress_user_data", "n_stop", "n_logit_bias", "queue"}
+        internal = {"reserved", "reserved_2", "size", "progress", "progress_user_data", "n_stop", "n_logit_bias", "queue"}
         for struct, keywords in (
             (llama._CEngineParams, llama.EngineParams),
             (llama._CInferParams, llama.InferParams),
@@ -298,6 +300,34 @@ class Generation(unittest.TestCase):
         self.assertGreater(len(sampled), 1)
         late = self.engine.generate("The dog", timeout_ms=1, ignore_eos=True, priority="batch")
         self.assertIn(late.reason, ("deadline", "length"))
+
+    def test_constraints(self) -> None:
+        schema = {"type": "object", "properties": {"n": {"enum": [7, 8]}}, "required": ["n"]}
+        schema["additionalProperties"] = False
+        for params in ({"json_schema": schema}, {"json_schema": json.dumps(schema)}):
+            text = self.engine.generate("A fox", max_tokens=100, **params).text
+            self.assertIn(json.loads(text), ({"n": 7}, {"n": 8}))
+        self.assertRegex(self.engine.generate("A fox", regex="[a-z]{3}-[0-9]").text, "^[a-z]{3}-[0-9]$")
+        self.assertIn(self.engine.generate("A fox", grammar='start: "a" | "b"').text, ("a", "b"))
+        with self.assertRaisesRegex(llama.InvalidRequest, "unclosed"):
+            self.engine.generate("A fox", regex="(")
+
+    def test_logprobs(self) -> None:
+        events = []
+        request = self.engine.infer_async("A fox", events.append, max_tokens=5, ignore_eos=True, logprobs=2)
+        result = request.result(PATIENCE)
+        told = [event for event in events if event.tokens]
+        self.assertEqual([event.logprobs[0][0] for event in told], list(result.tokens))
+        for event in told:
+            self.assertEqual(len(event.logprobs), 3)
+            self.assertEqual(event.logprobs[0], event.logprobs[1], "greedy takes the likeliest")
+            self.assertTrue(event.logprobs[2][1] <= event.logprobs[1][1] <= 0)
+
+    def test_prefix_reuse(self) -> None:
+        prompt = "The lighthouse keeper looked out over the sea and waited for the boat. " * 3
+        self.engine.generate(prompt, max_tokens=2)
+        self.assertGreater(self.engine.generate(prompt, max_tokens=2).n_cached_tokens, 0)
+        self.assertEqual(self.engine.generate(prompt, max_tokens=2, prefix_reuse=False).n_cached_tokens, 0)
 
     def test_stream(self) -> None:
         whole = self.engine.generate("The little dog", max_tokens=24)

@@ -1,4 +1,5 @@
-//! Tells the module which instructions it was compiled for; the package looks for that in the file before it loads it.
+//! Tells the module which instructions it was compiled for; the package looks for that in the file before it loads it. And
+//! how it is linked.
 
 use std::{collections::BTreeSet, env};
 
@@ -30,4 +31,8 @@ fn main() {
     let known: BTreeSet<_> = features.split(',').filter(|feature| KNOWN.contains(feature)).collect();
     let known: Vec<_> = known.into_iter().collect();
     println!("cargo:rustc-env=BUILT_FOR={}", known.join(" "));
+    // Of other crates nothing is exported: llguidance has C functions of its own.
+    if env::var("CARGO_CFG_TARGET_OS").is_ok_and(|os| os == "linux") {
+        println!("cargo:rustc-cdylib-link-arg=-Wl,--exclude-libs,ALL");
+    }
 }

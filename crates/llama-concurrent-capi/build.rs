@@ -13,6 +13,8 @@ fn main() {
             format!("-soname,libllama_concurrent.so.{major}"),
             // Its threads may outlive a `dlclose`; the code that they run must, too.
             "-z,nodelete".into(),
+            // Of other crates nothing is exported: llguidance has C functions of its own.
+            "--exclude-libs,ALL".into(),
             // See `src/exit.cpp`.
             "--wrap=__cxa_atexit".into(),
         ],

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use llama_concurrent::{Completion, Finish, FinishReason, Priority, Prompt, Request, SamplingParams, Timings};
+use llama_concurrent::{
+    Completion, Constraint, Finish, FinishReason, Priority, Prompt, Request, SamplingParams, Timings, TokenLogprobs,
+};
 use pyo3::{
     Borrowed,
     exceptions::{PyOverflowError, PyTypeError, PyValueError},
@@ -66,6 +68,11 @@ pub struct Sampling {
     priority: String,
     queue_timeout: Option<f64>,
     timeout: Option<f64>,
+    json_schema: Option<String>,
+    regex: Option<String>,
+    grammar: Option<String>,
+    logprobs: Option<u32>,
+    prefix_reuse: bool,
 }
 
 impl Sampling {
@@ -98,6 +105,8 @@ impl Sampling {
             logit_bias: self.logit_bias.clone(),
             stop: self.stop.clone(),
             ignore_eos: self.ignore_eos,
+            constraint: self.constraint()?,
+            logprobs: self.logprobs,
             ..SamplingParams::default()
         };
         let limit = |name: &str, seconds: Option<f64>| match seconds.map(Duration::try_from_secs_f64) {
@@ -111,9 +120,31 @@ impl Sampling {
             priority,
             queue_timeout: limit("queue_timeout", self.queue_timeout)?,
             timeout: limit("timeout", self.timeout)?,
-            prefix_reuse: true,
+            prefix_reuse: self.prefix_reuse,
         })
     }
+}
+
+impl Sampling {
+    fn constraint(&self) -> PyResult<Option<Constraint>> {
+        match (&self.json_schema, &self.regex, &self.grammar) {
+            (None, None, None) => Ok(None),
+            (Some(schema), None, None) => Ok(Some(Constraint::JsonSchema(schema.clone()))),
+            (None, Some(regex), None) => Ok(Some(Constraint::Regex(regex.clone()))),
+            (None, None, Some(grammar)) => Ok(Some(Constraint::Lark(grammar.clone()))),
+            _ => {
+                let message = "more than one of json_schema, regex and grammar is given; use one of them";
+                Err(Python::attach(|py| errors::named(py, "InvalidRequest", message, None))?)
+            }
+        }
+    }
+}
+
+/// One token's log probabilities as Python gets them: its own, and the likeliest tokens with theirs.
+pub type Logprobs = (f32, Vec<(i32, f32)>);
+
+pub fn logprobs(one: &TokenLogprobs) -> Logprobs {
+    (one.logprob, one.top.iter().map(|top| (top.token, top.logprob)).collect())
 }
 
 /// The end of a generation as keyword arguments of `llama_concurrent.Result`.
@@ -148,5 +179,6 @@ fn completion<'py>(py: Python<'py>, done: &Completion) -> PyResult<Bound<'py, Py
     let result = finish(py, &done.finish)?;
     result.set_item("text", &done.text)?;
     result.set_item("tokens", &done.tokens)?;
+    result.set_item("logprobs", done.logprobs.iter().map(logprobs).collect::<Vec<_>>())?;
     Ok(result)
 }

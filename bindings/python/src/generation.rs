@@ -22,7 +22,7 @@ pub struct NativeGeneration {
 
 /// What a reader gets.
 pub enum News {
-    Text(String, Option<i32>),
+    Text(String, Option<i32>, Option<convert::Logprobs>),
     Finished(Py<PyDict>),
 }
 
@@ -33,7 +33,7 @@ impl<'py> IntoPyObject<'py> for News {
 
     fn into_pyobject(self, py: Python<'py>) -> PyResult<Self::Output> {
         match self {
-            News::Text(text, token) => Ok((text, token).into_pyobject(py)?.into_any()),
+            News::Text(text, token, logprobs) => Ok((text, token, logprobs).into_pyobject(py)?.into_any()),
             News::Finished(finish) => Ok(finish.into_bound(py).into_any()),
         }
     }
@@ -42,7 +42,9 @@ impl<'py> IntoPyObject<'py> for News {
 /// `None` after the end.
 fn news(event: Option<Event>) -> PyResult<Option<News>> {
     Ok(match event {
-        Some(Event::Delta(delta)) => Some(News::Text(delta.text, delta.token)),
+        Some(Event::Delta(delta)) => {
+            Some(News::Text(delta.text, delta.token, delta.logprobs.as_deref().map(convert::logprobs)))
+        }
         Some(Event::Finished(finish)) => {
             Some(News::Finished(Python::attach(|py| convert::finish(py, &finish).map(Bound::unbind))?))
         }
@@ -64,7 +66,7 @@ impl NativeGeneration {
         self.id
     }
 
-    /// The next event: (text, token or None), or at the end a dict; None if none came in `timeout` seconds or it is over.
+    /// The next event: (text, token or None, log probabilities or None), or at the end a dict; None if none came in `timeout` seconds or it is over.
     #[pyo3(signature = (timeout=None))]
     fn read(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Option<News>> {
         let deadline = slice::deadline(timeout);

@@ -23,7 +23,7 @@ pub enum llama_infer_event_type {
 #[repr(i32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum llama_infer_finish_reason {
-    /// The model ended its text, or a stop string appeared.
+    /// The model ended its text, a stop string appeared, or nothing more can follow under the constraint.
     Stop = 1,
     /// `max_tokens` was reached, or the slot is full.
     Length = 2,
@@ -46,6 +46,17 @@ impl llama_infer_finish_reason {
             _ => Self::Error,
         }
     }
+}
+
+/// A token and its log probability.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct llama_infer_logprob {
+    /// The token.
+    pub token: i32,
+    /// The natural logarithm of its probability in the model's own distribution, before bias, penalties, temperature and
+    /// constraint.
+    pub logprob: f32,
 }
 
 /// How a generation ended, when what happened, and the whole output once more. All times count from the submission; in
@@ -120,9 +131,14 @@ pub struct llama_infer_event {
     pub result: *const llama_infer_result,
     /// Prompts of this call that have not ended yet: 0 in the very last event of the call.
     pub n_remaining: usize,
+    /// `TOKEN`, where `llama_infer_params.logprobs` asks for it: first the new token, then the likeliest tokens in its place,
+    /// the likeliest first; NULL otherwise.
+    pub logprobs: *const llama_infer_logprob,
+    /// Number of `logprobs`, 0 or more.
+    pub n_logprobs: usize,
 }
 
-crate::ends_with!(llama_infer_event, n_remaining: usize);
+crate::ends_with!(llama_infer_event, n_logprobs: usize);
 crate::ends_with!(llama_infer_result, n_itl: usize);
 
 /// Whose event it is: what is the same in all events of a call.
@@ -144,6 +160,7 @@ pub struct OwnedEvent {
     result: Option<llama_infer_result>,
     text: CText,
     tokens: Vec<Token>,
+    logprobs: Vec<llama_infer_logprob>,
     itl_ms: Vec<f64>,
     error: Option<CString>,
 }
@@ -186,9 +203,11 @@ impl OwnedEvent {
             position: 0,
             result: std::ptr::null(),
             n_remaining: remaining,
+            logprobs: std::ptr::null(),
+            n_logprobs: 0,
         };
-        let text = CText::new(String::new());
-        Box::new(Self { raw, result: None, text, tokens: Vec::new(), itl_ms: Vec::new(), error: None })
+        let (text, logprobs) = (CText::new(String::new()), Vec::new());
+        Box::new(Self { raw, result: None, text, tokens: Vec::new(), logprobs, itl_ms: Vec::new(), error: None })
     }
 
     pub fn token(origin: Origin, index: usize, remaining: usize, delta: Delta) -> Box<Self> {
@@ -198,6 +217,12 @@ impl OwnedEvent {
         (event.raw.text, event.raw.text_length) = event.text.parts();
         (event.raw.tokens, event.raw.n_tokens) = array(&event.tokens);
         event.raw.position = delta.index;
+        if let (Some(token), Some(logprobs)) = (delta.token, delta.logprobs) {
+            let own = llama_infer_logprob { token, logprob: logprobs.logprob };
+            let top = logprobs.top.iter().map(|one| llama_infer_logprob { token: one.token, logprob: one.logprob });
+            event.logprobs = std::iter::once(own).chain(top).collect();
+            (event.raw.logprobs, event.raw.n_logprobs) = array(&event.logprobs);
+        }
         event
     }
 

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use llama_concurrent::{ChatOptions, Priority, Prompt, Request, SamplingParams};
+use llama_concurrent::{ChatOptions, Constraint, Priority, Prompt, Request, SamplingParams};
 
 use crate::{
     boundary::{Failure, Result, boundary},
@@ -108,6 +108,20 @@ pub struct llama_infer_params {
     pub add_generation_prompt: c_bool,
     /// False: for later versions.
     pub reserved: [c_bool; 5],
+    /// A JSON schema, itself in JSON: the output is JSON that is valid under it, unless it ends before. At most one of
+    /// `json_schema`, `regex` and `grammar`; NULL (default) for none. `{"type": "object"}` gives any JSON object.
+    pub json_schema: *const c_char,
+    /// A regular expression that the whole output matches, without look-around; NULL (default) for none.
+    pub regex: *const c_char,
+    /// A grammar of the output in llguidance's form of Lark, with a rule `start`; NULL (default) for none.
+    pub grammar: *const c_char,
+    /// With each token its log probability and so many of the likeliest tokens, at most 1000; 0: its own alone. -1
+    /// (default): none.
+    pub logprobs: i32,
+    /// Start from what is there already of equal prompt beginnings. Default: true.
+    pub prefix_reuse: c_bool,
+    /// False: for later versions.
+    pub reserved_2: [c_bool; 3],
 }
 
 // SAFETY: `#[repr(C)]`, starts with its size; numbers and raw pointers.
@@ -115,7 +129,7 @@ unsafe impl Versioned for llama_infer_params {
     const INITIALIZER: &'static str = "start from llama_infer_default_params()";
 }
 
-crate::ends_with!(llama_infer_params, reserved: [c_bool; 5]);
+crate::ends_with!(llama_infer_params, reserved_2: [c_bool; 3]);
 
 impl llama_infer_params {
     pub fn defaults() -> Self {
@@ -147,6 +161,12 @@ impl llama_infer_params {
             parse_special: true.into(),
             add_generation_prompt: chat.add_generation_prompt.into(),
             reserved: [false.into(); 5],
+            json_schema: std::ptr::null(),
+            regex: std::ptr::null(),
+            grammar: std::ptr::null(),
+            logprobs: -1,
+            prefix_reuse: true.into(),
+            reserved_2: [false.into(); 3],
         }
     }
 
@@ -157,7 +177,7 @@ impl llama_infer_params {
     pub unsafe fn read(params: *const Self) -> Result<Self> {
         // SAFETY: the caller's promise.
         let params = unsafe { pointers::read_sized(params, Self::defaults(), "params") }?;
-        if params.reserved.iter().any(|&byte| byte != 0) {
+        if params.reserved.iter().chain(&params.reserved_2).any(|&byte| byte != 0) {
             return Err(Failure::argument("params->reserved is not false; start from llama_infer_default_params()"));
         }
         Ok(params)
@@ -199,6 +219,14 @@ impl llama_infer_params {
             logit_bias: logit_bias.iter().map(|entry| (entry.token, entry.bias)).collect(),
             stop: stop.into_iter().map(str::to_owned).collect(),
             ignore_eos: self.ignore_eos != 0,
+            // SAFETY: the caller's promise.
+            constraint: unsafe { self.constraint() }?,
+            logprobs: match self.logprobs {
+                -1 => None,
+                n => Some(u32::try_from(n).map_err(|_| {
+                    Failure::new(Status::InvalidRequest, format!("logprobs is {n}, but must be -1 (none) or more"))
+                })?),
+            },
             ..SamplingParams::default()
         };
         let request = Request {
@@ -207,9 +235,32 @@ impl llama_infer_params {
             priority,
             queue_timeout: limit(self.queue_timeout_ms),
             timeout: limit(self.timeout_ms),
-            prefix_reuse: true,
+            prefix_reuse: self.prefix_reuse != 0,
         };
         Ok(request)
+    }
+
+    /// # Safety
+    /// As [`request`](Self::request).
+    unsafe fn constraint(&self) -> Result<Option<Constraint>> {
+        // SAFETY: the caller's promise.
+        let texts = unsafe {
+            (
+                pointers::optional_text(self.json_schema, "json_schema")?,
+                pointers::optional_text(self.regex, "regex")?,
+                pointers::optional_text(self.grammar, "grammar")?,
+            )
+        };
+        match texts {
+            (None, None, None) => Ok(None),
+            (Some(schema), None, None) => Ok(Some(Constraint::JsonSchema(schema.to_owned()))),
+            (None, Some(regex), None) => Ok(Some(Constraint::Regex(regex.to_owned()))),
+            (None, None, Some(grammar)) => Ok(Some(Constraint::Lark(grammar.to_owned()))),
+            _ => Err(Failure::new(
+                Status::InvalidRequest,
+                "more than one of json_schema, regex and grammar is set; use one of them",
+            )),
+        }
     }
 
     /// # Safety

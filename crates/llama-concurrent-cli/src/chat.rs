@@ -66,7 +66,7 @@ pub fn chat(args: &ChatArgs) -> Result<(), Failure> {
     // One person, one slot: its KV stays, so each turn computes the new message only.
     let config = EngineConfig { slots: args.engine.slots.or(Some(1)), ..args.engine.config() };
     let engine = model::load(&model::locate(args.engine.model.as_deref())?, config)?;
-    let params = SamplingParams { max_tokens: args.max_tokens, ..args.sampling.params() };
+    let params = SamplingParams { max_tokens: args.max_tokens, ..args.sampling.params()? };
     let mut conversation = Conversation { engine, params, history: History::new(args.system.as_deref()) };
     // A model that cannot chat should say so before the first message is typed.
     conversation.engine.chat_prompt(&[ChatMessage::user("Hello")], &ChatOptions::default())?;

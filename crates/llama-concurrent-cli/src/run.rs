@@ -29,6 +29,7 @@ Examples:
   llama-concurrent run -p 'The old lighthouse keeper'
   llama-concurrent run -m model.gguf --prompts-file prompts.txt --slots 16 --json --stats
   llama-concurrent run -p 'One rainy morning' --temp 0.8 --seed 7 --stop . --stop '!'
+  llama-concurrent run -p 'A person as JSON:' --json-schema '{\"type\": \"object\"}'
   printf 'A fox\\nA boat\\n' | llama-concurrent run --prompts-file - --json
 
 With --json, each request is one line, in the order of the prompts:
@@ -96,12 +97,13 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
         Some(path) => prompts::read(path)?,
         None => args.prompts.clone(),
     };
+    let sampling = args.sampling.params()?;
     let engine = model::load(&model::locate(args.engine.model.as_deref())?, config(args, &prompts))?;
     let start = Instant::now();
     let jobs: Vec<Job> = prompts
         .iter()
         .enumerate()
-        .map(|(index, prompt)| Job::submit(&engine, start, request(args, index, prompt)))
+        .map(|(index, prompt)| Job::submit(&engine, start, request(args, &sampling, index, prompt)))
         .collect();
     let totals = print(args, &engine, &prompts, jobs)?;
     if args.stats {
@@ -125,13 +127,12 @@ fn config(args: &RunArgs, prompts: &[String]) -> EngineConfig {
     }
 }
 
-fn request(args: &RunArgs, index: usize, prompt: &str) -> Request {
-    let sampling = args.sampling.params();
+fn request(args: &RunArgs, sampling: &SamplingParams, index: usize, prompt: &str) -> Request {
     let params = SamplingParams {
         max_tokens: Some(args.max_tokens),
         ignore_eos: args.ignore_eos,
         seed: sampling.seed.wrapping_add(index as u32),
-        ..sampling
+        ..sampling.clone()
     };
     let priority = match args.priority {
         Class::Interactive => Priority::Interactive,

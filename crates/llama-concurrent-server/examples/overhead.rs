@@ -37,22 +37,21 @@ fn main() -> Result<(), Failure> {
     let address = address.recv()?;
 
     println!("| | tok/s | between tokens p50 | p99 |\n|---|---|---|---|");
-    let (mut direct, mut served) = (Vec::new(), Vec::new());
+    let (mut ratios, mut waits) = (Vec::new(), Vec::new());
     for round in 0..=rounds {
         let a = all(|index| straight(&engine, tokens, index))?;
         let b = all(|index| over_http(address, tokens, index))?;
         // The first round warms up both.
         if round > 0 {
             println!("| engine | {a}\n| server | {b}");
-            direct.push(a);
-            served.push(b);
+            ratios.push(b.rate / a.rate);
+            waits.push((b.p50.as_secs_f64() - a.p50.as_secs_f64()) * 1e3);
         }
     }
-    let (direct, served) = (median(direct), median(served));
     println!(
-        "medians: server / engine {:.3} in tokens per second, {:+.3} ms between tokens",
-        served.rate / direct.rate,
-        (served.p50.as_secs_f64() - direct.p50.as_secs_f64()) * 1e3
+        "medians of {rounds} pairs: server / engine {:.3} in tokens per second, {:+.3} ms between tokens",
+        median(ratios),
+        median(waits)
     );
     drop(stop);
     server.join().map_err(|_| "the server panicked")??;
@@ -72,15 +71,9 @@ impl std::fmt::Display for Figures {
     }
 }
 
-/// Each figure's own.
-fn median(mut all: Vec<Figures>) -> Figures {
-    let mut middle = |key: fn(&Figures) -> f64| {
-        all.sort_by(|a, b| key(a).total_cmp(&key(b)));
-        key(&all[all.len() / 2])
-    };
-    let (rate, p50, p99) =
-        (middle(|one| one.rate), middle(|one| one.p50.as_secs_f64()), middle(|one| one.p99.as_secs_f64()));
-    Figures { rate, p50: Duration::from_secs_f64(p50), p99: Duration::from_secs_f64(p99) }
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 /// Runs all streams at once; each gives the times of its tokens.

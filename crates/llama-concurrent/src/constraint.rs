@@ -23,9 +23,9 @@ pub enum Constraint {
     /// Any JSON object.
     JsonObject,
     /// JSON that is valid under this JSON schema, itself written in JSON. Properties come in the order of the schema.
-    /// Keywords that cannot be held to are refused. Between tokens of JSON at most 32 characters of white space follow
-    /// each other, so that no model gets lost in them; an object `x-guidance` in the schema can change that, see
-    /// llguidance.
+    /// Keywords that cannot be held to are refused. White space is one space, or one or two ends of line and an
+    /// indentation of up to 20 characters, so that no model gets lost in it; `x-guidance` in the schema can change that,
+    /// see llguidance.
     JsonSchema(String),
     /// A text that this regular expression matches as a whole, in the syntax of the crate `regex`, without look-around,
     /// anchors and groups that capture.
@@ -102,8 +102,9 @@ impl Grammar {
 }
 
 impl Clone for Grammar {
+    /// At the same place in the text, and independent from there on; what was learned of the vocabulary is shared.
     fn clone(&self) -> Self {
-        Self { source: self.source.clone(), matcher: self.matcher.deep_clone(), end: self.end }
+        Self { source: self.source.clone(), matcher: self.matcher.clone(), end: self.end }
     }
 }
 

@@ -37,7 +37,7 @@ from ._errors import (
     ShuttingDown,
 )
 from ._requests import Request
-from ._types import EngineStats, Message, Prompt, Result, Results, SamplingParams
+from ._types import EngineStats, Message, Prompt, Result, Results, SamplingParams, TokenLogprobs
 
 __version__ = _build.version
 
@@ -73,6 +73,7 @@ __all__ = [
     "SamplingParams",
     "ShuttingDown",
     "Stream",
+    "TokenLogprobs",
     "build_info",
 ]
 

@@ -23,6 +23,7 @@ from ._types import (
     Prompt,
     Result,
     SamplingParams,
+    TokenLogprobs,
     as_messages,
     checked,
 )
@@ -204,16 +205,19 @@ class Collector:
     def __init__(self) -> None:
         self.text = ""
         self.tokens: list[int] = []
+        self.logprobs: list[TokenLogprobs] = []
 
-    def take(self, text: str, token: int | None) -> None:
-        """Takes a piece of text and its token."""
+    def take(self, text: str, token: int | None, logprobs: tuple[float, list[tuple[int, float]]] | None) -> None:
+        """Takes a piece of text, its token, and how likely that was."""
         self.text += text
+        if logprobs is not None:
+            self.logprobs.append(TokenLogprobs(*logprobs))
         if token is not None:
             self.tokens.append(token)
 
     def finish(self, end: dict[str, Any]) -> Result:
         """The result. Raises what failed, and `DeadlineExceeded`."""
-        return checked(Result(text=self.text, tokens=self.tokens, **end))
+        return checked(Result(text=self.text, tokens=self.tokens, logprobs=self.logprobs, **end))
 
 
 class Progress:

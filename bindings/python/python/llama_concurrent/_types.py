@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, Union
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict, Union
 
 from ._errors import DeadlineExceeded, InvalidRequest, LlamaError
 
@@ -14,8 +15,11 @@ if TYPE_CHECKING:
 Prompt = Union[str, Sequence[int]]
 """A text to continue, or its tokens."""
 
-News = Union[tuple[str, Union[int, None]], dict[str, Any]]
-"""What a generation tells: text and a token, or its end as the arguments of `Result`."""
+News = Union[
+    tuple[str, Union[int, None], Union[tuple[float, list[tuple[int, float]]], None]],
+    dict[str, Any],
+]
+"""What a generation tells: text, a token and its log probabilities, or its end as the arguments of `Result`."""
 
 FinishReason = Literal["stop", "length", "cancelled", "deadline", "error"]
 
@@ -71,16 +75,36 @@ class SamplingParams:
     """Give up if no slot was found after so many seconds."""
     timeout: float | None = None
     """Give up if not finished after so many seconds."""
+    json_schema: str | Mapping[str, Any] | type | None = None
+    """The output is JSON that is valid under this schema: JSON text, a dict, or a Pydantic model class. At most one of
+    `json_schema`, `regex` and `grammar`."""
+    regex: str | None = None
+    """A regular expression that the whole output matches, without look-around."""
+    grammar: str | None = None
+    """A grammar of the output in llguidance's form of Lark, with a rule `start`."""
+    logprobs: int | None = None
+    """With each token its log probability and so many of the likeliest tokens, 1000 at most; 0: its own alone."""
+    prefix_reuse: bool = True
+    """Start from what is there already of equal prompt beginnings."""
 
     def __post_init__(self) -> None:
         """Raises `InvalidRequest` for a value that no request can carry; the engine checks the rest."""
-        for name in ("max_tokens", "top_k", "penalty_last_n", "seed"):
+        for name in ("max_tokens", "top_k", "penalty_last_n", "seed", "logprobs"):
             value = getattr(self, name)
             if value is not None and not 0 <= value < 2**32:
                 raise InvalidRequest(f"{name} is {value}, but must be 0 to {2**32 - 1}")
         for text in (self.stop,) if isinstance(self.stop, str) else self.stop:
             if any("\ud800" <= letter <= "\udfff" for letter in text):
                 raise InvalidRequest(f"the stop string {text!r} is not valid Unicode")
+
+
+class TokenLogprobs(NamedTuple):
+    """How likely the model found a token: in its own distribution, before bias, penalties, temperature and constraint."""
+
+    logprob: float
+    """Natural logarithm of the token's probability."""
+    top: list[tuple[int, float]]
+    """The likeliest tokens in its place and their log probabilities, the likeliest first."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +135,8 @@ class Result:
     """Every gap between two output tokens."""
     error: LlamaError | None = None
     """What failed; only in the results of a list."""
+    logprobs: list[TokenLogprobs] = field(default_factory=list, repr=False)
+    """One for each token if `SamplingParams.logprobs` asks for them."""
 
     def to_dict(self) -> dict[str, Any]:
         """All fields as plain values; an error as its text."""
@@ -181,7 +207,20 @@ class NativeSampling:
         self.__dict__.update({name: getattr(params, name) for name in params.__dataclass_fields__})
         self.logit_bias: list[tuple[int, float]] = list(params.logit_bias.items())
         self.stop: list[str] = [params.stop] if isinstance(params.stop, str) else list(params.stop)
+        self.json_schema: str | None = _schema_text(params.json_schema)
         self.__dict__.update(changes)
+
+
+def _schema_text(schema: str | Mapping[str, Any] | type | None) -> str | None:
+    """A schema as JSON text; that of a Pydantic class is asked for by its name, so that nothing here needs Pydantic."""
+    if schema is None or isinstance(schema, str):
+        return schema
+    of_class = getattr(schema, "model_json_schema", None)
+    if of_class is not None:
+        return json.dumps(of_class())
+    if isinstance(schema, Mapping):
+        return json.dumps(dict(schema))
+    raise TypeError(f"json_schema is JSON text, a dict or a Pydantic model class, not {schema!r}")
 
 
 def as_messages(messages: Iterable[Message]) -> list[tuple[str, str]]:
@@ -207,5 +246,6 @@ def checked(result: Result) -> Result:
 def outcome(done: dict[str, Any] | LlamaError) -> Result:
     """A result of a list, whose errors are kept in their places."""
     if isinstance(done, dict):
+        done["logprobs"] = [TokenLogprobs(*one) for one in done["logprobs"]]
         return Result(**done)
     return Result(text="", tokens=[], finish_reason="error", error=done)

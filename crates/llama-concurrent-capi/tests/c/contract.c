@@ -570,6 +570,62 @@ static void test_structs_of_other_versions(void) {
     CHECK_OK(llama_engine_free(engine));
 }
 
+/* Sums up probabilities: those of the likeliest tokens in a token's place are at most 1, and in order. */
+static void check_logprobs(const llama_infer_event *event, void *user_data) {
+    int *n_tokens = user_data;
+    if (event->n_tokens == 0) {
+        CHECK(event->logprobs == NULL && event->n_logprobs == 0);
+        return;
+    }
+    CHECK(event->n_logprobs == 1 + 3 && event->logprobs[0].token == event->tokens[0]);
+    /* Greedy and free, the token is the likeliest. */
+    CHECK(event->logprobs[1].token == event->tokens[0] && event->logprobs[1].logprob == event->logprobs[0].logprob);
+    for (size_t i = 1; i < event->n_logprobs; i++)
+        CHECK(event->logprobs[i].logprob <= (i == 1 ? 0 : event->logprobs[i - 1].logprob));
+    ++*n_tokens;
+}
+
+static void test_constraints_and_logprobs(void) {
+    llama_engine *engine = load();
+    llama_infer_params params = of_length(64);
+    llama_infer_id id;
+    params.json_schema = "{\"type\": \"object\", \"properties\": {\"n\": {\"enum\": [7, 8]}}, \"required\": [\"n\"], "
+                         "\"additionalProperties\": false, \"x-guidance\": {\"whitespace_flexible\": false}}";
+    struct log log = {0};
+    CHECK_OK(llama_infer_async(engine, "A fox", &params, on_event, &log, &id));
+    CHECK_OK(llama_infer_wait(engine, id, PATIENCE_MS));
+    CHECK(strcmp(log.text, "{\"n\":7}") == 0 || strcmp(log.text, "{\"n\":8}") == 0);
+    params.json_schema = NULL;
+    params.regex = "(left|right)";
+    memset(&log, 0, sizeof log);
+    CHECK_OK(llama_infer_async(engine, "A fox", &params, on_event, &log, &id));
+    CHECK_OK(llama_infer_wait(engine, id, PATIENCE_MS));
+    CHECK(strcmp(log.text, "left") == 0 || strcmp(log.text, "right") == 0);
+    params.grammar = "start: \"a\"";
+    CHECK_STATUS(INVALID_REQUEST, llama_infer_async(engine, "A fox", &params, ignore, NULL, NULL));
+    ERROR_SAYS("one of them");
+    params.regex = NULL;
+    memset(&log, 0, sizeof log);
+    CHECK_OK(llama_infer_async(engine, "A fox", &params, on_event, &log, &id));
+    CHECK_OK(llama_infer_wait(engine, id, PATIENCE_MS));
+    CHECK(strcmp(log.text, "a") == 0);
+    params.grammar = "start: nothing";
+    CHECK_STATUS(INVALID_REQUEST, llama_infer_async(engine, "A fox", &params, ignore, NULL, NULL));
+    ERROR_SAYS("nothing");
+
+    params = of_length(10);
+    params.logprobs = -2;
+    CHECK_STATUS(INVALID_REQUEST, llama_infer_async(engine, "A fox", &params, ignore, NULL, NULL));
+    params.logprobs = 3;
+    int n_tokens = 0;
+    CHECK_OK(llama_infer_async(engine, "A fox", &params, check_logprobs, &n_tokens, &id));
+    CHECK_OK(llama_infer_wait(engine, id, PATIENCE_MS));
+    CHECK(n_tokens > 0);
+    params.reserved_2[2] = true;
+    CHECK_STATUS(INVALID_ARGUMENT, llama_infer_async(engine, "A", &params, ignore, NULL, NULL));
+    CHECK_OK(llama_engine_free(engine));
+}
+
 static void test_values_out_of_range(void) {
     llama_engine *engine = load(), *none = NULL;
     llama_infer_params params = of_length(4);
@@ -1164,6 +1220,7 @@ static const struct {
     TEST(handles_and_ids),
     TEST(structs_of_other_versions),
     TEST(values_out_of_range),
+    TEST(constraints_and_logprobs),
     TEST(overload),
     TEST(deadlines),
     TEST(batch),

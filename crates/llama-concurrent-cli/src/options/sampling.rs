@@ -1,7 +1,11 @@
 //! How the next token is chosen.
 
+use std::path::{Path, PathBuf};
+
 use clap::Args;
-use llama_concurrent::SamplingParams;
+use llama_concurrent::{Constraint, SamplingParams};
+
+use crate::failure::Failure;
 
 #[derive(Args)]
 #[command(next_help_heading = "Sampling")]
@@ -41,11 +45,23 @@ pub struct SamplingOptions {
     /// End the text before this string; may be given several times
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub stop: Vec<String>,
+
+    /// Write JSON that is valid under this JSON schema: a file, or the schema itself
+    #[arg(long, value_name = "FILE|JSON", group = "constraint")]
+    pub json_schema: Option<String>,
+
+    /// Write a text that this regular expression matches as a whole
+    #[arg(long, value_name = "REGEX", group = "constraint", allow_hyphen_values = true)]
+    pub regex: Option<String>,
+
+    /// Write a text of the grammar in this file, in llguidance's form of Lark, with a rule 'start'
+    #[arg(long, value_name = "FILE", group = "constraint")]
+    pub grammar_file: Option<PathBuf>,
 }
 
 impl SamplingOptions {
-    pub fn params(&self) -> SamplingParams {
-        SamplingParams {
+    pub fn params(&self) -> Result<SamplingParams, Failure> {
+        Ok(SamplingParams {
             temperature: self.temp,
             top_k: self.top_k,
             top_p: self.top_p,
@@ -55,8 +71,24 @@ impl SamplingOptions {
             presence_penalty: self.presence_penalty,
             seed: self.seed,
             stop: self.stop.clone(),
+            constraint: self.constraint()?,
             ..defaults()
-        }
+        })
+    }
+
+    fn constraint(&self) -> Result<Option<Constraint>, Failure> {
+        let read = |path: &Path| {
+            std::fs::read_to_string(path).map_err(|e| Failure::BadInput(format!("cannot read {}: {e}", path.display())))
+        };
+        Ok(match self {
+            Self { json_schema: Some(text), .. } if text.trim_start().starts_with('{') => {
+                Some(Constraint::JsonSchema(text.clone()))
+            }
+            Self { json_schema: Some(path), .. } => Some(Constraint::JsonSchema(read(Path::new(path))?)),
+            Self { regex: Some(regex), .. } => Some(Constraint::Regex(regex.clone())),
+            Self { grammar_file: Some(path), .. } => Some(Constraint::Lark(read(path)?)),
+            _ => None,
+        })
     }
 }
 

@@ -81,6 +81,30 @@ fn json_lines_have_a_fixed_shape_and_the_order_of_the_prompts() {
 }
 
 #[test]
+fn the_output_has_the_form_that_was_asked_for() {
+    let files = Files::new();
+    let schema = r#"{"type": "object", "properties": {"n": {"enum": [7, 8]}}, "required": ["n"], "additionalProperties": false}"#;
+    let (in_a_file, grammar) =
+        (files.write("n.json", schema.as_bytes()), files.write("g.lark", b"start: \"a\" | \"b\""));
+    let text = |args: &[&str]| {
+        let lines = run(&[&["-p", "A fox", "--json"], args].concat()).well().json();
+        assert_eq!(lines[0]["finish_reason"], "stop");
+        lines[0]["text"].as_str().expect("text").to_owned()
+    };
+    for schema in [schema, &in_a_file] {
+        let value: Value = serde_json::from_str(&text(&["--json-schema", schema])).expect("JSON");
+        assert!([7, 8].contains(&value["n"].as_i64().expect("a number")), "{value}");
+    }
+    assert!(["left", "right"].contains(&text(&["--regex", "(left|right)"]).as_str()));
+    assert!(["a", "b"].contains(&text(&["--grammar-file", &grammar]).as_str()));
+
+    run(&["-p", "A fox", "--regex", "("]).refused(&["regular expression", "unclosed"]);
+    run(&["-p", "A fox", "--json-schema", "{"]).refused(&["not JSON"]);
+    run(&["-p", "A fox", "--json-schema", &files.path("missing.json")]).refused(&["cannot read", "missing.json"]);
+    run(&["-p", "A fox", "--regex", "a", "--grammar-file", &grammar]).refused(&["--regex", "--grammar-file"]);
+}
+
+#[test]
 fn one_token_has_no_gaps() {
     let lines = run(&["-p", "A fox", "--json", "--max-tokens", "1"]).well().json();
     assert!(lines[0]["itl_ms"]["p50"].is_null() && lines[0]["itl_ms"]["max"].is_null());

@@ -17,9 +17,14 @@ use crate::{
 };
 
 /// The longest text of a constraint, in bytes; llguidance's own limits are on what becomes of it.
-const MAX_BYTES: usize = 1 << 20;
-/// White space between two tokens of JSON.
-const WHITE_SPACE: &str = r"[ \n\r\t]{1,32}";
+const MAX_BYTES: usize = 1 << 18;
+/// Stack to compile with. llguidance follows references by recursion, and a text of the greatest length can hold a chain of
+/// 30,000. Only what is used of it takes memory.
+const STACK_BYTES: usize = 1 << 28;
+/// The longest message of an error, in characters; llguidance quotes the text.
+const MAX_MESSAGE: usize = 600;
+/// White space between two tokens of JSON, as llama.cpp's own grammars have it: models that may write more of it get lost.
+const WHITE_SPACE: &str = r" |\n{1,2}[ \t]{0,20}";
 
 /// Compiles constraints for one model.
 pub(crate) struct Compiler {
@@ -57,7 +62,15 @@ impl Compiler {
             Error::new(ErrorKind::InvalidRequest, format!("the {} cannot be used: {why}", constraint.name()))
         };
         let grammar = top_level(constraint).map_err(refuse)?;
-        let parser = self.factory.create_parser(grammar).map_err(|e| refuse(first_words(&format!("{e:#}"))))?;
+        let parser = std::thread::scope(|scope| {
+            let compile = || self.factory.create_parser(grammar).map_err(|e| first_words(&format!("{e:#}")));
+            let thread = std::thread::Builder::new().name("llama-constraint".into()).stack_size(STACK_BYTES);
+            match thread.spawn_scoped(scope, compile).map(|thread| thread.join()) {
+                Ok(Ok(parser)) => parser.map_err(refuse),
+                Ok(Err(_)) => Err(refuse("llguidance has a defect with it".into())),
+                Err(e) => Err(Error::new(ErrorKind::OutOfMemory, format!("cannot start a thread: {e}"))),
+            }
+        })?;
         let matcher = Matcher::new(Ok(parser));
         Ok(Grammar { source: constraint.clone(), matcher, end: self.end })
     }
@@ -100,5 +113,15 @@ fn with_bounded_space(mut schema: Value) -> Value {
 /// Without the state and the stack that llguidance may append.
 pub(super) fn first_words(message: &str) -> String {
     let end = ["\n<", "<non-verbose/>"].iter().filter_map(|mark| message.find(mark)).min().unwrap_or(message.len());
-    message[..end].trim().to_owned()
+    // Lines that mark a place by its column are of no use in one line.
+    let words: Vec<&str> = message[..end].split_whitespace().filter(|word| word.trim_matches('^') != "").collect();
+    let words = words.join(" ");
+    // Its limits are not complete: what is beyond 16 bits of symbols ends in a failed assertion.
+    if words.starts_with("panic") {
+        return format!("it is too complex ({words})");
+    }
+    match words.char_indices().nth(MAX_MESSAGE) {
+        Some((cut, _)) => format!("{} ...", &words[..cut]),
+        None => words,
+    }
 }

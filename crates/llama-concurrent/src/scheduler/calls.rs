@@ -138,13 +138,15 @@ impl Scheduler {
         Some(rows.min(n_batch))
     }
 
-    /// Rows of other work that those who decode can bear between two calls: half of what a prompt may take.
+    /// Rows of other work that may be computed between two calls: for those who decode half of what a prompt may take,
+    /// otherwise as much as one call.
     pub fn rows_beside(&self) -> usize {
-        if !self.sequences.iter().any(|(_, s)| s.is_runnable()) {
-            return self.config.shape.n_batch;
-        }
-        let affordable = self.prefill_cost.tokens_within(self.config.max_stall / 2).unwrap_or(FIRST_CHUNK);
-        affordable.clamp(MIN_CHUNK, self.config.shape.n_batch.max(MIN_CHUNK)).min(self.config.shape.n_batch)
+        let anyone_decodes = self.sequences.iter().any(|(_, s)| s.is_runnable());
+        let (budget, unknown, least) = match anyone_decodes {
+            true => (self.config.max_stall / 2, FIRST_CHUNK, MIN_CHUNK),
+            false => (MAX_IDLE_CALL, MIN_IDLE_CHUNK, MIN_IDLE_CHUNK),
+        };
+        self.prefill_cost.tokens_within(budget).unwrap_or(unknown).max(least).min(self.config.shape.n_batch)
     }
 
     pub(super) fn note_in_flight(&self, call: &Call, ops: &[Op]) -> InFlight {

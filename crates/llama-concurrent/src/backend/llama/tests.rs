@@ -55,6 +55,61 @@ fn a_copied_prefix_is_the_prefix_bit_by_bit() {
 }
 
 #[test]
+fn log_probabilities_are_those_of_the_model_whatever_the_sampling() {
+    let mut backend = backend();
+    let raw = logits_after(&mut backend, 0, 300, 0);
+    let total: f64 = raw.iter().map(|&logit| f64::from(logit).exp()).sum();
+    let expected = |token: Token| f64::from(raw[token as usize]) - total.ln();
+    let mut by_likelihood: Vec<Token> = (0..raw.len() as Token).collect();
+    by_likelihood.sort_by(|&a, &b| raw[b as usize].total_cmp(&raw[a as usize]));
+
+    let plain = SamplingParams { logprobs: Some(5), ..SamplingParams::default() };
+    let biased =
+        SamplingParams { logit_bias: vec![(by_likelihood[0], -50.0), (by_likelihood[7], 60.0)], ..plain.clone() };
+    let penalised = SamplingParams { frequency_penalty: 9.0, repetition_penalty: 2.0, ..plain.clone() };
+    let sampled = SamplingParams { temperature: 2.0, top_k: 3, seed: 5, ..plain.clone() };
+    let none = SamplingParams { logprobs: Some(0), ..plain.clone() };
+    for (key, params) in [plain, biased, penalised, sampled, none].into_iter().enumerate() {
+        let n_top = params.logprobs.unwrap() as usize;
+        let begin = Op::Begin { key, params: Arc::new(params), history: vec![by_likelihood[0]; 3], grammar: None };
+        let rows = vec![Row { seq: 1, token: 300, pos: 0, sample: Some(key) }];
+        let call = Call { context: 0, kind: CallKind::Decode, rows };
+        let empty = Op::Truncate { slot: SlotId { context: 0, seq: 1 }, keep: 0 };
+        let sampled = backend.run(&StepPlan { ops: vec![empty, begin], call: Some(call) }).sampled.unwrap();
+        let [Sampled::Token { token, logprobs: Some(logprobs), last: false }] = &sampled[..] else {
+            panic!("{sampled:?}")
+        };
+        match key {
+            0 => assert_eq!(*token, by_likelihood[0]),
+            1 => assert_eq!(*token, by_likelihood[7], "the bias decides"),
+            2 => assert_ne!(*token, by_likelihood[0], "it was there three times"),
+            _ => {}
+        }
+        assert!((f64::from(logprobs.logprob) - expected(*token)).abs() < 1e-4, "{logprobs:?}");
+        let top: Vec<Token> = logprobs.top.iter().map(|one| one.token).collect();
+        assert_eq!(top, by_likelihood[..n_top]);
+        assert!(logprobs.top.iter().all(|one| (f64::from(one.logprob) - expected(one.token)).abs() < 1e-4));
+    }
+}
+
+#[test]
+fn a_text_is_embedded_in_parts_as_in_one() {
+    let mut backend = backend();
+    let tokens: Vec<Token> = (0..50).map(|i| 260 + i * 3).collect();
+    let whole = backend.embed(0, &tokens).unwrap();
+    assert_eq!((whole.len(), whole[0].len()), (50, backend.model.width()));
+    let (first, rest) = tokens.split_at(19);
+    let mut parts = backend.embed(0, first).unwrap();
+    prefill(&mut backend, 2, &tokens);
+    parts.extend(backend.embed(19, rest).unwrap());
+    let difference = whole.iter().flatten().zip(parts.iter().flatten()).map(|(a, b)| (a - b).abs());
+    assert!(difference.fold(0.0, f32::max) < 1e-3);
+    assert_ne!(whole[3], whole[4]);
+    assert!(backend.embed(7, rest).is_err(), "a gap in the positions");
+    assert!(backend.embed(0, &[1 << 20]).is_err(), "no such token");
+}
+
+#[test]
 fn wrong_calls_are_refused_with_words() {
     let mut backend = backend();
     prefill(&mut backend, 0, &[300, 301]);
