@@ -5,14 +5,16 @@ import json
 
 import openai
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 MESSAGES = [{"role": "user", "content": "Tell me of a fox."}]
 
 
 class Fox(BaseModel):
+    """Bounded, so that no model can write it without end."""
+
     tame: bool
-    age: int
+    age: int = Field(ge=0, le=99)
 
 
 @pytest.fixture()
@@ -48,7 +50,7 @@ def test_openai_streams(client):
 
 
 def test_openai_parses_into_a_model(client):
-    answer = client.chat.completions.parse(model="x", messages=MESSAGES, response_format=Fox, max_tokens=120)
+    answer = client.chat.completions.parse(model="x", messages=MESSAGES, response_format=Fox, max_tokens=300)
     fox = answer.choices[0].message.parsed
     assert isinstance(fox, Fox), answer
 
@@ -89,7 +91,7 @@ def test_langchain(url):
     assert list(model.stream("Tell me of a boat."))
     assert len(model.batch(["A", "B", "C"])) == 3
     assert isinstance(asyncio.run(model.ainvoke("A hill.")).content, str)
-    limit = ChatOpenAI(model="x", base_url=url + "/v1", api_key="none", max_tokens=120, max_retries=0)
+    limit = ChatOpenAI(model="x", base_url=url + "/v1", api_key="none", max_tokens=300, max_retries=0)
     assert isinstance(limit.with_structured_output(Fox, method="json_schema").invoke("A fox."), Fox)
 
 

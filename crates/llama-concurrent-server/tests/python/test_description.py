@@ -16,8 +16,8 @@ OPERATIONS = [
     (path, method, mode)
     for path, methods in DESCRIPTION["paths"].items()
     for method, operation in methods.items()
-    # Where nothing is asked for, nothing can be asked wrongly.
-    for mode in (["positive", "negative"] if {"requestBody", "parameters"} & operation.keys() else ["positive"])
+    # Every text is a sound parameter of a path or a query; only bodies can be wrong.
+    for mode in (["positive", "negative"] if "requestBody" in operation else ["positive"])
 ]
 LIMITS = ("max_tokens", "n_predict", "max_completion_tokens")
 
