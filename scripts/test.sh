@@ -47,6 +47,9 @@ fi
 step "Python package"
 scripts/test-python.sh
 
+step "server and its clients"
+scripts/test-server.sh
+
 step memory
 scripts/test-memory.sh
 

@@ -4,13 +4,13 @@ use std::io::{IsTerminal, stderr};
 
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
-use crate::failure::Failure;
+use crate::{failure::Failure, serve::LogFormat};
 
 /// The engine's warnings about its configuration are left out: they are printed once, as warnings of ours.
 const QUIET: &str = "warn,llama_concurrent::engine=error";
 
 /// `level` is what `--log` says.
-pub fn start(level: Option<&str>) -> Result<(), Failure> {
+pub fn start(level: Option<&str>, format: LogFormat) -> Result<(), Failure> {
     let from_environment = std::env::var("LLAMA_CONCURRENT_LOG").ok().filter(|level| !level.trim().is_empty());
     let level = level.map(str::to_owned).or(from_environment);
     let filter = match level.as_deref() {
@@ -19,12 +19,15 @@ pub fn start(level: Option<&str>) -> Result<(), Failure> {
             Failure::BadInput(format!("cannot log at '{level}'; use off, error, warn, info, debug or trace"))
         })?,
     };
-    tracing_subscriber::fmt()
+    let messages = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(stderr)
-        .with_ansi(stderr().is_terminal())
-        .log_internal_errors(false)
-        .init();
+        .with_ansi(format == LogFormat::Text && stderr().is_terminal())
+        .log_internal_errors(false);
+    match format {
+        LogFormat::Text => messages.init(),
+        LogFormat::Json => messages.json().init(),
+    }
     Ok(())
 }
 

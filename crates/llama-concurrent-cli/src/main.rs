@@ -13,6 +13,7 @@ mod logging;
 mod model;
 mod options;
 mod run;
+mod serve;
 mod synth;
 mod topology;
 
@@ -28,6 +29,7 @@ Examples:
   llama-concurrent run -p 'Once upon a time' -p 'A fox'
   llama-concurrent run -m model.gguf --prompts-file prompts.txt --json --stats > answers.jsonl
   llama-concurrent chat -m model.gguf --system 'Answer in one sentence.'
+  llama-concurrent serve -m model.gguf --port 8080    HTTP: OpenAI's and llama-server's routes, and a page
   llama-concurrent bench chat -m model.gguf --users 16
   llama-concurrent inspect model.gguf
   llama-concurrent topology -m model.gguf --slots 32
@@ -58,6 +60,8 @@ enum Command {
     Run(Box<run::RunArgs>),
     /// Talk to a model, with its own chat template
     Chat(chat::ChatArgs),
+    /// Serve a model over HTTP: OpenAI's and llama-server's routes, WebSocket, metrics and a page
+    Serve(Box<serve::ServeArgs>),
     /// Write a model of a well-known shape with random weights, to measure a machine with
     Synth(synth::SynthArgs),
     /// Measure named loads: this engine, its strategies, and servers beside it
@@ -69,11 +73,16 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let done = logging::start(cli.log.as_deref()).and_then(|()| match cli.command {
+    let cli = Cli::parse_from(serve::long_names(std::env::args_os()));
+    let format = match &cli.command {
+        Command::Serve(args) => args.log_format(),
+        _ => serve::LogFormat::Text,
+    };
+    let done = logging::start(cli.log.as_deref(), format).and_then(|()| match cli.command {
         Command::Demo(args) => demo::demo(&args),
         Command::Run(args) => run::run(&args),
         Command::Chat(args) => chat::chat(&args),
+        Command::Serve(args) => serve::serve(&args),
         Command::Synth(args) => synth::synth(&args),
         Command::Bench(args) => bench::bench(&args),
         Command::Inspect(args) => inspect::inspect(&args),

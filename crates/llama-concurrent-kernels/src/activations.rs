@@ -131,7 +131,7 @@ mod tests {
             let (found, halves) = unsafe { store_eight_bits(x.as_ptr(), stored.as_mut_ptr()) };
             assert_eq!(stored.map(|v| i32::from(v.cast_signed())), values);
             assert_eq!(found.to_bits(), scale.to_bits());
-            assert_eq!(halves, [values[..16].iter().sum(), values[16..].iter().sum()]);
+            assert_eq!(halves, [values[..16].iter().sum::<i32>(), values[16..].iter().sum::<i32>()]);
         }
     }
 }

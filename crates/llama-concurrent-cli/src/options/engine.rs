@@ -22,7 +22,7 @@ pub struct EngineOptions {
     pub strategy: Strategy,
 
     /// Requests that run at once [default: 16 for each worker, fewer where their KV would not fit in memory]
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    #[arg(long, alias = "parallel", value_name = "N", allow_negative_numbers = true)]
     pub slots: Option<usize>,
 
     /// Tokens of prompt and output that one slot holds [default: as trained, at most 2048]
@@ -30,11 +30,11 @@ pub struct EngineOptions {
     pub n_ctx: Option<usize>,
 
     /// Element type of the KV cache; q8_0 takes about half the memory
-    #[arg(long, value_name = "TYPE", default_value_t = KvType::default(), value_parser = kv_types())]
+    #[arg(long, alias = "cache-type-k", value_name = "TYPE", default_value_t = KvType::default(), value_parser = kv_types())]
     pub kv_type: KvType,
 
     /// Compute threads [default: the physical cores that this process may use]
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    #[arg(short, long, value_name = "N", allow_negative_numbers = true)]
     pub threads: Option<usize>,
 
     /// Prefill time between two tokens of a running text at most: smaller is smoother, with later first tokens

@@ -1,0 +1,331 @@
+//! `serve`: the HTTP server, with llama-server's names for what it has too.
+
+mod llama_server;
+
+use std::{fs, num::NonZeroU32, path::Path, time::Duration};
+
+use clap::{Args, ValueEnum};
+use llama_concurrent::{EngineConfig, SamplingParams};
+use llama_concurrent_server::{Limits, ServerConfig, run, stop_signal};
+
+use crate::{console, failure::Failure, model, options::EngineOptions};
+
+pub use llama_server::long_names;
+
+/// llama-server's name for it, and what container images set.
+const KEY_VARIABLE: &str = "LLAMA_API_KEY";
+
+/// How messages on stderr look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, ValueEnum)]
+pub enum LogFormat {
+    /// For people
+    #[default]
+    Text,
+    /// One JSON object each, with the spans of its request
+    Json,
+}
+
+#[derive(Args)]
+pub struct ServeArgs {
+    #[command(flatten)]
+    engine: EngineOptions,
+
+    #[command(flatten)]
+    server: ServerOptions,
+
+    #[command(flatten)]
+    limits: LimitOptions,
+
+    #[command(flatten)]
+    defaults: DefaultOptions,
+
+    #[command(flatten)]
+    ignored: llama_server::Ignored,
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "Server")]
+struct ServerOptions {
+    /// Address to listen on; 0.0.0.0 lets other machines in, best with an API key
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
+    host: String,
+
+    /// Port to listen on; 0 takes any that is free
+    #[arg(long, value_name = "PORT", default_value_t = 8080)]
+    port: u16,
+
+    /// The model's name in answers [default: the file's name]
+    #[arg(short, long, value_name = "NAME")]
+    alias: Option<String>,
+
+    /// Let in only requests with this key, or one of several separated by commas [also: LLAMA_API_KEY]
+    #[arg(long, value_name = "KEY", allow_hyphen_values = true)]
+    api_key: Vec<String>,
+
+    /// As --api-key, from a file with one key per line
+    #[arg(long, value_name = "FILE")]
+    api_key_file: Vec<std::path::PathBuf>,
+
+    /// Let web pages of this origin call the server, such as https://example.org; * is all. May be given several times
+    #[arg(long, value_name = "ORIGIN")]
+    cors_origin: Vec<String>,
+
+    /// No page at /
+    #[arg(long, visible_alias = "no-page")]
+    no_webui: bool,
+
+    /// No /slots, which shows parameters of everybody's requests
+    #[arg(long)]
+    no_slots: bool,
+
+    /// Messages as text or as JSON
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
+    log_format: LogFormat,
+
+    /// Tokens of all slots together; each gets its share. --n-ctx gives those of one slot
+    #[arg(short, long, value_name = "TOKENS", conflicts_with = "n_ctx")]
+    ctx_size: Option<usize>,
+
+    /// Tokens of one llama_decode call at most [default: 512]
+    #[arg(short, long, value_name = "TOKENS")]
+    batch_size: Option<usize>,
+
+    /// As --batch-size: the smaller of the two counts
+    #[arg(long, value_name = "TOKENS")]
+    ubatch_size: Option<usize>,
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "Limits")]
+struct LimitOptions {
+    /// Requests that wait for a slot; one more gets a 429
+    #[arg(long, value_name = "N", default_value_t = EngineConfig::default().max_queued_requests)]
+    max_queue: usize,
+
+    /// Open connections; one more gets a 503
+    #[arg(long, value_name = "N", default_value_t = Limits::default().max_connections)]
+    max_connections: usize,
+
+    /// Requests per minute of one client: of a key or, without keys, of an address [default: no limit]
+    #[arg(long, value_name = "N")]
+    rate_limit: Option<NonZeroU32>,
+
+    /// Generations at once of one client [default: no limit]
+    #[arg(long, value_name = "N")]
+    max_per_client: Option<usize>,
+
+    /// Generations at once of one request or WebSocket
+    #[arg(long, value_name = "N", default_value_t = Limits::default().max_generations)]
+    max_generations: usize,
+
+    /// Tokens of one prompt [default: what a slot holds]
+    #[arg(long, value_name = "TOKENS")]
+    max_prompt_tokens: Option<usize>,
+
+    /// Size of a request's body
+    #[arg(long, value_name = "MIB", default_value_t = Limits::default().max_body_bytes >> 20)]
+    max_body_mib: usize,
+
+    /// Give up on requests that found no slot by then [default: no limit]
+    #[arg(long, value_name = "SECONDS")]
+    queue_timeout: Option<f64>,
+
+    /// Give up on requests that are not finished by then [default: no limit]
+    #[arg(long, value_name = "SECONDS")]
+    timeout: Option<f64>,
+
+    /// For the head of a request, and for its body; an idle connection is kept as long
+    #[arg(long, value_name = "SECONDS", default_value_t = Limits::default().header_timeout.as_secs_f64())]
+    read_timeout: f64,
+
+    /// For a client that takes nothing of its answer
+    #[arg(long, value_name = "SECONDS", default_value_t = Limits::default().write_timeout.as_secs_f64())]
+    write_timeout: f64,
+
+    /// For running requests after the signal to stop
+    #[arg(long, value_name = "SECONDS", default_value_t = Limits::default().drain.as_secs_f64())]
+    drain_timeout: f64,
+}
+
+/// What holds where a request says nothing.
+#[derive(Args)]
+#[command(next_help_heading = "Defaults of requests")]
+struct DefaultOptions {
+    /// Output tokens at most; -1 goes on until the slot is full
+    #[arg(short, long, visible_alias = "predict", value_name = "N", default_value_t = -1, allow_negative_numbers = true)]
+    n_predict: i64,
+
+    /// 0 takes the likeliest token each time; 1 draws from the model's own distribution
+    #[arg(long, alias = "temperature", value_name = "T", default_value_t = ServerConfig::default().defaults.temperature)]
+    temp: f32,
+
+    /// Draw among the K likeliest tokens only; 0 keeps all
+    #[arg(long, value_name = "K", default_value_t = ServerConfig::default().defaults.top_k)]
+    top_k: u32,
+
+    /// Draw among the likeliest tokens whose probabilities add up to P; 1 keeps all
+    #[arg(long, value_name = "P", default_value_t = ServerConfig::default().defaults.top_p)]
+    top_p: f32,
+
+    /// Drop tokens less likely than this share of the likeliest; 0 keeps all
+    #[arg(long, value_name = "P", default_value_t = ServerConfig::default().defaults.min_p)]
+    min_p: f32,
+
+    /// Divide the logits of tokens seen in the last 64; 1 is off
+    #[arg(long, alias = "repetition-penalty", value_name = "X", default_value_t = 1.0)]
+    repeat_penalty: f32,
+
+    /// Seed of the random choice; -1 draws one for each request
+    #[arg(short, long, value_name = "N", default_value_t = -1, allow_negative_numbers = true)]
+    seed: i64,
+}
+
+impl ServeArgs {
+    pub fn log_format(&self) -> LogFormat {
+        self.server.log_format
+    }
+
+    fn engine_config(&self) -> Result<EngineConfig, Failure> {
+        let mut config = EngineConfig { max_queued_requests: self.limits.max_queue, ..self.engine.config() };
+        if let Some(total) = self.server.ctx_size.filter(|&total| total > 0) {
+            let slots = *config.slots.get_or_insert(llama_concurrent::DEFAULT_SLOTS);
+            config.n_ctx = Some(total / slots.max(1));
+            if total / slots.max(1) < 16 {
+                return Err(Failure::BadInput(format!(
+                    "--ctx-size {total} gives each of {slots} slots {} tokens, which is too few; raise it, or lower --slots",
+                    total / slots.max(1)
+                )));
+            }
+        }
+        let batch = [self.server.batch_size, self.server.ubatch_size].into_iter().flatten().min();
+        // llama-server's usual -b 2048 is of logical batches; what it computes at once is -ub, 512.
+        let most = self.server.ubatch_size.unwrap_or(config.n_batch);
+        config.n_batch = batch.unwrap_or(most).min(most);
+        Ok(config)
+    }
+
+    fn server_config(&self, model: &Path) -> Result<ServerConfig, Failure> {
+        let file = model.file_name().map_or_else(|| "model".into(), |name| name.to_string_lossy().into_owned());
+        Ok(ServerConfig {
+            model_name: self.server.alias.clone().unwrap_or(file),
+            model_path: model.display().to_string(),
+            defaults: self.defaults.params()?,
+            seed: u32::try_from(self.defaults.seed).ok(),
+            api_keys: self.server.keys()?,
+            page: !self.server.no_webui,
+            slots: !self.server.no_slots,
+            cors_origins: self.server.cors_origin.clone(),
+            limits: self.limits.limits()?,
+        })
+    }
+}
+
+impl ServerOptions {
+    fn keys(&self) -> Result<Vec<String>, Failure> {
+        let mut keys: Vec<String> = Vec::new();
+        let mut add = |text: &str, separator: char| {
+            keys.extend(text.split(separator).map(str::trim).filter(|key| !key.is_empty()).map(str::to_owned));
+        };
+        self.api_key.iter().for_each(|text| add(text, ','));
+        if let Ok(text) = std::env::var(KEY_VARIABLE) {
+            add(&text, ',');
+        }
+        for file in &self.api_key_file {
+            let text = fs::read_to_string(file)
+                .map_err(|error| Failure::BadInput(format!("cannot read the keys of {}: {error}", file.display())))?;
+            add(&text, '\n');
+        }
+        let wants_keys = !self.api_key.is_empty() || !self.api_key_file.is_empty();
+        if wants_keys && keys.is_empty() {
+            return Err(Failure::BadInput(
+                "--api-key and --api-key-file give no key; a server without would let everybody in".into(),
+            ));
+        }
+        Ok(keys)
+    }
+}
+
+impl LimitOptions {
+    fn limits(&self) -> Result<Limits, Failure> {
+        let optional = |name, seconds: Option<f64>| seconds.map(|seconds| duration(name, seconds)).transpose();
+        Ok(Limits {
+            max_connections: self.max_connections,
+            max_body_bytes: self.max_body_mib.saturating_mul(1 << 20),
+            max_prompt_tokens: self.max_prompt_tokens,
+            max_generations: self.max_generations.max(1),
+            requests_per_minute: self.rate_limit,
+            max_per_client: self.max_per_client,
+            queue_timeout: optional("--queue-timeout", self.queue_timeout)?,
+            timeout: optional("--timeout", self.timeout)?,
+            header_timeout: duration("--read-timeout", self.read_timeout)?,
+            body_timeout: duration("--read-timeout", self.read_timeout)?,
+            write_timeout: duration("--write-timeout", self.write_timeout)?,
+            drain: Duration::try_from_secs_f64(self.drain_timeout)
+                .map_err(|_| Failure::BadInput("--drain-timeout must be a number of seconds".into()))?,
+            ..Limits::default()
+        })
+    }
+}
+
+impl DefaultOptions {
+    fn params(&self) -> Result<SamplingParams, Failure> {
+        let max_tokens = match self.n_predict {
+            -1 => None,
+            n if n > 0 => Some(u32::try_from(n).unwrap_or(u32::MAX)),
+            n => return Err(Failure::BadInput(format!("--n-predict is {n}, but must be -1 or at least 1"))),
+        };
+        Ok(SamplingParams {
+            max_tokens,
+            temperature: self.temp,
+            top_k: self.top_k,
+            top_p: self.top_p,
+            min_p: self.min_p,
+            repetition_penalty: self.repeat_penalty,
+            ..SamplingParams::default()
+        })
+    }
+}
+
+fn duration(name: &str, seconds: f64) -> Result<Duration, Failure> {
+    let known = Duration::try_from_secs_f64(seconds).ok().filter(|time| !time.is_zero());
+    known.ok_or_else(|| Failure::BadInput(format!("{name} is {seconds}, but must be a number of seconds above 0")))
+}
+
+pub fn serve(args: &ServeArgs) -> Result<(), Failure> {
+    args.ignored.complain();
+    let path = model::locate(args.engine.model.as_deref())?;
+    let (config, server) = (args.engine_config()?, args.server_config(&path)?);
+    allow_many_files();
+    let engine = model::load(&path, config)?;
+    engine.check_params(&server.defaults)?;
+    let (host, port) = (args.server.host.as_str(), args.server.port);
+    let stats = engine.stats();
+    let name = server.model_name.clone();
+    let listening = |address| {
+        eprintln!("{name}: {} slots of {} tokens, {} threads", stats.slots, stats.n_ctx, stats.threads);
+        eprintln!("listening on http://{address}");
+    };
+    let shutdown = async {
+        stop_signal().await;
+        eprintln!("stopping: running requests may end; once more to end now");
+        tokio::spawn(async {
+            stop_signal().await;
+            std::process::exit(130);
+        });
+    };
+    run((host, port), engine, server, listening, shutdown)
+        .map_err(|error| Failure::Failed(format!("cannot listen on {host}:{port}: {error}")))
+}
+
+/// Each connection is an open file, and the usual limit of 1024 is meant to be raised by programs that know.
+fn allow_many_files() {
+    #[cfg(unix)]
+    {
+        use nix::sys::resource::{Resource, getrlimit, setrlimit};
+        if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+            && setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_err()
+        {
+            console::complain("warning", "the limit of open files cannot be raised; many connections may be refused");
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! What llama-server's command lines have and clap or this server has not.
+
+use std::ffi::OsString;
+
+use clap::Args;
+
+use crate::console;
+
+/// Short names of more than one letter, which would be read as several flags.
+const SHORT: [(&str, &str); 9] = [
+    ("-np", "--parallel"),
+    ("-ub", "--ubatch-size"),
+    ("-ngl", "--gpu-layers"),
+    ("-cb", "--cont-batching"),
+    ("-fa", "--flash-attn"),
+    ("-ctk", "--kv-type"),
+    ("-ctv", "--cache-type-v"),
+    ("-to", "--timeout"),
+    ("-tb", "--threads-batch"),
+];
+
+/// The arguments of a process, with llama-server's short names behind `serve` written out.
+pub fn long_names(args: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let mut of_serve = false;
+    args.map(|arg| {
+        of_serve |= arg == "serve";
+        let long = SHORT.iter().find(|(short, _)| of_serve && arg == *short).map(|(_, long)| OsString::from(long));
+        long.unwrap_or(arg)
+    })
+    .collect()
+}
+
+/// Options that are always on here, or mean nothing without a GPU.
+#[derive(Args)]
+pub struct Ignored {
+    #[arg(long, hide = true)]
+    cont_batching: bool,
+    #[arg(long, hide = true)]
+    jinja: bool,
+    #[arg(long, hide = true)]
+    metrics: bool,
+    #[arg(long, hide = true)]
+    props: bool,
+    #[arg(long, hide = true)]
+    mlock: bool,
+    #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "on", value_parser = ["on", "off", "auto"])]
+    flash_attn: Option<String>,
+    #[arg(long, hide = true)]
+    cache_type_v: Option<String>,
+    #[arg(long, hide = true)]
+    threads_batch: Option<usize>,
+    #[arg(long, alias = "n-gpu-layers", hide = true)]
+    gpu_layers: Option<String>,
+}
+
+impl Ignored {
+    /// Says which of them ask for something that will not happen.
+    pub fn complain(&self) {
+        let without = [
+            (
+                self.gpu_layers.as_ref().is_some_and(|layers| layers != "0"),
+                "--gpu-layers: this server computes on CPU only",
+            ),
+            (self.mlock, "--mlock: the model is mapped and not locked"),
+            (self.cache_type_v.is_some(), "--cache-type-v: K and V have the type of --kv-type"),
+            (self.threads_batch.is_some(), "--threads-batch: --threads holds for prompts too"),
+            (self.flash_attn.as_deref() == Some("off"), "--flash-attn off: use --no-flash-attn"),
+        ];
+        without.iter().filter(|(given, _)| *given).for_each(|(_, words)| {
+            console::complain("warning", &format!("ignored {words}"));
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_arguments_of_serve_are_written_out() {
+        let long = |args: &[&str]| long_names(args.iter().map(OsString::from));
+        assert_eq!(
+            long(&["x", "serve", "-np", "4", "-ub", "8"]),
+            ["x", "serve", "--parallel", "4", "--ubatch-size", "8"]
+        );
+        assert_eq!(long(&["x", "run", "-np"]), ["x", "run", "-np"]);
+    }
+}

@@ -1,0 +1,86 @@
+//! What answers of all routes have in common: counts, times and ends.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use llama_concurrent::{Finish, FinishReason, Timings};
+use serde_json::{Value, json};
+
+/// Seconds since 1970, as `created`.
+pub(crate) fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// An id that no other answer has.
+pub(crate) fn id(prefix: &str) -> String {
+    format!("{prefix}-{:032x}", fastrand::u128(..))
+}
+
+/// OpenAI's word for an end.
+pub(crate) fn finish_reason(finish: &Finish) -> &'static str {
+    match finish.reason {
+        FinishReason::Length => "length",
+        _ => "stop",
+    }
+}
+
+/// Tokens of an answer, its choices together.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Usage {
+    prompt: usize,
+    cached: usize,
+    completion: usize,
+}
+
+impl Usage {
+    /// Adds a generation; only the first of the answers to a prompt counts the prompt. `silent` ones answered nothing.
+    pub(crate) fn add(&mut self, timings: &Timings, is_first: bool, silent: bool) {
+        if is_first {
+            self.prompt += timings.n_prompt_tokens;
+            self.cached += timings.n_cached_tokens;
+        }
+        if !silent {
+            self.completion += timings.n_output_tokens;
+        }
+    }
+
+    pub(crate) fn json(self) -> Value {
+        json!({
+            "prompt_tokens": self.prompt,
+            "completion_tokens": self.completion,
+            "total_tokens": self.prompt + self.completion,
+            "prompt_tokens_details": {"cached_tokens": self.cached},
+        })
+    }
+}
+
+/// Times under llama-server's names; the time in the queue beside them.
+pub(crate) fn timings(timings: &Timings) -> Value {
+    let ttft = timings.ttft.unwrap_or(timings.e2e);
+    let prompt = ttft.saturating_sub(timings.queue);
+    let predicted = timings.e2e.saturating_sub(ttft);
+    let computed = timings.n_prompt_tokens.saturating_sub(timings.n_cached_tokens);
+    json!({
+        "cache_n": timings.n_cached_tokens,
+        "prompt_n": computed,
+        "prompt_ms": millis(prompt),
+        "prompt_per_token_ms": per_token(prompt, computed),
+        "prompt_per_second": rate(computed, prompt),
+        "predicted_n": timings.n_output_tokens,
+        "predicted_ms": millis(predicted),
+        "predicted_per_token_ms": per_token(predicted, timings.n_output_tokens),
+        "predicted_per_second": rate(timings.n_output_tokens, predicted),
+        "queue_ms": millis(timings.queue),
+    })
+}
+
+pub(crate) fn millis(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1e6).round() / 1e3
+}
+
+fn per_token(time: Duration, tokens: usize) -> f64 {
+    if tokens == 0 { 0.0 } else { millis(time) / tokens as f64 }
+}
+
+fn rate(tokens: usize, time: Duration) -> f64 {
+    if time.is_zero() { 0.0 } else { tokens as f64 / time.as_secs_f64() }
+}

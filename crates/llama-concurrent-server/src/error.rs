@@ -1,0 +1,148 @@
+//! Errors as clients read them: the object of OpenAI, with the status as its code as llama-server has it.
+
+use std::time::Duration;
+
+use axum::{
+    body::Body,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use llama_concurrent::{Error, ErrorKind};
+use serde_json::{Value, json};
+
+/// Why a request is not served.
+#[derive(Clone, Debug)]
+pub(crate) struct ApiError {
+    pub(crate) status: StatusCode,
+    kind: &'static str,
+    message: String,
+    /// The field that is wrong.
+    param: Option<String>,
+    retry_after: Option<Duration>,
+    /// Prompt tokens and those that a slot holds, where a prompt is too long.
+    counts: Option<(usize, usize)>,
+}
+
+pub(crate) type ApiResult<T> = Result<T, ApiError>;
+
+impl ApiError {
+    pub(crate) fn new(status: StatusCode, kind: &'static str, message: impl Into<String>) -> Self {
+        Self { status, kind, message: message.into(), param: None, retry_after: None, counts: None }
+    }
+
+    pub(crate) fn bad_request(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid_request_error", message)
+    }
+
+    /// A field with a value that it cannot have.
+    pub(crate) fn field(path: impl Into<String>, must: impl std::fmt::Display) -> Self {
+        let path = path.into();
+        Self { param: Some(path.clone()), ..Self::bad_request(format!("'{path}' {must}")) }
+    }
+
+    pub(crate) fn unavailable(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable_error", message)
+    }
+
+    pub(crate) fn too_many(message: impl Into<String>, retry_after: Duration) -> Self {
+        let error = Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", message);
+        Self { retry_after: Some(retry_after), ..error }
+    }
+
+    pub(crate) fn too_large(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "invalid_request_error", message)
+    }
+
+    pub(crate) fn timeout(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::GATEWAY_TIMEOUT, "timeout_error", message)
+    }
+
+    pub(crate) fn prompt_too_long(n_prompt: usize, n_ctx: usize) -> Self {
+        let message = format!(
+            "the prompt has {n_prompt} tokens, but prompt and answer share the {n_ctx} tokens of a slot; shorten the prompt \
+             or start the server with more tokens per slot"
+        );
+        let error = Self::new(StatusCode::BAD_REQUEST, "exceed_context_size_error", message);
+        Self { param: Some("prompt".into()), counts: Some((n_prompt, n_ctx)), ..error }
+    }
+
+    pub(crate) fn with_retry(self, after: Duration) -> Self {
+        Self { retry_after: Some(after), ..self }
+    }
+
+    /// `{"error": ...}`, as in a body and in an event of a stream.
+    pub(crate) fn json(&self) -> Value {
+        let mut error = json!({
+            "code": self.status.as_u16(), "message": self.message, "type": self.kind, "param": self.param,
+        });
+        if let Some((n_prompt, n_ctx)) = self.counts {
+            error["n_prompt_tokens"] = n_prompt.into();
+            error["n_ctx"] = n_ctx.into();
+        }
+        json!({ "error": error })
+    }
+}
+
+impl From<Error> for ApiError {
+    fn from(error: Error) -> Self {
+        let message = error.to_string();
+        match error.kind() {
+            ErrorKind::InvalidRequest => Self::bad_request(message),
+            ErrorKind::PromptTooLong { n_prompt, n_ctx, .. } => Self::prompt_too_long(*n_prompt, *n_ctx),
+            ErrorKind::NoChatTemplate | ErrorKind::ChatTemplate => {
+                Self { param: Some("messages".into()), ..Self::bad_request(message) }
+            }
+            ErrorKind::Overloaded { retry_after } => {
+                let error = Self::new(StatusCode::TOO_MANY_REQUESTS, "overloaded_error", message);
+                error.with_retry(*retry_after)
+            }
+            ErrorKind::ShuttingDown => Self::unavailable("the server is shutting down and takes no new requests"),
+            _ => Self::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", message),
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let mut response = json_response(self.status, &self.json());
+        if let Some(after) = self.retry_after {
+            // Whole seconds, and never 0: that would mean at once.
+            let seconds = after.as_secs_f64().ceil().clamp(1.0, 3600.0) as u64;
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}
+
+/// A body of JSON.
+pub(crate) fn json_response(status: StatusCode, value: &Value) -> Response {
+    let mut response = Response::new(Body::from(value.to_string()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_field_is_named_where_clients_look() {
+        let error = ApiError::field("messages[0].role", "must be a string").json();
+        assert_eq!(error["error"]["param"], "messages[0].role");
+        assert_eq!((&error["error"]["code"], &error["error"]["type"]), (&json!(400), &json!("invalid_request_error")));
+        assert_eq!(error["error"]["message"], "'messages[0].role' must be a string");
+    }
+
+    #[test]
+    fn when_to_come_back_is_whole_seconds_and_not_at_once() {
+        for (millis, header) in [(1, "1"), (1000, "1"), (1001, "2"), (100_000_000, "3600")] {
+            let response = ApiError::too_many("", Duration::from_millis(millis)).into_response();
+            assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+            assert_eq!(response.headers()[header::RETRY_AFTER], header);
+        }
+    }
+}

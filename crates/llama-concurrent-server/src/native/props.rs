@@ -1,0 +1,33 @@
+//! `/props`: what this server is.
+
+use std::sync::Arc;
+
+use axum::{extract::State, http::StatusCode, response::Response};
+use serde_json::json;
+
+use crate::{app::App, error::json_response, openai::FINGERPRINT, params::settings};
+
+pub(crate) async fn props(State(app): State<Arc<App>>) -> Response {
+    let stats = app.engine.stats();
+    let mut params = settings(&app.config.defaults, true);
+    if app.config.seed.is_none() {
+        // llama-server's word for a random one.
+        params["seed"] = u32::MAX.into();
+    }
+    let props = json!({
+        "default_generation_settings": {"n_ctx": stats.n_ctx, "is_processing": false, "params": params},
+        "total_slots": stats.slots,
+        "model_alias": app.config.model_name,
+        "model_path": app.config.model_path,
+        "has_chat_template": app.engine.model().has_chat_template,
+        "modalities": {"vision": false, "audio": false},
+        "build_info": FINGERPRINT,
+        "is_sleeping": false,
+        "strategy": stats.strategy.as_str(),
+        "workers": stats.workers,
+        "contexts": stats.contexts,
+        "threads": stats.threads,
+        "kernels": stats.kernels,
+    });
+    json_response(StatusCode::OK, &props)
+}

@@ -1,0 +1,106 @@
+//! `/v1/embeddings`, and llama-server's `/embedding`.
+
+use std::sync::Arc;
+
+use axum::{extract::State, http::StatusCode, response::Response};
+use futures_util::future::try_join_all;
+use llama_concurrent::{EmbedOptions, Embedding, Prompt, Token};
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+
+use crate::{
+    app::App,
+    body::JsonBody,
+    clients::Client,
+    error::{ApiError, ApiResult, json_response},
+    fields::Fields,
+    prompt,
+};
+
+/// `/v1/embeddings`.
+pub(crate) async fn openai(
+    State(app): State<Arc<App>>,
+    client: Client,
+    JsonBody(body): JsonBody,
+) -> ApiResult<Response> {
+    let fields = Fields::body(&body)?;
+    let as_base64 = match fields.text("encoding_format")? {
+        None | Some("float") => false,
+        Some("base64") => true,
+        Some(other) => {
+            let must = format!("must be \"float\" or \"base64\", but is \"{other}\"");
+            return Err(ApiError::field("encoding_format", must));
+        }
+    };
+    let name = if fields.get("input").is_none() && fields.get("content").is_some() { "content" } else { "input" };
+    let embeddings = embed(&app, client, &fields, name).await?;
+    let n: usize = embeddings.iter().map(|embedding| embedding.n_prompt_tokens).sum();
+    let data: Vec<Value> = embeddings
+        .iter()
+        .enumerate()
+        .map(|(index, embedding)| {
+            let values = if as_base64 { base64(&embedding.values).into() } else { json!(embedding.values) };
+            json!({"object": "embedding", "index": index, "embedding": values})
+        })
+        .collect();
+    let answer = json!({
+        "object": "list",
+        "data": data,
+        "model": app.config.model_name,
+        "usage": {"prompt_tokens": n, "total_tokens": n},
+    });
+    Ok(json_response(StatusCode::OK, &answer))
+}
+
+/// `/embedding`: a list, in which each text has a list of one vector.
+pub(crate) async fn native(
+    State(app): State<Arc<App>>,
+    client: Client,
+    JsonBody(body): JsonBody,
+) -> ApiResult<Response> {
+    let fields = Fields::body(&body)?;
+    let name = if fields.get("content").is_some() { "content" } else { "input" };
+    let embeddings = embed(&app, client, &fields, name).await?;
+    let list: Vec<Value> = embeddings
+        .iter()
+        .enumerate()
+        .map(|(index, embedding)| json!({"index": index, "embedding": [embedding.values]}))
+        .collect();
+    Ok(json_response(StatusCode::OK, &list.into()))
+}
+
+async fn embed(app: &Arc<App>, client: Client, fields: &Fields<'_>, name: &str) -> ApiResult<Vec<Embedding>> {
+    let (inputs, _) = prompt::read(name, fields.required(name)?)?;
+    let (count, most) = (inputs.len(), app.config.limits.max_generations);
+    if count > most {
+        return Err(ApiError::field(name, format!("has {count} texts, but one request may have {most}")));
+    }
+    let texts = prompt::tokenize(&app.engine, inputs).await?;
+    let _seats = app.clients.seats(client, count)?;
+    try_join_all(texts.into_iter().map(|tokens| one(app, name, tokens))).await
+}
+
+async fn one(app: &App, name: &str, tokens: Vec<Token>) -> ApiResult<Embedding> {
+    if tokens.is_empty() {
+        return Err(ApiError::field(name, "is empty; give at least one character or token"));
+    }
+    if let Some(most) = app.config.limits.max_prompt_tokens.filter(|&most| tokens.len() > most) {
+        let n = tokens.len();
+        return Err(ApiError::field(name, format!("has {n} tokens, but this server takes at most {most}")));
+    }
+    let (sender, result) = oneshot::channel();
+    app.engine.embed_then(&Prompt::Tokens(tokens), &EmbedOptions::default(), move |embedding| {
+        let _ = sender.send(embedding);
+    })?;
+    match result.await {
+        Ok(embedding) => Ok(embedding?),
+        Err(_) => Err(ApiError::unavailable("the server is shutting down; the request was cancelled")),
+    }
+}
+
+/// Little-endian floats in base64, which OpenAI's client asks for.
+fn base64(values: &[f32]) -> String {
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+    let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+    STANDARD.encode(bytes)
+}

@@ -1,0 +1,97 @@
+//! Chat messages of a request as a prompt.
+
+use std::sync::Arc;
+
+use llama_concurrent::{ChatMessage, ChatOptions, Prompt};
+use serde_json::Value;
+
+use crate::{
+    app::App,
+    error::{ApiError, ApiResult},
+    fields::{Fields, wrong},
+    prompt::off_thread,
+};
+
+/// Templates run over more text than this off the threads that serve connections.
+const LONG_CHAT: usize = 16 << 10;
+
+/// The text that the model's template makes of `messages`.
+pub(crate) async fn render(app: &Arc<App>, fields: &Fields<'_>) -> ApiResult<String> {
+    let messages = read(fields)?;
+    let options = options(fields)?;
+    let bytes: usize = messages.iter().map(|message| message.content.len()).sum();
+    let engine = app.engine.clone();
+    off_thread(bytes > LONG_CHAT, move || match engine.chat_prompt(&messages, &options)? {
+        Prompt::Text(text) | Prompt::PlainText(text) => Ok(text),
+        _ => Err(ApiError::bad_request("the chat template gives no text")),
+    })
+    .await
+}
+
+fn read(fields: &Fields<'_>) -> ApiResult<Vec<ChatMessage>> {
+    fields.required("messages")?;
+    let list = fields.list("messages")?.map_or(&[][..], Vec::as_slice);
+    if list.is_empty() {
+        return Err(ApiError::field(fields.path("messages"), "must have at least one message"));
+    }
+    list.iter()
+        .enumerate()
+        .map(|(index, value)| message(format!("{}[{index}]", fields.path("messages")), value))
+        .collect()
+}
+
+fn message(path: String, value: &Value) -> ApiResult<ChatMessage> {
+    let fields = Fields::at(path, value)?;
+    fields.required("role")?;
+    let role = match fields.text("role")?.unwrap_or_default() {
+        // What OpenAI calls system messages of its newer models; templates do not know it.
+        "developer" => "system",
+        "" => return Err(ApiError::field(fields.path("role"), "must not be empty")),
+        role => role,
+    };
+    // An assistant's message that only calls tools has none.
+    let content =
+        fields.get("content").map_or_else(|| Ok(String::new()), |value| content(&fields.path("content"), value))?;
+    Ok(ChatMessage::new(role, content))
+}
+
+/// A string, or a list of parts of which only texts can be read.
+fn content(path: &str, value: &Value) -> ApiResult<String> {
+    let parts = match value {
+        Value::String(text) => return Ok(text.clone()),
+        Value::Array(parts) => parts,
+        other => return Err(wrong(path, "a string or a list of parts", other)),
+    };
+    let mut texts = Vec::with_capacity(parts.len());
+    for (index, part) in parts.iter().enumerate() {
+        let part = Fields::at(format!("{path}[{index}]"), part)?;
+        part.required("type")?;
+        match part.text("type")? {
+            Some("text") => {
+                part.required("text")?;
+                texts.extend(part.text("text")?);
+            }
+            Some(other) => {
+                let kind = part.path("type");
+                return Err(ApiError::field(kind, format!("is '{other}', but this server reads only 'text'")));
+            }
+            None => {}
+        }
+    }
+    Ok(texts.join("\n"))
+}
+
+fn options(fields: &Fields<'_>) -> ApiResult<ChatOptions> {
+    let mut options = ChatOptions::default();
+    if let Some(add) = fields.boolean("add_generation_prompt")? {
+        options.add_generation_prompt = add;
+    }
+    if fields.list("tools")?.is_some_and(|tools| !tools.is_empty()) {
+        options.tools = fields.get("tools").cloned();
+    }
+    fields.object("chat_template_kwargs")?;
+    if let Some(Value::Object(extra)) = fields.get("chat_template_kwargs") {
+        options.extra = extra.clone();
+    }
+    Ok(options)
+}

@@ -1,0 +1,227 @@
+//! How to generate, as both families of clients write it: one reader for all routes, as in llama-server.
+
+use llama_concurrent::{Engine, Priority, SamplingParams, Token};
+use serde_json::{Value, json};
+
+use crate::{
+    config::ServerConfig,
+    constraint,
+    error::{ApiError, ApiResult},
+    fields::{Fields, integer, wrong},
+};
+
+/// What a request asks for besides its prompts.
+#[derive(Clone, Debug)]
+pub(crate) struct Wish {
+    pub(crate) params: SamplingParams,
+    /// Answers for each prompt.
+    pub(crate) n: usize,
+    pub(crate) priority: Priority,
+    pub(crate) stream: bool,
+    /// A last chunk with token counts.
+    pub(crate) include_usage: bool,
+    /// The prompt is computed, and nothing is answered: `n_predict` 0.
+    pub(crate) silent: bool,
+    pub(crate) return_tokens: bool,
+    pub(crate) timings_per_token: bool,
+    /// Start from KV that is there: `cache_prompt`.
+    pub(crate) prefix_reuse: bool,
+}
+
+impl Wish {
+    pub(crate) fn read(fields: &Fields<'_>, config: &ServerConfig, engine: &Engine) -> ApiResult<Self> {
+        let max_tokens = max_tokens(fields)?;
+        let mut params = sampling(fields, config)?;
+        params.max_tokens = match max_tokens {
+            None => config.defaults.max_tokens,
+            Some(limit) => limit.map(|n| n.max(1)),
+        };
+        params.logit_bias = logit_bias(fields, engine)?;
+        params.logprobs = logprobs(fields)?;
+        params.constraint = constraint::read(fields)?;
+        let n = fields.integer(&["n", "n_cmpl"], 1..=config.limits.max_generations as i64)?.unwrap_or(1) as usize;
+        let options = fields.object("stream_options")?;
+        let include_usage = options.map(|options| options.boolean("include_usage")).transpose()?.flatten();
+        Ok(Self {
+            params,
+            n,
+            priority: priority(fields)?,
+            stream: fields.boolean("stream")?.unwrap_or(false),
+            include_usage: include_usage.unwrap_or(false),
+            silent: max_tokens == Some(Some(0)),
+            return_tokens: fields.boolean("return_tokens")?.unwrap_or(false),
+            timings_per_token: fields.boolean("timings_per_token")?.unwrap_or(false),
+            prefix_reuse: fields.boolean("cache_prompt")?.unwrap_or(true),
+        })
+    }
+
+    /// The parameters of the `choice`-th answer to a prompt: draws of their own.
+    pub(crate) fn params_of(&self, choice: usize) -> SamplingParams {
+        SamplingParams { seed: self.params.seed.wrapping_add(choice as u32), ..self.params.clone() }
+    }
+}
+
+/// `Some(None)` is "as many as fit", which llama-server writes as -1.
+fn max_tokens(fields: &Fields<'_>) -> ApiResult<Option<Option<u32>>> {
+    let names = ["max_completion_tokens", "max_tokens", "n_predict"];
+    Ok(fields.integer(&names, -1..=i64::from(u32::MAX))?.map(|n| u32::try_from(n).ok()))
+}
+
+fn sampling(fields: &Fields<'_>, config: &ServerConfig) -> ApiResult<SamplingParams> {
+    let mut params = config.defaults.clone();
+    params.seed = match fields.integer(&["seed"], i64::MIN..=i64::MAX)? {
+        // Clients send seeds of 64 bits too; llama-server's -1 and its unsigned form mean a random one.
+        Some(seed) if seed >= 0 && seed != i64::from(u32::MAX) => seed as u32,
+        Some(_) => fastrand::u32(..),
+        None => config.seed.unwrap_or_else(|| fastrand::u32(..)),
+    };
+    let numbers = [
+        (&mut params.temperature, &["temperature"][..]),
+        (&mut params.top_p, &["top_p"]),
+        (&mut params.min_p, &["min_p"]),
+        (&mut params.repetition_penalty, &["repeat_penalty", "repetition_penalty"]),
+        (&mut params.frequency_penalty, &["frequency_penalty"]),
+        (&mut params.presence_penalty, &["presence_penalty"]),
+        (&mut params.typical_p, &["typical_p"]),
+        (&mut params.top_n_sigma, &["top_n_sigma"]),
+        (&mut params.xtc_probability, &["xtc_probability"]),
+        (&mut params.xtc_threshold, &["xtc_threshold"]),
+        (&mut params.dynatemp_range, &["dynatemp_range"]),
+        (&mut params.dynatemp_exponent, &["dynatemp_exponent"]),
+        (&mut params.mirostat_tau, &["mirostat_tau"]),
+        (&mut params.mirostat_eta, &["mirostat_eta"]),
+    ];
+    for (place, names) in numbers {
+        if let Some(number) = fields.number(names)? {
+            *place = number;
+        }
+    }
+    // llama.cpp's spellings of "off" and "greedy".
+    params.temperature = params.temperature.max(0.0);
+    if params.top_p <= 0.0 {
+        params.top_p = f32::MIN_POSITIVE;
+    }
+    // Off, as llama.cpp writes it.
+    params.top_n_sigma = params.top_n_sigma.max(0.0);
+    if let Some(version) = fields.integer(&["mirostat"], 0..=2)? {
+        params.mirostat = version as u32;
+    }
+    let last_n = fields.integer(&["repeat_last_n", "penalty_last_n"], -1..=65_536)?;
+    match last_n {
+        Some(-1) => params.penalty_last_n = 65_536,
+        Some(n) => params.penalty_last_n = n as u32,
+        None => {}
+    }
+    if let Some(k) = fields.integer(&["top_k"], i64::from(i32::MIN)..=i64::from(i32::MAX))? {
+        params.top_k = k.max(0) as u32;
+    }
+    if let Some(stop) = fields.texts("stop")? {
+        // An empty one would end every text at once; clients send them for "none".
+        params.stop = stop.into_iter().filter(|text| !text.is_empty()).collect();
+    }
+    if let Some(ignore) = fields.boolean("ignore_eos")? {
+        params.ignore_eos = ignore;
+    }
+    Ok(params)
+}
+
+/// A chat's `logprobs: true` with `top_logprobs`, a text completion's `logprobs: 3`, or llama-server's `n_probs`.
+fn logprobs(fields: &Fields<'_>) -> ApiResult<Option<u32>> {
+    let range = 0..=i64::from(SamplingParams::MAX_LOGPROBS);
+    let top = fields.integer(&["top_logprobs"], range.clone())?;
+    let n_probs = fields.integer(&["n_probs"], range.clone())?.filter(|&n| n > 0);
+    let wished = match fields.get("logprobs") {
+        Some(Value::Bool(true)) => Some(top.unwrap_or(0)),
+        Some(Value::Bool(false)) | None => None,
+        Some(number @ Value::Number(_)) => Some(integer(&fields.path("logprobs"), number, range)?),
+        Some(other) => return Err(wrong(&fields.path("logprobs"), "true, false or a whole number", other)),
+    };
+    Ok(wished.or(n_probs).map(|n| n as u32))
+}
+
+fn priority(fields: &Fields<'_>) -> ApiResult<Priority> {
+    match fields.get("priority") {
+        None => Ok(Priority::Interactive),
+        Some(Value::String(name)) if name == "interactive" => Ok(Priority::Interactive),
+        Some(Value::String(name)) if name == "batch" => Ok(Priority::Batch),
+        Some(other) => Err(ApiError::field(
+            fields.path("priority"),
+            format!("must be \"interactive\" or \"batch\", but is {other}"),
+        )),
+    }
+}
+
+/// OpenAI's object `{"token": bias}`, or llama-server's list of pairs. Both allow texts for tokens, and llama-server
+/// `false` for never.
+fn logit_bias(fields: &Fields<'_>, engine: &Engine) -> ApiResult<Vec<(Token, f32)>> {
+    const MOST: usize = 100_000;
+    let Some(value) = fields.get("logit_bias") else { return Ok(Vec::new()) };
+    let path = fields.path("logit_bias");
+    let mut biases = Vec::new();
+    let mut add = |path: &str, token: &Value, bias: &Value| -> ApiResult<()> {
+        let bias = match bias {
+            Value::Bool(false) => f32::NEG_INFINITY,
+            other => other.as_f64().ok_or_else(|| wrong(path, "a number, or false for never", other))? as f32,
+        };
+        match token {
+            Value::String(text) => match text.parse::<Token>() {
+                Ok(token) => biases.push((token, bias)),
+                Err(_) => biases.extend(engine.tokenize_with(text, false, false)?.into_iter().map(|t| (t, bias))),
+            },
+            other => biases.push((integer(path, other, 0..=i64::from(Token::MAX))? as Token, bias)),
+        }
+        Ok(())
+    };
+    match value {
+        Value::Object(map) if map.len() <= MOST => {
+            for (token, bias) in map {
+                add(&format!("{path}.{token}"), &Value::String(token.clone()), bias)?;
+            }
+        }
+        Value::Array(pairs) if pairs.len() <= MOST => {
+            for (index, pair) in pairs.iter().enumerate() {
+                let path = format!("{path}[{index}]");
+                match pair.as_array().map(Vec::as_slice) {
+                    Some([token, bias]) => add(&path, token, bias)?,
+                    _ => return Err(ApiError::field(path, "must be a pair of a token and a number")),
+                }
+            }
+        }
+        Value::Object(_) | Value::Array(_) => {
+            return Err(ApiError::field(path, format!("has more than {MOST} entries")));
+        }
+        other => return Err(wrong(&path, "an object or a list of pairs", other)),
+    }
+    Ok(biases)
+}
+
+/// Parameters under llama-server's names, as its answers and `/props` show them.
+pub(crate) fn settings(params: &SamplingParams, stream: bool) -> Value {
+    let n_predict = params.max_tokens.map_or(-1, i64::from);
+    json!({
+        "n_predict": n_predict,
+        "max_tokens": n_predict,
+        "seed": params.seed,
+        "temperature": params.temperature,
+        "top_k": params.top_k,
+        "top_p": params.top_p,
+        "min_p": params.min_p,
+        "repeat_last_n": params.penalty_last_n,
+        "repeat_penalty": params.repetition_penalty,
+        "presence_penalty": params.presence_penalty,
+        "frequency_penalty": params.frequency_penalty,
+        "stop": params.stop,
+        "ignore_eos": params.ignore_eos,
+        "n_probs": params.logprobs.unwrap_or(0),
+        "typical_p": params.typical_p,
+        "top_n_sigma": params.top_n_sigma,
+        "xtc_probability": params.xtc_probability,
+        "xtc_threshold": params.xtc_threshold,
+        "dynatemp_range": params.dynatemp_range,
+        "dynatemp_exponent": params.dynatemp_exponent,
+        "mirostat": params.mirostat,
+        "mirostat_tau": params.mirostat_tau,
+        "mirostat_eta": params.mirostat_eta,
+        "stream": stream,
+    })
+}

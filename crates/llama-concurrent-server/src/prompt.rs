@@ -1,0 +1,160 @@
+//! Prompts in every shape that clients send, as tokens.
+
+use llama_concurrent::{Engine, Token};
+use serde_json::Value;
+
+use crate::{
+    error::{ApiError, ApiResult},
+    fields::{integer, wrong},
+};
+
+/// Texts beyond this are tokenized off the threads that serve connections: it takes milliseconds.
+const LONG_TEXT: usize = 16 << 10;
+
+/// One prompt: text and tokens in any mixture.
+#[derive(Debug, PartialEq)]
+pub(crate) struct PromptInput(Vec<Piece>);
+
+#[derive(Debug, PartialEq)]
+enum Piece {
+    Text(String),
+    Tokens(Vec<Token>),
+}
+
+impl From<String> for PromptInput {
+    fn from(text: String) -> Self {
+        Self(vec![Piece::Text(text)])
+    }
+}
+
+/// The prompts of a field: one as a string, as tokens or as a mixture of both, or a list of such; and whether it was a
+/// list, which llama-server answers with a list.
+pub(crate) fn read(path: &str, value: &Value) -> ApiResult<(Vec<PromptInput>, bool)> {
+    let prompts = match value {
+        Value::Array(list) if !list.iter().any(Value::is_number) => {
+            let each = list.iter().enumerate().map(|(index, value)| one(&format!("{path}[{index}]"), value));
+            (each.collect::<ApiResult<Vec<_>>>()?, true)
+        }
+        other => (vec![one(path, other)?], false),
+    };
+    if prompts.0.is_empty() { Err(ApiError::field(path, "must not be an empty list")) } else { Ok(prompts) }
+}
+
+/// As [`read`], for one prompt.
+fn one(path: &str, value: &Value) -> ApiResult<PromptInput> {
+    match value {
+        Value::String(text) => Ok(text.clone().into()),
+        Value::Array(list) => {
+            let mut pieces = Vec::new();
+            for (index, value) in list.iter().enumerate() {
+                match value {
+                    Value::String(text) => pieces.push(Piece::Text(text.clone())),
+                    Value::Number(_) => {
+                        let token = token(&format!("{path}[{index}]"), value)?;
+                        match pieces.last_mut() {
+                            Some(Piece::Tokens(tokens)) => tokens.push(token),
+                            _ => pieces.push(Piece::Tokens(vec![token])),
+                        }
+                    }
+                    other => return Err(wrong(&format!("{path}[{index}]"), "a token or a string", other)),
+                }
+            }
+            Ok(PromptInput(pieces))
+        }
+        Value::Object(object) => match object.get("prompt_string") {
+            Some(Value::String(text)) if !object.contains_key("multimodal_data") => Ok(text.clone().into()),
+            Some(Value::String(_)) => {
+                Err(ApiError::field(format!("{path}.multimodal_data"), "cannot be used: this server reads text only"))
+            }
+            Some(other) => Err(wrong(&format!("{path}.prompt_string"), "a string", other)),
+            None => Err(ApiError::field(format!("{path}.prompt_string"), "is required in a prompt that is an object")),
+        },
+        other => Err(wrong(path, "a string, a list of tokens and strings, or a list of such", other)),
+    }
+}
+
+fn token(path: &str, value: &Value) -> ApiResult<Token> {
+    integer(path, value, 0..=i64::from(Token::MAX)).map(|token| token as Token)
+}
+
+/// Token ids of a field.
+pub(crate) fn tokens(path: &str, list: &[Value]) -> ApiResult<Vec<Token>> {
+    list.iter().enumerate().map(|(index, value)| token(&format!("{path}[{index}]"), value)).collect()
+}
+
+/// The tokens of prompts. BOS is added to one that begins with text, where the model wants it.
+pub(crate) async fn tokenize(engine: &Engine, prompts: Vec<PromptInput>) -> ApiResult<Vec<Vec<Token>>> {
+    let bytes: usize = prompts.iter().map(PromptInput::text_bytes).sum();
+    let engine = engine.clone();
+    off_thread(bytes > LONG_TEXT, move || prompts.iter().map(|prompt| prompt.tokenize(&engine)).collect()).await
+}
+
+/// Runs work of some milliseconds where it does not keep connections waiting, if it is that long.
+pub(crate) async fn off_thread<T: Send + 'static>(
+    is_long: bool,
+    work: impl FnOnce() -> ApiResult<T> + Send + 'static,
+) -> ApiResult<T> {
+    if !is_long {
+        return work();
+    }
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(_) => Err(ApiError::unavailable("the server is shutting down and takes no new requests")),
+    }
+}
+
+impl PromptInput {
+    fn text_bytes(&self) -> usize {
+        self.0.iter().map(|piece| if let Piece::Text(text) = piece { text.len() } else { 0 }).sum()
+    }
+
+    fn tokenize(&self, engine: &Engine) -> ApiResult<Vec<Token>> {
+        let mut all = Vec::new();
+        for (index, piece) in self.0.iter().enumerate() {
+            match piece {
+                Piece::Text(text) => all.extend(engine.tokenize_with(text, index == 0, true)?),
+                Piece::Tokens(tokens) => all.extend(tokens),
+            }
+        }
+        Ok(all)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn shape(value: Value) -> (Vec<PromptInput>, bool) {
+        read("prompt", &value).unwrap()
+    }
+
+    #[test]
+    fn every_shape_is_read() {
+        let text = |text: &str| PromptInput(vec![Piece::Text(text.into())]);
+        let mixed = PromptInput(vec![Piece::Tokens(vec![1, 2]), Piece::Text("a".into()), Piece::Tokens(vec![3])]);
+        assert_eq!(shape(json!("a")), (vec![text("a")], false));
+        assert_eq!(shape(json!(["a", "b"])), (vec![text("a"), text("b")], true));
+        assert_eq!(shape(json!([1, 2])), (vec![PromptInput(vec![Piece::Tokens(vec![1, 2])])], false));
+        assert_eq!(shape(json!([1, 2, "a", 3])).0, vec![mixed]);
+        assert_eq!(shape(json!([[1], "a", {"prompt_string": "b"}])).0.len(), 3);
+    }
+
+    #[test]
+    fn what_is_none_is_refused_by_its_place() {
+        let bad = [
+            (json!({}), "prompt.prompt_string"),
+            (json!([]), "prompt"),
+            (json!([1, -2]), "prompt[1]"),
+            (json!([1, 4e10]), "prompt[1]"),
+            (json!([1, true]), "prompt[1]"),
+            (json!([["a"], [1, {}]]), "prompt[1][1]"),
+            (json!([true]), "prompt[0]"),
+            (json!(7), "prompt"),
+        ];
+        for (value, param) in bad {
+            assert_eq!(read("prompt", &value).unwrap_err().json()["error"]["param"], param, "{value}");
+        }
+    }
+}

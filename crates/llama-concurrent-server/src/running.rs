@@ -1,0 +1,142 @@
+//! A generation of a client: the engine's handle, counted and traced. Dropping it cancels.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use futures_core::Stream;
+use futures_util::StreamExt;
+use llama_concurrent::{Delta, Event, Finish, FinishReason, Generation, Token};
+use tracing::Span;
+
+use crate::{
+    app::App,
+    clients::Seat,
+    error::{ApiError, ApiResult},
+    live::Live,
+    logprobs::Scored,
+};
+
+/// One running generation.
+pub(crate) struct Running {
+    generation: Generation,
+    pub(crate) live: Arc<Live>,
+    /// Shared by the answers to one prompt.
+    pub(crate) prompt: Arc<[Token]>,
+    app: Arc<App>,
+    span: Span,
+    _seat: Option<Seat>,
+}
+
+impl Running {
+    pub(crate) fn new(
+        generation: Generation,
+        live: Live,
+        prompt: Arc<[Token]>,
+        app: Arc<App>,
+        seat: Option<Seat>,
+    ) -> Self {
+        let live = Arc::new(live);
+        app.live.add(live.clone());
+        // Names as in OpenTelemetry's conventions for generative models.
+        let span = tracing::info_span!(
+            "generate",
+            gen_ai.operation.name = "text_completion",
+            gen_ai.request.model = app.config.model_name,
+            gen_ai.usage.input_tokens = live.n_prompt,
+            gen_ai.usage.output_tokens = tracing::field::Empty,
+            gen_ai.response.finish_reasons = tracing::field::Empty,
+            queue_ms = tracing::field::Empty,
+            ttft_ms = tracing::field::Empty,
+        );
+        Self { generation, live, prompt, app, span, _seat: seat }
+    }
+
+    /// Ends it before its next token; its last event still comes.
+    pub(crate) fn cancel(&self) {
+        self.generation.cancel();
+    }
+
+    /// Waits for the end.
+    pub(crate) async fn collect(mut self) -> Outcome {
+        let (mut text, mut tokens, mut logprobs) = (String::new(), Vec::new(), Vec::new());
+        loop {
+            match self.next().await {
+                Some(Event::Delta(Delta { text: piece, token, logprobs: found, .. })) => {
+                    text.push_str(&piece);
+                    logprobs.extend(token.zip(found.map(|found| *found)));
+                    tokens.extend(token);
+                }
+                Some(Event::Finished(finish)) => return Outcome { running: self, text, tokens, logprobs, finish },
+                Some(_) => {}
+                None => unreachable!("a generation ends with its Finished event"),
+            }
+        }
+    }
+
+    fn note(&self, event: &Event) {
+        match event {
+            Event::Delta(Delta { token: Some(_), .. }) => self.app.live.token(&self.live),
+            Event::Finished(finish) => self.ended(finish),
+            _ => {}
+        }
+    }
+
+    fn ended(&self, finish: &Finish) {
+        self.app.metrics.finished(finish);
+        let timings = &finish.timings;
+        self.span.record("gen_ai.usage.output_tokens", timings.n_output_tokens);
+        self.span.record("gen_ai.response.finish_reasons", finish.reason.as_str());
+        self.span.record("queue_ms", timings.queue.as_millis() as u64);
+        self.span.record("ttft_ms", timings.ttft.map(|ttft| ttft.as_millis() as u64));
+        tracing::debug!(parent: &self.span, "generation ended");
+    }
+}
+
+impl Stream for Running {
+    type Item = Event;
+
+    fn poll_next(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Option<Event>> {
+        let polled = Pin::new(&mut self.generation).poll_next(task);
+        if let Poll::Ready(Some(event)) = &polled {
+            self.note(event);
+        }
+        polled
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.app.live.remove(self.live.id);
+        if !self.generation.is_finished() {
+            self.app.metrics.abandoned(self.live.n_prompt);
+            tracing::debug!(parent: &self.span, "the client went away, the generation is cancelled");
+        }
+    }
+}
+
+/// A generation that ended.
+pub(crate) struct Outcome {
+    pub(crate) running: Running,
+    pub(crate) text: String,
+    pub(crate) tokens: Vec<Token>,
+    /// As many as tokens, if they were asked for.
+    pub(crate) logprobs: Vec<Scored>,
+    pub(crate) finish: Box<Finish>,
+}
+
+/// Why an end is none that a client asked for.
+pub(crate) fn failure(finish: &Finish) -> ApiResult<()> {
+    match finish.reason {
+        FinishReason::Stop | FinishReason::Length => Ok(()),
+        FinishReason::Cancelled => Err(ApiError::unavailable("the server is shutting down; the request was cancelled")),
+        FinishReason::Deadline if finish.timings.n_output_tokens == 0 && finish.timings.ttft.is_none() => {
+            let message = "no slot was free within the server's limits of time; try again later";
+            Err(ApiError::unavailable(message).with_retry(finish.timings.queue))
+        }
+        FinishReason::Deadline => Err(ApiError::timeout("the request took longer than the server's limit of time")),
+        _ => Err(finish.error.clone().map_or_else(|| ApiError::unavailable("the request failed"), ApiError::from)),
+    }
+}

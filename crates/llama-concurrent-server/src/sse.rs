@@ -1,0 +1,143 @@
+//! Answers as server-sent events: any number of generations in one body, written as their tokens come.
+//!
+//! The body pulls from the engine's streams when the connection has room, so a slow reader pauses its own generation and
+//! nothing piles up here; and when the connection ends the body is dropped, and its generations with it.
+
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use axum::{
+    body::Body,
+    http::{HeaderValue, header},
+    response::Response,
+};
+use bytes::Bytes;
+use futures_core::Stream;
+use http_body::Frame;
+use llama_concurrent::{Delta, Event, Finish};
+use serde_json::Value;
+use tokio::time::{Instant, Interval, interval_at};
+
+use crate::running::{Running, failure};
+
+/// How events become text.
+pub(crate) trait Format: Send + Unpin + 'static {
+    /// Before anything else.
+    fn open(&mut self, _count: usize, _out: &mut Vec<u8>) {}
+    /// A generation grew.
+    fn delta(&mut self, index: usize, running: &Running, delta: Delta, out: &mut Vec<u8>);
+    /// A generation ended as its client wanted.
+    fn end(&mut self, index: usize, running: &Running, finish: &Finish, out: &mut Vec<u8>);
+    /// After everything else.
+    fn close(&mut self, _out: &mut Vec<u8>) {}
+}
+
+/// The response that streams generations.
+pub(crate) fn respond(all: Vec<Running>, format: impl Format, keep_alive: std::time::Duration) -> Response {
+    let all = all.into_iter().map(Some).collect();
+    let ticks = interval_at(Instant::now() + keep_alive, keep_alive);
+    let body = EventBody { all, format, ticks, silent: true, state: State::New };
+    let mut response = Response::new(Body::new(body));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    // nginx would collect events otherwise.
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    response
+}
+
+/// Writes one event of JSON.
+pub(crate) fn data(out: &mut Vec<u8>, value: &Value) {
+    out.extend_from_slice(b"data: ");
+    json(out, value);
+    out.extend_from_slice(b"\n\n");
+}
+
+/// Writes a value as JSON, which has no line breaks of its own.
+pub(crate) fn json<T: serde::Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) {
+    // Text and plain data into memory: nothing here can fail.
+    let _ = serde_json::to_writer(out, value);
+}
+
+enum State {
+    New,
+    Open,
+    Closed,
+}
+
+struct EventBody<F> {
+    /// `None` where one has ended.
+    all: Vec<Option<Running>>,
+    format: F,
+    ticks: Interval,
+    /// Nothing was sent since the last tick.
+    silent: bool,
+    state: State,
+}
+
+impl<F: Format> EventBody<F> {
+    /// Takes what is there; whether everything has ended.
+    fn collect(&mut self, task: &mut Context<'_>, out: &mut Vec<u8>) -> bool {
+        let mut ended = true;
+        for (index, place) in self.all.iter_mut().enumerate() {
+            while let Some(running) = place {
+                match Pin::new(&mut *running).poll_next(task) {
+                    Poll::Pending => {
+                        ended = false;
+                        break;
+                    }
+                    Poll::Ready(Some(Event::Delta(delta))) => self.format.delta(index, running, delta, out),
+                    Poll::Ready(Some(Event::Finished(finish))) => {
+                        match failure(&finish) {
+                            Ok(()) => self.format.end(index, running, &finish, out),
+                            Err(error) => data(out, &error.json()),
+                        }
+                        *place = None;
+                    }
+                    Poll::Ready(Some(_)) => {}
+                    Poll::Ready(None) => *place = None,
+                }
+            }
+        }
+        ended
+    }
+}
+
+impl<F: Format> http_body::Body for EventBody<F> {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let this = &mut *self;
+        let mut out = Vec::new();
+        match this.state {
+            State::Closed => return Poll::Ready(None),
+            State::New => this.format.open(this.all.len(), &mut out),
+            State::Open => {}
+        }
+        this.state = State::Open;
+        if this.collect(task, &mut out) {
+            this.format.close(&mut out);
+            this.state = State::Closed;
+            // Nobody may read a body to its end; what it held is done.
+            this.all.clear();
+        }
+        while this.ticks.poll_tick(task).is_ready() {
+            if this.silent && out.is_empty() {
+                out.extend_from_slice(b": keep-alive\n\n");
+            }
+            this.silent = true;
+        }
+        match (out.is_empty(), &this.state) {
+            (false, _) => {
+                this.silent = false;
+                Poll::Ready(Some(Ok(Frame::data(out.into()))))
+            }
+            (true, State::Closed) => Poll::Ready(None),
+            (true, _) => Poll::Pending,
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! llama-server's routes and request shapes.
+
+use serde_json::{Value, json};
+
+use super::{long, start};
+
+#[test]
+fn every_shape_of_a_prompt_works() {
+    let server = start();
+    let one = |prompt: Value| {
+        let body =
+            json!({"prompt": prompt, "n_predict": 3, "temperature": 0, "ignore_eos": true, "cache_prompt": true});
+        let (status, answer) = server.post("/completion", &body);
+        assert_eq!(status, 200, "{answer}");
+        answer
+    };
+    let text = one(json!("A fox"));
+    let tokens = server.engine.tokenize("A fox").unwrap();
+    assert_eq!(one(json!(tokens))["content"], text["content"]);
+    assert_eq!(one(json!({"prompt_string": "A fox"}))["content"], text["content"]);
+    let mixed = one(json!(["A", tokens[1], "x"]));
+    assert!(mixed["tokens_evaluated"].as_u64().unwrap() >= 3);
+    let several = one(json!(["A fox", [tokens[0], "x"], tokens]));
+    assert_eq!(several.as_array().map(Vec::len), Some(3));
+    assert_eq!(several[0]["content"], text["content"]);
+    assert_eq!(several[2]["index"], 2);
+}
+
+#[test]
+fn an_answer_has_what_clients_read() {
+    let server = start();
+    let body =
+        json!({"prompt": "A fox", "n_predict": 5, "ignore_eos": true, "return_tokens": true, "seed": 7, "n_probs": 2});
+    let (_, answer) = server.post("/completions", &body);
+    assert_eq!(answer["tokens"].as_array().map(Vec::len), Some(5));
+    assert_eq!(
+        (&answer["stop"], &answer["stop_type"], &answer["truncated"]),
+        (&json!(true), &json!("limit"), &json!(false))
+    );
+    assert_eq!(answer["tokens_predicted"], 5);
+    assert_eq!(answer["generation_settings"]["seed"], 7);
+    assert_eq!(answer["timings"]["predicted_n"], 5);
+    assert_eq!(answer["completion_probabilities"][4]["top_logprobs"].as_array().map(Vec::len), Some(2));
+    assert_eq!(answer["prompt"], "A fox");
+
+    let picked = json!({"prompt": "A fox", "n_predict": 1, "response_fields": ["content", "generation_settings/n_predict", "no"]});
+    let (_, answer) = server.post("/completion", &picked);
+    assert_eq!(
+        answer.as_object().map(|answer| answer.keys().map(String::as_str).collect()),
+        Some(vec!["content", "n_predict"])
+    );
+
+    let (_, silent) = server.post("/completion", &json!({"prompt": "A fox", "n_predict": 0}));
+    assert_eq!((&silent["content"], &silent["tokens_predicted"]), (&json!(""), &json!(0)));
+}
+
+#[test]
+fn a_stream_has_content_and_stop() {
+    let server = start();
+    let body = json!({"prompt": "A fox", "n_predict": 6, "ignore_eos": true, "temperature": 0, "stream": true});
+    let events = server.stream("/completion", &body);
+    let (last, parts) = events.split_last().unwrap();
+    assert!(parts.iter().all(|part| part["stop"] == false && part["content"].is_string()));
+    assert_eq!((&last["stop"], &last["timings"]["predicted_n"]), (&json!(true), &json!(6)));
+    let tokens: usize = events.iter().map(|part| part["tokens"].as_array().unwrap().len()).sum();
+    assert_eq!(tokens, 6, "every token once, also those of which no text came");
+}
+
+#[test]
+fn a_prompt_that_leaves_less_room_than_wished_is_cut_at_the_end() {
+    let server = start();
+    let n_ctx = server.engine.n_ctx();
+    let prompt = vec![5; n_ctx - 4];
+    let (status, answer) = server.post("/completion", &json!({"prompt": prompt, "n_predict": 100, "ignore_eos": true}));
+    assert_eq!((status, &answer["truncated"], &answer["stop_type"]), (200, &json!(true), &json!("limit")), "{answer}");
+    let (status, error) = server.post("/completion", &json!({"prompt": vec![5; n_ctx]}));
+    assert_eq!((status, &error["error"]["type"]), (400, &json!("exceed_context_size_error")));
+    assert_eq!((&error["error"]["n_prompt_tokens"], &error["error"]["n_ctx"]), (&json!(n_ctx), &json!(n_ctx)));
+}
+
+#[test]
+fn text_and_tokens_turn_into_each_other() {
+    let server = start();
+    let (_, answer) = server.post("/tokenize", &json!({"content": "A small fox", "with_pieces": true}));
+    let pieces: String =
+        answer["tokens"].as_array().unwrap().iter().map(|one| one["piece"].as_str().unwrap()).collect();
+    assert_eq!(pieces, "A small fox");
+    let (_, plain) = server.post("/tokenize", &json!({"content": "A small fox"}));
+    let (_, back) = server.post("/detokenize", &plain);
+    assert_eq!(back["content"], "A small fox");
+    let (_, part) = server.post("/tokenize", &json!({"content": "\u{1f98a}", "with_pieces": true}));
+    assert!(
+        part["tokens"].as_array().unwrap().iter().any(|one| one["piece"].is_array()),
+        "bytes where it is no text: {part}"
+    );
+    let (_, prompt) =
+        server.post("/apply-template", &json!({"messages": [{"role": "user", "content": "Hello there"}]}));
+    assert!(prompt["prompt"].as_str().is_some_and(|prompt| prompt.contains("Hello there")));
+}
+
+#[test]
+fn a_busy_slot_is_shown_and_a_free_one_again() {
+    let server = start();
+    let (_, props) = server.get("/props");
+    assert_eq!(props["total_slots"], 2);
+    let running = server.begin("/completion", &long());
+    let (_, slots) = server.get("/slots");
+    let busy: Vec<&Value> = slots.as_array().unwrap().iter().filter(|slot| slot["is_processing"] == true).collect();
+    assert_eq!(busy.len(), 1, "{slots}");
+    assert_eq!(busy[0]["state"], "decode");
+    assert_eq!(server.get("/slots?fail_on_no_slot=1").0, 200, "one is free");
+    let second = server.begin("/completion", &long());
+    assert_eq!(server.get("/slots?fail_on_no_slot=1").0, 503);
+    drop((running, second));
+    server.until_idle();
+}
+
+#[test]
+fn figures_count_what_happened() {
+    let server = start();
+    server.post("/completion", &json!({"prompt": "A fox", "n_predict": 5, "ignore_eos": true}));
+    server.post("/completion", &json!({"prompt": 7}));
+    let (status, Value::String(text)) = server.get("/metrics") else { panic!("text is expected") };
+    assert_eq!(status, 200);
+    let value = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("{name} is missing in {text}")).parse::<f64>().unwrap()
+    };
+    assert_eq!(value("llamacpp:tokens_predicted_total"), 5.0);
+    assert_eq!(value("llama_concurrent:generation_tokens_total"), 5.0);
+    assert_eq!(value("llama_concurrent:time_to_first_token_seconds_count"), 1.0);
+    assert_eq!(value("llama_concurrent:inter_token_latency_seconds_count"), 4.0);
+    assert_eq!(value("llama_concurrent:http_responses_total{status=\"400\"}"), 1.0);
+    assert_eq!(value("llama_concurrent:slots"), 2.0);
+    assert_eq!(text.matches("# EOF").count(), 1);
+    assert!(text.ends_with("# EOF\n"));
+}

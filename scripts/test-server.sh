@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# The server with the clients that people use, in a Python environment of its own: OpenAI's, LangChain's, LlamaIndex's;
+# schemathesis over its description; a crowd of connections; the page in a browser where there is one. Says so and does
+# nothing where Python or its package registry cannot be reached. Wants target/release/llama-concurrent.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+skip() {
+    echo "test-server: SKIPPED: $1" >&2
+    exit 0
+}
+command -v python3 >/dev/null || skip "no python3 here"
+python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' || skip "Python is older than 3.10"
+[ -x target/release/llama-concurrent ] || {
+    echo "test-server: build first: cargo build --release -p llama-concurrent-cli" >&2
+    exit 1
+}
+environment=$PWD/target/python-server
+python3 -m venv "$environment" || skip "python3 -m venv does not work here"
+"$environment/bin/python" -m pip install --quiet --disable-pip-version-check \
+    "openai>=2" "langchain-openai>=1" "llama-index-llms-openai-like>=0.5" pytest "schemathesis>=4" websockets playwright ||
+    skip "the packages for the tests cannot be installed"
+exec "$environment/bin/python" -m pytest --quiet -rs -p no:cacheprovider crates/llama-concurrent-server/tests/python "$@"
