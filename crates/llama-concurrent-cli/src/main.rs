@@ -59,7 +59,7 @@ enum Command {
     /// Continue one or many prompts at once, as text or as JSON lines
     Run(Box<run::RunArgs>),
     /// Talk to a model, with its own chat template
-    Chat(chat::ChatArgs),
+    Chat(Box<chat::ChatArgs>),
     /// Serve a model over HTTP: OpenAI's and llama-server's routes, WebSocket, metrics and a page
     Serve(Box<serve::ServeArgs>),
     /// Write a model of a well-known shape with random weights, to measure a machine with

@@ -26,10 +26,11 @@ pub(crate) fn settle_worker(plan: &WorkerPlan) {
 /// system refuses is left as it was: the engine works without, and its statistics tell.
 pub(crate) fn settle(cpus: &[usize], memory: &MemoryPolicy) {
     let mut set = CpuSet::new();
-    if !cpus.is_empty() && cpus.iter().all(|&cpu| set.set(cpu).is_ok()) {
-        if let Err(error) = sched_setaffinity(Pid::from_raw(0), &set) {
-            tracing::warn!("cannot bind a thread to CPUs {cpus:?}: {error}");
-        }
+    if !cpus.is_empty()
+        && cpus.iter().all(|&cpu| set.set(cpu).is_ok())
+        && let Err(error) = sched_setaffinity(Pid::from_raw(0), &set)
+    {
+        tracing::warn!("cannot bind a thread to CPUs {cpus:?}: {error}");
     }
     let (mode, nodes) = match memory {
         MemoryPolicy::System => return,
