@@ -11,6 +11,7 @@ use std::{
     fs::{self, File},
     path::{Path, PathBuf},
     sync::Barrier,
+    time::{Duration, SystemTime},
 };
 
 const MODEL: Model = Model { identity: 1, stamp: Some(7) };
@@ -249,15 +250,20 @@ fn writing_can_be_stopped_and_leaves_nothing() {
 #[test]
 fn what_a_killed_process_left_is_removed() {
     let (folder, model) = (Folder::new(), weights(1));
-    let [dead, living, other] =
-        [".model.gguf.packed.abc123.part", ".model.gguf.packed.def456.part", ".x.packed.1.part"]
-            .map(|name| folder.0.path().join(name));
-    fs::write(&dead, "half").expect("written");
-    fs::write(&other, "of another model").expect("written");
-    let writer = File::create(&living).expect("written");
+    let begun = |name: &str, age: Duration| {
+        let path = folder.0.path().join(name);
+        let file = File::create(&path).expect("created");
+        file.set_modified(SystemTime::now() - age).expect("dated");
+        (path, file)
+    };
+    let long_ago = Duration::from_secs(3600);
+    let (dead, _) = begun(".model.gguf.packed.abc123.part", long_ago);
+    let (other, _) = begun(".x.packed.1.part", long_ago);
+    let (young, _) = begun(".model.gguf.packed.ghi789.part", Duration::ZERO);
+    let (living, writer) = begun(".model.gguf.packed.def456.part", long_ago);
     writer.lock().expect("locked");
     assert_eq!(load(&folder.file(), MODEL, &model).0, Ok(Outcome::Written));
-    assert!(!dead.exists() && living.exists() && other.exists());
+    assert!(!dead.exists() && living.exists() && young.exists() && other.exists());
 }
 
 #[test]

@@ -17,9 +17,10 @@ const KEYS: [&str; 11] = [
     "e2e_ms",
     "itl_ms",
 ];
-const STATS: [&str; 16] = [
+const STATS: [&str; 19] = [
     "strategy",
     "kernels",
+    "pack_cache",
     "workers",
     "contexts",
     "slots",
@@ -34,6 +35,8 @@ const STATS: [&str; 16] = [
     "kv_bytes",
     "repack_bytes",
     "compute_bytes",
+    "weight_copies",
+    "per_worker",
 ];
 
 fn keys(value: &Value) -> Vec<&str> {

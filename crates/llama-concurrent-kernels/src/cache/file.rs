@@ -10,6 +10,7 @@ use std::{
     io::{self, Read, Seek, SeekFrom, Write},
     path::Path,
     sync::OnceLock,
+    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
@@ -26,6 +27,8 @@ const BEGINNING: usize = 40;
 const STAMP_AT: u64 = 24;
 /// What is mapped begins at a multiple of this: the page size of every system, and more.
 const ALIGNMENT: u64 = 1 << 16;
+/// Nobody needs longer between creating a file and locking it.
+const LEFT_AFTER: Duration = Duration::from_secs(60);
 /// A table of a model with 100,000 weights is smaller.
 const LARGEST_TABLE: u32 = 64 << 20;
 /// Bytes between two calls of a progress callback.
@@ -210,12 +213,15 @@ pub(super) fn write(
     Ok(progress(1.0))
 }
 
-/// Removes what processes left that were killed while they wrote: what no living one has locked.
+/// Removes what processes left that were killed while they wrote: what no living one has locked, nor has just created and
+/// will lock in a moment.
 fn remove_leftovers(folder: &Path, prefix: &str, suffix: &str) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = entry.file_name();
         let ours = name.to_str().is_some_and(|name| name.starts_with(prefix) && name.ends_with(suffix));
-        if ours && File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok()) {
+        let is_old = || entry.metadata()?.modified()?.elapsed().map_err(io::Error::other);
+        let is_old = ours && is_old().is_ok_and(|age| age > LEFT_AFTER);
+        if is_old && File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok()) {
             let _ = fs::remove_file(entry.path());
         }
     }

@@ -11,7 +11,7 @@ use crossbeam_channel::bounded;
 
 use crate::{
     backend::llama::{Model, PackedFile, settle},
-    config::EngineConfig,
+    config::{EngineConfig, LoadProgress},
     error::{Error, ErrorKind, Result},
     topology::{MemoryPolicy, Placement, WeightCopy, WorkerPlan},
 };
@@ -31,18 +31,20 @@ impl Copies {
         let wanted = placement.copies();
         let n_copies = wanted.len() as f32;
         let load = |(index, copy): (usize, WeightCopy)| {
-            let report = |share: f32| {
-                let callback = config.progress.as_ref();
-                callback.is_none_or(|callback| callback((index as f32 + share) / n_copies))
+            let of_all = |callback: LoadProgress| -> LoadProgress {
+                Arc::new(move |share| callback((index as f32 + share) / n_copies))
             };
+            let config = EngineConfig { progress: config.progress.clone().map(of_all), ..config.clone() };
+            let progress = config.progress.clone();
+            let report = |share: f32| progress.as_ref().is_none_or(|callback| callback(share));
             let cpus_of_users: Vec<usize> =
                 users(placement, copy).flat_map(|worker| worker.cpus.iter().copied()).collect();
             let model = match (copy, &placement.shared_weights) {
-                (WeightCopy::Shared, MemoryPolicy::System) => Model::load(path, config, packed),
-                (WeightCopy::Shared, memory) => load_on(&[], memory, path, config.clone(), packed, report),
+                (WeightCopy::Shared, MemoryPolicy::System) => Model::load(path, &config, packed),
+                (WeightCopy::Shared, memory) => load_on(&[], memory, path, config, packed, report),
                 (WeightCopy::OfNode(node), _) => {
                     // What is mapped, packed weights too, lies where it was first read, and is the same for all.
-                    let config = EngineConfig { mmap: false, ..config.clone() };
+                    let config = EngineConfig { mmap: false, ..config };
                     let model = load_on(&cpus_of_users, &MemoryPolicy::Node(node), path, config, None, report);
                     model.inspect(|model| model.move_to(node))
                 }
