@@ -51,7 +51,7 @@ pub fn run(
 }
 
 /// Serves until `shutdown` is ready and then ends in order: no new connections and requests, then at most
-/// [`Limits::drain`] for those that run, then they are cancelled with an error. The engine takes no requests afterwards.
+/// [`Limits::drain`](crate::Limits::drain) for those that run, then they are cancelled with an error. The engine takes no requests afterwards.
 ///
 /// # Errors
 /// None at present; a failing `accept` is tried again.

@@ -7,7 +7,7 @@ use std::{
 };
 
 use futures_core::Stream;
-use futures_util::StreamExt;
+use futures_util::{StreamExt, future::try_join_all};
 use llama_concurrent::{Delta, Event, Finish, FinishReason, Generation, Token};
 use tracing::Span;
 
@@ -125,6 +125,15 @@ pub(crate) struct Outcome {
     /// As many as tokens, if they were asked for.
     pub(crate) logprobs: Vec<Scored>,
     pub(crate) finish: Box<Finish>,
+}
+
+/// Waits for all generations; the first that fails is the answer, and ends the others.
+pub(crate) async fn collect_all(all: Vec<Running>) -> ApiResult<Vec<Outcome>> {
+    let ended = |running: Running| async {
+        let outcome = running.collect().await;
+        failure(&outcome.finish).map(|()| outcome)
+    };
+    try_join_all(all.into_iter().map(ended)).await
 }
 
 /// Why an end is none that a client asked for.

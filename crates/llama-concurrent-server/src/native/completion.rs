@@ -14,10 +14,9 @@ use crate::{
     error::{ApiResult, json_response},
     fields::Fields,
     logprobs::{self, Scored},
-    openai::collect,
     params::{Wish, settings},
     prompt,
-    running::Running,
+    running::{Running, collect_all},
     sse::{self, Format},
     start::start,
 };
@@ -38,7 +37,7 @@ pub(crate) async fn completion(
         let keep_alive = app.config.limits.keep_alive;
         return Ok(sse::respond(all, Chunks { answers, parts: vec![Part::default(); count] }, keep_alive));
     }
-    let outcomes = collect(all).await?;
+    let outcomes = collect_all(all).await?;
     let mut results: Vec<Value> = outcomes
         .into_iter()
         .enumerate()
