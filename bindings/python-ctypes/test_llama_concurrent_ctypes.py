@@ -51,6 +51,8 @@ ENUMS = {
     "llama_concurrent_log_level": ("LLAMA_CONCURRENT_LOG_LEVEL_", llama._LOG_LEVELS),
     "llama_engine_strategy": ("LLAMA_ENGINE_STRATEGY_", llama._STRATEGIES),
     "llama_engine_kv_type": ("LLAMA_ENGINE_KV_TYPE_", llama._KV_TYPES),
+    "llama_engine_placement": ("LLAMA_ENGINE_PLACEMENT_", llama._PLACEMENTS),
+    "llama_engine_replicate": ("LLAMA_ENGINE_REPLICATE_", llama._REPLICATES),
     "llama_infer_priority": ("LLAMA_INFER_PRIORITY_", llama._PRIORITIES),
 }
 
