@@ -107,16 +107,15 @@ _LOG_LEVELS = {"error": 1, "warn": 2, "info": 3, "debug": 4, "trace": 5}
 _STRATEGIES = {"auto": 0, "sequential": 1, "round-robin": 2, "batched": 3}
 _KV_TYPES = {"f16": 0, "q8_0": 1, "f32": 2}
 _PRIORITIES = {"interactive": 0, "batch": 1}
-
 _PLACEMENTS = {"auto": 0, "node": 1, "l3": 2, "none": 3}
-_REPLICATE = {"auto": 0, "always": 1, "never": 2}
+_REPLICATES = {"auto": 0, "always": 1, "never": 2}
 _CHOICES = {
     "strategy": _STRATEGIES,
     "type_k": _KV_TYPES,
     "type_v": _KV_TYPES,
     "priority": _PRIORITIES,
     "placement": _PLACEMENTS,
-    "replicate": _REPLICATE,
+    "replicate": _REPLICATES,
 }
 """Fields that are numbers in the library and words here."""
 
