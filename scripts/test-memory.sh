@@ -29,7 +29,8 @@ cc -std=gnu11 -g -O1 crates/llama-concurrent-capi/tests/c/contract.c -o "$out/co
     -I"$prefix/include" -L"$prefix/lib" -lllama_concurrent -Wl,-rpath,"$prefix/lib"
 
 # One thread at a time, fairly: the compute threads spin, and would never let go of the one core that Valgrind simulates.
-check="valgrind --quiet --fair-sched=yes --error-exitcode=99"
+check="valgrind --quiet --fair-sched=yes --error-exitcode=99
+    --suppressions=crates/llama-concurrent-capi/tests/c/valgrind.supp"
 tests=$(sed -n 's/^ *TEST(\(.*\)),$/\1/p' crates/llama-concurrent-capi/tests/c/contract.c)
 [ -n "$tests" ] || { echo "test-memory: no tests found in contract.c" >&2; exit 1; }
 # Not "possibly lost": Rust's reference-counted blocks are pointed to in their middle, and those of the main thread and of
