@@ -62,6 +62,14 @@ pub enum Op {
         /// Positions that `dst` holds afterwards.
         keep: usize,
     },
+    /// Exchange what two slots of one context hold. Since the last [`Copy`](Self::Copy) in that context, a call of it was
+    /// computed.
+    Swap {
+        /// One of them.
+        a: SlotId,
+        /// The other.
+        b: SlotId,
+    },
 }
 
 /// Which of the two kinds of work a call does.

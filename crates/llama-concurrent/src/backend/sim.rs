@@ -57,6 +57,8 @@ pub struct SimBackend<T = SimCost> {
     n_vocab: Token,
     /// For each slot, what stands for all tokens up to each position.
     kv: Vec<Vec<u64>>,
+    /// Contexts in which a copy waits for the next call, as llama.cpp's do.
+    copying: Vec<bool>,
     samplers: Vec<bool>,
     calls: u64,
     embedded: usize,
@@ -92,6 +94,7 @@ impl<T: SimTiming> SimBackend<T> {
             timing,
             n_vocab,
             kv: vec![Vec::new(); shape.contexts * shape.slots],
+            copying: vec![false; shape.contexts],
             samplers: Vec::new(),
             calls: 0,
             embedded: 0,
@@ -133,6 +136,16 @@ impl<T: SimTiming> SimBackend<T> {
                 assert!(*keep <= source.len(), "only what is there can be copied");
                 let copied = source[..*keep].to_vec();
                 *self.slot(*dst) = copied;
+                self.copying[dst.context] = true;
+                return self.timing.copy();
+            }
+            Op::Swap { a, b } => {
+                assert_eq!(a.context, b.context, "slots are swapped within a context");
+                assert_ne!(a, b);
+                assert!(!self.copying[a.context], "a swap would overtake a copy");
+                let held = std::mem::take(self.slot(*a));
+                let other = std::mem::replace(self.slot(*b), held);
+                *self.slot(*a) = other;
                 return self.timing.copy();
             }
         }
@@ -207,6 +220,7 @@ impl<T: SimTiming> Backend for SimBackend<T> {
             }
             return StepOutcome { elapsed, sampled: Err(CallError { message: "simulated failure".into() }) };
         }
+        self.copying[call.context] = false;
         let sampled = call.rows.iter().filter_map(|row| self.compute_row(call.context, row)).collect();
         StepOutcome { elapsed, sampled: Ok(sampled) }
     }

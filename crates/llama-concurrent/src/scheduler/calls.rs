@@ -35,7 +35,7 @@ pub(super) struct Turn {
 
 /// The call that the backend is working on.
 pub(super) struct InFlight {
-    context: usize,
+    pub(super) context: usize,
     kind: CallKind,
     n_rows: usize,
     /// Sequence, rows it has in the call, whether a token is sampled for it.
@@ -165,7 +165,7 @@ impl Scheduler {
                 part.2 |= row.sample.is_some();
             }
         }
-        let learn = !ops.iter().any(|op| matches!(op, Op::Copy { .. }));
+        let learn = !ops.iter().any(|op| matches!(op, Op::Copy { .. } | Op::Swap { .. }));
         InFlight { context: call.context, kind: call.kind, n_rows: call.rows.len(), parts, learn }
     }
 

@@ -83,6 +83,8 @@ pub struct Scheduler {
     prefill_cost: PrefillCost,
     turn: Turn,
     in_flight: Option<InFlight>,
+    /// Contexts in which a copy waits for the next call: it moves data only then.
+    copying: Vec<bool>,
     /// Housekeeping that ends of sequences left for the next plan.
     pending_ops: Vec<Op>,
     notices: Vec<Notice>,
@@ -104,6 +106,7 @@ impl Scheduler {
             prefill_cost: PrefillCost::default(),
             turn: Turn::default(),
             in_flight: None,
+            copying: vec![false; config.shape.contexts],
             pending_ops: Vec::new(),
             notices: Vec::new(),
             next_deadline: None,
@@ -163,6 +166,11 @@ impl Scheduler {
             self.close_gaps(&mut ops);
         }
         self.admit(now, &mut ops);
+        for op in &ops {
+            if let Op::Copy { dst, .. } = op {
+                self.copying[dst.context] = true;
+            }
+        }
         let call = self.next_call();
         if let Some(call) = &call {
             self.in_flight = Some(self.note_in_flight(call, &ops));
@@ -174,7 +182,10 @@ impl Scheduler {
     pub fn apply(&mut self, outcome: StepOutcome, now: Duration) -> Vec<Notice> {
         if let Some(call) = self.in_flight.take() {
             match outcome.sampled {
-                Ok(tokens) => self.apply_tokens(call, tokens, outcome.elapsed, now),
+                Ok(tokens) => {
+                    self.copying[call.context] = false;
+                    self.apply_tokens(call, tokens, outcome.elapsed, now);
+                }
                 Err(error) => {
                     let error = Error::new(ErrorKind::Decode, format!("llama.cpp failed: {}", error.message));
                     for (key, ..) in call.parts {

@@ -13,12 +13,16 @@ use crate::backend::{Op, SeqKey, SlotId};
 const MAX_LOOKAHEAD: usize = 64;
 
 impl Scheduler {
-    /// Moves one sequence per context so that decoding slots come to stand side by side.
+    /// Moves one sequence per context so that decoding slots come to stand side by side. What a free slot held may be the
+    /// beginning of somebody's next turn, and is kept in the slot that becomes free.
     pub(super) fn close_gaps(&mut self, ops: &mut Vec<Op>) {
         if self.config.shape.slots < 3 {
             return;
         }
         for context in 0..self.config.shape.contexts {
+            if self.copying[context] {
+                continue;
+            }
             let is_decoding = |key: Option<SeqKey>| key.is_some_and(|key| self.sequences[key].is_decoding());
             let decoding: Vec<bool> = self.slots.of_context(context).map(|(_, s)| is_decoding(s.occupant)).collect();
             let free: Vec<bool> = self.slots.of_context(context).map(|(_, s)| s.occupant.is_none()).collect();
@@ -30,19 +34,9 @@ impl Scheduler {
 
     fn move_sequence(&mut self, from: SlotId, to: SlotId, ops: &mut Vec<Op>) {
         let Some(key) = self.slots.get(from).occupant else { return };
-        // What the gap still holds may be the beginning of somebody's next turn: give it the least useful free slot.
-        if !self.slots.get(to).held.is_empty()
-            && let Some(shelter) = self.slots.cheapest_free(Some(to.context)).filter(|&s| s != to)
-        {
-            let keep = self.slots.rehome(to, shelter);
-            ops.push(Op::Copy { src: to, dst: shelter, keep });
-        }
-        self.slots.seat(to, key);
-        self.slots.vacate(from, Vec::new());
-        let sequence = &mut self.sequences[key];
-        sequence.slot = Some(to);
-        ops.push(Op::Copy { src: from, dst: to, keep: sequence.computed });
-        ops.push(Op::Truncate { slot: from, keep: 0 });
+        self.slots.swap(from, to);
+        self.sequences[key].slot = Some(to);
+        ops.push(Op::Swap { a: from, b: to });
     }
 
     pub(super) fn admit(&mut self, now: Duration, ops: &mut Vec<Op>) {

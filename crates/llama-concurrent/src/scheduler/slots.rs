@@ -92,12 +92,10 @@ impl SlotTable {
         slot.last_used = clock;
     }
 
-    /// Gives what the free slot `from` holds to the free slot `to`, with its age.
-    pub(super) fn rehome(&mut self, from: SlotId, to: SlotId) -> usize {
-        let source = std::mem::take(self.get_mut(from));
-        let held = source.held.len();
-        *self.get_mut(to) = source;
-        held
+    /// Exchanges two slots of one context, with what they hold and its age.
+    pub(super) fn swap(&mut self, a: SlotId, b: SlotId) {
+        let first = a.context * self.per_context;
+        self.slots.swap(first + a.seq, first + b.seq);
     }
 
     /// Notes that what a free slot holds was useful just now.

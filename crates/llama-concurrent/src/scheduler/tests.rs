@@ -29,6 +29,7 @@ struct Rig {
     now: Duration,
     heard: HashMap<RequestId, Heard>,
     calls: Vec<(Call, Duration)>,
+    swaps: usize,
 }
 
 #[derive(Default)]
@@ -71,6 +72,7 @@ impl Rig {
             now: Duration::ZERO,
             heard: HashMap::new(),
             calls: Vec::new(),
+            swaps: 0,
         }
     }
 
@@ -108,6 +110,7 @@ impl Rig {
         self.scheduler.check_invariants();
         self.hear(notices);
         let worked = plan.call.is_some();
+        self.swaps += plan.ops.iter().filter(|op| matches!(op, Op::Swap { .. })).count();
         self.calls.extend(plan.call.map(|call| (call, self.now)));
         worked
     }
@@ -260,6 +263,32 @@ fn the_next_turn_of_a_chat_continues_where_the_last_one_ended() {
     rig.run_until_idle();
     assert_eq!(rig.timings(1).n_cached_tokens, 79, "all but the last output token, which was never computed");
     assert_eq!(rig.heard[&1].tokens, alone(&second, 5));
+}
+
+/// Sequences come to stand side by side, which moves them to where idle slots hold something.
+#[test]
+fn with_as_many_chats_as_slots_each_next_turn_finds_its_beginning() {
+    const USERS: usize = 8;
+    let mut rig = Rig::new(Setup { slots: USERS, n_ctx: 512, ..Setup::default() });
+    let mut chats: Vec<Vec<Token>> = (0..USERS).map(|user| prompt(user + 1, 60)).collect();
+    for turn in 0..5 {
+        let id = |user: usize| (turn * USERS + user) as RequestId;
+        let length = |user: usize| 6 + user * 5 % 9;
+        for user in (0..USERS).map(|i| (i * 3 + turn) % USERS) {
+            rig.submit(id(user), chats[user].clone(), length(user) as u32);
+            // The next one comes while some of those before are decoding.
+            (0..3).for_each(|_| _ = rig.step());
+        }
+        rig.run_until_idle();
+        for (user, chat) in chats.iter_mut().enumerate() {
+            let cached = rig.timings(id(user)).n_cached_tokens;
+            assert!(turn == 0 || cached >= chat.len() - 6, "turn {turn} of {user}: {cached} of {}", chat.len());
+            assert_eq!(rig.heard[&id(user)].tokens, alone(chat, length(user)));
+            chat.extend(&rig.heard[&id(user)].tokens);
+            chat.extend(prompt(user + 20, 5));
+        }
+    }
+    assert!(rig.swaps > 0, "nothing was moved, so nothing was tested");
 }
 
 #[test]

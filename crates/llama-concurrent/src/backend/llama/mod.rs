@@ -114,6 +114,7 @@ impl LlamaBackend {
             Op::End { key } => self.samplers[*key] = None,
             Op::Truncate { slot, keep } => self.contexts[slot.context].truncate(slot.seq, *keep),
             Op::Copy { src, dst, keep } => self.contexts[src.context].copy(src.seq, dst.seq, *keep),
+            Op::Swap { a, b } => self.contexts[a.context].swap(a.seq, b.seq),
         }
     }
 

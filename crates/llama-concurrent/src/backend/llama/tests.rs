@@ -55,6 +55,31 @@ fn a_copied_prefix_is_the_prefix_bit_by_bit() {
 }
 
 #[test]
+fn sequences_that_changed_places_go_on_bit_by_bit() {
+    let mut backend = backend();
+    let slot = |seq| SlotId { context: 0, seq };
+    let one: Vec<Token> = (0..50).map(|i| 260 + i * 3).collect();
+    let other: Vec<Token> = (0..20).map(|i| 900 - i * 7).collect();
+    prefill(&mut backend, 0, &one);
+    prefill(&mut backend, 1, &other);
+    let expected = (logits_after(&mut backend, 0, 270, 50), logits_after(&mut backend, 1, 270, 20));
+    backend.apply(&Op::Truncate { slot: slot(0), keep: 50 });
+    backend.apply(&Op::Truncate { slot: slot(1), keep: 20 });
+
+    // With another, and with slots that hold nothing: 0 to 2, 1 to 3.
+    backend.apply(&Op::Swap { a: slot(0), b: slot(1) });
+    backend.apply(&Op::Swap { a: slot(1), b: slot(2) });
+    backend.apply(&Op::Swap { a: slot(0), b: slot(3) });
+    assert_eq!(logits_after(&mut backend, 2, 270, 50), expected.0);
+    assert_eq!(logits_after(&mut backend, 3, 270, 20), expected.1);
+    for empty in 0..2 {
+        let context = &mut backend.contexts[0];
+        assert!(context.decode(&[row(empty, 270, 1, true)]).is_err(), "it holds nothing");
+        context.decode(&[row(empty, 270, 0, true)]).expect("it starts anew");
+    }
+}
+
+#[test]
 fn log_probabilities_are_those_of_the_model_whatever_the_sampling() {
     let mut backend = backend();
     let raw = logits_after(&mut backend, 0, 300, 0);
