@@ -149,7 +149,10 @@ unsafe fn add_block<I: Isa, F: Format, const N: usize, const VECTORS: usize>(
             q[v] = quants::<I>(F::CODING, block.add(v * panel), v * row, i);
         }
         if in_words::<I, F>() {
-            for (part, q) in [q.map(|q| I::and(q, I::splat32(0x00ff_00ff))), q.map(|q| I::shr::<8>(q))].into_iter().enumerate() {
+            // The words of even places, then those of odd ones, as activations are stored.
+            let even = q.map(|q| I::and(q, I::splat32(0x00ff_00ff)));
+            let odd = q.map(|q| I::shr::<8>(q));
+            for (part, q) in [even, odd].into_iter().enumerate() {
                 for g in 0..N {
                     let a = I::splat4(activations.add(g * 2 * BLOCK + part * BLOCK + 4 * i));
                     for v in 0..VECTORS {
@@ -163,10 +166,12 @@ unsafe fn add_block<I: Isa, F: Format, const N: usize, const VECTORS: usize>(
                 let a = I::splat4(activations.add(g * BLOCK + 4 * i));
                 for v in 0..VECTORS {
                     let sum = I::dot(sums[v][g], i % steps, F::FIT, i % steps == steps - 1, q[v], a);
-                    // What has just been added to the wide sum starts anew with the next product.
-                    sums[v][g] = match i % steps % F::FIT.max(1) == F::FIT.max(1) - 1 || i % steps == steps - 1 {
-                        true => Sum { wide: I::hold(sum.wide), ..sum },
-                        false => Sum { narrow: I::hold(sum.narrow), ..sum },
+                    // The narrow sum has just been added to the wide one, or that has not changed.
+                    let added = I::VNNI || (i + 1) % steps.min(F::FIT) == 0;
+                    sums[v][g] = if added {
+                        Sum { wide: I::hold(sum.wide), ..sum }
+                    } else {
+                        Sum { narrow: I::hold(sum.narrow), ..sum }
                     };
                 }
             }
