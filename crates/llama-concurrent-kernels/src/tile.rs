@@ -167,7 +167,7 @@ unsafe fn add_block<I: Isa, F: Format, const N: usize, const VECTORS: usize>(
                 for v in 0..VECTORS {
                     let sum = I::dot(sums[v][g], i % steps, F::FIT, i % steps == steps - 1, q[v], a);
                     // The narrow sum has just been added to the wide one, or that has not changed.
-                    let added = I::VNNI || (i + 1) % steps.min(F::FIT) == 0;
+                    let added = I::VNNI || (i + 1).is_multiple_of(steps.min(F::FIT));
                     sums[v][g] = if added {
                         Sum { wide: I::hold(sum.wide), ..sum }
                     } else {
