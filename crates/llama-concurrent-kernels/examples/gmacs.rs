@@ -1,4 +1,4 @@
-//! Billions of multiplications a second of one matrix product, llama.cpp's own kernels and ours in turn:
+//! Billions of multiplications a second of one matrix product, llama.cpp's own kernels and ours in turn, 0 where there are none:
 //! `gmacs [ROWS [K [THREADS [SECONDS [FORMAT]]]]]`.
 
 #![allow(unsafe_code)] // It calls ggml itself.
@@ -6,7 +6,7 @@
 use llama_cpp_sys_2 as sys;
 use std::{env, ffi::CStr, ptr, time::Instant};
 
-const TYPES: [(&str, sys::ggml_type); 7] = [
+const TYPES: [(&str, sys::ggml_type); 9] = [
     ("Q4_0", sys::GGML_TYPE_Q4_0),
     ("Q8_0", sys::GGML_TYPE_Q8_0),
     ("Q4_K", sys::GGML_TYPE_Q4_K),
@@ -14,6 +14,8 @@ const TYPES: [(&str, sys::ggml_type); 7] = [
     ("Q6_K", sys::GGML_TYPE_Q6_K),
     ("IQ4_NL", sys::GGML_TYPE_IQ4_NL),
     ("IQ4_XS", sys::GGML_TYPE_IQ4_XS),
+    ("F16", sys::GGML_TYPE_F16),
+    ("BF16", sys::GGML_TYPE_BF16),
 ];
 const COLUMNS: [usize; 7] = [1, 2, 4, 8, 16, 32, 128];
 

@@ -37,10 +37,10 @@ fn counts(op: Op) -> (usize, usize) {
 }
 
 /// Bytes for each thread's lists and for all quantised columns.
-pub(crate) fn work_size(packing: &Packing, op: Op, threads: usize) -> usize {
+pub(crate) fn work_size(kernels: &Kernels, op: Op, threads: usize) -> usize {
     let (columns, experts) = counts(op);
     let blocks = op.source(0).map_or(0, |weights| weights.ne[0] as usize) / BLOCK;
-    threads * list_words(columns, experts) * size_of::<usize>() + columns * blocks * packing.column_bytes + ALIGNMENT
+    threads * list_words(columns, experts) * size_of::<usize>() + columns * blocks * kernels.column_bytes + ALIGNMENT
 }
 
 /// Words of one thread's lists: columns by expert, where their results go, and where each expert's begin.
@@ -119,11 +119,10 @@ pub(crate) unsafe fn compute(packing: &Packing, kernels: Kernels, op: Op, work: 
             kernels,
             unit_bytes: packing.unit_bytes,
             blocks: packing.blocks,
-            column_bytes: packing.column_bytes,
             units: blocks / packing.blocks,
             columns,
             weights: weights.data.cast::<u8>().add(expert * expert_bytes),
-            activations: activations.add(first * blocks * packing.column_bytes),
+            activations: activations.add(first * blocks * kernels.column_bytes),
             out: op.out.data.cast(),
             stride: 0,
             places: lists.places.add(first),

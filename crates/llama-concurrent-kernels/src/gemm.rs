@@ -28,6 +28,8 @@ pub(crate) struct Kernels {
     quantise: QuantiseFn,
     /// Columns of the widest tile.
     pub(crate) widest: usize,
+    /// Bytes of a column of activations in a block.
+    pub(crate) column_bytes: usize,
 }
 
 /// A format without its type.
@@ -40,8 +42,6 @@ pub(crate) struct Packing {
     pub(crate) blocks: usize,
     /// Bytes of a packed unit.
     pub(crate) unit_bytes: usize,
-    /// Bytes of a column of activations in a block.
-    pub(crate) column_bytes: usize,
     /// Packs one unit of sixteen rows ([`Format::pack`]).
     pub(crate) pack: fn(&[u8], usize, &mut [u8]),
     pub(crate) kernels: fn(Level) -> Kernels,
@@ -65,7 +65,6 @@ const fn packing<F: Format>() -> Packing {
         file_bytes: F::FILE_BYTES,
         blocks: F::BLOCKS,
         unit_bytes: F::PACKED_UNIT,
-        column_bytes: F::COLUMN,
         pack: F::pack,
         kernels: kernels::<F>,
     }
@@ -110,9 +109,8 @@ mod avx512_narrow {
 
 /// Columns of a tile, as many as there are registers for.
 const fn widest<I: Isa, F: Format>() -> usize {
-    match (I::VNNI, F::GROUPS, F::FIT) {
-        (false, _, 0) => I::COLUMNS / 2,
-        (_, 2, _) => I::COLUMNS * 2 / 3,
+    match F::GROUPS {
+        2 => I::COLUMNS * 2 / 3,
         _ => I::COLUMNS,
     }
 }
@@ -132,7 +130,7 @@ macro_rules! entries {
             #[target_feature(enable = $features)]
             unsafe fn quantise<F: Format>(place: Place, x: *const f32, out: *mut u8) {
                 // SAFETY: this function passes its condition on.
-                unsafe { activations::quantise::<F>(place, x, out) }
+                unsafe { activations::quantise::<$isa, F>(place, x, out) }
             }
 
             #[target_feature(enable = $features)]
@@ -148,7 +146,8 @@ macro_rules! entries {
                     tiles[1][$n - 1] = compute::<F, $n, { <$isa as Isa>::LANES / 8 }>;
                 )*
                 let panels = <$isa as Isa>::LANES / 8;
-                Kernels { tiles, panels, quantise: quantise::<F>, widest: widest::<$isa, F>() }
+                let column_bytes = tile::column_bytes::<$isa, F>();
+                Kernels { tiles, panels, quantise: quantise::<F>, widest: widest::<$isa, F>(), column_bytes }
             }
         }
     };
@@ -164,10 +163,9 @@ entries!(avxvnni_evex, AvxVnniEvex, "avx512f,avx512bw,avx512vl,avx512dq,avx512vn
 #[derive(Clone, Copy)]
 pub(crate) struct Product {
     pub(crate) kernels: Kernels,
-    /// Bytes of a packed unit, blocks of one, bytes of a column of activations in a block: of the format.
+    /// Bytes of a packed unit, and blocks of one: of the format.
     pub(crate) unit_bytes: usize,
     pub(crate) blocks: usize,
-    pub(crate) column_bytes: usize,
     /// Units of a row.
     pub(crate) units: usize,
     /// Columns.
@@ -211,7 +209,7 @@ impl Product {
     /// The level of the kernels is available, all columns were quantised, the weights have `end` panels and each
     /// column of `out` sixteen times as many floats.
     pub(crate) unsafe fn compute(&self, first: usize, end: usize, next: *const u8) {
-        let column_bytes = self.units * self.blocks * self.column_bytes;
+        let column_bytes = self.units * self.blocks * self.kernels.column_bytes;
         let tiles = self.columns.div_ceil(self.kernels.widest);
         // Few columns wait for memory, which is read fastest from end to end.
         let at_once = if self.columns <= 2 { 1 } else { self.kernels.panels };

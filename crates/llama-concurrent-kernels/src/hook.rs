@@ -63,10 +63,10 @@ fn supports(op: ggml::Op) -> bool {
     mul_mat::supports(op) || experts::supports(op)
 }
 
-fn product_work_size(packing: &Packing, op: ggml::Op, threads: usize) -> usize {
+fn product_work_size(kernels: &Kernels, op: ggml::Op, threads: usize) -> usize {
     match op.out.op {
-        sys::GGML_OP_MUL_MAT => mul_mat::work_size(packing, op),
-        _ => experts::work_size(packing, op, threads),
+        sys::GGML_OP_MUL_MAT => mul_mat::work_size(kernels, op),
+        _ => experts::work_size(kernels, op, threads),
     }
 }
 
@@ -177,9 +177,9 @@ extern "C" fn lck_work_size(format: i32, threads: i32, op: *const sys::ggml_tens
         *size = plan.map_or(0, |plan| attention::work_size(&plan, threads as usize));
         return plan.is_some();
     }
-    match packing(format) {
-        Some(packing) if kernels(format).is_some() && supports(op) => {
-            *size = product_work_size(packing, op, threads as usize);
+    match kernels(format) {
+        Some(kernels) if supports(op) => {
+            *size = product_work_size(kernels, op, threads as usize);
             true
         }
         _ => false,
@@ -211,7 +211,7 @@ extern "C" fn lck_compute(
         return true;
     }
     let (Some(packing), Some(kernels)) = (packing(format), kernels(format)) else { return false };
-    if !supports(op) || work_size < product_work_size(packing, op, team.threads) {
+    if !supports(op) || work_size < product_work_size(kernels, op, team.threads) {
         return false;
     }
     // SAFETY: the operation is a supported one, its weights are packed, and all threads of the pool come here.

@@ -3,7 +3,7 @@
 
 use crate::{
     Level,
-    activations::eight_bits,
+    activations::plain_eight_bits,
     format::{BLOCK, ROWS},
     gemm::{Packing, Product},
     hook,
@@ -48,13 +48,13 @@ impl Weights {
         let mut packed = vec![0u8; self.rows / ROWS * units * self.packing.unit_bytes];
         hook::pack(self.packing, self.k, &self.file, &mut packed);
         let blocks = self.k / BLOCK;
-        let mut activations = vec![0u8; columns * blocks * self.packing.column_bytes];
+        let kernels = (self.packing.kernels)(level);
+        let mut activations = vec![0u8; columns * blocks * kernels.column_bytes];
         let mut out = vec![f32::NAN; columns * self.rows];
         let product = Product {
-            kernels: (self.packing.kernels)(level),
+            kernels,
             unit_bytes: self.packing.unit_bytes,
             blocks: self.packing.blocks,
-            column_bytes: self.packing.column_bytes,
             units,
             columns,
             weights: packed.as_ptr(),
@@ -90,7 +90,7 @@ pub(crate) fn quantised(x: &[f32]) -> Vec<f32> {
     let blocks = x.as_chunks::<BLOCK>().0.iter();
     blocks
         .flat_map(|block| {
-            let (values, scale) = eight_bits(block);
+            let (values, scale) = plain_eight_bits(block);
             values.map(|v| v as f32 * scale)
         })
         .collect()

@@ -43,9 +43,9 @@ pub(crate) fn chunk(product: &Product, panels: usize, team: Team) -> usize {
 }
 
 /// Bytes for all quantised columns.
-pub(crate) fn work_size(packing: &Packing, op: Op) -> usize {
+pub(crate) fn work_size(kernels: &Kernels, op: Op) -> usize {
     let x = op.source(1).map_or([0; 4], |x| x.ne).map(|n| n as usize);
-    x[0] / BLOCK * packing.column_bytes * x[1] * x[2] * x[3] + ALIGNMENT
+    x[0] / BLOCK * kernels.column_bytes * x[1] * x[2] * x[3] + ALIGNMENT
 }
 
 /// Computes one thread's share.
@@ -61,7 +61,6 @@ pub(crate) unsafe fn compute(packing: &Packing, kernels: Kernels, op: Op, work: 
         kernels,
         unit_bytes: packing.unit_bytes,
         blocks: packing.blocks,
-        column_bytes: packing.column_bytes,
         units: blocks / packing.blocks,
         columns: ne[1] * ne[2] * ne[3],
         weights: weights.data.cast(),

@@ -36,6 +36,22 @@ pub(crate) struct Tile {
     pub(crate) places: *const usize,
 }
 
+/// Whether weights and activations are multiplied as 16-bit numbers: weights of eight bits without VNNI, since the
+/// products of bytes that AVX2 adds up in pairs would not fit into 16 bits.
+pub(crate) const fn in_words<I: Isa, F: Format>() -> bool {
+    !I::VNNI && F::FIT == 0
+}
+
+/// Bytes of the values of a column's block.
+pub(crate) const fn value_bytes<I: Isa, F: Format>() -> usize {
+    if in_words::<I, F>() { 2 * BLOCK } else { BLOCK }
+}
+
+/// Bytes of one column of activations in a block: values, scale, one correction a group.
+pub(crate) const fn column_bytes<I: Isa, F: Format>() -> usize {
+    value_bytes::<I, F>() + 4 + 4 * F::GROUPS
+}
+
 /// Computes a tile of `N` columns and `PANELS` panels.
 ///
 /// # Safety
@@ -80,7 +96,7 @@ unsafe fn pass<I: Isa, F: Format, const N: usize, const VECTORS: usize>(tile: Ti
             next = next.wrapping_add(tile.next_lines * 64);
             add_block::<I, F, N, VECTORS>(&mut results, panel, row, unit, block, activations);
             block = block.add(F::PACKED_BLOCK);
-            activations = activations.add(N * F::COLUMN);
+            activations = activations.add(N * column_bytes::<I, F>());
         }
         unit = unit.add(F::PACKED_UNIT);
     }
@@ -103,7 +119,7 @@ unsafe fn add_block<I: Isa, F: Format, const N: usize, const VECTORS: usize>(
     block: *const u8,
     activations: *const u8,
 ) {
-    let scales = activations.add(N * BLOCK).cast::<f32>();
+    let scales = activations.add(N * value_bytes::<I, F>()).cast::<f32>();
     let corrections = scales.add(N);
     let mut sums = [[start::<I, F>(); N]; VECTORS];
     let mut earlier = [[I::zero(); N]; VECTORS];
@@ -132,11 +148,32 @@ unsafe fn add_block<I: Isa, F: Format, const N: usize, const VECTORS: usize>(
         for v in 0..VECTORS {
             q[v] = quants::<I>(F::CODING, block.add(v * panel), v * row, i);
         }
-        let steps = 8 / F::GROUPS;
-        for g in 0..N {
-            let a = I::splat4(activations.add(g * BLOCK + 4 * i));
-            for v in 0..VECTORS {
-                sums[v][g] = I::dot(sums[v][g], i % steps, F::FIT, i % steps == steps - 1, q[v], a);
+        if in_words::<I, F>() {
+            // The words of even places, then those of odd ones, as activations are stored.
+            let even = q.map(|q| I::and(q, I::splat32(0x00ff_00ff)));
+            let odd = q.map(|q| I::shr::<8>(q));
+            for (part, q) in [even, odd].into_iter().enumerate() {
+                for g in 0..N {
+                    let a = I::splat4(activations.add(g * 2 * BLOCK + part * BLOCK + 4 * i));
+                    for v in 0..VECTORS {
+                        sums[v][g].wide = I::hold(I::dot_words(sums[v][g].wide, q[v], a));
+                    }
+                }
+            }
+        } else {
+            let steps = 8 / F::GROUPS;
+            for g in 0..N {
+                let a = I::splat4(activations.add(g * BLOCK + 4 * i));
+                for v in 0..VECTORS {
+                    let sum = I::dot(sums[v][g], i % steps, F::FIT, i % steps == steps - 1, q[v], a);
+                    // The narrow sum has just been added to the wide one, or that has not changed.
+                    let added = I::VNNI || (i + 1).is_multiple_of(steps.min(F::FIT));
+                    sums[v][g] = if added {
+                        Sum { wide: I::hold(sum.wide), ..sum }
+                    } else {
+                        Sum { narrow: I::hold(sum.narrow), ..sum }
+                    };
+                }
             }
         }
     });
@@ -159,14 +196,14 @@ unsafe fn add_block<I: Isa, F: Format, const N: usize, const VECTORS: usize>(
 
 #[inline(always)]
 unsafe fn start<I: Isa, F: Format>() -> Sum<I> {
-    Sum { wide: I::splat32(0), narrow: I::splat32(0), high: I::splat32(0) }
+    Sum { wide: I::splat32(0), narrow: I::splat32(0) }
 }
 
 /// A sum that starts at what the bias of the weights will have added too much, where that costs nothing.
 #[inline(always)]
 unsafe fn begin<I: Isa, F: Format>(correction: *const f32) -> Sum<I> {
     let mut sum = start::<I, F>();
-    if F::BIAS != 0 && I::VNNI {
+    if F::BIAS != 0 && (I::VNNI || in_words::<I, F>()) {
         sum.wide = I::splat4(correction.cast());
     }
     sum
@@ -176,7 +213,7 @@ unsafe fn begin<I: Isa, F: Format>(correction: *const f32) -> Sum<I> {
 #[inline(always)]
 unsafe fn end<I: Isa, F: Format>(sum: Sum<I>, correction: *const f32) -> I::Float {
     let mut wide = sum.wide;
-    if F::BIAS != 0 && !I::VNNI {
+    if F::BIAS != 0 && !I::VNNI && !in_words::<I, F>() {
         wide = I::add32(wide, I::splat4(correction.cast()));
     }
     I::to_float(wide)

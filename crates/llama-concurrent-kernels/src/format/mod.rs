@@ -46,15 +46,13 @@ pub(crate) trait Format: 'static {
     /// Whether a multiple of a second scale, the minimum, is subtracted from all weights of a block.
     const MINS: bool;
     /// How many vectors of weights a sum in 16 bits holds: 2 * largest weight * 127 * FIT < 32768; 0 for weights of
-    /// eight bits, of which not even one does: there their halves are summed up.
+    /// eight bits, of which not even one does.
     const FIT: usize;
 
     /// Bytes of a packed block.
     const PACKED_BLOCK: usize = Self::CODING.bytes() + Self::SCALES;
     /// Bytes of a packed unit of sixteen rows.
     const PACKED_UNIT: usize = Self::HEADER + Self::BLOCKS * Self::PACKED_BLOCK;
-    /// Bytes of one column of activations in a block: values, scale, one correction a group.
-    const COLUMN: usize = BLOCK + 4 + 4 * Self::GROUPS;
 
     /// The scales of group `group` of the rows from `row` on, as many as a vector has lanes.
     ///

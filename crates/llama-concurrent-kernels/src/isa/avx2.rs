@@ -1,7 +1,7 @@
 //! 256-bit vectors: eight rows side by side, so that a panel of sixteen takes two.
 
 use super::{EXP2, Isa, Sum};
-use std::arch::x86_64::*;
+use std::arch::{asm, x86_64::*};
 
 /// AVX2 with FMA and F16C.
 #[derive(Clone, Copy)]
@@ -14,6 +14,15 @@ pub(crate) struct AvxVnni;
 /// The same instruction as AVX-512 encodes it.
 #[derive(Clone, Copy)]
 pub(crate) struct AvxVnniEvex;
+
+/// As [`Isa::hold`].
+#[inline]
+#[target_feature(enable = "avx2")]
+fn hold(mut v: __m256i) -> __m256i {
+    // SAFETY: it does nothing.
+    unsafe { asm!("/* {} */", inout(ymm_reg) v, options(nomem, nostack, preserves_flags)) };
+    v
+}
 
 macro_rules! vectors {
     ($($dot:item)*) => {
@@ -62,6 +71,14 @@ macro_rules! vectors {
         unsafe fn lookup(table: &[u8; 16], index: __m256i) -> __m256i {
             let table = _mm256_broadcastsi128_si256(_mm_loadu_si128(table.as_ptr().cast()));
             _mm256_shuffle_epi8(table, index)
+        }
+        #[inline(always)]
+        unsafe fn dot_words(sum: __m256i, q: __m256i, a: __m256i) -> __m256i {
+            _mm256_add_epi32(sum, _mm256_madd_epi16(q, a))
+        }
+        #[inline(always)]
+        unsafe fn hold(v: __m256i) -> __m256i {
+            hold(v)
         }
         $($dot)*
         #[inline(always)]
@@ -137,22 +154,8 @@ impl Isa for Avx2 {
     vectors! {
         #[inline(always)]
         unsafe fn dot(mut sum: Sum<Self>, step: usize, fit: usize, last: bool, q: __m256i, a: __m256i) -> Sum<Self> {
-            let add = |sum, q| {
-                let products = _mm256_maddubs_epi16(q, a);
-                if (fit == 0 && step == 0) || (fit > 0 && step.is_multiple_of(fit)) { products } else { _mm256_add_epi16(sum, products) }
-            };
-            if fit == 0 {
-                // Weights of eight bits as two of four: the sums of a whole block fit for each.
-                let nibbles = _mm256_set1_epi8(15);
-                sum.narrow = add(sum.narrow, _mm256_and_si256(q, nibbles));
-                sum.high = add(sum.high, _mm256_and_si256(Self::shr::<4>(q), nibbles));
-                if last {
-                    sum.wide = _mm256_add_epi32(sum.wide, _mm256_madd_epi16(sum.narrow, _mm256_set1_epi16(1)));
-                    sum.wide = _mm256_add_epi32(sum.wide, _mm256_madd_epi16(sum.high, _mm256_set1_epi16(16)));
-                }
-                return sum;
-            }
-            sum.narrow = add(sum.narrow, q);
+            let products = _mm256_maddubs_epi16(q, a);
+            sum.narrow = if step.is_multiple_of(fit) { products } else { _mm256_add_epi16(sum.narrow, products) };
             if step % fit == fit - 1 || last {
                 sum.wide = _mm256_add_epi32(sum.wide, _mm256_madd_epi16(sum.narrow, _mm256_set1_epi16(1)));
             }

@@ -59,6 +59,14 @@ macro_rules! vectors {
             let table = _mm512_broadcast_i32x4(_mm_loadu_si128(table.as_ptr().cast()));
             _mm512_shuffle_epi8(table, index)
         }
+        #[inline(always)]
+        unsafe fn dot_words(sum: __m512i, q: __m512i, a: __m512i) -> __m512i {
+            _mm512_add_epi32(sum, _mm512_madd_epi16(q, a))
+        }
+        #[inline(always)]
+        unsafe fn hold(v: __m512i) -> __m512i {
+            v
+        }
         $($dot)*
         #[inline(always)]
         unsafe fn zero() -> __m512 {
@@ -145,22 +153,8 @@ impl Isa for Avx512 {
     vectors! {
         #[inline(always)]
         unsafe fn dot(mut sum: Sum<Self>, step: usize, fit: usize, last: bool, q: __m512i, a: __m512i) -> Sum<Self> {
-            let add = |sum, q| {
-                let products = _mm512_maddubs_epi16(q, a);
-                if (fit == 0 && step == 0) || (fit > 0 && step.is_multiple_of(fit)) { products } else { _mm512_add_epi16(sum, products) }
-            };
-            if fit == 0 {
-                // Weights of eight bits as two of four: the sums of a whole block fit for each.
-                let nibbles = _mm512_set1_epi8(15);
-                sum.narrow = add(sum.narrow, _mm512_and_si512(q, nibbles));
-                sum.high = add(sum.high, _mm512_and_si512(Self::shr::<4>(q), nibbles));
-                if last {
-                    sum.wide = _mm512_add_epi32(sum.wide, _mm512_madd_epi16(sum.narrow, _mm512_set1_epi16(1)));
-                    sum.wide = _mm512_add_epi32(sum.wide, _mm512_madd_epi16(sum.high, _mm512_set1_epi16(16)));
-                }
-                return sum;
-            }
-            sum.narrow = add(sum.narrow, q);
+            let products = _mm512_maddubs_epi16(q, a);
+            sum.narrow = if step.is_multiple_of(fit) { products } else { _mm512_add_epi16(sum.narrow, products) };
             if step % fit == fit - 1 || last {
                 sum.wide = _mm512_add_epi32(sum.wide, _mm512_madd_epi16(sum.narrow, _mm512_set1_epi16(1)));
             }

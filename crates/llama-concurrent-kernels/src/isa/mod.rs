@@ -47,8 +47,14 @@ pub(crate) trait Isa: Copy + 'static {
     /// Adds, in each 32-bit lane, the products of four weights `q` with four activations `a`.
     ///
     /// `fit` says how many such products of neighbouring pairs fit into 16 bits ([`crate::format::Format::FIT`]) and
-    /// `last` ends a sum. Only instruction sets without VNNI look at either.
+    /// `last` ends a sum. Only instruction sets without VNNI look at either, and for them `fit` is not 0.
     unsafe fn dot(sum: Sum<Self>, step: usize, fit: usize, last: bool, q: Self::Int, a: Self::Int) -> Sum<Self>;
+    /// Adds, in each 32-bit lane, the products of two 16-bit weights `q` with two 16-bit activations `a`.
+    unsafe fn dot_words(sum: Self::Int, q: Self::Int, a: Self::Int) -> Self::Int;
+
+    /// The same vector, which the compiler has to have in a register here. With sixteen registers it would otherwise
+    /// compute one column to its end before the others, and keep all unpacked weights in memory meanwhile.
+    unsafe fn hold(v: Self::Int) -> Self::Int;
 
     unsafe fn zero() -> Self::Float;
     unsafe fn splat(p: *const f32) -> Self::Float;
@@ -76,8 +82,6 @@ pub(crate) struct Sum<I: Isa> {
     pub(crate) wide: I::Int,
     /// In 16-bit lanes, until they are full; unused with VNNI.
     pub(crate) narrow: I::Int,
-    /// Likewise, of the high halves of weights of eight bits.
-    pub(crate) high: I::Int,
 }
 
 impl<I: Isa> Clone for Sum<I> {
