@@ -1,0 +1,83 @@
+#!/usr/bin/env python3
+"""Draws docs/demo.svg: `llama-concurrent demo` in a terminal of tmux, half-way through its texts.
+
+    cargo build --release -p llama-concurrent-cli && scripts/picture-demo.py
+
+(docs/server-page-*.png are drawn by the test of the page: `PAGE_PICTURES=docs scripts/test-server.sh -k side_by_side`.)
+"""
+
+import re
+import subprocess
+import time
+from pathlib import Path
+from xml.sax.saxutils import escape
+
+ROOT = Path(__file__).resolve().parent.parent
+DEMO = f"{ROOT}/target/release/llama-concurrent demo --no-table --read-speed 12"
+COLUMNS, ROWS = 122, 42
+CELL, LINE, MARGIN = 7.8, 16, 14
+INK, BACK = "#e6e6e6", "#11151c"
+# What the demo uses of the sixteen colours of a terminal.
+COLOURS = {"36": "#7dcfff", "32": "#7dd3a8", "33": "#e0af68", "90": "#9aa4b2", "38;5;8": "#9aa4b2", "38;5;14": "#7dcfff",
+           "38;5;10": "#7dd3a8", "38;5;11": "#e0af68", "38;5;6": "#7dcfff", "38;5;2": "#7dd3a8", "38;5;3": "#e0af68"}
+
+
+def tmux(*words: str) -> str:
+    return subprocess.run(["tmux", "-L", "picture-demo", *words], check=True, capture_output=True, text=True).stdout
+
+
+def capture() -> list[str]:
+    """The lines of the terminal once each text has some 60 tokens, with their colours."""
+    tmux("new-session", "-d", "-x", str(COLUMNS), "-y", str(ROWS), DEMO)
+    try:
+        for _ in range(300):
+            time.sleep(0.1)
+            counts = [int(n) for n in re.findall(r"decoding (\d+) tokens", tmux("capture-pane", "-p"))]
+            if len(counts) == 8 and min(counts) >= 60:
+                return tmux("capture-pane", "-p", "-e").rstrip("\n").split("\n")
+        raise SystemExit("picture-demo: the demo did not come so far in 30 s")
+    finally:
+        tmux("kill-server")
+
+
+def runs(line: str) -> list[tuple[int, str, str, bool]]:
+    """Column, text, colour and boldness of the parts of a line."""
+    column, colour, bold, parts = 0, INK, False, []
+    for codes, text in re.findall(r"((?:\x1b\[[0-9;]*m)*)([^\x1b]*)", line):
+        for code in re.findall(r"\x1b\[([0-9;]*)m", codes):
+            if code in ("", "0"):
+                colour, bold = INK, False
+            elif code in ("39", "49"):
+                colour = INK if code == "39" else colour
+            elif code in ("1", "22"):
+                bold = code == "1"
+            else:
+                colour = COLOURS[code]
+        # A gap between two boxes is where it is by its column, not by spaces that a viewer may squeeze.
+        for word in re.finditer(r"\S+(?: \S+)*", text):
+            parts.append((column + word.start(), word.group(), colour, bold))
+        column += len(text)
+    return parts
+
+
+def svg(lines: list[str]) -> str:
+    width, height = round(COLUMNS * CELL + 2 * MARGIN), len(lines) * LINE + 2 * MARGIN
+    out = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-size="13"'
+        ' font-family="ui-monospace,SFMono-Regular,Menlo,Consolas,monospace">',
+        "<title>llama-concurrent demo: eight texts growing at once</title>",
+        f'<rect width="100%" height="100%" rx="8" fill="{BACK}"/>',
+    ]
+    for row, line in enumerate(lines):
+        for column, text, colour, bold in runs(line):
+            x, y = MARGIN + column * CELL, MARGIN + row * LINE + 12
+            weight = ' font-weight="bold"' if bold else ""
+            out.append(
+                f'<text x="{x:.1f}" y="{y}" fill="{colour}"{weight} textLength="{len(text) * CELL:.1f}"'
+                f' lengthAdjust="spacingAndGlyphs">{escape(text)}</text>'
+            )
+    return "\n".join([*out, "</svg>", ""])
+
+
+if __name__ == "__main__":
+    (ROOT / "docs/demo.svg").write_text(svg(capture()))
