@@ -1,19 +1,22 @@
 #!/usr/bin/env python3
-"""Draws docs/demo.svg: `llama-concurrent demo` in a terminal of tmux, half-way through its texts.
+"""Draws the pictures of the documents, from target/release/llama-concurrent:
 
-    cargo build --release -p llama-concurrent-cli && scripts/picture-demo.py
-
-(docs/server-page-*.png are drawn by the test of the page: `PAGE_PICTURES=docs scripts/test-server.sh -k side_by_side`.)
+    scripts/pictures.py demo    docs/demo.svg: the demo in a terminal of tmux, half-way through its texts
+    scripts/pictures.py page    docs/server-page.png, -dark.png: the server's page at work; wants playwright and chromium
 """
 
 import re
+import shutil
+import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 from xml.sax.saxutils import escape
 
 ROOT = Path(__file__).resolve().parent.parent
-DEMO = f"{ROOT}/target/release/llama-concurrent demo --no-table --read-speed 12"
+BINARY = ROOT / "target/release/llama-concurrent"
+DEMO = f"{BINARY} demo --no-table --read-speed 12"
 COLUMNS, ROWS = 122, 42
 CELL, LINE, MARGIN = 7.8, 16, 14
 INK, BACK = "#e6e6e6", "#11151c"
@@ -23,7 +26,7 @@ COLOURS = {"36": "#7dcfff", "32": "#7dd3a8", "33": "#e0af68", "90": "#9aa4b2", "
 
 
 def tmux(*words: str) -> str:
-    return subprocess.run(["tmux", "-L", "picture-demo", *words], check=True, capture_output=True, text=True).stdout
+    return subprocess.run(["tmux", "-L", "pictures", *words], check=True, capture_output=True, text=True).stdout
 
 
 def capture() -> list[str]:
@@ -35,7 +38,7 @@ def capture() -> list[str]:
             counts = [int(n) for n in re.findall(r"decoding (\d+) tokens", tmux("capture-pane", "-p"))]
             if len(counts) == 8 and min(counts) >= 60:
                 return tmux("capture-pane", "-p", "-e").rstrip("\n").split("\n")
-        raise SystemExit("picture-demo: the demo did not come so far in 30 s")
+        raise SystemExit("pictures: the demo did not come so far in 30 s")
     finally:
         tmux("kill-server")
 
@@ -79,5 +82,39 @@ def svg(lines: list[str]) -> str:
     return "\n".join([*out, "</svg>", ""])
 
 
+def page() -> None:
+    """Twelve requests for eight slots. The demo model is too fast for a camera: the server is held while it looks."""
+    from playwright.sync_api import expect, sync_playwright
+
+    command = [BINARY, "serve", "--port", "0", "--slots", "8", "--threads", "1"]
+    server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    try:
+        url = next(line.split()[-1] for line in server.stderr if line.startswith("listening on"))
+        with sync_playwright() as session:
+            chromium = shutil.which("chromium") or shutil.which("google-chrome")
+            browser = session.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+            for scheme, name in (("light", "server-page.png"), ("dark", "server-page-dark.png")):
+                view = browser.new_page(color_scheme=scheme, viewport={"width": 1280, "height": 900})
+                view.goto(url)
+                expect(view.locator("#link")).to_have_text("connected")
+                view.fill("#count", "12")
+                view.fill("#tokens", "400")
+                view.click("#send")
+                expect(view.locator("article p").first).to_have_text(re.compile(r"(.|\n){120}"))
+                server.send_signal(signal.SIGSTOP)
+                view.wait_for_timeout(150)
+                view.screenshot(path=ROOT / "docs" / name)
+                server.send_signal(signal.SIGCONT)
+                view.close()
+    finally:
+        server.terminate()
+        server.wait()
+
+
 if __name__ == "__main__":
-    (ROOT / "docs/demo.svg").write_text(svg(capture()))
+    if sys.argv[1:] == ["demo"]:
+        (ROOT / "docs/demo.svg").write_text(svg(capture()))
+    elif sys.argv[1:] == ["page"]:
+        page()
+    else:
+        sys.exit(__doc__)
