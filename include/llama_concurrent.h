@@ -713,7 +713,8 @@ llama_infer_status llama_engine_load(const char *path,
  * threads and gives the memory back.
  *
  * Calls of other threads that still use the handle are no harm: they get `INVALID_HANDLE`, or `SHUTTING_DOWN` if they
- * were about to start something. A second free gets `INVALID_HANDLE` at once, while the first may still be waiting. Events that go to a queue can still be polled afterwards. To let requests end by themselves, call
+ * were about to start something. A second free gets `INVALID_HANDLE` at once, while the first may still be waiting.
+ * Events that go to a queue can still be polled afterwards. To let requests end by themselves, call
  * `llama_engine_drain` first. Inside a callback of this engine it is refused with `IN_CALLBACK`, and nothing happens.
  * NULL is allowed and does nothing.
  *
@@ -798,7 +799,8 @@ llama_infer_status llama_engine_chat_prompt(struct llama_engine *engine,
  * Starts a generation for each of `n_prompts` prompts, as many as you like, and returns at once.
  *
  * They are handed to the engine in order, in the class `LLAMA_INFER_PRIORITY_BATCH`: about twice as many at a time as
- * there are slots, so that the queue has room for others, and no more before their ends were delivered. One `id` stands for all of them, and all their events go to the one `on_event` or queue, one at a time: `event->index` says
+ * there are slots, so that the queue has room for others, and no more before their ends were delivered. One `id`
+ * stands for all of them, and all their events go to the one `on_event` or queue, one at a time: `event->index` says
  * which prompt it is about, and `event->n_remaining` is 0 in the last one. A prompt that cannot be served gets its
  * `FINISHED` event with an error and does not disturb the others. Prompt i uses the seed `params->seed + i`.
  *
@@ -843,10 +845,9 @@ llama_infer_status llama_infer_wait_all(struct llama_engine *engine, int32_t tim
  * The tokens of a text.
  *
  * `add_special` adds BOS and the like where the model wants them; `parse_special` reads special tokens that are written
- * out in the text. With `add_special`, the tokens are those of `llama_infer_async` with the same `parse_special`. They are
- * written to `tokens` if `capacity` of
- * them suffice; their number goes to `*n_tokens` in any case. `BUFFER_TOO_SMALL` otherwise. `n_tokens` may be NULL, and
- * so may `tokens` if `capacity` is 0.
+ * out in the text. With `add_special`, the tokens are those of `llama_infer_async` with the same `parse_special`.
+ * They are written to `tokens` if `capacity` of them suffice; their number goes to `*n_tokens` in any case.
+ * `BUFFER_TOO_SMALL` otherwise. `n_tokens` may be NULL, and so may `tokens` if `capacity` is 0.
  */
 llama_infer_status llama_engine_tokenize(struct llama_engine *engine,
                                          const char *text,

@@ -702,7 +702,11 @@ def _scalar(name: str, ctype: Any, value: Any, status: Status) -> Any:
             raise TypeError(f"{name} must be True or False, not {value!r}")
         return value
     if ctype is c_float:
+        if not hasattr(value, "__float__"):
+            raise TypeError(f"{name} must be a number, not {value!r}")
         return float(value)
+    if not hasattr(value, "__index__"):
+        raise TypeError(f"{name} must be an int, not {value!r}")
     number, limit = operator.index(value), 2 ** (8 * ctypes.sizeof(ctype)) - 1
     if not 0 <= number <= limit:
         raise _error(status, f"{name} must be 0 to {limit}, not {number}")
@@ -728,7 +732,7 @@ def _int32(number: int, what: str) -> int:
 
 
 def _tokens(tokens: Sequence[int]) -> Any:
-    if isinstance(tokens, (str, bytes, bytearray)):
+    if isinstance(tokens, (str, bytes, bytearray)) or not hasattr(tokens, "__len__"):
         raise TypeError(f"tokens must be a sequence of int, not {type(tokens).__name__}")
     try:
         return (c_int32 * len(tokens)).from_buffer_copy(array.array("i", tokens))
@@ -1289,6 +1293,8 @@ class Engine:
     def _prompt(self, prompt: Prompt) -> _Submission:
         if isinstance(prompt, str):
             return self._submission("llama_infer_async", _encode(prompt, "the prompt"))
+        if not hasattr(prompt, "__len__"):
+            raise TypeError(f"a prompt must be a str or a sequence of tokens, not {type(prompt).__name__}")
         return self._submission("llama_infer_tokens_async", _tokens(prompt), len(prompt))
 
     def _chat(self, messages: Sequence[Message]) -> _Submission:

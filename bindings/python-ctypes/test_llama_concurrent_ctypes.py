@@ -527,6 +527,12 @@ class Generation(unittest.TestCase):
         for wrong in (b"The dog", None, 7):
             with self.assertRaises(TypeError):
                 self.engine.generate(wrong)
+        with self.assertRaisesRegex(TypeError, "a str or a sequence of tokens, not int"):
+            self.engine.generate(7)
+        with self.assertRaisesRegex(TypeError, "max_tokens must be an int, not '5'"):
+            self.engine.generate("The dog", max_tokens="5")
+        with self.assertRaisesRegex(TypeError, r"temperature must be a number, not \[\]"):
+            self.engine.generate("The dog", temperature=[])
         self.assertFalse(llama._requests)
 
     def test_prompt_too_long(self) -> None:

@@ -158,7 +158,7 @@ def test_errors_of_futures(engine):
         ("A", {"temperature": -1.0}, llama.InvalidRequest, "temperature"),
         ("A", {"stop": ""}, llama.InvalidRequest, "stop"),
         ("A", {"priority": "urgent"}, llama.InvalidRequest, "urgent"),
-        ("A", {"timeout": -1.0}, ValueError, "timeout"),
+        ("A", {"timeout": -1.0}, llama.InvalidRequest, "timeout is -1"),
         ("A", {"max_tokens": 10**6}, llama.PromptTooLong, "1000000"),
         ([10**6], {}, llama.InvalidRequest, "vocabulary"),
         ([2**40], {}, llama.InvalidRequest, "token of the prompt is out of range"),
@@ -166,6 +166,8 @@ def test_errors_of_futures(engine):
         ("A", {"stop": ["\ud800"]}, llama.InvalidRequest, "not valid Unicode"),
         ("A", {"top_k": -1}, llama.InvalidRequest, "top_k is -1, but must be 0 to 4294967295"),
         ("A", {"seed": 2**32}, llama.InvalidRequest, "seed is 4294967296"),
+        ("A", {"max_tokens": "5"}, TypeError, "max_tokens is '5', but must be an int"),
+        ("A", {"temperature": "hot"}, TypeError, "temperature is 'hot', but must be a number"),
         (7, {}, TypeError, "not int"),
         (["A", 7], {}, TypeError, "not int"),
     ],
@@ -203,6 +205,15 @@ def test_bad_models(tmp_path):
         Engine(tmp_path / "text.gguf")
     with pytest.raises(llama.InvalidConfig, match="strategy"):
         Engine(strategy="magic")
+
+
+def test_wrong_types_are_named():
+    with pytest.raises(llama.InvalidConfig, match="slots is -1"):
+        Engine(slots=-1)
+    with pytest.raises(TypeError, match="max_stall_ms is 0.5, but must be an int"):
+        Engine(max_stall_ms=0.5)
+    with Engine(slots=1, threads=1, pin=False) as engine, pytest.raises(TypeError, match="SamplingParams, not dict"):
+        engine.generate(PROMPT, {"max_tokens": 4})
 
 
 def test_placement():

@@ -68,7 +68,8 @@ pub unsafe extern "C" fn llama_engine_load(
 /// threads and gives the memory back.
 ///
 /// Calls of other threads that still use the handle are no harm: they get `INVALID_HANDLE`, or `SHUTTING_DOWN` if they
-/// were about to start something. A second free gets `INVALID_HANDLE` at once, while the first may still be waiting. Events that go to a queue can still be polled afterwards. To let requests end by themselves, call
+/// were about to start something. A second free gets `INVALID_HANDLE` at once, while the first may still be waiting.
+/// Events that go to a queue can still be polled afterwards. To let requests end by themselves, call
 /// `llama_engine_drain` first. Inside a callback of this engine it is refused with `IN_CALLBACK`, and nothing happens.
 /// NULL is allowed and does nothing.
 ///

@@ -190,7 +190,8 @@ unsafe fn chat_prompt(
 /// Starts a generation for each of `n_prompts` prompts, as many as you like, and returns at once.
 ///
 /// They are handed to the engine in order, in the class `LLAMA_INFER_PRIORITY_BATCH`: about twice as many at a time as
-/// there are slots, so that the queue has room for others, and no more before their ends were delivered. One `id` stands for all of them, and all their events go to the one `on_event` or queue, one at a time: `event->index` says
+/// there are slots, so that the queue has room for others, and no more before their ends were delivered. One `id`
+/// stands for all of them, and all their events go to the one `on_event` or queue, one at a time: `event->index` says
 /// which prompt it is about, and `event->n_remaining` is 0 in the last one. A prompt that cannot be served gets its
 /// `FINISHED` event with an error and does not disturb the others. Prompt i uses the seed `params->seed + i`.
 ///

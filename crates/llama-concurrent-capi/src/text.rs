@@ -13,10 +13,9 @@ use crate::{
 /// The tokens of a text.
 ///
 /// `add_special` adds BOS and the like where the model wants them; `parse_special` reads special tokens that are written
-/// out in the text. With `add_special`, the tokens are those of `llama_infer_async` with the same `parse_special`. They are
-/// written to `tokens` if `capacity` of
-/// them suffice; their number goes to `*n_tokens` in any case. `BUFFER_TOO_SMALL` otherwise. `n_tokens` may be NULL, and
-/// so may `tokens` if `capacity` is 0.
+/// out in the text. With `add_special`, the tokens are those of `llama_infer_async` with the same `parse_special`.
+/// They are written to `tokens` if `capacity` of them suffice; their number goes to `*n_tokens` in any case.
+/// `BUFFER_TOO_SMALL` otherwise. `n_tokens` may be NULL, and so may `tokens` if `capacity` is 0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_engine_tokenize(
     engine: *mut llama_engine,

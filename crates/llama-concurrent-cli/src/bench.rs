@@ -24,30 +24,33 @@ use contestant::Contestant;
 
 const EXAMPLES: &str = "\
 Workloads:
-  chat           short questions (12 to 400 tokens, median 60), answers of 64 to 256 tokens
-  rag            prompts of 600 to 1500 tokens, the first 200 shared, answers around 120 tokens
-  mixed-stall    steady streams of 200 tokens each time, until one visitor with prompts of 1200 tokens has its answers
-  shared-prefix  all at once, 512 tokens in common and 32 of their own, answers of 64 tokens
-  offline        prompts around 120 tokens, answers around 100, in the batch class
-  agents         several turns with all that was said before, pauses around half a second
-  strategies     for 1, 2, 4, 8, 16, 20 and 32 users (--sweep): prompts of 16 tokens, answers of 64, with every strategy
+  chat           prompts of 12 to 400 tokens, median 60, answers of 64 to 256
+  rag            prompts of 600 to 1500 tokens, 200 in common, answers around 120
+  mixed-stall    steady streams, until a visitor with prompts of 1200 tokens is answered
+  shared-prefix  all at once, 512 tokens in common and 32 more, answers of 64
+  offline        prompts around 120 tokens, answers around 100, batch class
+  agents         several turns with all that was said before, pauses of some 0.5 s
+  strategies     every strategy with 1 to 32 users (--sweep), prompts of 16 tokens,
+                 answers of 64
 
 Examples:
   llama-concurrent bench chat -m model.gguf --users 16
   llama-concurrent bench chat -m model.gguf --users 16 --strategies round-robin,batched
   llama-concurrent bench chat -m model.gguf --users 16 --beside-ggml
-  llama-concurrent bench mixed-stall -m model.gguf --compare llama-server=http://127.0.0.1:8080
-  llama-concurrent bench chat -m model.gguf --rate 0.5 --requests 20 --slo-ttft-ms 2000 --slo-itl-ms 200
-  llama-concurrent bench chat -m model.gguf --find-capacity --slo-ttft-ms 2000 --slo-itl-ms 200
-  llama-concurrent bench rag --scale 0.2 --json report.json          a quick look at the demo model
-  llama-concurrent bench chat -m model.gguf --users 16 --strategies all --html report.html
-  llama-concurrent bench strategies -m model.gguf --sweep 1,4,16 --html report.html
+  llama-concurrent bench mixed-stall -m model.gguf \\
+      --compare llama-server=http://127.0.0.1:8080
+  llama-concurrent bench chat -m model.gguf --rate 0.5 --requests 20 \\
+      --slo-ttft-ms 2000 --slo-itl-ms 200
+  llama-concurrent bench chat -m model.gguf --find-capacity \\
+      --slo-ttft-ms 2000 --slo-itl-ms 200
+  llama-concurrent bench rag --scale 0.2 --json report.json
+  llama-concurrent bench strategies -m model.gguf --sweep 1,4,16 --html page.html
   llama-concurrent bench chat -m model.gguf --sim 2x16@150 --sweep 20,100,200
   llama-concurrent bench -m model.gguf --sim-check
 
-All texts, lengths and times follow from --seed; each repeat has a seed of its own, and all contestants
-get the same. They take turns, so that a machine that slows down does so for all. Figures are medians
-over the repeats. Answers have their full length: the end that a model would choose is ignored.";
+All texts, lengths and times follow from --seed; each repeat has a seed of its own, and all contestants get the same. They \
+take turns, so that a machine that slows down does so for all. Figures are medians over the repeats. Answers have their \
+full length: the end that a model would choose is ignored.";
 
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]

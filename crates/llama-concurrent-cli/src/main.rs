@@ -25,18 +25,17 @@ use failure::Failure;
 
 const EXAMPLES: &str = "\
 Examples:
-  llama-concurrent demo                               eight texts at once, then the strategies compared
+  llama-concurrent demo
   llama-concurrent run -p 'Once upon a time' -p 'A fox'
-  llama-concurrent run -m model.gguf --prompts-file prompts.txt --json --stats > answers.jsonl
+  llama-concurrent run -m model.gguf --prompts-file prompts.txt --json > out.jsonl
   llama-concurrent chat -m model.gguf --system 'Answer in one sentence.'
-  llama-concurrent serve -m model.gguf --port 8080    HTTP: OpenAI's and llama-server's routes, and a page
+  llama-concurrent serve -m model.gguf --port 8080
   llama-concurrent bench chat -m model.gguf --users 16
   llama-concurrent inspect model.gguf
   llama-concurrent topology -m model.gguf --slots 32
   llama-concurrent synth --preset tinyllama-1.1b -o tiny.gguf
 
-Without --model, commands use the model that the variable LLAMA_CONCURRENT_MODEL names, else the demo
-model models/demo.gguf.
+Without --model, commands use the model that the variable LLAMA_CONCURRENT_MODEL names, else the demo model models/demo.gguf.
 Exit codes: 0 done, 1 failed, 2 bad input, 130 interrupted.";
 
 /// Concurrent inference on CPU over llama.cpp: one mapped model, many callers, no stalls.

@@ -2,7 +2,7 @@
 
 mod llama_server;
 
-use std::{fs, num::NonZeroU32, path::Path, time::Duration};
+use std::{fs, net::TcpListener, num::NonZeroU32, path::Path, time::Duration};
 
 use clap::{Args, ValueEnum};
 use llama_concurrent::{EngineConfig, SamplingParams};
@@ -15,17 +15,25 @@ pub use llama_server::long_names;
 /// llama-server's name for it, and what container images set.
 const KEY_VARIABLE: &str = "LLAMA_API_KEY";
 
-/// How messages on stderr look.
+const EXAMPLES: &str = "\
+Examples:
+  llama-concurrent serve
+  llama-concurrent serve -m model.gguf --slots 16 --host 0.0.0.0 --api-key secret
+  curl http://127.0.0.1:8080/v1/completions -d '{\"prompt\": \"A fox\", \"max_tokens\": 16}'
+
+A page is at http://127.0.0.1:8080/. Options have llama-server's names where it has them too, -np and -ub among them; \
+docs/server.md has the routes, the limits, and what differs. On SIGTERM or Ctrl-C running requests may end.";
+
+// Words of explanation at the values would make clap spread the whole help over three times as many lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, ValueEnum)]
 pub enum LogFormat {
-    /// For people
     #[default]
     Text,
-    /// One JSON object each, with the spans of its request
     Json,
 }
 
 #[derive(Args)]
+#[command(after_help = EXAMPLES)]
 pub struct ServeArgs {
     #[command(flatten)]
     engine: EngineOptions,
@@ -62,23 +70,23 @@ struct ServerOptions {
     #[arg(long, value_name = "KEY", allow_hyphen_values = true)]
     api_key: Vec<String>,
 
-    /// As --api-key, from a file with one key per line
+    /// As --api-key, from a file with one key per line; lines that begin with # are comments
     #[arg(long, value_name = "FILE")]
     api_key_file: Vec<std::path::PathBuf>,
 
     /// Let web pages of this origin call the server, such as https://example.org; * is all. May be given several times
-    #[arg(long, value_name = "ORIGIN")]
+    #[arg(long, alias = "cors-origins", value_name = "ORIGIN", value_delimiter = ',')]
     cors_origin: Vec<String>,
 
     /// No page at /
-    #[arg(long, visible_alias = "no-page")]
+    #[arg(long, visible_aliases = ["no-page", "no-ui"])]
     no_webui: bool,
 
     /// No /slots, which shows parameters of everybody's requests
     #[arg(long)]
     no_slots: bool,
 
-    /// Messages as text or as JSON
+    /// Messages on stderr as text, or as JSON objects with the spans of their requests
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
     log_format: LogFormat,
 
@@ -156,27 +164,44 @@ struct DefaultOptions {
     n_predict: i64,
 
     /// 0 takes the likeliest token each time; 1 draws from the model's own distribution
-    #[arg(long, alias = "temperature", value_name = "T", default_value_t = ServerConfig::default().defaults.temperature)]
+    #[arg(long, alias = "temperature", value_name = "T", default_value_t = ServerConfig::default().defaults.temperature,
+        allow_negative_numbers = true)]
     temp: f32,
 
     /// Draw among the K likeliest tokens only; 0 keeps all
-    #[arg(long, value_name = "K", default_value_t = ServerConfig::default().defaults.top_k)]
+    #[arg(long, value_name = "K", default_value_t = ServerConfig::default().defaults.top_k,
+        allow_negative_numbers = true)]
     top_k: u32,
 
     /// Draw among the likeliest tokens whose probabilities add up to P; 1 keeps all
-    #[arg(long, value_name = "P", default_value_t = ServerConfig::default().defaults.top_p)]
+    #[arg(long, value_name = "P", default_value_t = ServerConfig::default().defaults.top_p,
+        allow_negative_numbers = true)]
     top_p: f32,
 
     /// Drop tokens less likely than this share of the likeliest; 0 keeps all
-    #[arg(long, value_name = "P", default_value_t = ServerConfig::default().defaults.min_p)]
+    #[arg(long, value_name = "P", default_value_t = ServerConfig::default().defaults.min_p,
+        allow_negative_numbers = true)]
     min_p: f32,
 
-    /// Divide the logits of tokens seen in the last 64; 1 is off
-    #[arg(long, alias = "repetition-penalty", value_name = "X", default_value_t = 1.0)]
+    /// Divide the logits of tokens seen in the last --repeat-last-n; 1 is off
+    #[arg(long, alias = "repetition-penalty", value_name = "X", default_value_t = 1.0, allow_negative_numbers = true)]
     repeat_penalty: f32,
 
+    /// Window of the three penalties in tokens; 0 turns them off
+    #[arg(long, value_name = "N", default_value_t = ServerConfig::default().defaults.penalty_last_n)]
+    repeat_last_n: u32,
+
+    /// Subtract this once if a token was seen there; 0 is off
+    #[arg(long, value_name = "X", default_value_t = 0.0, allow_negative_numbers = true)]
+    presence_penalty: f32,
+
+    /// Subtract this for each time a token was seen there; 0 is off
+    #[arg(long, value_name = "X", default_value_t = 0.0, allow_negative_numbers = true)]
+    frequency_penalty: f32,
+
     /// Seed of the random choice; -1 draws one for each request
-    #[arg(short, long, value_name = "N", default_value_t = -1, allow_negative_numbers = true)]
+    #[arg(short, long, value_name = "N", default_value_t = -1, allow_negative_numbers = true,
+        value_parser = clap::value_parser!(i64).range(-1..=i64::from(u32::MAX)))]
     seed: i64,
 }
 
@@ -223,17 +248,18 @@ impl ServeArgs {
 impl ServerOptions {
     fn keys(&self) -> Result<Vec<String>, Failure> {
         let mut keys: Vec<String> = Vec::new();
-        let mut add = |text: &str, separator: char| {
-            keys.extend(text.split(separator).map(str::trim).filter(|key| !key.is_empty()).map(str::to_owned));
+        let mut add = |parts: &mut dyn Iterator<Item = &str>| {
+            keys.extend(parts.map(str::trim).filter(|key| !key.is_empty()).map(str::to_owned));
         };
-        self.api_key.iter().for_each(|text| add(text, ','));
+        self.api_key.iter().for_each(|text| add(&mut text.split(',')));
         if let Ok(text) = std::env::var(KEY_VARIABLE) {
-            add(&text, ',');
+            add(&mut text.split(','));
         }
         for file in &self.api_key_file {
             let text = fs::read_to_string(file)
                 .map_err(|error| Failure::BadInput(format!("cannot read the keys of {}: {error}", file.display())))?;
-            add(&text, '\n');
+            // As in llama-server's files: such a line is a comment, and would be a key that is easy to guess.
+            add(&mut text.lines().filter(|line| !line.starts_with('#')));
         }
         let wants_keys = !self.api_key.is_empty() || !self.api_key_file.is_empty();
         if wants_keys && keys.is_empty() {
@@ -281,6 +307,9 @@ impl DefaultOptions {
             top_p: self.top_p,
             min_p: self.min_p,
             repetition_penalty: self.repeat_penalty,
+            presence_penalty: self.presence_penalty,
+            frequency_penalty: self.frequency_penalty,
+            penalty_last_n: self.repeat_last_n,
             ..SamplingParams::default()
         })
     }
@@ -295,10 +324,14 @@ pub fn serve(args: &ServeArgs) -> Result<(), Failure> {
     args.ignored.complain();
     let path = model::locate(args.engine.model.as_deref())?;
     let (config, server) = (args.engine_config()?, args.server_config(&path)?);
+    let (host, port) = (args.server.host.as_str(), args.server.port);
+    let cannot_listen =
+        |error| Failure::Failed(format!("cannot listen on {host}:{port}: {error}; give another --host or --port"));
+    // Told before a load that may take minutes.
+    TcpListener::bind((host, port)).map(drop).map_err(cannot_listen)?;
     allow_many_files();
     let engine = model::load(&path, config)?;
     engine.check_params(&server.defaults)?;
-    let (host, port) = (args.server.host.as_str(), args.server.port);
     let stats = engine.stats();
     let name = server.model_name.clone();
     let listening = |address| {
@@ -313,8 +346,7 @@ pub fn serve(args: &ServeArgs) -> Result<(), Failure> {
             std::process::exit(130);
         });
     };
-    run((host, port), engine, server, listening, shutdown)
-        .map_err(|error| Failure::Failed(format!("cannot listen on {host}:{port}: {error}")))
+    run((host, port), engine, server, listening, shutdown).map_err(cannot_listen)
 }
 
 /// Each connection is an open file, and the usual limit of 1024 is meant to be raised by programs that know.
@@ -329,3 +361,6 @@ fn allow_many_files() {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

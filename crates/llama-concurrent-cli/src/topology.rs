@@ -19,14 +19,16 @@ use crate::{console::print_json, failure::Failure, options::EngineOptions};
 
 const EXAMPLES: &str = "\
 Examples:
-  llama-concurrent topology                                     this machine, and what an engine would do with it
-  llama-concurrent topology -m model.gguf --slots 32            with the memory that a model needs
-  llama-concurrent topology --placement l3 --cpus 0-31          what these options would change
-  llama-concurrent topology --xml other.xml                     another machine, as its own `lstopo other.xml` wrote it
-  llama-concurrent topology --synthetic 'pack:2 numa:1(memory=128GB) l3:1 core:16 pu:2'     one that is not built yet
+  llama-concurrent topology
+  llama-concurrent topology -m model.gguf --slots 32
+  llama-concurrent topology --placement l3 --cpus 0-31
+  llama-concurrent topology --xml other.xml
+  llama-concurrent topology --synthetic \\
+      'pack:2 numa:1(memory=128GB) l3:1 core:16 pu:2'
 
-Options of the engine mean what they mean to the other commands. Nothing is loaded: of a model, only the
-header is read. Exit code 2 if no plan follows from them.";
+The last two are of other machines: one that `lstopo other.xml` described, and one that is not built yet. Options of the \
+engine mean what they mean to the other commands. Nothing is loaded: of a model, only the header is read. Exit code 2 if \
+no plan follows from them.";
 
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
@@ -58,9 +60,10 @@ pub fn topology(args: &TopologyArgs) -> Result<(), Failure> {
     let model = args.engine.model.as_ref().map(|file| Header::read(file)?.check_model()).transpose()?;
     let size = model.as_ref().map(|model| ModelSize::of(model, &config));
     let placement = plan(&machine, &config, size.as_ref())?;
+    let memory = size.as_ref().map(|size| tree::ModelMemory::of(size, &config));
     if args.json {
         return print_json(&json::of(&machine, &placement));
     }
-    write!(stdout(), "{}", tree::of(&machine, &placement))?;
+    write!(stdout(), "{}", tree::of(&machine, &placement, memory.as_ref()))?;
     Ok(())
 }

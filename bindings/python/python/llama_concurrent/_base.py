@@ -31,6 +31,9 @@ from ._types import (
 DEMO_MODEL = Path(__file__).parent / "demo.gguf"
 """The small model that comes with the package."""
 
+_COUNTS = ("slots", "n_ctx", "threads", "workers", "n_batch", "max_stall_ms", "max_queued_requests", "max_queued_tokens")
+_COUNTS += ("batch_aging_ms", "stream_buffer", "poll")
+
 _open: weakref.WeakSet[BaseEngine] = weakref.WeakSet()
 
 
@@ -117,6 +120,12 @@ class BaseEngine:
             LoadCancelled: `progress` returned False.
         """
         options = {name: value for name, value in locals().items() if name not in ("self", "model")}
+        for name in _COUNTS:
+            value = options[name]
+            if value is not None and not isinstance(value, Integral):
+                raise TypeError(f"{name} is {value!r}, but must be an int")
+            if value is not None and value < 0:
+                raise InvalidConfig(f"{name} is {value}, but must be 0 or more")
         if kernels not in ("auto", "off"):
             raise InvalidConfig(f"kernels is {kernels!r}, but must be 'auto' or 'off'")
         options["kernels"] = kernels == "auto"

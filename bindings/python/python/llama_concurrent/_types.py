@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict, Union
 
 from ._errors import DeadlineExceeded, InvalidRequest, LlamaError
@@ -91,8 +92,19 @@ class SamplingParams:
         """Raises `InvalidRequest` for a value that no request can carry; the engine checks the rest."""
         for name in ("max_tokens", "top_k", "penalty_last_n", "seed", "logprobs"):
             value = getattr(self, name)
+            if value is not None and not isinstance(value, Integral):
+                raise TypeError(f"{name} is {value!r}, but must be an int")
             if value is not None and not 0 <= value < 2**32:
                 raise InvalidRequest(f"{name} is {value}, but must be 0 to {2**32 - 1}")
+        for name in ("temperature", "top_p", "min_p", "repetition_penalty", "frequency_penalty", "presence_penalty"):
+            if not hasattr(value := getattr(self, name), "__float__"):
+                raise TypeError(f"{name} is {value!r}, but must be a number")
+        for name in ("queue_timeout", "timeout"):
+            value = getattr(self, name)
+            if value is not None and not hasattr(value, "__float__"):
+                raise TypeError(f"{name} is {value!r}, but must be a number of seconds")
+            if value is not None and not value >= 0:
+                raise InvalidRequest(f"{name} is {value}, but must be a number of seconds, 0 or more; None is no limit")
         for text in (self.stop,) if isinstance(self.stop, str) else self.stop:
             if any("\ud800" <= letter <= "\udfff" for letter in text):
                 raise InvalidRequest(f"the stop string {text!r} is not valid Unicode")
@@ -163,16 +175,23 @@ class EngineStats:
     """The state of an engine at one moment; counts are since it was loaded."""
 
     strategy: str
+    """What was chosen: never "auto"."""
     kernels: str
     """Instruction set of the kernels that compute the weights, such as "avx512vnni"; "off" where ggml does."""
     pack_cache: str
     """Packed weights: "mapped" from the file of an earlier load, "written" by this one, or "off"."""
     workers: int
+    """Threads that own contexts."""
     contexts: int
+    """Contexts over all workers."""
     slots: int
+    """Requests that can run at once."""
     n_ctx: int
+    """Tokens of prompt and output that one slot holds."""
     threads: int
+    """Compute threads."""
     cpus: list[int]
+    """CPUs that they were planned for."""
     weight_copies: int
     """Copies of the weights; more than one on machines with several NUMA nodes."""
     strayed_threads: int
@@ -180,28 +199,51 @@ class EngineStats:
     local_fraction: float | None
     """The least share of a worker's memory that lies on its NUMA node; None where the system does not tell."""
     n_ctx_train: int
+    """Tokens that the model was trained to look back on."""
     n_vocab: int
+    """Tokens in the vocabulary."""
     model_bytes: int
+    """Bytes of the weights as they lie in the file."""
     repack_bytes: int
+    """Bytes of the weights that were repacked for this CPU."""
     kv_bytes: int
+    """Bytes of the K and V caches."""
     compute_bytes: int
+    """Bytes of scratch memory."""
     decode_calls: int
+    """Calls of llama.cpp that generated tokens."""
     decode_rows: int
+    """Rows in them, which are tokens."""
     decode_time: float
+    """Seconds in them."""
     prefill_calls: int
+    """Calls of llama.cpp that computed prompts."""
     prefill_rows: int
+    """Rows in them, which are prompt tokens."""
     prefill_time: float
+    """Seconds in them."""
     output_tokens: int
+    """Output tokens."""
     cached_tokens: int
+    """Prompt tokens that were reused instead of computed."""
     requests_submitted: int
+    """Prompts that were accepted."""
     requests_rejected: int
+    """Prompts that were refused because the queue was full."""
     requests_stopped: int
+    """Ended by the model or a stop string."""
     requests_length: int
+    """Ended by `max_tokens` or a full slot."""
     requests_cancelled: int
+    """Cancelled."""
     requests_deadline: int
+    """Out of time."""
     requests_failed: int
+    """Failed."""
     requests_running: int
+    """Prompts in a slot now."""
     requests_waiting: int
+    """Prompts that wait for a slot now."""
 
     def to_dict(self) -> dict[str, Any]:
         """All fields."""
@@ -212,6 +254,8 @@ class NativeSampling:
     """`SamplingParams` as the native module reads them."""
 
     def __init__(self, params: SamplingParams, **changes: Any) -> None:
+        if not isinstance(params, SamplingParams):
+            raise TypeError(f"params is a SamplingParams, not {type(params).__name__}")
         self.__dict__.update({name: getattr(params, name) for name in params.__dataclass_fields__})
         self.logit_bias: list[tuple[int, float]] = list(params.logit_bias.items())
         self.stop: list[str] = [params.stop] if isinstance(params.stop, str) else list(params.stop)

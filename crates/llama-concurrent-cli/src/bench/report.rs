@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     failure::Failure,
-    format::{rate, short_millis},
+    format::{count, rate, short_millis},
 };
 
 /// All runs of all contestants.
@@ -67,7 +67,7 @@ impl Report<'_> {
         let mut lines = vec![format!("{}: {}.", setting.workload, setting.workload.about())];
         lines.push(match load.rate {
             Some(per_second) => format!("{} requests, {per_second} per second.", load.users * load.requests),
-            None => format!("{} users at once, {} requests each.", load.users, load.requests),
+            None => format!("{} at once, {} each.", count(load.users, "user"), count(load.requests, "request")),
         });
         if load.scale != 1.0 {
             lines.push(format!("All lengths times {}.", load.scale));
@@ -93,7 +93,18 @@ impl Report<'_> {
     pub fn notes(&self) -> Vec<String> {
         let kinds = self.kinds();
         let repeats = self.results.first().map_or(0, |runs| runs.runs.len());
-        let mut lines = vec![format!("Times in ms; medians of {repeats} runs, the least and the most in brackets.")];
+        let mut lines = vec![match repeats {
+            1 => "Times in ms; one run.".into(),
+            _ => format!("Times in ms; medians of {repeats} runs, the least and the most in brackets."),
+        }];
+        lines.push(
+            "cached: share of prompt tokens that were there already. fair: Jain's index of the users' tokens per second, 1 \
+             where all are equal."
+                .into(),
+        );
+        if self.setting.slo.is_some() {
+            lines.push("good/s: requests per second that kept both promises.".into());
+        }
         lines.extend(resources::of(&self.results));
         if let Some((first, others)) = self.results.split_first() {
             lines.extend(others.iter().flat_map(|other| ratios(first, other, &kinds)));
@@ -105,7 +116,11 @@ impl Report<'_> {
 impl fmt::Display for Report<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.heading().iter().try_for_each(|line| writeln!(f, "{line}"))?;
-        let table = markdown(COLUMNS, self.rows());
+        // The last column is of the promise that --slo-ttft-ms and --slo-itl-ms make.
+        let columns = COLUMNS.len() - usize::from(self.setting.slo.is_none());
+        let mut rows = self.rows();
+        rows.iter_mut().for_each(|row| row.truncate(columns));
+        let table = markdown(COLUMNS.into_iter().take(columns), rows);
         writeln!(f, "\n{table}\n")?;
         self.notes().iter().try_for_each(|line| writeln!(f, "{line}"))
     }

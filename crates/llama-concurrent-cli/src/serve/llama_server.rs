@@ -2,12 +2,12 @@
 
 use std::ffi::OsString;
 
-use clap::Args;
+use clap::{ArgAction, Args};
 
 use crate::console;
 
 /// Short names of more than one letter, which would be read as several flags.
-const SHORT: [(&str, &str); 9] = [
+const SHORT: [(&str, &str); 10] = [
     ("-np", "--parallel"),
     ("-ub", "--ubatch-size"),
     ("-ngl", "--gpu-layers"),
@@ -17,6 +17,7 @@ const SHORT: [(&str, &str); 9] = [
     ("-ctv", "--cache-type-v"),
     ("-to", "--timeout"),
     ("-tb", "--threads-batch"),
+    ("-nr", "--no-repack"),
 ];
 
 /// The arguments of a process, with llama-server's short names behind `serve` written out.
@@ -33,14 +34,17 @@ pub fn long_names(args: impl Iterator<Item = OsString>) -> Vec<OsString> {
 /// Options that are always on here, or mean nothing without a GPU.
 #[derive(Args)]
 pub struct Ignored {
+    /// What these ask for is so in any case, or makes no difference here.
+    #[arg(long, hide = true, action = ArgAction::Count, aliases = ["cache-prompt", "embedding", "embeddings", "jinja",
+        "metrics", "mmap", "no-context-shift", "no-kv-unified", "no-perf", "no-warmup", "offline", "perf", "props",
+        "repack", "ui", "warmup", "webui"])]
+    cont_batching: u8,
+    #[arg(long, hide = true, value_name = "N", aliases = ["cache-ram", "cache-reuse", "keep"])]
+    threads_http: Vec<i64>,
     #[arg(long, hide = true)]
-    cont_batching: bool,
-    #[arg(long, hide = true)]
-    jinja: bool,
-    #[arg(long, hide = true)]
-    metrics: bool,
-    #[arg(long, hide = true)]
-    props: bool,
+    log_disable: bool,
+    #[arg(long, hide = true, value_name = "TYPE")]
+    numa: Option<String>,
     #[arg(long, hide = true)]
     mlock: bool,
     #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "on", value_parser = ["on", "off", "auto"])]
@@ -62,6 +66,7 @@ impl Ignored {
                 "--gpu-layers: this server computes on CPU only",
             ),
             (self.mlock, "--mlock: the model is mapped and not locked"),
+            (self.numa.is_some(), "--numa: --placement decides, and `llama-concurrent topology` shows how"),
             (self.cache_type_v.is_some(), "--cache-type-v: K and V have the type of --kv-type"),
             (self.threads_batch.is_some(), "--threads-batch: --threads holds for prompts too"),
             (self.flash_attn.as_deref() == Some("off"), "--flash-attn off: use --no-flash-attn"),

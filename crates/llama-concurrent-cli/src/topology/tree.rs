@@ -2,11 +2,30 @@
 
 use std::fmt::Write;
 
-use llama_concurrent::topology::{Core, Machine, Placement, WorkerPlan, format_list};
+use llama_concurrent::{
+    EngineConfig, Strategy,
+    topology::{Core, Machine, ModelSize, Placement, WorkerPlan, format_list},
+};
 
 use crate::format::{bytes, count};
 
 const WIDTH: usize = 100;
+
+/// What a model would take, in bytes.
+pub struct ModelMemory {
+    weights: f64,
+    /// K and V cache of one request.
+    kv: f64,
+    /// Tokens of one request.
+    n_ctx: usize,
+}
+
+impl ModelMemory {
+    pub fn of(model: &ModelSize, config: &EngineConfig) -> Self {
+        let n_ctx = config.pool_shape(Strategy::Batched, 1, model.n_ctx_train).n_ctx;
+        Self { weights: model.weights as f64, kv: model.kv_per_token * n_ctx as f64, n_ctx }
+    }
+}
 
 /// A line with lines below it.
 struct Branch {
@@ -34,19 +53,20 @@ impl Branch {
     }
 }
 
-pub fn of(machine: &Machine, placement: &Placement) -> String {
+pub fn of(machine: &Machine, placement: &Placement, model: Option<&ModelMemory>) -> String {
     let limits = limits(machine);
     let mut hardware: Vec<Branch> = limits.into_iter().map(Branch::leaf).collect();
     hardware.extend(packages(machine));
-    let workers = placement.workers.iter().enumerate().map(|(i, plan)| worker(i, plan)).collect();
+    let workers = placement.workers.iter().enumerate().map(|(i, plan)| worker(i, plan, model)).collect();
     let leaves = |lines: &[String]| lines.iter().cloned().map(Branch::leaf).collect::<Vec<_>>();
+    let of_weights = model.map_or(String::new(), |model| format!(" ({})", bytes(model.weights)));
     let size = [
         count(placement.workers.len(), "worker"),
         count(placement.threads(), "thread"),
         count(placement.slots(), "slot"),
         match placement.copies().len() {
-            1 => "one copy of the weights".into(),
-            copies => format!("{copies} copies of the weights"),
+            1 => format!("one copy of the weights{of_weights}"),
+            copies => format!("{copies} copies of the weights{of_weights}"),
         },
     ];
     let mut parts = vec![
@@ -130,7 +150,7 @@ fn caches(cores: &[&Core]) -> Vec<Branch> {
     branches
 }
 
-fn worker(index: usize, plan: &WorkerPlan) -> Branch {
+fn worker(index: usize, plan: &WorkerPlan, model: Option<&ModelMemory>) -> Branch {
     let on = plan.node.map_or(String::new(), |node| format!(" on node {node}"));
     let kept = match (plan.pin, plan.one_core_each) {
         (_, true) => "each on its own",
@@ -138,10 +158,13 @@ fn worker(index: usize, plan: &WorkerPlan) -> Branch {
         (false, _) => "not bound",
     };
     let several = if plan.cpus.len() == 1 { "CPU" } else { "CPUs" };
+    let kv = model.map_or(String::new(), |ModelMemory { kv, n_ctx, .. }| {
+        format!(" of {n_ctx} tokens each: {} of KV", bytes(kv * plan.slots as f64))
+    });
     let lines = [
         format!("{} on {several} {}, {kept}", count(plan.threads, "thread"), format_list(&plan.cpus)),
         format!("weights: {}; its other memory: {}", plan.weights, plan.memory),
-        format!("{} at once", count(plan.slots, "request")),
+        format!("{} at once{kv}", count(plan.slots, "request")),
     ];
     Branch { text: format!("worker {index}{on}"), below: lines.into_iter().map(Branch::leaf).collect() }
 }
@@ -172,7 +195,7 @@ mod tests {
         }
         machine.quota = Some(2.0);
         let placement = plan(&machine, &EngineConfig { threads: Some(3), ..EngineConfig::default() }, None).unwrap();
-        let text = of(&machine, &placement);
+        let text = of(&machine, &placement, None);
         for line in [
             "Machine: 1 package, 8 cores",
             "├─ the cgroup allows 2 CPUs' worth of time",
@@ -185,5 +208,15 @@ mod tests {
             assert!(text.lines().any(|written| written == line), "{line}\n{text}");
         }
         assert!(text.lines().all(|line| line.chars().count() <= WIDTH), "{text}");
+    }
+
+    #[test]
+    fn with_a_model_its_memory_is_told() {
+        let model = ModelSize { weights: 512 << 20, kv_per_token: 1024.0, n_ctx_train: 8192 };
+        let config = EngineConfig { slots: Some(4), ..EngineConfig::default() };
+        let placement = plan(&Machine::flat(0..2), &config, Some(&model)).unwrap();
+        let text = of(&Machine::flat(0..2), &placement, Some(&ModelMemory::of(&model, &config)));
+        assert!(text.contains("one copy of the weights (512.00 MiB)"), "{text}");
+        assert!(text.contains("4 requests at once of 2048 tokens each: 8.00 MiB of KV"), "{text}");
     }
 }
