@@ -132,6 +132,13 @@ impl Timing {
     }
 }
 
+impl Timing {
+    /// The time in which one thread moves so many bytes.
+    fn moved(&self, bytes: f64) -> Duration {
+        Duration::from_secs_f64(bytes / (self.seat.kv.min(self.calibration.core_bandwidth) * 1e9))
+    }
+}
+
 impl SimTiming for Timing {
     fn call(&self, call: &Call, parts: usize) -> Duration {
         Duration::from_secs_f64(self.seconds(call, parts))
@@ -139,8 +146,12 @@ impl SimTiming for Timing {
 
     /// llama.cpp copies the whole stream, on one thread, which reads and writes.
     fn copy(&self) -> Duration {
-        let bytes = 2.0 * self.model.kv_bytes(self.n_ctx as f64);
-        Duration::from_secs_f64(bytes / (self.seat.kv.min(self.calibration.core_bandwidth) * 1e9))
+        self.moved(2.0 * self.model.kv_bytes(self.n_ctx as f64))
+    }
+
+    /// Through memory outside of the cache: out and in again, each read and written.
+    fn swap(&self, positions: usize) -> Duration {
+        self.moved(4.0 * self.model.kv_bytes(positions as f64))
     }
 }
 

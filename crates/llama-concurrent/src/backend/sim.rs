@@ -15,6 +15,9 @@ pub trait SimTiming {
 
     /// One copy of a KV stream.
     fn copy(&self) -> Duration;
+
+    /// An exchange of two slots that hold so many positions together.
+    fn swap(&self, positions: usize) -> Duration;
 }
 
 /// The simplest timing: a share for reading the weights, and a share for each row.
@@ -45,6 +48,10 @@ impl SimTiming for SimCost {
     }
 
     fn copy(&self) -> Duration {
+        self.per_copy
+    }
+
+    fn swap(&self, _positions: usize) -> Duration {
         self.per_copy
     }
 }
@@ -144,9 +151,10 @@ impl<T: SimTiming> SimBackend<T> {
                 assert_ne!(a, b);
                 assert!(!self.copying[a.context], "a swap would overtake a copy");
                 let held = std::mem::take(self.slot(*a));
+                let positions = held.len() + self.slot(*b).len();
                 let other = std::mem::replace(self.slot(*b), held);
                 *self.slot(*a) = other;
-                return self.timing.copy();
+                return self.timing.swap(positions);
             }
         }
         Duration::ZERO
