@@ -79,7 +79,7 @@ async fn talk(app: Arc<App>, client: Client, socket: WebSocket) {
             }
             events = sessions.next() => out = events,
             _ = states.tick(), if sessions.any_without_token() => {
-                app.observe();
+                app.slots();
                 out = sessions.changed_states();
             }
             _ = pings.tick() => {
