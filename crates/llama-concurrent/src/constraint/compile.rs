@@ -9,7 +9,7 @@ use llguidance::{
 };
 use serde_json::{Value, json};
 
-use super::{Constraint, Grammar};
+use super::{Constraint, Grammar, gbnf};
 use crate::{
     error::{Error, ErrorKind, Result},
     request::Token,
@@ -52,7 +52,8 @@ impl Compiler {
             Error::new(ErrorKind::Internal, format!("the vocabulary cannot be used with grammars: {e}"))
         })?;
         factory.quiet();
-        factory.limits_mut().verbose_errors = false;
+        let limits = factory.limits_mut();
+        limits.verbose_errors = false;
         Ok(Self { factory, end: n_vocab })
     }
 
@@ -61,9 +62,11 @@ impl Compiler {
         let refuse = |why: String| {
             Error::new(ErrorKind::InvalidRequest, format!("the {} cannot be used: {why}", constraint.name()))
         };
-        let grammar = top_level(constraint).map_err(refuse)?;
         let parser = std::thread::scope(|scope| {
-            let compile = || self.factory.create_parser(grammar).map_err(|e| first_words(&format!("{e:#}")));
+            let compile = || {
+                let grammar = top_level(constraint)?;
+                self.factory.create_parser(grammar).map_err(|e| first_words(&format!("{e:#}")))
+            };
             let thread = std::thread::Builder::new().name("llama-constraint".into()).stack_size(STACK_BYTES);
             match thread.spawn_scoped(scope, compile).map(|thread| thread.join()) {
                 Ok(Ok(parser)) => parser.map_err(refuse),
@@ -89,7 +92,10 @@ fn top_level(constraint: &Constraint) -> Result<TopLevelGrammar, String> {
     }
     match constraint {
         Constraint::Regex(regex) => Ok(TopLevelGrammar::from_regex(regex)),
-        Constraint::Lark(grammar) => Ok(TopLevelGrammar::from_lark(grammar.clone())),
+        Constraint::Lark(grammar) if gbnf::is_gbnf(grammar) => Ok(TopLevelGrammar::from_lark(gbnf::to_lark(grammar)?)),
+        Constraint::Lark(grammar) => {
+            Ok(TopLevelGrammar::from_lark(grammar.clone()))
+        }
         _ => {
             let schema = serde_json::from_str(text).map_err(|e| format!("it is not JSON: {e}"))?;
             Ok(TopLevelGrammar::from_json_schema(with_bounded_space(schema)))
