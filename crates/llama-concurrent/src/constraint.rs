@@ -3,6 +3,7 @@
 //! `llguidance` compiles the form and says after each token which tokens may follow. It knows the model by the bytes of
 //! its tokens alone.
 
+mod budget;
 mod compile;
 mod gbnf;
 

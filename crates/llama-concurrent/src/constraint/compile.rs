@@ -9,7 +9,7 @@ use llguidance::{
 };
 use serde_json::{Value, json};
 
-use super::{Constraint, Grammar, gbnf};
+use super::{Constraint, Grammar, budget, gbnf};
 use crate::{
     error::{Error, ErrorKind, Result},
     request::Token,
@@ -21,6 +21,8 @@ const MAX_BYTES: usize = 1 << 18;
 /// Stack to compile with. llguidance follows references by recursion, and a text of the greatest length can hold a chain of
 /// 30,000. Only what is used of it takes memory.
 const STACK_BYTES: usize = 1 << 28;
+/// Symbols of a grammar at most. llguidance numbers them with 16 bits, and ends in a failed assertion beyond.
+const MAX_SYMBOLS: usize = 60_000;
 /// The longest message of an error, in characters; llguidance quotes the text.
 const MAX_MESSAGE: usize = 600;
 /// White space between two tokens of JSON, as llama.cpp's own grammars have it: models that may write more of it get lost.
@@ -54,6 +56,7 @@ impl Compiler {
         factory.quiet();
         let limits = factory.limits_mut();
         limits.verbose_errors = false;
+        limits.max_grammar_size = MAX_SYMBOLS;
         Ok(Self { factory, end: n_vocab })
     }
 
@@ -94,10 +97,12 @@ fn top_level(constraint: &Constraint) -> Result<TopLevelGrammar, String> {
         Constraint::Regex(regex) => Ok(TopLevelGrammar::from_regex(regex)),
         Constraint::Lark(grammar) if gbnf::is_gbnf(grammar) => Ok(TopLevelGrammar::from_lark(gbnf::to_lark(grammar)?)),
         Constraint::Lark(grammar) => {
+            budget::check_within(grammar)?;
             Ok(TopLevelGrammar::from_lark(grammar.clone()))
         }
         _ => {
             let schema = serde_json::from_str(text).map_err(|e| format!("it is not JSON: {e}"))?;
+            budget::check(&schema)?;
             Ok(TopLevelGrammar::from_json_schema(with_bounded_space(schema)))
         }
     }
