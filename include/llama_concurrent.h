@@ -411,7 +411,10 @@ typedef struct llama_infer_params {
     const char *json_schema;
     /** A regular expression that the whole output matches, without look-around; NULL (default) for none. */
     const char *regex;
-    /** A grammar of the output in llguidance's form of Lark, with a rule `start`; NULL (default) for none. */
+    /**
+     * A grammar of the output in llguidance's form of Lark, with a rule `start`, or in llama.cpp's GBNF, with a rule `root`;
+     * NULL (default) for none.
+     */
     const char *grammar;
     /**
      * With each token its log probability and so many of the likeliest tokens, at most 1000; 0: its own alone. -1

@@ -640,7 +640,7 @@ class InferParams(TypedDict, total=False):
     regex: str | None
     """A regular expression that the whole output matches."""
     grammar: str | None
-    """A grammar of the output in llguidance's form of Lark, with a rule `start`."""
+    """A grammar of the output: llguidance's form of Lark, with a rule `start`, or llama.cpp's GBNF, with a rule `root`."""
     logprobs: int | None
     """With each event the log probability of its token and so many of the likeliest tokens. Default: none."""
     prefix_reuse: bool | None

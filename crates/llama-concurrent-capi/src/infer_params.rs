@@ -113,7 +113,8 @@ pub struct llama_infer_params {
     pub json_schema: *const c_char,
     /// A regular expression that the whole output matches, without look-around; NULL (default) for none.
     pub regex: *const c_char,
-    /// A grammar of the output in llguidance's form of Lark, with a rule `start`; NULL (default) for none.
+    /// A grammar of the output in llguidance's form of Lark, with a rule `start`, or in llama.cpp's GBNF, with a rule `root`;
+    /// NULL (default) for none.
     pub grammar: *const c_char,
     /// With each token its log probability and so many of the likeliest tokens, at most 1000; 0: its own alone. -1
     /// (default): none.

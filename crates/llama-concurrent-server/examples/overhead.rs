@@ -1,10 +1,14 @@
 //! What the server costs beside the engine used directly: the same engine, the same 16 streams, in alternation.
 //!
 //!     cargo run --release -p llama-concurrent-server --example overhead -- model.gguf [tokens] [rounds]
+//!
+//! The clients are threads of this process, so they take their share of the processor too: on Linux the table says how much
+//! of it they and the server's threads used for each token.
 
 use std::{
     io::{BufRead, BufReader, Write},
     net::{SocketAddr, TcpStream},
+    path::{Path, PathBuf},
     sync::mpsc,
     thread,
     time::{Duration, Instant},
@@ -36,21 +40,30 @@ fn main() -> Result<(), Failure> {
     });
     let address = address.recv()?;
 
-    println!("| | tok/s | between tokens p50 | p99 |\n|---|---|---|---|");
-    let (mut ratios, mut waits) = (Vec::new(), Vec::new());
+    println!("| | tok/s | tok/s once all stream | between tokens p50 | p99 | us of readers | us of server |");
+    println!("|---|---|---|---|---|---|---|");
+    let (mut whole, mut steady, mut waits) = (Vec::new(), Vec::new(), Vec::new());
+    let (by_engine, by_server) = (|index| straight(&engine, tokens, index), |index| over_http(address, tokens, index));
     for round in 0..=rounds {
-        let a = all(|index| straight(&engine, tokens, index))?;
-        let b = all(|index| over_http(address, tokens, index))?;
-        // The first round warms up both.
+        // In turn who goes first; the first round warms up both.
+        let (a, b) = if round % 2 == 0 {
+            let a = all(by_engine)?;
+            (a, all(by_server)?)
+        } else {
+            let b = all(by_server)?;
+            (all(by_engine)?, b)
+        };
         if round > 0 {
             println!("| engine | {a}\n| server | {b}");
-            ratios.push(b.rate / a.rate);
+            whole.push(b.rate / a.rate);
+            steady.push(b.steady / a.steady);
             waits.push((b.p50.as_secs_f64() - a.p50.as_secs_f64()) * 1e3);
         }
     }
     println!(
-        "medians of {rounds} pairs: server / engine {:.3} in tokens per second, {:+.3} ms between tokens",
-        median(ratios),
+        "medians of {rounds} pairs: server / engine {:.3} in tokens per second, {:.3} once all stream, {:+.3} ms between tokens",
+        median(whole),
+        median(steady),
         median(waits)
     );
     drop(stop);
@@ -59,15 +72,23 @@ fn main() -> Result<(), Failure> {
 }
 
 struct Figures {
+    /// Tokens per second from before the first request until after the last answer.
     rate: f64,
+    /// Tokens per second between the moment when every stream has begun and the moment when the first one ends.
+    steady: f64,
     p50: Duration,
     p99: Duration,
+    /// Processor time for each token.
+    readers: Option<Duration>,
+    server: Option<Duration>,
 }
 
 impl std::fmt::Display for Figures {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let ms = |time: Duration| time.as_secs_f64() * 1e3;
-        write!(f, "{:.0} | {:.3} ms | {:.3} ms |", self.rate, ms(self.p50), ms(self.p99))
+        let us = |time: Option<Duration>| time.map_or("-".into(), |time| format!("{:.1}", time.as_secs_f64() * 1e6));
+        write!(f, "{:.0} | {:.0} | {:.3} ms | {:.3} ms", self.rate, self.steady, ms(self.p50), ms(self.p99))?;
+        write!(f, " | {} | {} |", us(self.readers), us(self.server))
     }
 }
 
@@ -78,24 +99,47 @@ fn median(mut values: Vec<f64>) -> f64 {
 
 /// Runs all streams at once; each gives the times of its tokens.
 fn all(stream: impl Fn(usize) -> Result<Vec<Instant>, Failure> + Sync) -> Result<Figures, Failure> {
-    let begin = Instant::now();
-    let times: Result<Vec<_>, _> = thread::scope(|scope| {
-        let threads: Vec<_> = (0..STREAMS)
-            .map(|index| {
-                scope.spawn({
-                    let stream = &stream;
-                    move || stream(index)
-                })
-            })
-            .collect();
+    let (begin, server) = (Instant::now(), server_time());
+    let read = |index| {
+        let times = stream(index)?;
+        Ok((times, processor_time("/proc/thread-self")))
+    };
+    let done: Result<Vec<_>, Failure> = thread::scope(|scope| {
+        let threads: Vec<_> = (0..STREAMS).map(|index| scope.spawn(move || read(index))).collect();
         threads.into_iter().map(|thread| thread.join().map_err(|_| "a stream panicked")?).collect()
     });
     let elapsed = begin.elapsed();
-    let times = times?;
+    let (times, readers): (Vec<_>, Vec<_>) = done?.into_iter().unzip();
     let gaps: Vec<Duration> = times.iter().flat_map(|times| times.windows(2).map(|pair| pair[1] - pair[0])).collect();
     let n: usize = times.iter().map(Vec::len).sum();
     let at = |q| quantile(&gaps, q).unwrap_or_default();
-    Ok(Figures { rate: n as f64 / elapsed.as_secs_f64(), p50: at(0.5), p99: at(0.99) })
+    let from = times.iter().filter_map(|times| times.first()).max().copied().unwrap_or(begin);
+    let to = times.iter().filter_map(|times| times.last()).min().copied().unwrap_or(begin);
+    let within = times.iter().flatten().filter(|&&time| from < time && time <= to).count();
+    let each = |time: Duration| time.div_f64(n.max(1) as f64);
+    Ok(Figures {
+        rate: n as f64 / elapsed.as_secs_f64(),
+        steady: within as f64 / to.saturating_duration_since(from).as_secs_f64(),
+        p50: at(0.5),
+        p99: at(0.99),
+        readers: readers.into_iter().sum::<Option<Duration>>().map(each),
+        server: server_time().zip(server).map(|(after, before)| each(after.saturating_sub(before))),
+    })
+}
+
+/// What the server's threads have used of the processor so far.
+fn server_time() -> Option<Duration> {
+    let threads = std::fs::read_dir("/proc/self/task").ok()?.flatten().map(|entry| entry.path());
+    let is_server = |path: &PathBuf| {
+        std::fs::read_to_string(path.join("comm"))
+            .is_ok_and(|name| name.trim_end() == llama_concurrent_server::THREAD_NAME)
+    };
+    threads.filter(is_server).map(processor_time).sum()
+}
+
+fn processor_time(thread: impl AsRef<Path>) -> Option<Duration> {
+    let text = std::fs::read_to_string(thread.as_ref().join("schedstat")).ok()?;
+    text.split(' ').next()?.parse().ok().map(Duration::from_nanos)
 }
 
 fn prompt(index: usize) -> String {

@@ -10,7 +10,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use llama_concurrent::Engine;
+use llama_concurrent::{Engine, SlotStats};
 use serde_json::json;
 use tokio::sync::{Semaphore, watch};
 use tower_http::cors::{AllowOrigin, Any, CorsLayer};
@@ -35,6 +35,8 @@ pub(crate) struct App {
     pub(crate) metrics: Metrics,
     /// KiB of bodies that may be read at the same time.
     pub(crate) body_room: Semaphore,
+    /// Constraints are compiled one after the other, so that hostile ones take one core at most.
+    pub(crate) compiling: Arc<Semaphore>,
     /// Seconds since 1970.
     pub(crate) started: u64,
     /// Whether the server is to stop.
@@ -43,12 +45,21 @@ pub(crate) struct App {
 
 impl App {
     pub(crate) fn new(engine: Engine, config: ServerConfig) -> Arc<Self> {
-        let live = Registry::new(engine.stats().slots);
         let clients = Clients::new(&config.limits);
         let kib = (config.limits.max_body_bytes >> 10).saturating_add(1).saturating_mul(LARGE_BODIES);
         let body_room = Semaphore::new(kib.min(Semaphore::MAX_PERMITS));
-        let (metrics, stopping) = (Metrics::new(), watch::Sender::new(false));
-        Arc::new(Self { engine, config, live, clients, metrics, body_room, started: answer::now(), stopping })
+        let (live, metrics, stopping) = (Registry::default(), Metrics::new(), watch::Sender::new(false));
+        Arc::new(Self {
+            engine,
+            config,
+            live,
+            clients,
+            metrics,
+            body_room,
+            compiling: Arc::new(Semaphore::new(1)),
+            started: answer::now(),
+            stopping,
+        })
     }
 
     /// Waits until the server is to stop.
@@ -57,9 +68,11 @@ impl App {
         let _ = stopping.wait_for(|&stopping| stopping).await;
     }
 
-    /// The generations of this moment.
-    pub(crate) fn observe(&self) -> Vec<Arc<Live>> {
-        self.live.observe(self.engine.stats().totals.running)
+    /// The slots of this moment, and whose they are.
+    pub(crate) fn slots(&self) -> (Vec<SlotStats>, Vec<Option<Arc<Live>>>) {
+        let slots = self.engine.slots();
+        let seated = self.live.seated(&slots);
+        (slots, seated)
     }
 }
 

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Bodies beyond this are parsed off the threads that serve connections.
-const LONG_BODY: usize = 256 << 10;
+const LONG_BODY: usize = 64 << 10;
 /// So many bodies of the largest size may be read at the same time, or more smaller ones.
 pub(crate) const LARGE_BODIES: usize = 32;
 

@@ -8,9 +8,6 @@ use crate::{
     fields::{Fields, wrong},
 };
 
-/// What llama-server asks a grammar in llguidance's form of Lark to begin with.
-const LARK: &str = "%llguidance";
-
 pub(crate) fn read(fields: &Fields<'_>) -> ApiResult<Option<Constraint>> {
     let given = [
         ("response_format", response_format(fields)?),
@@ -61,17 +58,10 @@ fn schema(path: &str, schema: &Value) -> ApiResult<Constraint> {
     }
 }
 
+/// GBNF or Lark, which the engine tells apart.
 fn grammar(fields: &Fields<'_>) -> ApiResult<Option<Constraint>> {
-    match fields.text("grammar")? {
-        None | Some("") => Ok(None),
-        Some(lark) if lark.trim_start().starts_with(LARK) => Ok(Some(Constraint::Lark(lark.to_owned()))),
-        Some(_) => {
-            let must = format!(
-                "must be a Lark grammar that begins with '{LARK} {{}}'; GBNF is not read, use 'json_schema' or 'regex'"
-            );
-            Err(ApiError::field(fields.path("grammar"), must))
-        }
-    }
+    let text = fields.text("grammar")?.filter(|text| !text.is_empty());
+    Ok(text.map(|text| Constraint::Lark(text.to_owned())))
 }
 
 #[cfg(test)]
@@ -108,7 +98,7 @@ mod tests {
             (json!({"response_format": {"type": "json_schema"}}), "response_format.json_schema"),
             (json!({"response_format": "json"}), "response_format"),
             (json!({"json_schema": "x"}), "json_schema"),
-            (json!({"grammar": "root ::= \"a\""}), "grammar"),
+            (json!({"grammar": ["root ::= \"a\""]}), "grammar"),
             (json!({"json_schema": {}, "regex": "a"}), "regex"),
         ];
         for (body, param) in bad {

@@ -43,5 +43,5 @@ mod start;
 mod ws;
 
 pub use config::{Limits, ServerConfig};
-pub use connections::{run, serve};
+pub use connections::{THREAD_NAME, run, serve};
 pub use signals::stop_signal;

@@ -1,19 +1,16 @@
-//! The generations of this moment, for `/slots`, `/metrics` and the page.
-//!
-//! The engine says how many sequences have a slot, not which. As it admits in order of arrival, the earliest of those
-//! without a token are the ones whose prompt is being computed. The numbers of slots are the server's own, given in
-//! order of admission.
+//! The generations of this moment, for `/slots`, `/metrics`, WebSockets and answers: what the server knows of each, and in which
+//! slot the engine last showed it.
 
 use std::{
-    collections::BTreeMap,
+    collections::HashMap,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicI64, AtomicUsize, Ordering},
     },
     time::Instant,
 };
 
-use llama_concurrent::{Priority, RequestId, SamplingParams};
+use llama_concurrent::{RequestId, SamplingParams, SlotStats};
 
 /// What a generation is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +36,6 @@ pub(crate) struct Live {
     pub(crate) id: RequestId,
     pub(crate) n_prompt: usize,
     pub(crate) params: SamplingParams,
-    pub(crate) priority: Priority,
     pub(crate) since: Instant,
     /// Output tokens so far.
     n_output: AtomicUsize,
@@ -48,9 +44,19 @@ pub(crate) struct Live {
 }
 
 impl Live {
-    pub(crate) fn new(id: RequestId, n_prompt: usize, params: SamplingParams, priority: Priority) -> Self {
+    pub(crate) fn new(id: RequestId, n_prompt: usize, params: SamplingParams) -> Self {
         let (n_output, slot) = (AtomicUsize::new(0), AtomicI64::new(-1));
-        Self { id, n_prompt, params, priority, since: Instant::now(), n_output, slot }
+        Self { id, n_prompt, params, since: Instant::now(), n_output, slot }
+    }
+
+    /// Notes a token and where it came from.
+    pub(crate) fn token(&self, slot: usize) {
+        self.n_output.fetch_add(1, Ordering::Relaxed);
+        self.sits_in(slot);
+    }
+
+    fn sits_in(&self, slot: usize) {
+        self.slot.store(slot as i64, Ordering::Relaxed);
     }
 
     pub(crate) fn n_output(&self) -> usize {
@@ -70,19 +76,13 @@ impl Live {
     }
 }
 
-/// All of them, in order of arrival.
-pub(crate) struct Registry {
-    n_slots: usize,
-    all: Mutex<BTreeMap<RequestId, Arc<Live>>>,
-}
+/// All of them.
+#[derive(Default)]
+pub(crate) struct Registry(Mutex<HashMap<RequestId, Arc<Live>>>);
 
 impl Registry {
-    pub(crate) fn new(n_slots: usize) -> Self {
-        Self { n_slots, all: Mutex::default() }
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<RequestId, Arc<Live>>> {
-        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, HashMap<RequestId, Arc<Live>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn add(&self, live: Arc<Live>) {
@@ -93,61 +93,38 @@ impl Registry {
         self.lock().remove(&id);
     }
 
-    /// Notes a token. The first one proves that there is a slot.
-    pub(crate) fn token(&self, live: &Live) {
-        if live.n_output.fetch_add(1, Ordering::Relaxed) == 0 && live.slot() < 0 {
-            seat(&self.lock(), live, self.n_slots);
-        }
-    }
-
-    /// All generations, with `running` of them in a slot as the engine counts them.
-    pub(crate) fn observe(&self, running: usize) -> Vec<Arc<Live>> {
+    /// Who sits in each slot, as the engine tells it; `None` too for a request that did not come through this server.
+    pub(crate) fn seated(&self, slots: &[SlotStats]) -> Vec<Option<Arc<Live>>> {
         let all = self.lock();
-        let mut seated = all.values().filter(|live| live.slot() >= 0).count();
-        // Interactive requests go first; a batch request that has waited long may be ahead of what is shown here.
-        for priority in [Priority::Interactive, Priority::Batch] {
-            for live in all.values().filter(|live| live.priority == priority && live.slot() < 0) {
-                if seated >= running {
-                    break;
-                }
-                seat(&all, live, self.n_slots);
-                seated += 1;
-            }
-        }
-        all.values().cloned().collect()
+        let occupant = |(index, slot): (usize, &SlotStats)| {
+            let live = all.get(&slot.request?)?;
+            live.sits_in(index);
+            Some(live.clone())
+        };
+        slots.iter().enumerate().map(occupant).collect()
     }
-}
-
-/// Gives the lowest free number; none is free when requests end and begin faster than they are told.
-fn seat(all: &BTreeMap<RequestId, Arc<Live>>, live: &Live, n_slots: usize) {
-    let taken: Vec<i64> = all.values().map(|other| other.slot()).collect();
-    let free = (0..n_slots as i64).find(|slot| !taken.contains(slot));
-    live.slot.store(free.unwrap_or(n_slots as i64 - 1), Ordering::Relaxed);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn live(id: RequestId, priority: Priority) -> Arc<Live> {
-        Arc::new(Live::new(id, 1, SamplingParams::default(), priority))
-    }
-
     #[test]
-    fn slots_are_given_by_arrival_and_class_and_used_again() {
-        let registry = Registry::new(2);
-        let (batch, first, second) =
-            (live(1, Priority::Batch), live(2, Priority::Interactive), live(3, Priority::Interactive));
-        [&batch, &first, &second].into_iter().for_each(|live| registry.add(live.clone()));
-        registry.observe(2);
+    fn a_generation_is_where_the_engine_shows_it() {
+        let registry = Registry::default();
+        let [first, second] = [1, 2].map(|id| Arc::new(Live::new(id, 1, SamplingParams::default())));
+        [&first, &second].into_iter().for_each(|live| registry.add(live.clone()));
+        let of = |request| SlotStats { request, ..SlotStats::default() };
+        let seated = registry.seated(&[of(None), of(Some(7)), of(Some(2))]);
         assert_eq!(
-            [&batch, &first, &second].map(|live| live.phase()),
-            [Phase::Waiting, Phase::Prefill, Phase::Prefill]
+            seated.iter().map(|live| live.as_ref().map(|live| live.id)).collect::<Vec<_>>(),
+            [None, None, Some(2)]
         );
-        registry.token(&second);
-        assert_eq!((second.phase(), second.slot()), (Phase::Decode, 1));
-        registry.remove(first.id);
-        registry.observe(2);
-        assert_eq!((batch.phase(), batch.slot()), (Phase::Prefill, 0));
+        assert_eq!((first.phase(), first.slot()), (Phase::Waiting, -1));
+        assert_eq!((second.phase(), second.slot()), (Phase::Prefill, 2));
+        second.token(0);
+        assert_eq!((second.phase(), second.slot(), second.n_output()), (Phase::Decode, 0, 1));
+        registry.remove(2);
+        assert!(registry.seated(&[of(Some(2))])[0].is_none());
     }
 }

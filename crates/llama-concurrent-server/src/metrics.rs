@@ -150,8 +150,8 @@ impl prometheus_client::collector::Collector for EngineFigures {
         let Some(app) = self.0.upgrade() else { return Ok(()) };
         let stats = app.engine.stats();
         let totals = &stats.totals;
-        let live = app.live.observe(totals.running);
-        let held: usize = live.iter().filter(|live| live.slot() >= 0).map(|live| live.n_prompt + live.n_output()).sum();
+        let held: usize =
+            app.engine.slots().iter().filter(|slot| slot.request.is_some()).map(|slot| slot.n_tokens).sum();
         let kv_usage = held as f64 / (stats.slots * stats.n_ctx).max(1) as f64;
         let (prefill, decode) = (&totals.prefill, &totals.decode);
         let busy = if decode.calls == 0 { 0.0 } else { decode.rows as f64 / decode.calls as f64 };

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// Texts beyond this are tokenized off the threads that serve connections: it takes milliseconds.
-const LONG_TEXT: usize = 16 << 10;
+const LONG_TEXT: usize = 4 << 10;
 
 /// One prompt: text and tokens in any mixture.
 #[derive(Debug, PartialEq)]

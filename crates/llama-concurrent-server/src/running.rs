@@ -78,7 +78,7 @@ impl Running {
 
     fn note(&self, event: &Event) {
         match event {
-            Event::Delta(Delta { token: Some(_), .. }) => self.app.live.token(&self.live),
+            Event::Delta(Delta { token: Some(_), slot, .. }) => self.live.token(*slot),
             Event::Finished(finish) => self.ended(finish),
             _ => {}
         }

@@ -42,7 +42,7 @@ pub(crate) async fn start(
         for choice in 0..wish.n {
             let request = request(app, wish, choice, &tokens);
             let generation = submit(app, request.clone()).await?;
-            let live = Live::new(generation.id(), tokens.len(), request.params, request.priority);
+            let live = Live::new(generation.id(), tokens.len(), request.params);
             all.push(Running::new(generation, live, tokens.clone(), app.clone(), seats.next().flatten()));
         }
     }
@@ -52,7 +52,17 @@ pub(crate) async fn start(
 /// A constraint is compiled on the way, which takes milliseconds, and the first time of an engine longer.
 async fn submit(app: &Arc<App>, request: Request) -> ApiResult<Generation> {
     let engine = app.engine.clone();
-    prompt::off_thread(request.params.constraint.is_some(), move || Ok(engine.submit(request)?)).await
+    if request.params.constraint.is_none() {
+        return Ok(engine.submit(request)?);
+    }
+    // Goes with the work, which is not given up when its client goes away. Nobody closes the semaphore.
+    let place = app.compiling.clone().acquire_owned().await.ok();
+    let work = move || {
+        let generation = engine.submit(request)?;
+        drop(place);
+        Ok(generation)
+    };
+    prompt::off_thread(true, work).await
 }
 
 fn check_length(app: &App, tokens: &[Token]) -> ApiResult<()> {

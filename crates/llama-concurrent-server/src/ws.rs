@@ -21,7 +21,7 @@ use crate::{
     error::{ApiError, ApiResult},
     fields::Fields,
     guard::Peer,
-    openai::messages,
+    openai::{messages, tools},
     params::Wish,
     prompt,
     start::start,
@@ -79,7 +79,7 @@ async fn talk(app: Arc<App>, client: Client, socket: WebSocket) {
             }
             events = sessions.next() => out = events,
             _ = states.tick(), if sessions.any_without_token() => {
-                app.observe();
+                app.slots();
                 out = sessions.changed_states();
             }
             _ = pings.tick() => {
@@ -153,7 +153,10 @@ async fn generate(app: &Arc<App>, client: Client, sessions: &mut Sessions, field
         return Err(ApiError::field("n", "must be 1 on a WebSocket; send several messages"));
     }
     let prompt = match fields.get("messages") {
-        Some(_) => messages::render(app, fields).await?.into(),
+        Some(_) => {
+            tools::refuse(fields)?;
+            messages::render(app, fields).await?.into()
+        }
         None => {
             let (mut prompts, is_list) = prompt::read("prompt", fields.required("prompt")?)?;
             if is_list {

@@ -3,7 +3,9 @@
 //! `llguidance` compiles the form and says after each token which tokens may follow. It knows the model by the bytes of
 //! its tokens alone.
 
+mod budget;
 mod compile;
+mod gbnf;
 
 use llguidance::{Matcher, toktrie::SimpleVob};
 
@@ -30,7 +32,9 @@ pub enum Constraint {
     /// A text that this regular expression matches as a whole, in the syntax of the crate `regex`, without look-around,
     /// anchors and groups that capture.
     Regex(String),
-    /// A text of this grammar, in llguidance's form of Lark; its rule `start` is the whole text.
+    /// A text of this grammar: in llguidance's form of Lark, where the rule `start` is the whole text, or in llama.cpp's GBNF,
+    /// where it is `root`. Which one it is shows at the first rule, `name:` or `name ::=`. Where rules of GBNF are recursive,
+    /// what stands between the recursive references is read as far as it goes, as Lark's terminals are.
     Lark(String),
 }
 

@@ -54,7 +54,9 @@ pub use engine::{Engine, Ticket};
 pub use error::{Error, ErrorKind, Result};
 pub use generation::{Events, Generation};
 pub use logprobs::{TokenLogprob, TokenLogprobs};
-pub use metrics::{CallTotals, EngineStats, MemoryStats, RequestTotals, Timings, WorkerStats, WorkerTotals, quantile};
+pub use metrics::{
+    CallTotals, EngineStats, MemoryStats, RequestTotals, SlotStats, Timings, WorkerStats, WorkerTotals, quantile,
+};
 pub use request::{
     Completion, Delta, Event, Finish, FinishReason, Priority, Prompt, Request, RequestId, SamplingParams, Token,
 };

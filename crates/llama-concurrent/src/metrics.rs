@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::Strategy;
+use crate::{config::Strategy, request::RequestId};
 
 /// When what happened to one request, and how many tokens it had. All times count from submit.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -133,6 +133,21 @@ impl WorkerTotals {
         self.running += other.running;
         self.waiting += other.waiting;
     }
+}
+
+/// What one slot is doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SlotStats {
+    /// The request that sits in it; `None` while it is free.
+    pub request: Option<RequestId>,
+    /// Tokens whose KV it holds: of its request, or of earlier ones as long as they may be of use again.
+    pub n_tokens: usize,
+    /// Prompt tokens of its request.
+    pub n_prompt_tokens: usize,
+    /// Of these, the ones whose KV was reused.
+    pub n_cached_tokens: usize,
+    /// Output tokens so far; 0 while the prompt is being computed.
+    pub n_output_tokens: usize,
 }
 
 /// Memory that an engine holds, in bytes, as llama.cpp reports it.

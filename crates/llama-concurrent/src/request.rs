@@ -179,6 +179,9 @@ pub struct Delta {
     pub index: usize,
     /// What [`SamplingParams::logprobs`] asked for; `None` without it, and where there is no token.
     pub logprobs: Option<Box<TokenLogprobs>>,
+    /// The slot that it comes from, as [`Engine::slots`](crate::Engine::slots) numbers them. A request may move between two
+    /// tokens.
+    pub slot: usize,
 }
 
 /// The last word on a request.

@@ -178,7 +178,7 @@ mod tests {
 
     #[test]
     fn requests_with_one_beginning_go_to_one_worker_and_others_elsewhere() {
-        let workers = [WorkerShared::new(), WorkerShared::new()];
+        let workers = [WorkerShared::new(0, 4), WorkerShared::new(4, 4)];
         let router = Router::new(2, 4, 2048, true);
         let prompt = |seed: Token, end: Token| (0..1024).map(|i| seed + i).chain([end; 8]).collect::<Vec<Token>>();
         let choose = |prompt: &[Token]| {

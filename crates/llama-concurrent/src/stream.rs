@@ -136,7 +136,7 @@ mod tests {
     use crate::request::Delta;
 
     fn delta(index: usize) -> Event {
-        Event::Delta(Delta { text: String::new(), token: None, index, logprobs: None })
+        Event::Delta(Delta { text: String::new(), token: None, index, logprobs: None, slot: 0 })
     }
 
     #[test]

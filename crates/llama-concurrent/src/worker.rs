@@ -17,7 +17,7 @@ use crate::{
     backend::Backend,
     embedding::EmbedJob,
     error::{Error, ErrorKind},
-    metrics::{Timings, WorkerTotals},
+    metrics::{SlotStats, Timings, WorkerTotals},
     request::{Event, Finish, FinishReason, RequestId},
     scheduler::{NewSequence, Notice, Scheduler},
     stream::{EventSink, Flow},
@@ -43,13 +43,22 @@ pub(crate) enum Command {
 pub(crate) struct WorkerShared {
     /// Requests handed to this worker and not finished; the router compares these.
     pub(crate) load: AtomicUsize,
+    /// Slots of the workers before this one: its own are numbered from there.
+    first_slot: usize,
     /// Published after every step.
     pub(crate) totals: Mutex<WorkerTotals>,
+    /// The same.
+    slots: Mutex<Vec<SlotStats>>,
 }
 
 impl WorkerShared {
-    pub(crate) fn new() -> Self {
-        Self { load: AtomicUsize::new(0), totals: Mutex::default() }
+    pub(crate) fn new(first_slot: usize, n_slots: usize) -> Self {
+        let slots = Mutex::new(vec![SlotStats::default(); n_slots]);
+        Self { load: AtomicUsize::new(0), first_slot, totals: Mutex::default(), slots }
+    }
+
+    pub(crate) fn slots(&self) -> Vec<SlotStats> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(crate) fn totals(&self) -> WorkerTotals {
@@ -233,6 +242,9 @@ impl<B: Backend> Worker<B> {
 
     fn publish(&self) {
         *self.shared.totals.lock().unwrap_or_else(PoisonError::into_inner) = self.scheduler.totals();
+        let mut slots = self.shared.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        slots.clear();
+        slots.extend(self.scheduler.slots());
     }
 
     fn deliver(&mut self, notices: Vec<Notice>) {
@@ -248,7 +260,10 @@ impl<B: Backend> Worker<B> {
         }
     }
 
-    fn deliver_event(&mut self, id: RequestId, event: Event) {
+    fn deliver_event(&mut self, id: RequestId, mut event: Event) {
+        if let Event::Delta(delta) = &mut event {
+            delta.slot += self.shared.first_slot;
+        }
         if let Event::Finished(finish) = event {
             let Some(mut caller) = self.callers.remove(&id) else { return };
             self.release(&finish.timings);
@@ -280,6 +295,7 @@ impl<B: Backend> Worker<B> {
             }))
         };
         self.admission.close(error.clone());
+        self.shared.slots.lock().unwrap_or_else(PoisonError::into_inner).fill(SlotStats::default());
         self.drop_embeddings(error);
         for (_, mut caller) in self.callers.drain() {
             self.shared.load.fetch_sub(1, Ordering::AcqRel);
@@ -371,7 +387,7 @@ mod tests {
     fn a_panic_of_the_worker_reaches_every_caller_as_an_error() {
         let (commands, inbox) = crossbeam_channel::unbounded();
         let admission = Arc::new(Admission::new(2, 10, 1000));
-        let shared = Arc::new(WorkerShared::new());
+        let shared = Arc::new(WorkerShared::new(0, 2));
         let config = SchedulerConfig {
             shape: SHAPE,
             max_stall: Duration::ZERO,

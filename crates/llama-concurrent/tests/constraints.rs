@@ -174,6 +174,63 @@ fn a_regular_expression_and_a_grammar_match_the_whole_text() {
     assert!(texts(&tagged).iter().all(|text| ["<5>", "<6>", "<7>"].contains(&text.as_str())));
 }
 
+/// The shapes of llama.cpp's own description of GBNF.
+#[test]
+fn gbnf_is_held_to() {
+    let list = Constraint::Lark("# a list\nroot ::= (\"- \" item){1,3}\nitem ::= [^\\n]{1,20} \"\\n\"".into());
+    for text in texts(&list) {
+        assert!((1..=3).contains(&text.lines().count()), "{text}");
+        assert!(text.ends_with('\n') && text.lines().all(|line| line.starts_with("- ")), "{text}");
+    }
+    let nested = Constraint::Lark("root ::= \"(\" (root | [0-9]{2} | \"\\u00e9\") \")\"".into());
+    for done in [demo(1), random().clone()].map(|engine| engine.generate("A fox", with(nested.clone())).unwrap()) {
+        let inner = done.text.trim_start_matches('(').trim_end_matches(')');
+        let digits = inner.len() == 2 && inner.bytes().all(|byte| byte.is_ascii_digit());
+        let is_whole = done.finish.reason == FinishReason::Stop;
+        assert!(!is_whole || digits || inner == "é", "{}", done.text);
+        assert!(!is_whole || done.text.matches('(').count() == done.text.matches(')').count(), "{}", done.text);
+    }
+    // Recursive, so it may not come to its end; then it is the beginning of one.
+    let json = Constraint::Lark(JSON_GBNF.into());
+    let mut ended = 0;
+    for (engine, params) in
+        [demo(1), random().clone()].iter().flat_map(|e| variants(&json).into_iter().map(move |p| (e, p)))
+    {
+        let done = engine.generate("A fox", params).unwrap();
+        let read = serde_json::from_str::<Value>(&done.text);
+        match done.finish.reason {
+            FinishReason::Stop => {
+                assert!(read.is_ok_and(|value| value.is_array()), "{}", done.text);
+                ended += 1;
+            }
+            reason => {
+                assert_eq!(reason, FinishReason::Length);
+                assert!(read.is_err_and(|error| error.is_eof()), "{}", done.text);
+            }
+        }
+    }
+    assert!(ended > 0);
+}
+
+const JSON_GBNF: &str = r#"
+root   ::= "[" ws value "]" ws
+value  ::= object | string | number | ("true" | "false" | "null") ws
+object ::=
+  "{" ws (
+            string ":" ws scalar
+    ("," ws string ":" ws value)?
+  ) "}" ws
+scalar ::= string | number
+string ::=
+  "\"" (
+    [^"\\\x7F\x00-\x1F] |
+    "\\" (["\\bfnrt] | "u" [0-9a-fA-F]{4}) # escapes
+  ){0,8} "\"" ws
+number ::= ("-"? ([0-9] | [1-9] [0-9]{0,5})) ("." [0-9]{1,4})? ws
+# Optional space
+ws ::= | " " | "\n" [ \t]{0,4}
+"#;
+
 #[test]
 fn others_write_what_they_would_write_alone() {
     let engine = demo(8);
@@ -251,6 +308,10 @@ fn what_cannot_be_held_to_is_refused_in_words() {
     let deep =
         |n: usize| (0..n).fold(json!({"type": "string"}), |s, _| json!({"type": "array", "items": s})).to_string();
     let one_of = |i| json!({"type": "object", "properties": {format!("k{i}"): {"type": "string"}}});
+    let words = |n: usize| (0..n).map(|i| format!("{i:0>500}")).collect::<Vec<_>>();
+    let named = |n: usize, name: fn(usize) -> String| {
+        (0..n).map(|i| (name(i), json!({"type": "string"}))).collect::<serde_json::Map<_, _>>()
+    };
     let any = json!({"anyOf": (0..100).map(one_of).collect::<Vec<_>>()});
     let nested = format!("{}a{}", "(".repeat(50_000), ")".repeat(50_000));
     let refused: Vec<(Constraint, &str)> = vec![
@@ -262,7 +323,19 @@ fn what_cannot_be_held_to_is_refused_in_words() {
         (schema(json!({"$ref": "file:///etc/passwd"})), "$ref"),
         (Constraint::JsonSchema(format!("{}{}", "[".repeat(100_000), "]".repeat(100_000))), "recursion"),
         (Constraint::JsonSchema(deep(200)), "recursion"),
-        (schema(json!({"allOf": [any, any, any, any]})), "too large"),
+        (schema(json!({"allOf": [any, any, any, any]})), "parts when alternatives are multiplied"),
+        (schema(json!({"allOf": [{"enum": words(200)}, {"enum": words(200)}]})), "parts when"),
+        (schema(json!({"anyOf": (0..3000).map(one_of).collect::<Vec<_>>()})), "parts when"),
+        (schema(json!({"oneOf": (0..3000).map(one_of).collect::<Vec<_>>()})), "parts when"),
+        (
+            schema(json!({"type": "object", "patternProperties": named(300, |i| format!("^a{{0,40}}{i}b$"))})),
+            "parts when",
+        ),
+        (
+            schema(json!({"type": "object", "properties": named(1500, |i| format!("p{i}")), "minProperties": 1})),
+            "parts when",
+        ),
+        (Constraint::Lark(format!("start: %json {}", json!({"allOf": [any, any, any, any]}))), "parts when"),
         (schema(json!({"type": "integer", "multipleOf": 1_000_000_007})), "fuel"),
         (Constraint::Regex("(".into()), "unclosed"),
         (Constraint::Regex("a(?=b)".into()), "look-around"),

@@ -82,7 +82,7 @@ class SamplingParams:
     regex: str | None = None
     """A regular expression that the whole output matches, without look-around."""
     grammar: str | None = None
-    """A grammar of the output in llguidance's form of Lark, with a rule `start`."""
+    """A grammar of the output: llguidance's form of Lark, with a rule `start`, or llama.cpp's GBNF, with a rule `root`."""
     logprobs: int | None = None
     """With each token its log probability and so many of the likeliest tokens, 1000 at most; 0: its own alone."""
     prefix_reuse: bool = True

@@ -54,7 +54,7 @@ pub struct SamplingOptions {
     #[arg(long, value_name = "REGEX", group = "constraint", allow_hyphen_values = true)]
     pub regex: Option<String>,
 
-    /// Write a text of the grammar in this file, in llguidance's form of Lark, with a rule 'start'
+    /// Write a text of the grammar in this file: llama.cpp's GBNF with a rule 'root', or llguidance's form of Lark with 'start'
     #[arg(long, value_name = "FILE", group = "constraint")]
     pub grammar_file: Option<PathBuf>,
 }

@@ -7,43 +7,48 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
+use llama_concurrent::SlotStats;
 use serde_json::{Value, json};
 
 use crate::{
     app::App,
     error::{ApiError, json_response},
-    live::Live,
+    live::{Live, Phase},
     params::settings,
 };
 
 pub(crate) async fn slots(State(app): State<Arc<App>>, RawQuery(query): RawQuery) -> Response {
-    let stats = app.engine.stats();
-    let live = app.observe();
-    let in_slot = |slot: usize| live.iter().find(|live| live.slot() == slot as i64);
-    let list: Vec<Value> = (0..stats.slots).map(|slot| describe(slot, stats.n_ctx, in_slot(slot))).collect();
-    let is_full = list.iter().all(|slot| slot["is_processing"] == true);
+    let n_ctx = app.engine.n_ctx();
+    let (slots, seated) = app.slots();
+    let each = slots.iter().zip(&seated).enumerate();
+    let list: Vec<Value> = each.map(|(id, (slot, live))| describe(id, n_ctx, slot, live.as_deref())).collect();
+    let is_full = slots.iter().all(|slot| slot.request.is_some());
     if query.is_some_and(|query| query.contains("fail_on_no_slot")) && is_full {
         return ApiError::unavailable("no slot is free").into_response();
     }
     json_response(StatusCode::OK, &Value::Array(list))
 }
 
-fn describe(slot: usize, n_ctx: usize, live: Option<&Arc<Live>>) -> Value {
-    let Some(live) = live else {
-        return json!({"id": slot, "n_ctx": n_ctx, "speculative": false, "is_processing": false});
-    };
-    let n_output = live.n_output();
-    let n_remain = live.params.max_tokens.map_or(-1, |max| i64::from(max) - n_output as i64);
-    json!({
-        "id": slot,
-        "id_task": live.id,
-        "n_ctx": n_ctx,
-        "speculative": false,
-        "is_processing": true,
-        "params": settings(&live.params, true),
-        "n_prompt_tokens": live.n_prompt,
-        "next_token": {"has_next_token": true, "n_remain": n_remain, "n_decoded": n_output},
-        "state": live.phase().as_str(),
-        "elapsed_ms": live.since.elapsed().as_millis() as u64,
-    })
+/// Under llama-server's names; `state` and `elapsed_ms` are ours.
+fn describe(id: usize, n_ctx: usize, slot: &SlotStats, live: Option<&Live>) -> Value {
+    let mut told = json!({"id": id, "n_ctx": n_ctx, "speculative": false, "is_processing": slot.request.is_some()});
+    if slot.request.is_none() {
+        return told;
+    }
+    let n_output = slot.n_output_tokens;
+    told["id_task"] = slot.request.into();
+    told["state"] = if n_output == 0 { Phase::Prefill } else { Phase::Decode }.as_str().into();
+    told["n_prompt_tokens"] = slot.n_prompt_tokens.into();
+    told["n_prompt_tokens_processed"] =
+        slot.n_tokens.min(slot.n_prompt_tokens).saturating_sub(slot.n_cached_tokens).into();
+    told["n_prompt_tokens_cache"] = slot.n_cached_tokens.into();
+    let mut next = json!({"has_next_token": true, "n_decoded": n_output});
+    // One that did not come through this server has no more to tell.
+    if let Some(live) = live {
+        next["n_remain"] = live.params.max_tokens.map_or(-1, |max| i64::from(max) - n_output as i64).into();
+        told["params"] = settings(&live.params, true);
+        told["elapsed_ms"] = (live.since.elapsed().as_millis() as u64).into();
+    }
+    told["next_token"] = json!([next]);
+    told
 }

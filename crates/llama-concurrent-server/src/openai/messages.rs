@@ -5,6 +5,7 @@ use std::sync::Arc;
 use llama_concurrent::{ChatMessage, ChatOptions, Prompt};
 use serde_json::Value;
 
+use super::tools;
 use crate::{
     app::App,
     error::{ApiError, ApiResult},
@@ -13,7 +14,7 @@ use crate::{
 };
 
 /// Templates run over more text than this off the threads that serve connections.
-const LONG_CHAT: usize = 16 << 10;
+const LONG_CHAT: usize = 4 << 10;
 
 /// The text that the model's template makes of `messages`.
 pub(crate) async fn render(app: &Arc<App>, fields: &Fields<'_>) -> ApiResult<String> {
@@ -49,7 +50,10 @@ fn message(path: String, value: &Value) -> ApiResult<ChatMessage> {
         "" => return Err(ApiError::field(fields.path("role"), "must not be empty")),
         role => role,
     };
-    // An assistant's message that only calls tools has none.
+    if fields.list("tool_calls")?.is_some_and(|calls| !calls.is_empty()) {
+        let must = "cannot be shown to the model: write the calls into 'content' as the model writes them";
+        return Err(ApiError::field(fields.path("tool_calls"), must));
+    }
     let content =
         fields.get("content").map_or_else(|| Ok(String::new()), |value| content(&fields.path("content"), value))?;
     Ok(ChatMessage::new(role, content))
@@ -86,7 +90,7 @@ fn options(fields: &Fields<'_>) -> ApiResult<ChatOptions> {
     if let Some(add) = fields.boolean("add_generation_prompt")? {
         options.add_generation_prompt = add;
     }
-    if fields.list("tools")?.is_some_and(|tools| !tools.is_empty()) {
+    if fields.list("tools")?.is_some_and(|tools| !tools.is_empty()) && !tools::are_forbidden(fields) {
         options.tools = fields.get("tools").cloned();
     }
     fields.object("chat_template_kwargs")?;

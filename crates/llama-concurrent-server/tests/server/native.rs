@@ -1,8 +1,10 @@
 //! llama-server's routes and request shapes.
 
+use llama_concurrent::{EngineConfig, Request, SamplingParams};
+use llama_concurrent_server::ServerConfig;
 use serde_json::{Value, json};
 
-use super::{long, start};
+use super::{engine_config, long, start, start_with};
 
 #[test]
 fn every_shape_of_a_prompt_works() {
@@ -113,6 +115,76 @@ fn a_busy_slot_is_shown_and_a_free_one_again() {
     assert_eq!(server.get("/slots?fail_on_no_slot=1").0, 503);
     drop((running, second));
     server.until_idle();
+}
+
+/// Also after one has moved to where another one ended.
+#[test]
+fn slots_are_those_of_the_engine() {
+    let engine = EngineConfig { stream_buffer: 4, ..engine_config(4) };
+    let server = start_with(engine, ServerConfig::default());
+    // Nobody reads these, so they pause and stay.
+    let params = SamplingParams { ignore_eos: true, max_tokens: Some(200), ..SamplingParams::default() };
+    let request = |text: &str| server.engine.submit(Request::new(text).with_params(params.clone())).unwrap();
+    let mut unread = vec![request("A fox"), request("The sea"), request("Once")];
+    let ids: Vec<u64> = unread.iter().map(|one| one.id()).collect();
+    let seated = || server.engine.slots().iter().map(|slot| slot.request).collect::<Vec<_>>();
+    server.until("all decode", |_| server.engine.slots().iter().filter(|slot| slot.n_output_tokens > 0).count() == 3);
+    let shown = || {
+        let (_, slots) = server.get("/slots");
+        let id = |slot: &Value| slot["id_task"].as_u64().filter(|_| slot["is_processing"] == true);
+        slots.as_array().unwrap().iter().map(id).collect::<Vec<_>>()
+    };
+    assert_eq!(shown(), seated());
+    let middle = seated().iter().position(|&id| id == Some(ids[1])).unwrap();
+    drop(unread.remove(1));
+    server.until("the gap is closed", |_| {
+        let seated = seated();
+        !seated.contains(&Some(ids[1])) && seated[middle].is_some()
+    });
+    assert_eq!(shown(), seated());
+    let (_, answer) = server.post("/completion", &json!({"prompt": "A boat", "n_predict": 3, "ignore_eos": true}));
+    let free = |slot: &u64| seated()[*slot as usize].is_none();
+    assert!(answer["id_slot"].as_u64().as_ref().is_some_and(free), "{answer}");
+}
+
+#[test]
+fn grammars_of_llama_cpp_are_held_to() {
+    let server = start();
+    let grammar = "root ::= \"<\" [0-9]{2} tail? # two digits\ntail ::= \"+\" tail | \">\"";
+    let body = json!({"prompt": "A fox", "n_predict": 12, "grammar": grammar});
+    let (status, answer) = server.post("/completion", &body);
+    assert_eq!(status, 200, "{answer}");
+    let text = answer["content"].as_str().unwrap();
+    let digits = text.trim_end_matches('>').trim_end_matches('+').strip_prefix('<');
+    assert!(digits.is_some_and(|digits| digits.len() == 2 && digits.parse::<u8>().is_ok()), "{text}");
+    let (status, error) = server.post("/completion", &json!({"prompt": "A fox", "grammar": "root ::= tail"}));
+    assert_eq!(status, 400);
+    assert!(error["error"]["message"].as_str().unwrap().contains("there is no rule 'tail'"), "{error}");
+}
+
+/// Every figure that the dashboard asks for is there.
+#[test]
+fn the_dashboard_shows_figures_that_exist() {
+    let server = start_with(EngineConfig { stream_buffer: 4, ..engine_config(1) }, ServerConfig::default());
+    server.post("/completion", &json!({"prompt": "A fox", "n_predict": 2, "ignore_eos": true}));
+    // Figures with labels come into being with their first value: a refusal needs a slot that somebody holds.
+    let params = SamplingParams { ignore_eos: true, max_tokens: Some(200), ..SamplingParams::default() };
+    let unread = server.engine.submit(Request::new("The sea").with_params(params)).unwrap();
+    server.until("the slot is held", |_| server.engine.slots()[0].request.is_some());
+    assert_eq!(server.get("/slots?fail_on_no_slot=1").0, 503);
+    drop(unread);
+    let (_, Value::String(text)) = server.get("/metrics") else { panic!("text is expected") };
+    let names: Vec<&str> = text.lines().filter_map(|line| line.split(['{', ' ']).next()).collect();
+    let dashboard = include_str!("../../../../docs/grafana-dashboard.json");
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == ':' || c == '_';
+    let asked: Vec<&str> = dashboard
+        .split(|c| !is_name(c))
+        .filter(|word| word.starts_with("llama_concurrent:") || word.starts_with("llamacpp:"))
+        .collect();
+    assert!(asked.len() > 5, "{asked:?}");
+    for name in asked {
+        assert!(names.contains(&name), "{name} is not in {text}");
+    }
 }
 
 #[test]

@@ -113,6 +113,21 @@ fn a_schema_is_held_to() {
     assert!(value["age"].as_u64().is_some_and(|age| age <= 99), "{content}");
 }
 
+/// A template gets the tools only where calls are possible at all.
+#[test]
+fn tools_that_must_not_be_called_change_nothing() {
+    let server = start();
+    let plain = json!({"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 6, "temperature": 0});
+    let mut forbidden = plain.clone();
+    forbidden["tools"] = json!([{"type": "function", "function": {"name": "f", "parameters": {}}}]);
+    forbidden["tool_choice"] = "none".into();
+    let (_, wanted) = server.post("/v1/chat/completions", &plain);
+    let (status, answer) = server.post("/v1/chat/completions", &forbidden);
+    assert_eq!(status, 200, "{answer}");
+    assert_eq!(answer["choices"][0]["message"], wanted["choices"][0]["message"]);
+    assert_eq!(answer["usage"]["prompt_tokens"], wanted["usage"]["prompt_tokens"]);
+}
+
 #[test]
 fn log_probabilities_come_with_their_tokens() {
     let server = start();

@@ -9,7 +9,7 @@ use llguidance::{
 };
 use serde_json::{Value, json};
 
-use super::{Constraint, Grammar};
+use super::{Constraint, Grammar, budget, gbnf};
 use crate::{
     error::{Error, ErrorKind, Result},
     request::Token,
@@ -21,6 +21,8 @@ const MAX_BYTES: usize = 1 << 18;
 /// Stack to compile with. llguidance follows references by recursion, and a text of the greatest length can hold a chain of
 /// 30,000. Only what is used of it takes memory.
 const STACK_BYTES: usize = 1 << 28;
+/// Symbols of a grammar at most. llguidance numbers them with 16 bits, and ends in a failed assertion beyond.
+const MAX_SYMBOLS: usize = 60_000;
 /// The longest message of an error, in characters; llguidance quotes the text.
 const MAX_MESSAGE: usize = 600;
 /// White space between two tokens of JSON, as llama.cpp's own grammars have it: models that may write more of it get lost.
@@ -52,7 +54,9 @@ impl Compiler {
             Error::new(ErrorKind::Internal, format!("the vocabulary cannot be used with grammars: {e}"))
         })?;
         factory.quiet();
-        factory.limits_mut().verbose_errors = false;
+        let limits = factory.limits_mut();
+        limits.verbose_errors = false;
+        limits.max_grammar_size = MAX_SYMBOLS;
         Ok(Self { factory, end: n_vocab })
     }
 
@@ -61,9 +65,11 @@ impl Compiler {
         let refuse = |why: String| {
             Error::new(ErrorKind::InvalidRequest, format!("the {} cannot be used: {why}", constraint.name()))
         };
-        let grammar = top_level(constraint).map_err(refuse)?;
         let parser = std::thread::scope(|scope| {
-            let compile = || self.factory.create_parser(grammar).map_err(|e| first_words(&format!("{e:#}")));
+            let compile = || {
+                let grammar = top_level(constraint)?;
+                self.factory.create_parser(grammar).map_err(|e| first_words(&format!("{e:#}")))
+            };
             let thread = std::thread::Builder::new().name("llama-constraint".into()).stack_size(STACK_BYTES);
             match thread.spawn_scoped(scope, compile).map(|thread| thread.join()) {
                 Ok(Ok(parser)) => parser.map_err(refuse),
@@ -89,9 +95,14 @@ fn top_level(constraint: &Constraint) -> Result<TopLevelGrammar, String> {
     }
     match constraint {
         Constraint::Regex(regex) => Ok(TopLevelGrammar::from_regex(regex)),
-        Constraint::Lark(grammar) => Ok(TopLevelGrammar::from_lark(grammar.clone())),
+        Constraint::Lark(grammar) if gbnf::is_gbnf(grammar) => Ok(TopLevelGrammar::from_lark(gbnf::to_lark(grammar)?)),
+        Constraint::Lark(grammar) => {
+            budget::check_within(grammar)?;
+            Ok(TopLevelGrammar::from_lark(grammar.clone()))
+        }
         _ => {
             let schema = serde_json::from_str(text).map_err(|e| format!("it is not JSON: {e}"))?;
+            budget::check(&schema)?;
             Ok(TopLevelGrammar::from_json_schema(with_bounded_space(schema)))
         }
     }

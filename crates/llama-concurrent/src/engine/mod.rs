@@ -25,7 +25,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     generation::{Collector, Generation},
     gguf::ModelSummary,
-    metrics::{EngineStats, MemoryStats, WorkerStats, WorkerTotals},
+    metrics::{EngineStats, MemoryStats, SlotStats, WorkerStats, WorkerTotals},
     request::{Completion, Event, Prompt, Request, RequestId, SamplingParams, Token},
     router::Router,
     stream::{EventSink, Flow, stream},
@@ -294,6 +294,12 @@ impl Engine {
         self.inner.stats()
     }
 
+    /// What each slot was doing after the last step: of the first worker its contexts in turn, then of the next. A request may
+    /// move to another slot of its context while it runs.
+    pub fn slots(&self) -> Vec<SlotStats> {
+        self.inner.slots()
+    }
+
     /// Takes no more requests and waits until all accepted ones have ended.
     pub fn drain(&self) {
         while !self.drain_within(Duration::from_secs(3600)) {}
@@ -357,6 +363,10 @@ impl Inner {
             weight_copies: self.copies.len(),
             per_worker: self.placement.workers.iter().zip(&self.workers).map(worker_stats).collect(),
         }
+    }
+
+    fn slots(&self) -> Vec<SlotStats> {
+        self.workers.iter().flat_map(|worker| worker.shared.slots()).collect()
     }
 
     fn close(&self) {

@@ -94,7 +94,8 @@ impl Inner {
         for (index, plan) in self.placement.workers.iter().enumerate() {
             let (commands, inbox) = unbounded();
             let (report, ready) = bounded(1);
-            let shared = Arc::new(WorkerShared::new());
+            let n_slots = self.shape.contexts * self.shape.slots;
+            let shared = Arc::new(WorkerShared::new(index * n_slots, n_slots));
             let parts = (self.copies.of(plan), self.shape, config.clone(), plan.clone(), vocab.clone());
             let (admission, epoch, worker_shared) = (self.admission.clone(), self.epoch, shared.clone());
             let thread = std::thread::Builder::new().name(format!("llama-worker-{index}")).spawn(move || {

@@ -207,9 +207,10 @@ impl Scheduler {
                 }
             };
             let id = sequence.id;
+            let slot = sequence.slot.map_or(0, |slot| self.slots.index(slot));
             let notices = &mut self.notices;
             let before = sequence.timings.n_output_tokens;
-            let advance = sequence.accept(token, logprobs, now, &self.vocab, |delta| {
+            let advance = sequence.accept(token, logprobs, slot, now, &self.vocab, |delta| {
                 notices.push(Notice::Event { id, event: Event::Delta(delta) });
             });
             self.totals.output_tokens += (sequence.timings.n_output_tokens - before) as u64;

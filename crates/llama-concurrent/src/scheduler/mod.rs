@@ -33,7 +33,7 @@ use crate::{
     backend::{Op, SeqKey, StepOutcome, StepPlan},
     config::PoolShape,
     error::{Error, ErrorKind},
-    metrics::WorkerTotals,
+    metrics::{SlotStats, WorkerTotals},
     request::{Event, Finish, FinishReason, RequestId},
     vocab::TokenTable,
 };
@@ -221,6 +221,14 @@ impl Scheduler {
         WorkerTotals { running: self.sequences.len() - waiting, waiting, ..self.totals }
     }
 
+    /// What each slot is doing, in the order of their numbers.
+    pub fn slots(&self) -> impl Iterator<Item = SlotStats> {
+        self.slots.iter().map(|(_, slot)| match slot.occupant {
+            None => SlotStats { n_tokens: slot.held.len(), ..SlotStats::default() },
+            Some(key) => self.sequences[key].slot_stats(),
+        })
+    }
+
     fn all_keys(&self) -> Vec<SeqKey> {
         self.sequences.iter().map(|(key, _)| key).collect()
     }
@@ -260,8 +268,9 @@ impl Scheduler {
                 self.notices.push(Notice::LeftQueue { id });
             }
         }
+        let slot = sequence.slot.map_or(0, |slot| self.slots.index(slot));
         if stop.is_none()
-            && let Some(delta) = sequence.take_held_text()
+            && let Some(delta) = sequence.take_held_text(slot)
         {
             self.notices.push(Notice::Event { id, event: Event::Delta(delta) });
         }

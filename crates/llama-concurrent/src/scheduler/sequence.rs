@@ -7,7 +7,7 @@ use crate::{
     backend::SlotId,
     constraint::Grammar,
     logprobs::TokenLogprobs,
-    metrics::Timings,
+    metrics::{SlotStats, Timings},
     request::{Delta, Priority, RequestId, SamplingParams, Token},
     text::TextStream,
     vocab::TokenTable,
@@ -124,6 +124,7 @@ impl Sequence {
         &mut self,
         token: Token,
         logprobs: Option<Box<TokenLogprobs>>,
+        slot: usize,
         now: Duration,
         vocab: &TokenTable,
         emit: impl FnOnce(Delta),
@@ -145,7 +146,7 @@ impl Sequence {
         if full && step.stop.is_none() {
             text.push_str(&self.text.finish());
         }
-        emit(Delta { text, token: Some(token), index, logprobs });
+        emit(Delta { text, token: Some(token), index, logprobs, slot });
         match step.stop {
             Some(which) => Advance::StopString(which),
             None if full => Advance::Full,
@@ -154,10 +155,15 @@ impl Sequence {
     }
 
     /// Text that was held back in case a character or a stop string would be completed.
-    pub(super) fn take_held_text(&mut self) -> Option<Delta> {
+    pub(super) fn take_held_text(&mut self, slot: usize) -> Option<Delta> {
         let text = self.text.finish();
         let index = self.timings.n_output_tokens;
-        (!text.is_empty()).then_some(Delta { text, token: None, index, logprobs: None })
+        (!text.is_empty()).then_some(Delta { text, token: None, index, logprobs: None, slot })
+    }
+
+    pub(super) fn slot_stats(&self) -> SlotStats {
+        let Timings { n_prompt_tokens, n_cached_tokens, n_output_tokens, .. } = self.timings;
+        SlotStats { request: Some(self.id), n_tokens: self.computed, n_prompt_tokens, n_cached_tokens, n_output_tokens }
     }
 
     /// Tokens at the end of the prompt that the penalties look back on.

@@ -37,12 +37,18 @@ impl SlotTable {
         self.slots.len() / self.per_context
     }
 
+    /// Its number among all slots of the worker.
+    pub(super) fn index(&self, id: SlotId) -> usize {
+        id.context * self.per_context + id.seq
+    }
+
     pub(super) fn get(&self, id: SlotId) -> &Slot {
-        &self.slots[id.context * self.per_context + id.seq]
+        &self.slots[self.index(id)]
     }
 
     fn get_mut(&mut self, id: SlotId) -> &mut Slot {
-        &mut self.slots[id.context * self.per_context + id.seq]
+        let index = self.index(id);
+        &mut self.slots[index]
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (SlotId, &Slot)> {
