@@ -337,6 +337,8 @@ fn what_cannot_be_held_to_is_refused_in_words() {
         ),
         (Constraint::Lark(format!("start: %json {}", json!({"allOf": [any, any, any, any]}))), "parts when"),
         (schema(json!({"type": "integer", "multipleOf": 1_000_000_007})), "fuel"),
+        (schema(json!({"type": "object", "properties": named(8000, |i| format!("p{i}"))})), "parts when"),
+        (Constraint::Lark("start: A\nA: ~(/.*a.{300}/) & /.*b.{300}/ & ~(/.*c.{300}.*/)\n".into()), "fuel"),
         (Constraint::Regex("(".into()), "unclosed"),
         (Constraint::Regex("a(?=b)".into()), "look-around"),
         (Constraint::Regex(nested.clone()), "nest"),

@@ -138,6 +138,8 @@ impl<'a> Count<'a> {
             // Compiled once, however often it is referred to.
             parts = parts.saturating_add(if is_reference(child) { 1 } else { inner.parts });
         }
+        // Each has its name besides its value.
+        parts = parts.saturating_add(n);
         for name in ["pattern", "format", "multipleOf"] {
             parts = parts.saturating_add(if schema.contains_key(name) { PATTERN } else { 0 });
         }
@@ -217,7 +219,7 @@ mod tests {
         let all = |n| json!({"allOf": vec![any.clone(); n]});
         assert!(check(&all(2)).is_ok());
         let error = check(&all(4)).unwrap_err();
-        assert!(error.contains("370000 parts"), "{error}");
+        assert!(error.contains("410000 parts"), "{error}");
         let twice = |i: usize| json!({"allOf": [{"$ref": format!("#/$defs/{i}")}, {"$ref": format!("#/$defs/{i}")}]});
         let doubling: Map<String, Value> = (0..80).map(|i| (i.to_string(), twice(i + 1))).collect();
         let error = check(&json!({"$ref": "#/$defs/0", "$defs": doubling})).unwrap_err();

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use llguidance::{
-    Matcher, ParserFactory,
-    api::TopLevelGrammar,
-    toktrie::{ApproximateTokEnv, TokEnv, TokRxInfo, TokTrie},
+    Logger, Matcher, ParserFactory,
+    api::{GrammarInit, TopLevelGrammar},
+    toktrie::{ApproximateTokEnv, InferenceCapabilities, TokEnv, TokRxInfo, TokTrie},
 };
 use serde_json::{Value, json};
 
@@ -23,6 +23,9 @@ const MAX_BYTES: usize = 1 << 18;
 const STACK_BYTES: usize = 1 << 28;
 /// Symbols of a grammar at most. llguidance numbers them with 16 bits, and ends in a failed assertion beyond.
 const MAX_SYMBOLS: usize = 60_000;
+/// Fuel for terminals that are combined by "and" and "not": looking for a text that they match can take steps that llguidance
+/// hardly counts. With 100,000 the worst ends within milliseconds, with 200,000 not within minutes.
+const BOOLEAN_FUEL: u64 = 100_000;
 /// The longest message of an error, in characters; llguidance quotes the text.
 const MAX_MESSAGE: usize = 600;
 /// White space between two tokens of JSON, as llama.cpp's own grammars have it: models that may write more of it get lost.
@@ -68,7 +71,13 @@ impl Compiler {
         let parser = std::thread::scope(|scope| {
             let compile = || {
                 let grammar = top_level(constraint)?;
-                self.factory.create_parser(grammar).map_err(|e| first_words(&format!("{e:#}")))
+                let mut limits = self.factory.limits().clone();
+                if matches!(constraint, Constraint::Lark(text) if text.contains(['&', '~'])) {
+                    limits.initial_lexer_fuel = BOOLEAN_FUEL;
+                }
+                let (init, abilities) = (GrammarInit::Serialized(grammar), InferenceCapabilities::default());
+                let parser = self.factory.create_parser_from_init_ext(init, Logger::new(0, 0), abilities, limits);
+                parser.map_err(|e| first_words(&format!("{e:#}")))
             };
             let thread = std::thread::Builder::new().name("llama-constraint".into()).stack_size(STACK_BYTES);
             match thread.spawn_scoped(scope, compile).map(|thread| thread.join()) {
