@@ -31,8 +31,10 @@ from ._types import (
 DEMO_MODEL = Path(__file__).parent / "demo.gguf"
 """The small model that comes with the package."""
 
-_COUNTS = ("slots", "n_ctx", "threads", "workers", "n_batch", "max_stall_ms", "max_queued_requests", "max_queued_tokens")
-_COUNTS += ("batch_aging_ms", "stream_buffer", "poll")
+_COUNTS = (
+    *("slots", "n_ctx", "threads", "workers", "n_batch", "max_stall_ms", "max_queued_requests", "max_queued_tokens"),
+    *("batch_aging_ms", "stream_buffer", "poll"),
+)
 
 _open: weakref.WeakSet[BaseEngine] = weakref.WeakSet()
 

@@ -94,7 +94,7 @@ class SamplingParams:
             value = getattr(self, name)
             if value is not None and not isinstance(value, Integral):
                 raise TypeError(f"{name} is {value!r}, but must be an int")
-            if value is not None and not 0 <= value < 2**32:
+            if value is not None and not 0 <= int(value) < 2**32:
                 raise InvalidRequest(f"{name} is {value}, but must be 0 to {2**32 - 1}")
         for name in ("temperature", "top_p", "min_p", "repetition_penalty", "frequency_penalty", "presence_penalty"):
             if not hasattr(value := getattr(self, name), "__float__"):
