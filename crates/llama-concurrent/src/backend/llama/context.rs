@@ -156,6 +156,9 @@ impl Context {
         {
             (self.lengths[b], self.lengths[a]) = lengths;
         } else {
+            // One of them may have been filled.
+            self.truncate(a, 0);
+            self.truncate(b, 0);
             tracing::warn!("sequences {a} and {b} could not change places {}", log::take_complaints());
         }
     }
