@@ -67,8 +67,9 @@ pub unsafe extern "C" fn llama_engine_load(
 /// Frees an engine: takes no more requests, cancels the running ones, waits until their last callbacks returned, ends all
 /// threads and gives the memory back.
 ///
-/// Calls of other threads that still use the handle are no harm: they get `INVALID_HANDLE`, or `SHUTTING_DOWN` if they
-/// were about to start something. A second free gets `INVALID_HANDLE` at once, while the first may still be waiting.
+/// Calls of other threads that still use the handle are no harm. Until the last callback returned it can be used, inside
+/// callbacks too, to cancel, to wait and to ask; what would start something gets `SHUTTING_DOWN`. Afterwards every call
+/// gets `INVALID_HANDLE`. A second free gets that at once, while the first may still be waiting.
 /// Events that go to a queue can still be polled afterwards. To let requests end by themselves, call
 /// `llama_engine_drain` first. Inside a callback of this engine it is refused with `IN_CALLBACK`, and nothing happens.
 /// NULL is allowed and does nothing.
@@ -81,10 +82,11 @@ pub unsafe extern "C" fn llama_engine_free(engine: *mut llama_engine) -> Status 
         if engine.is_null() {
             return Ok(());
         }
-        ENGINES.get(engine)?.refuse_in_callback("freeing the engine")?;
-        // If two threads free it, one of them finds nothing here.
-        ENGINES.remove(engine)?.free();
-        Ok(())
+        let shared = ENGINES.get(engine)?;
+        shared.refuse_in_callback("freeing the engine")?;
+        shared.free()?;
+        // Only now, so that callbacks find the engine that they are called back by.
+        ENGINES.remove(engine).map(drop)
     })
 }
 

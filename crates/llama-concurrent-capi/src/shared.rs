@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::JoinHandle,
     time::Duration,
@@ -40,6 +40,8 @@ pub struct Shared {
     callbacks: Arc<CallbackThreads>,
     /// `None` when no more are taken.
     feeders: Mutex<Option<Vec<JoinHandle<()>>>>,
+    /// Somebody frees it.
+    freeing: AtomicBool,
 }
 
 impl Shared {
@@ -54,6 +56,7 @@ impl Shared {
             mailbox,
             callbacks,
             feeders: Mutex::new(Some(Vec::new())),
+            freeing: AtomicBool::new(false),
         }
     }
 
@@ -183,14 +186,18 @@ impl Shared {
     }
 
     /// Cancels what runs and ends all threads. Every call with a callback gets its last event first; what goes to a
-    /// queue can be polled afterwards.
-    pub fn free(&self) {
+    /// queue can be polled afterwards. Whoever comes second is refused.
+    pub fn free(&self) -> Result<()> {
+        if self.freeing.swap(true, Ordering::Relaxed) {
+            return Err(Failure::new(Status::InvalidHandle, "another thread is freeing this engine already"));
+        }
         self.calls.close();
         self.calls.all().iter().for_each(|call| call.cancel());
         self.engine.shutdown();
         self.join_feeders();
         self.calls.wait_while(None, |calls| calls.values().any(|call| call.has_callback()));
         self.callbacks.join();
+        Ok(())
     }
 
     /// As [`free`](Self::free), when the process ends: nobody is called back any more, and callbacks that run are not

@@ -277,6 +277,45 @@ static void test_free_while_requests_run(void) {
     CHECK_STATUS(INVALID_HANDLE, llama_infer_wait(engine, ids[0], -1));
 }
 
+static struct gate being_freed = GATE_INIT;
+
+/* Inside callbacks the handle is good until the last of them returned, whoever frees the engine meanwhile. */
+static void use_what_is_being_freed(const llama_infer_event *event, void *user_data) {
+    take(user_data, event);
+    gate_pass(&being_freed);
+    llama_infer_params params = of_length(1);
+    CHECK_STATUS(SHUTTING_DOWN, llama_infer_async(event->engine, "A", &params, ignore, NULL, NULL));
+    CHECK_OK(llama_infer_cancel(event->engine, event->id));
+    llama_engine_stats stats = {.size = sizeof stats};
+    CHECK_OK(llama_engine_get_stats(event->engine, &stats));
+    CHECK_STATUS(IN_CALLBACK, llama_engine_free(event->engine));
+}
+
+static void *free_it(void *engine) {
+    CHECK_OK(llama_engine_free(engine));
+    return NULL;
+}
+
+static void test_callbacks_of_an_engine_that_is_being_freed(void) {
+    static struct log logs[6];
+    llama_engine *engine = load();
+    llama_infer_params params = of_length(900);
+    for (int i = 0; i < 6; i++)
+        CHECK_OK(llama_infer_async(engine, "Once upon a time", &params, use_what_is_being_freed, &logs[i], NULL));
+    pthread_t owner;
+    CHECK(pthread_create(&owner, NULL, free_it, engine) == 0);
+    /* Whoever is refused first knows that the other thread has begun, and it cannot end before the gate is open. */
+    while (llama_infer_async(engine, "A", &params, ignore, NULL, NULL) != LLAMA_INFER_STATUS_SHUTTING_DOWN)
+        sched_yield();
+    CHECK_STATUS(INVALID_HANDLE, llama_engine_free(engine));
+    ERROR_SAYS("freeing this engine already");
+    gate_open(&being_freed);
+    pthread_join(owner, NULL);
+    for (int i = 0; i < 6; i++)
+        CHECK(logs[i].finished == 1 && logs[i].reason == LLAMA_INFER_FINISH_REASON_CANCELLED);
+    CHECK_STATUS(INVALID_HANDLE, llama_engine_free(engine));
+}
+
 struct inside {
     struct log log;
     llama_engine *other;
@@ -1228,6 +1267,7 @@ static const struct {
     TEST(a_hundred_requests_from_four_threads),
     TEST(cancel_from_inside_callbacks),
     TEST(free_while_requests_run),
+    TEST(callbacks_of_an_engine_that_is_being_freed),
     TEST(what_callbacks_may_do),
     TEST(a_blocked_callback_delays_only_its_own_request),
     TEST(a_reader_that_falls_behind_pauses_and_loses_nothing),
