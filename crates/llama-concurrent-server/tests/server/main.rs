@@ -17,7 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use llama_concurrent::{Engine, EngineConfig};
+use llama_concurrent::{Engine, EngineConfig, Generation, Request, SamplingParams, SlotStats};
 use llama_concurrent_server::{ServerConfig, run};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
@@ -105,6 +105,15 @@ impl Server {
             assert!(reader.read_line(&mut line).expect("an answer") > 0, "the stream ended before its first event");
         }
         reader
+    }
+
+    /// A generation that decodes and stays, however fast the machine: it pauses since nobody reads it.
+    fn hold_a_slot(&self) -> Generation {
+        let params = SamplingParams { ignore_eos: true, max_tokens: Some(900), ..SamplingParams::default() };
+        let held = self.engine.submit(Request::new("Once upon a time").with_params(params)).expect("a free slot");
+        let decodes = |slot: &SlotStats| slot.request == Some(held.id()) && slot.n_output_tokens > 0;
+        self.until("it decodes", |_| self.engine.slots().iter().any(decodes));
+        held
     }
 
     /// Waits until the engine has nothing to do.

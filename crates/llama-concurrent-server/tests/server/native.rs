@@ -4,7 +4,7 @@ use llama_concurrent::{EngineConfig, Request, SamplingParams};
 use llama_concurrent_server::ServerConfig;
 use serde_json::{Value, json};
 
-use super::{engine_config, long, start, start_with};
+use super::{engine_config, start, start_with};
 
 #[test]
 fn every_shape_of_a_prompt_works() {
@@ -105,30 +105,27 @@ fn a_busy_slot_is_shown_and_a_free_one_again() {
     let server = start();
     let (_, props) = server.get("/props");
     assert_eq!(props["total_slots"], 2);
-    let running = server.begin("/completion", &long());
+    let first = server.hold_a_slot();
     let (_, slots) = server.get("/slots");
     let busy: Vec<&Value> = slots.as_array().unwrap().iter().filter(|slot| slot["is_processing"] == true).collect();
     assert_eq!(busy.len(), 1, "{slots}");
     assert_eq!(busy[0]["state"], "decode");
     assert_eq!(server.get("/slots?fail_on_no_slot=1").0, 200, "one is free");
-    let second = server.begin("/completion", &long());
+    let second = server.hold_a_slot();
     assert_eq!(server.get("/slots?fail_on_no_slot=1").0, 503);
-    drop((running, second));
+    drop((first, second));
     server.until_idle();
+    let (_, slots) = server.get("/slots");
+    assert!(slots.as_array().unwrap().iter().all(|slot| slot["is_processing"] == false), "{slots}");
 }
 
 /// Also after one has moved to where another one ended.
 #[test]
 fn slots_are_those_of_the_engine() {
-    let engine = EngineConfig { stream_buffer: 4, ..engine_config(4) };
-    let server = start_with(engine, ServerConfig::default());
-    // Nobody reads these, so they pause and stay.
-    let params = SamplingParams { ignore_eos: true, max_tokens: Some(200), ..SamplingParams::default() };
-    let request = |text: &str| server.engine.submit(Request::new(text).with_params(params.clone())).unwrap();
-    let mut unread = vec![request("A fox"), request("The sea"), request("Once")];
+    let server = start_with(engine_config(4), ServerConfig::default());
+    let mut unread = vec![server.hold_a_slot(), server.hold_a_slot(), server.hold_a_slot()];
     let ids: Vec<u64> = unread.iter().map(|one| one.id()).collect();
     let seated = || server.engine.slots().iter().map(|slot| slot.request).collect::<Vec<_>>();
-    server.until("all decode", |_| server.engine.slots().iter().filter(|slot| slot.n_output_tokens > 0).count() == 3);
     let shown = || {
         let (_, slots) = server.get("/slots");
         let id = |slot: &Value| slot["id_task"].as_u64().filter(|_| slot["is_processing"] == true);

@@ -29,6 +29,8 @@ fn requests_that_take_too_long_end_with_an_error() {
     let mut server = start_with(engine_config(1), ServerConfig { limits, ..ServerConfig::default() });
     let mut chat = json!({"messages": [{"role": "user", "content": "Hi"}], "ignore_eos": true, "stream": true});
     chat["max_tokens"] = 900.into();
+    // One after the other in the one slot, so that they outlast whoever looks.
+    chat["n"] = 8.into();
     let mut stream = server.begin("/v1/chat/completions", &chat);
     server.until("it runs", |totals| totals.running == 1);
     server.stop();
