@@ -306,7 +306,7 @@ static void test_callbacks_of_an_engine_that_is_being_freed(void) {
     CHECK(pthread_create(&owner, NULL, free_it, engine) == 0);
     /* Whoever is refused first knows that the other thread has begun, and it cannot end before the gate is open. */
     while (llama_infer_async(engine, "A", &params, ignore, NULL, NULL) != LLAMA_INFER_STATUS_SHUTTING_DOWN)
-        sched_yield();
+        usleep(1000);
     CHECK_STATUS(INVALID_HANDLE, llama_engine_free(engine));
     ERROR_SAYS("freeing this engine already");
     gate_open(&being_freed);
