@@ -1,6 +1,6 @@
 //! Machines as hwloc describes them, and the plans for them.
 
-use std::path::PathBuf;
+use std::{collections::BTreeSet, path::PathBuf};
 
 use llama_concurrent::{
     EngineConfig,
@@ -73,11 +73,12 @@ fn hwloc_and_our_reader_agree_on_this_machine() {
     let theirs = hwloc::machine(hwloc::builder()).unwrap();
     let ours = Machine::detect();
     let cores = |machine: &Machine| -> Vec<_> {
-        let core = |core: &llama_concurrent::topology::Core| (core.cpus.clone(), core.allowed.clone(), core.node);
-        let mut cores: Vec<_> = machine.cores.iter().map(core).collect();
+        let mut cores: Vec<_> = machine.cores.iter().map(|core| (core.cpus.clone(), core.node)).collect();
         cores.sort();
         cores
     };
+    let allowed =
+        |machine: &Machine| machine.cores.iter().flat_map(|core| core.allowed.clone()).collect::<BTreeSet<_>>();
     let nodes = |machine: &Machine| machine.nodes.iter().map(|node| (node.id, node.memory)).collect::<Vec<_>>();
     // hwloc makes up a node where a machine has none.
     if ours.nodes.is_empty() {
@@ -86,6 +87,8 @@ fn hwloc_and_our_reader_agree_on_this_machine() {
         assert_eq!(cores(&ours), cores(&theirs));
         assert_eq!(nodes(&ours), nodes(&theirs));
     }
+    // Ours looks at this process's affinity mask besides.
+    assert!(allowed(&ours).is_subset(&allowed(&theirs)), "{ours:#?} {theirs:#?}");
 }
 
 #[test]
