@@ -18,7 +18,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define PATIENCE_MS 120000
+#define PATIENCE_MS 300000
 
 static const char *model;
 static const char *directory;
@@ -759,12 +759,13 @@ static void test_deadlines(void) {
     CHECK_OK(llama_infer_wait_all(engine, PATIENCE_MS));
     /* A request whose reader stands still keeps the only slot until the one that waits for it gave up. */
     static struct gate gave_up = GATE_INIT;
-    llama_infer_id id;
+    llama_infer_id id, blocked;
     params = of_length(900);
-    CHECK_OK(llama_infer_async(engine, "A", &params, wait_at_gate, &gave_up, NULL));
+    CHECK_OK(llama_infer_async(engine, "A", &params, wait_at_gate, &gave_up, &blocked));
     params.queue_timeout_ms = 1;
     CHECK_OK(llama_infer_async(engine, "A", &params, on_event, &queued, &id));
     CHECK_OK(llama_infer_wait(engine, id, PATIENCE_MS));
+    CHECK_OK(llama_infer_cancel(engine, blocked));
     gate_open(&gave_up);
     CHECK_OK(llama_infer_wait_all(engine, PATIENCE_MS));
     CHECK(late.reason == LLAMA_INFER_FINISH_REASON_DEADLINE && late.finished == 1);
