@@ -66,6 +66,11 @@ fn bad_arguments_say_what_is_wrong() {
         (&["caht"][..], "mixed-stall"),
         (&["chat", "--rate", "0"], "above 0"),
         (&["chat", "--compare", "server"], "NAME=http://HOST:PORT"),
+        (&["chat", "--compare", "http://127.0.0.1:1"], "no name in front"),
+        (&["chat", "--compare", "other=127.0.0.1:1"], "write http://127.0.0.1:1"),
+        (&["chat", "--compare", "engine=http://127.0.0.1:1"], "two are called 'engine'"),
+        (&["chat", "--target", "foo"], "no address of a server; write http://HOST:PORT"),
+        (&["chat", "--target", "https://127.0.0.1:1"], "give its http://127.0.0.1:1"),
         (&["chat", "--slo-ttft-ms", "5"], "--slo-itl-ms"),
         (&["chat", "--strategies", "fast"], "round-robin"),
         (&["chat", "--users", "0"], "0"),
@@ -84,7 +89,8 @@ fn a_server_that_is_not_there_or_fails() {
     let closed = TcpListener::bind("127.0.0.1:0").expect("loopback").local_addr().expect("bound");
     let done = bench(&["chat", "--target", &format!("http://{closed}")]);
     assert_eq!(done.code, Some(1));
-    assert!(done.err.contains("server does not answer") && done.err.contains(&closed.to_string()), "{}", done.err);
+    assert!(done.err.contains("cannot measure server") && done.err.contains(&closed.to_string()), "{}", done.err);
+    assert!(done.err.contains("nobody listens there"), "{}", done.err);
 
     let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
     let address = listener.local_addr().expect("bound");
