@@ -10,7 +10,10 @@ mod resources;
 mod runs;
 mod sweep;
 
-use std::path::{Path, PathBuf};
+use std::{
+    io::{Write, stdout},
+    path::{Path, PathBuf},
+};
 
 use clap::{
     Args,
@@ -82,7 +85,7 @@ pub struct BenchArgs {
     seed: u64,
 
     /// Make prompts and answers so many times as long, for small models and quick looks
-    #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = positive)]
+    #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = scale)]
     scale: f64,
 
     /// Runs of each contestant
@@ -136,6 +139,9 @@ pub struct BenchArgs {
 
 pub fn bench(args: &BenchArgs) -> Result<(), Failure> {
     let is_sweep = args.is_sweep()?;
+    for file in [&args.json, &args.html, &args.sim.sim_save].into_iter().flatten() {
+        report::expect_writable(file)?;
+    }
     let path = model::locate(args.engine.model.as_deref())?;
     if args.sim.is_asked() {
         return plan::plan(args, &path);
@@ -164,7 +170,7 @@ fn tell(
     page: impl Fn() -> maud::Markup,
     verdict: impl Fn() -> Result<(), Failure>,
 ) -> Result<(), Failure> {
-    println!("{screen}");
+    writeln!(stdout(), "{screen}")?;
     if let Some(file) = &args.json {
         report::write_json(&json(), file)?;
     }
@@ -274,6 +280,14 @@ fn positive(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(value) if value.is_finite() && value > 0.0 => Ok(value),
         _ => Err("must be a number above 0".into()),
+    }
+}
+
+/// Longer texts than with the greatest one fit into no model.
+fn scale(text: &str) -> Result<f64, String> {
+    match positive(text)? {
+        factor if factor <= 1000.0 => Ok(factor),
+        _ => Err("must be a number above 0, at most 1000".into()),
     }
 }
 

@@ -74,6 +74,9 @@ fn bad_arguments_say_what_is_wrong() {
         (&["chat", "--slo-ttft-ms", "5"], "--slo-itl-ms"),
         (&["chat", "--strategies", "fast"], "round-robin"),
         (&["chat", "--users", "0"], "0"),
+        (&["chat", "--scale", "1e9"], "at most 1000"),
+        (&["chat", "--json", "/no/such/folder/report.json"], "a folder that exists"),
+        (&["chat", "--html", "/"], "cannot write /"),
         (&["chat", "--sweep", "1,2"], "strategies"),
         (&["strategies", "--users", "2"], "--sweep"),
         (&["strategies", "--sweep", "1,none"], "none"),
@@ -104,6 +107,17 @@ fn a_server_that_is_not_there_or_fails() {
     let done = bench(&["chat", "--compare", &format!("other=http://{address}")]);
     assert_eq!(done.code, Some(1));
     assert!(done.err.contains("500") && done.err.contains("moon"), "{}", done.err);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_output_that_takes_nothing_is_an_error() {
+    let full = std::fs::File::options().write(true).open("/dev/full").expect("there on Linux");
+    let args =
+        ["bench", "chat", "--threads", "1", "--users", "1", "--repeats", "1", "--requests", "1", "--scale", "0.1"];
+    let done = Done::new(crate::command(&args).stdout(full).output().expect("the program starts"));
+    assert_eq!(done.code, Some(1), "{}", done.err);
+    assert!(done.err.contains("cannot write the output"), "{}", done.err);
 }
 
 #[test]
