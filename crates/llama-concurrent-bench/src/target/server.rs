@@ -45,7 +45,9 @@ impl ServerTarget {
         for url in address.routes() {
             let target = Self { name: name.clone(), openai: url.contains("/v1/"), url, agent: agent.clone() };
             match target.ask_briefly() {
-                Ok(StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED) => tried.push(target.url),
+                Ok(StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED) => {
+                    tried.push(target.url)
+                }
                 // What else is wrong the first request of a run tells, with the server's own words.
                 Ok(_) => return Ok(target),
                 Err(error) => return Err(format!("{}: {}", target.url, unreachable(&error))),
@@ -255,7 +257,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
         let address = listener.local_addr().expect("bound");
         thread::spawn(move || {
-            for status in ["404 Not Found", "200 OK", "404 Not Found", "405 Not That", "404 Not Found"] {
+            for status in ["404 Not Found", "200 OK", "501 Not That", "405 Not That", "404 Not Found"] {
                 let Ok((mut socket, _)) = listener.accept() else { return };
                 let _ = socket.read(&mut [0; 4096]);
                 let _ = write!(socket, "HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
