@@ -1,12 +1,16 @@
 """The engine for threads, with the demo model."""
 
 import concurrent.futures
+import dataclasses
 import gc
+import inspect
+import math
 import pickle
 import subprocess
 import sys
 import threading
 import time
+from fractions import Fraction
 
 import llama_concurrent as llama
 import pytest
@@ -163,7 +167,7 @@ def test_errors_of_futures(engine):
         ([10**6], {}, llama.InvalidRequest, "vocabulary"),
         ([2**40], {}, llama.InvalidRequest, "token of the prompt is out of range"),
         ("A\ud800", {}, llama.InvalidRequest, "the prompt is not valid Unicode"),
-        ("A", {"stop": ["\ud800"]}, llama.InvalidRequest, "not valid Unicode"),
+        ("A", {"stop": ["\ud800"]}, llama.InvalidRequest, "valid Unicode"),
         ("A", {"top_k": -1}, llama.InvalidRequest, "top_k is -1, but must be 0 to 4294967295"),
         ("A", {"seed": 2**32}, llama.InvalidRequest, "seed is 4294967296"),
         ("A", {"max_tokens": "5"}, TypeError, "max_tokens is '5', but must be an int"),
@@ -207,13 +211,54 @@ def test_bad_models(tmp_path):
         Engine(strategy="magic")
 
 
-def test_wrong_types_are_named():
-    with pytest.raises(llama.InvalidConfig, match="slots is -1"):
-        Engine(slots=-1)
-    with pytest.raises(TypeError, match="max_stall_ms is 0.5, but must be an int"):
-        Engine(max_stall_ms=0.5)
-    with Engine(slots=1, threads=1, pin=False) as engine, pytest.raises(TypeError, match="SamplingParams, not dict"):
-        engine.generate(PROMPT, {"max_tokens": 4})
+WRONG = ["5", object(), [None, 5], float("nan"), -1, 2**70, None, 1.5, b"5", {"a": 1}, {1: "a"}, 10**400, "\ud800"]
+
+
+@pytest.mark.parametrize("name", [name for name in inspect.signature(Engine.__init__).parameters if name != "self"])
+def test_wrong_arguments_of_an_engine_are_named(name):
+    refused = 0
+    for value in WRONG:
+        try:
+            Engine(**{"threads": 1, "pin": False, "n_ctx": 64, "slots": 1} | {name: value}).close()
+        except llama.ModelNotFound:
+            assert name == "model"
+        except (TypeError, llama.InvalidConfig) as error:
+            assert str(error).startswith(f"{name} is "), error
+            refused += 1
+    assert refused >= 5
+
+
+@pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(SamplingParams)])
+def test_wrong_parameters_are_named(engine, name):
+    refused = 0
+    for value in WRONG:
+        try:
+            engine.generate("A", SamplingParams(**{"max_tokens": 1} | {name: value}))
+        except (TypeError, llama.InvalidRequest) as error:
+            by_engine = {"json_schema": "the JSON schema", "grammar": "the grammar"}.get(name, name)
+            assert str(error).startswith((f"{name} is ", f"{by_engine} cannot be used")), error
+            refused += 1
+    assert refused >= 5
+
+
+def test_what_fits_is_taken(engine):
+    with Engine(cpus=set(engine.stats().cpus), slots=1, threads=1, n_ctx=64, max_queued_requests=sys.maxsize) as other:
+        params = SamplingParams(temperature=1, stop={"x", "y"}, logit_bias={7: -math.inf}, timeout=Fraction(60), max_tokens=True)
+        assert other.generate("A", params).n_output_tokens <= 1
+
+
+def test_arguments_of_calls_are_named(engine):
+    for call, words in [
+        (lambda: engine.generate(PROMPT, {"max_tokens": 4}), "SamplingParams, not dict"),
+        (lambda: engine.generate(PROMPT, SamplingParams(json_schema={"const": math.nan})), "json_schema cannot be"),
+        (lambda: engine.generate(PROMPT, SamplingParams(json_schema=int)), "json_schema is"),
+        (lambda: engine.chat_prompt([{"role": "user", "content": "A"}], tools=[object()]), "tools cannot be"),
+        (lambda: engine.chat_prompt([{"role": "user", "content": "A"}], variables={"a": math.inf}), "variables cannot be"),
+        (lambda: engine.tokenize(7), "text"),
+        (lambda: engine.detokenize("7"), "tokens"),
+    ]:
+        with pytest.raises((TypeError, llama.InvalidRequest), match=words):
+            call()
 
 
 def test_placement():

@@ -24,5 +24,5 @@ pub use record::{Outcome, Record};
 pub use script::{Ask, Script, Turn};
 pub use stats::{Spread, jain, quantile};
 pub use summary::{Latency, Slo, Summary};
-pub use target::{EngineTarget, Observer, ServerTarget, Target};
+pub use target::{EngineTarget, Observer, ServerAddress, ServerTarget, Target};
 pub use workload::{Load, Workload};

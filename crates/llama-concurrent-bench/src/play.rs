@@ -31,7 +31,8 @@ pub struct Played {
 ///
 /// One thread sends everything and never waits for an answer, so a slow target does not delay who comes later, and each
 /// request counts from the moment when it should have been sent. `watch` is called some ten times a second with the number of
-/// requests that are over; if it returns false, no more is sent, and what runs is awaited.
+/// requests that are over; if it returns false, what runs is
+/// given up, and the records are those of the requests that are over.
 pub fn play(scripts: &[Script], target: &dyn Target, mut watch: impl FnMut(usize) -> bool) -> Played {
     let (start, cpu_before) = (Instant::now(), thread_time());
     let mut spent = Duration::ZERO;
@@ -44,17 +45,15 @@ pub fn play(scripts: &[Script], target: &dyn Target, mut watch: impl FnMut(usize
     let mut in_flight = 0;
     let mut records = Vec::new();
     let mut next_watch = Duration::ZERO;
-    let mut stopped = false;
+    let mut given_up = false;
     loop {
         let now = start.elapsed();
         if now >= next_watch {
             next_watch = now + WATCH;
-            stopped |= !watch(records.len());
-            if stopped {
-                due.clear();
-            }
+            given_up = !watch(records.len());
         }
-        while let Some(&Reverse((at, user, turn))) = due.peek()
+        while !given_up
+            && let Some(&Reverse((at, user, turn))) = due.peek()
             && at <= now
         {
             due.pop();
@@ -66,7 +65,7 @@ pub fn play(scripts: &[Script], target: &dyn Target, mut watch: impl FnMut(usize
                 Observer::new(start, at, user, script.kind, done.clone()),
             );
         }
-        if in_flight == 0 && due.is_empty() {
+        if given_up || in_flight == 0 && due.is_empty() {
             let own = thread_time().zip(cpu_before).map(|(now, before)| now.saturating_sub(before));
             let wall = start.elapsed().as_secs_f64();
             return Played { records, harness_cpus: own.map(|own| (own + spent).as_secs_f64() / wall) };
@@ -78,9 +77,7 @@ pub fn play(scripts: &[Script], target: &dyn Target, mut watch: impl FnMut(usize
                 spent += for_it;
                 let user = record.user;
                 awaited -= usize::from(!scripts[user].company);
-                if !stopped {
-                    due.extend(next(&scripts[user], record.ended, user, turns[user], awaited > 0));
-                }
+                due.extend(next(&scripts[user], record.ended, user, turns[user], awaited > 0));
                 records.push(record);
             }
             Err(RecvTimeoutError::Timeout) => {}
@@ -180,9 +177,23 @@ mod tests {
     }
 
     #[test]
-    fn stopping_sends_nothing_more_and_awaits_the_rest() {
-        let records = play(&[script(0, 100_000)], &Slow(Duration::from_millis(1)), |done| done < 3).records;
-        assert!(records.len() < 100_000);
-        assert!(records.iter().all(|record| record.outcome == Outcome::Done));
+    fn stopping_waits_for_nobody() {
+        /// Keeps everybody waiting.
+        struct Silent(Mutex<Vec<Observer>>);
+
+        impl Target for Silent {
+            fn name(&self) -> &str {
+                "silent"
+            }
+
+            fn send(&self, _: &Ask, observer: Observer) {
+                self.0.lock().unwrap().push(observer);
+            }
+        }
+
+        let silent = Silent(Mutex::default());
+        let asked = |_| silent.0.lock().unwrap().is_empty();
+        assert!(play(&[script(0, 3)], &silent, asked).records.is_empty());
+        assert_eq!(silent.0.lock().unwrap().len(), 1);
     }
 }

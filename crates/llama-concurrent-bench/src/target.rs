@@ -1,5 +1,6 @@
 //! What is measured: an engine in this process, or a server.
 
+mod address;
 mod engine;
 mod server;
 
@@ -7,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 
-pub use self::{engine::EngineTarget, server::ServerTarget};
+pub use self::{address::ServerAddress, engine::EngineTarget, server::ServerTarget};
 use crate::{
     record::{Outcome, Record},
     script::Ask,

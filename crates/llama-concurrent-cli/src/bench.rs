@@ -10,14 +10,17 @@ mod resources;
 mod runs;
 mod sweep;
 
-use std::path::{Path, PathBuf};
+use std::{
+    io::{Write, stdout},
+    path::{Path, PathBuf},
+};
 
 use clap::{
     Args,
     builder::{PossibleValuesParser, TypedValueParser},
 };
 use llama_concurrent::{EngineConfig, Strategy};
-use llama_concurrent_bench::{Load, Slo, Workload};
+use llama_concurrent_bench::{Load, ServerAddress, Slo, Workload};
 
 use crate::{failure::Failure, model, options::EngineOptions};
 use contestant::Contestant;
@@ -82,7 +85,7 @@ pub struct BenchArgs {
     seed: u64,
 
     /// Make prompts and answers so many times as long, for small models and quick looks
-    #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = positive)]
+    #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = scale)]
     scale: f64,
 
     /// Runs of each contestant
@@ -94,17 +97,18 @@ pub struct BenchArgs {
     strategies: Vec<String>,
 
     /// Measure a server instead of an engine in this process. It should serve the file that --model names, whose tokenizer
-    /// counts the lengths. A path of /v1/completions is spoken to as OpenAI's, others as llama-server's
+    /// counts the lengths. A path with /v1/ is spoken to as OpenAI's, others as llama-server's; without a path, /completion is tried
+    /// first and then /v1/completions
     #[arg(long, value_name = "URL")]
-    target: Option<String>,
+    target: Option<ServerAddress>,
 
     /// Measure the engine with only ggml's kernels as well
     #[arg(long, conflicts_with_all = ["target", "find_capacity"])]
     beside_ggml: bool,
 
     /// Measure a server as well, in alternation; may be given several times
-    #[arg(long, value_name = "NAME=URL", value_parser = name_and_url)]
-    compare: Vec<(String, String)>,
+    #[arg(long, value_name = "NAME=URL", value_parser = name_and_address)]
+    compare: Vec<(String, ServerAddress)>,
 
     /// The first token should come within this time
     #[arg(long, value_name = "MS", requires = "slo_itl_ms", value_parser = positive)]
@@ -135,12 +139,16 @@ pub struct BenchArgs {
 
 pub fn bench(args: &BenchArgs) -> Result<(), Failure> {
     let is_sweep = args.is_sweep()?;
+    for file in [&args.json, &args.html, &args.sim.sim_save].into_iter().flatten() {
+        report::expect_writable(file)?;
+    }
     let path = model::locate(args.engine.model.as_deref())?;
     if args.sim.is_asked() {
         return plan::plan(args, &path);
     }
     let load = args.load();
     let contestants = contestants(args, &path, load.users)?;
+    contestants.iter().try_for_each(Contestant::look_for)?;
     let setting = runs::Setting::new(&path, args.workload(), load, args.slo())?;
     if args.find_capacity {
         return capacity::find(&contestants[0], &setting, args.repeats);
@@ -162,7 +170,7 @@ fn tell(
     page: impl Fn() -> maud::Markup,
     verdict: impl Fn() -> Result<(), Failure>,
 ) -> Result<(), Failure> {
-    println!("{screen}");
+    writeln!(stdout(), "{screen}")?;
     if let Some(file) = &args.json {
         report::write_json(&json(), file)?;
     }
@@ -226,7 +234,7 @@ fn contestants(args: &BenchArgs, path: &Path, users: usize) -> Result<Vec<Contes
     };
     let mut all = Vec::new();
     match &args.target {
-        Some(url) => all.push(Contestant::server("server", url)),
+        Some(address) => all.push(Contestant::server("server", address)),
         None if args.strategies.is_empty() && (args.workload() != Workload::Strategies || args.find_capacity) => {
             all.push(Contestant::engine("engine", path, config()))
         }
@@ -244,7 +252,13 @@ fn contestants(args: &BenchArgs, path: &Path, users: usize) -> Result<Vec<Contes
     if args.beside_ggml {
         all.push(Contestant::engine("ggml's kernels", path, EngineConfig { kernels: false, ..config() }));
     }
-    all.extend(args.compare.iter().map(|(name, url)| Contestant::server(name, url)));
+    all.extend(args.compare.iter().map(|(name, address)| Contestant::server(name, address)));
+    for (index, contestant) in all.iter().enumerate() {
+        if all[..index].iter().any(|other| other.name == contestant.name) {
+            let message = format!("two are called '{}'; give each --compare another NAME", contestant.name);
+            return Err(Failure::BadInput(message));
+        }
+    }
     Ok(all)
 }
 
@@ -269,9 +283,17 @@ fn positive(text: &str) -> Result<f64, String> {
     }
 }
 
-fn name_and_url(text: &str) -> Result<(String, String), String> {
+/// Longer texts than with the greatest one fit into no model.
+fn scale(text: &str) -> Result<f64, String> {
+    match positive(text)? {
+        factor if factor <= 1000.0 => Ok(factor),
+        _ => Err("must be a number above 0, at most 1000".into()),
+    }
+}
+
+fn name_and_address(text: &str) -> Result<(String, ServerAddress), String> {
     match text.split_once('=') {
-        Some((name, url)) if !name.is_empty() && url.starts_with("http://") => Ok((name.into(), url.into())),
-        _ => Err("must be NAME=http://HOST:PORT".into()),
+        Some((name, address)) if !name.is_empty() && !name.contains("://") => Ok((name.into(), address.parse()?)),
+        _ => Err("it has no name in front; write NAME=http://HOST:PORT, where NAME is for the report".into()),
     }
 }

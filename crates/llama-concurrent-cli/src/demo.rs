@@ -19,6 +19,7 @@ use crate::{
     failure::Failure,
     format::{count, rate},
     model,
+    options::whole,
 };
 use boxes::Page;
 use screen::Screen;
@@ -53,11 +54,12 @@ pub struct DemoArgs {
     max_tokens: u32,
 
     /// Texts that run at once; the others wait for a slot
-    #[arg(long, value_name = "N", default_value_t = prompts::PROMPTS.len(), allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", default_value_t = prompts::PROMPTS.len(), allow_negative_numbers = true,
+        value_parser = whole::<usize>)]
     slots: usize,
 
     /// Compute threads [default: the physical cores that this process may use]
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole::<usize>)]
     threads: Option<usize>,
 
     /// Read each text no faster than this, 0 for no limit: its stream fills up, and the engine pauses it until it is

@@ -7,3 +7,13 @@ mod sampling;
 pub use engine::EngineOptions;
 pub use placement::PlacementOptions;
 pub use sampling::SamplingOptions;
+
+use std::str::FromStr;
+
+/// For flags that count; the words of Rust's own parser are about digits.
+pub fn whole<N: FromStr>(text: &str) -> Result<N, String> {
+    text.parse().map_err(|_| match text.bytes().all(|byte| byte.is_ascii_digit()) {
+        true => "is too large a number".into(),
+        false => "must be a whole number, 0 or more".into(),
+    })
+}

@@ -19,7 +19,7 @@ use crate::{
     console,
     failure::Failure,
     model,
-    options::{EngineOptions, SamplingOptions},
+    options::{EngineOptions, SamplingOptions, whole},
 };
 use bar::Bar;
 use job::{Job, Outcome};
@@ -72,11 +72,11 @@ pub struct RunArgs {
     priority: Class,
 
     /// End a request that is not done by then; what it has so far is kept
-    #[arg(long, value_name = "MS", allow_negative_numbers = true)]
+    #[arg(long, value_name = "MS", allow_negative_numbers = true, value_parser = whole::<u64>)]
     timeout_ms: Option<u64>,
 
     /// Give up on a request that has no slot by then
-    #[arg(long, value_name = "MS", allow_negative_numbers = true)]
+    #[arg(long, value_name = "MS", allow_negative_numbers = true, value_parser = whole::<u64>)]
     queue_timeout_ms: Option<u64>,
 
     #[command(flatten)]

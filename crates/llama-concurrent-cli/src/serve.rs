@@ -8,7 +8,12 @@ use clap::{Args, ValueEnum};
 use llama_concurrent::{EngineConfig, SamplingParams};
 use llama_concurrent_server::{Limits, ServerConfig, run, stop_signal};
 
-use crate::{console, failure::Failure, model, options::EngineOptions};
+use crate::{
+    console,
+    failure::Failure,
+    model,
+    options::{EngineOptions, whole},
+};
 
 pub use llama_server::long_names;
 
@@ -91,15 +96,15 @@ struct ServerOptions {
     log_format: LogFormat,
 
     /// Tokens of all slots together; each gets its share. --n-ctx gives those of one slot
-    #[arg(short, long, value_name = "TOKENS", conflicts_with = "n_ctx")]
+    #[arg(short, long, value_name = "TOKENS", conflicts_with = "n_ctx", value_parser = whole::<usize>)]
     ctx_size: Option<usize>,
 
     /// Tokens of one llama_decode call at most [default: 512]
-    #[arg(short, long, value_name = "TOKENS")]
+    #[arg(short, long, value_name = "TOKENS", value_parser = whole::<usize>)]
     batch_size: Option<usize>,
 
     /// As --batch-size: the smaller of the two counts
-    #[arg(long, value_name = "TOKENS")]
+    #[arg(long, value_name = "TOKENS", value_parser = whole::<usize>)]
     ubatch_size: Option<usize>,
 }
 
@@ -107,11 +112,12 @@ struct ServerOptions {
 #[command(next_help_heading = "Limits")]
 struct LimitOptions {
     /// Requests that wait for a slot; one more gets a 429
-    #[arg(long, value_name = "N", default_value_t = EngineConfig::default().max_queued_requests)]
+    #[arg(long, value_name = "N", default_value_t = EngineConfig::default().max_queued_requests,
+        value_parser = whole::<usize>)]
     max_queue: usize,
 
     /// Open connections; one more gets a 503
-    #[arg(long, value_name = "N", default_value_t = Limits::default().max_connections)]
+    #[arg(long, value_name = "N", default_value_t = Limits::default().max_connections, value_parser = whole::<usize>)]
     max_connections: usize,
 
     /// Requests per minute of one client: of a key or, without keys, of an address [default: no limit]
@@ -119,19 +125,20 @@ struct LimitOptions {
     rate_limit: Option<NonZeroU32>,
 
     /// Generations at once of one client [default: no limit]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole::<usize>)]
     max_per_client: Option<usize>,
 
     /// Generations at once of one request or WebSocket
-    #[arg(long, value_name = "N", default_value_t = Limits::default().max_generations)]
+    #[arg(long, value_name = "N", default_value_t = Limits::default().max_generations, value_parser = whole::<usize>)]
     max_generations: usize,
 
     /// Tokens of one prompt [default: what a slot holds]
-    #[arg(long, value_name = "TOKENS")]
+    #[arg(long, value_name = "TOKENS", value_parser = whole::<usize>)]
     max_prompt_tokens: Option<usize>,
 
     /// Size of a request's body
-    #[arg(long, value_name = "MIB", default_value_t = Limits::default().max_body_bytes >> 20)]
+    #[arg(long, value_name = "MIB", default_value_t = Limits::default().max_body_bytes >> 20,
+        value_parser = whole::<usize>)]
     max_body_mib: usize,
 
     /// Give up on requests that found no slot by then [default: no limit]

@@ -57,6 +57,11 @@ pub struct SynthArgs {
 }
 
 pub fn synth(args: &SynthArgs) -> Result<(), Failure> {
+    if args.output.is_dir() {
+        let example = args.output.join("model.gguf");
+        let message = format!("{} is a directory; give a file, as in {}", args.output.display(), example.display());
+        return Err(Failure::BadInput(message));
+    }
     if args.output.exists() && !args.force {
         return Err(Failure::BadInput(format!("{} is there already; --force replaces it", args.output.display())));
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use llama_concurrent::{Generation, Prompt, Request, SamplingParams, Token};
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::{
     app::App,
@@ -36,12 +37,13 @@ pub(crate) async fn start(
         check_length(app, tokens)?;
     }
     let mut seats = app.clients.seats(client, count)?.into_iter();
+    let turn = turn(app, wish).await;
     let mut all = Vec::with_capacity(count);
     for tokens in prompts {
         let tokens: Arc<[Token]> = tokens.into();
         for choice in 0..wish.n {
             let request = request(app, wish, choice, &tokens);
-            let generation = submit(app, request.clone()).await?;
+            let generation = submit(app, request.clone(), turn.clone()).await?;
             let live = Live::new(generation.id(), tokens.len(), request.params);
             all.push(Running::new(generation, live, tokens.clone(), app.clone(), seats.next().flatten()));
         }
@@ -49,20 +51,26 @@ pub(crate) async fn start(
     Ok(all)
 }
 
-/// A constraint is compiled on the way, which takes milliseconds, and the first time of an engine longer.
-async fn submit(app: &Arc<App>, request: Request) -> ApiResult<Generation> {
+/// A turn to compile constraints, which takes milliseconds, and the first time of an engine longer; `None` if there is none.
+async fn turn(app: &App, wish: &Wish) -> Option<Turn> {
+    wish.params.constraint.as_ref()?;
+    // Nobody closes the semaphore.
+    app.compiling.clone().acquire_owned().await.ok().map(Arc::new)
+}
+
+/// Goes with the work, which is not given up when its client goes away.
+type Turn = Arc<OwnedSemaphorePermit>;
+
+/// The first with a constraint compiles it; the engine gives copies to the others.
+async fn submit(app: &App, request: Request, turn: Option<Turn>) -> ApiResult<Generation> {
     let engine = app.engine.clone();
-    if request.params.constraint.is_none() {
-        return Ok(engine.submit(request)?);
-    }
-    // Goes with the work, which is not given up when its client goes away. Nobody closes the semaphore.
-    let place = app.compiling.clone().acquire_owned().await.ok();
+    let is_long = turn.is_some();
     let work = move || {
         let generation = engine.submit(request)?;
-        drop(place);
+        drop(turn);
         Ok(generation)
     };
-    prompt::off_thread(true, work).await
+    prompt::off_thread(is_long, work).await
 }
 
 fn check_length(app: &App, tokens: &[Token]) -> ApiResult<()> {

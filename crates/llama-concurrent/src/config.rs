@@ -282,8 +282,10 @@ impl EngineConfig {
                 ));
             }
         }
-        if self.workers == Some(0) || self.threads == Some(0) {
-            return invalid("workers and threads must be at least 1".into());
+        for (name, count) in [("workers", self.workers), ("threads", self.threads)] {
+            if count == Some(0) {
+                return invalid(format!("{name} is 0, but must be at least 1; leave it out to have it chosen"));
+            }
         }
         if self.n_ctx.is_some_and(|n| n < MIN_N_CTX) {
             return invalid(format!("n_ctx is {}, but must be at least {MIN_N_CTX} tokens", self.n_ctx.unwrap_or(0)));

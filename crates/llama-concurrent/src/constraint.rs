@@ -6,6 +6,7 @@
 mod budget;
 mod compile;
 mod gbnf;
+mod recent;
 
 use llguidance::{Matcher, toktrie::SimpleVob};
 
@@ -93,6 +94,11 @@ impl Grammar {
     pub(crate) fn accept(&mut self, token: Token) -> Result<bool, String> {
         self.matcher.consume_token(token as u32).map_err(|e| self.describe(e))?;
         Ok(self.matcher.is_stopped())
+    }
+
+    /// A copy that shares nothing with this one. Where caches are shared, what is too complex for one copy is so for all.
+    fn apart(&self) -> Self {
+        Self { source: self.source.clone(), matcher: self.matcher.deep_clone(), end: self.end }
     }
 
     fn describe(&self, error: impl std::fmt::Display) -> String {

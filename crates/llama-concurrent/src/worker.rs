@@ -1,5 +1,7 @@
 //! One OS thread that owns a scheduler and a backend: plan, run, apply, for as long as the engine lives.
 
+mod outlet;
+
 use std::{
     collections::{HashMap, VecDeque},
     panic::{AssertUnwindSafe, catch_unwind},
@@ -20,8 +22,10 @@ use crate::{
     metrics::{SlotStats, Timings, WorkerTotals},
     request::{Event, Finish, FinishReason, RequestId},
     scheduler::{NewSequence, Notice, Scheduler},
-    stream::{EventSink, Flow},
+    stream::Flow,
 };
+
+pub(crate) use outlet::Outlet;
 
 /// What callers tell a worker.
 pub(crate) enum Command {
@@ -63,39 +67,6 @@ impl WorkerShared {
 
     pub(crate) fn totals(&self) -> WorkerTotals {
         *self.totals.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The way to the reader of a request. One that is dropped before the request ended tells its reader so: wherever a
-/// request is lost, in a channel whose worker is gone or in a panic, nobody waits for it in vain.
-pub(crate) struct Outlet(Option<Box<dyn EventSink>>);
-
-impl Outlet {
-    pub(crate) fn new(sink: Box<dyn EventSink>) -> Self {
-        Self(Some(sink))
-    }
-
-    /// Gives the request up without a word: its caller learns of it otherwise.
-    pub(crate) fn disarm(mut self) {
-        self.0 = None;
-    }
-
-    /// What the reader wants next; `None` if it panicked, and will hear nothing more.
-    fn send(&mut self, event: Event) -> Option<Flow> {
-        let mut sink = self.0.take()?;
-        let is_last = matches!(event, Event::Finished(_));
-        let flow = catch_unwind(AssertUnwindSafe(|| sink.send(event))).ok()?;
-        if !is_last {
-            self.0 = Some(sink);
-        }
-        Some(flow)
-    }
-}
-
-impl Drop for Outlet {
-    fn drop(&mut self) {
-        let (reason, timings) = (FinishReason::Cancelled, Timings::default());
-        self.send(Event::Finished(Box::new(Finish { reason, stop: None, error: None, timings })));
     }
 }
 
@@ -423,31 +394,5 @@ mod tests {
         commands.send(Command::Shutdown).unwrap();
         thread.join().unwrap();
         assert_eq!(shared.load.load(Ordering::Acquire), 0);
-    }
-
-    /// As happens to a request that arrives while its worker ends.
-    #[test]
-    fn a_request_that_is_lost_on_its_way_ends() {
-        let (commands, inbox) = crossbeam_channel::unbounded();
-        let (ended, ends) = mpsc::channel();
-        let submit = |id| {
-            let ended = ended.clone();
-            let sink = move |event| {
-                if let Event::Finished(finish) = event {
-                    ended.send((id, finish.reason)).unwrap();
-                }
-                Flow::Continue
-            };
-            Command::Submit(sequence(id), Outlet::new(Box::new(sink)))
-        };
-        commands.send(submit(1)).unwrap();
-        drop(inbox);
-        assert_eq!(ends.try_recv(), Ok((1, FinishReason::Cancelled)));
-        // One that was refused hears nothing.
-        match commands.send(submit(2)) {
-            Err(crossbeam_channel::SendError(Command::Submit(_, outlet))) => outlet.disarm(),
-            _ => panic!("nobody takes it"),
-        }
-        assert!(ends.try_recv().is_err());
     }
 }

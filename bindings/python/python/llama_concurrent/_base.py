@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import atexit
-import json
 import os
+import sys
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import CancelledError
 from numbers import Integral
 from pathlib import Path
 from typing import Any, Literal
 
+from ._check import check
 from ._errors import InvalidConfig
 from ._native import NativeEngine, NativeGeneration
 from ._requests import Requests
@@ -24,17 +25,13 @@ from ._types import (
     Result,
     SamplingParams,
     TokenLogprobs,
+    as_json,
     as_messages,
     checked,
 )
 
 DEMO_MODEL = Path(__file__).parent / "demo.gguf"
 """The small model that comes with the package."""
-
-_COUNTS = (
-    *("slots", "n_ctx", "threads", "workers", "n_batch", "max_stall_ms", "max_queued_requests", "max_queued_tokens"),
-    *("batch_aging_ms", "stream_buffer", "poll"),
-)
 
 _open: weakref.WeakSet[BaseEngine] = weakref.WeakSet()
 
@@ -44,7 +41,7 @@ class BaseEngine:
 
     def __init__(
         self,
-        model: str | os.PathLike[str] | None = None,
+        model: os.PathLike[str] | str | None = None,
         *,
         strategy: Literal["auto", "sequential", "round-robin", "batched"] = "auto",
         slots: int | None = None,
@@ -68,11 +65,11 @@ class BaseEngine:
         pin: bool = True,
         poll: int = 50,
         kernels: Literal["auto", "off"] = "auto",
-        pack_cache: bool | str | os.PathLike[str] = False,
+        pack_cache: bool | os.PathLike[str] | str = False,
         placement: Literal["auto", "node", "l3", "none"] = "auto",
         replicate: Literal["auto", "always", "never"] = "auto",
-        cpus: Sequence[int] | None = None,
-        nodes: Sequence[int] | None = None,
+        cpus: Collection[int] | None = None,
+        nodes: Collection[int] | None = None,
         progress: Callable[[float], bool | None] | None = None,
     ) -> None:
         """Loads a GGUF model. Blocks until that is done, without the GIL; Ctrl-C stops it.
@@ -122,14 +119,9 @@ class BaseEngine:
             LoadCancelled: `progress` returned False.
         """
         options = {name: value for name, value in locals().items() if name not in ("self", "model")}
-        for name in _COUNTS:
-            value = options[name]
-            if value is not None and not isinstance(value, Integral):
-                raise TypeError(f"{name} is {value!r}, but must be an int")
-            if value is not None and value < 0:
-                raise InvalidConfig(f"{name} is {value}, but must be 0 or more")
-        if kernels not in ("auto", "off"):
-            raise InvalidConfig(f"kernels is {kernels!r}, but must be 'auto' or 'off'")
+        check(BaseEngine.__init__, {"model": model, **options}, InvalidConfig, most=sys.maxsize, poll=100)
+        for name in ("cpus", "nodes"):
+            options[name] = None if options[name] is None else list(options[name])
         options["kernels"] = kernels == "auto"
         # For the native part: no path is no file, an empty one is beside the model.
         options["pack_cache"] = None if pack_cache is False else "" if pack_cache is True else os.fspath(pack_cache)
@@ -164,8 +156,9 @@ class BaseEngine:
             NoChatTemplate: The model has none.
             ChatTemplateError: It cannot be rendered with these messages.
         """
-        as_json = (None if value is None else json.dumps(value) for value in (tools, variables))
-        return self._native.chat_prompt(as_messages(messages), add_generation_prompt, *as_json)
+        tools_text = None if tools is None else as_json("tools", tools)
+        variables_text = None if variables is None else as_json("variables", variables)
+        return self._native.chat_prompt(as_messages(messages), add_generation_prompt, tools_text, variables_text)
 
     def stats(self) -> EngineStats:
         """What was decided, what was done, what is going on. Cheap: no worker is asked."""

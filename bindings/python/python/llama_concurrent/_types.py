@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from numbers import Integral
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict, Union
 
+from ._check import check
 from ._errors import DeadlineExceeded, InvalidRequest, LlamaError
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class SamplingParams:
     """Seed of the random choice; prompt i of a list uses `seed + i`."""
     logit_bias: Mapping[int, float] = field(default_factory=dict)
     """Added to the logits of single tokens; minus infinity forbids one."""
-    stop: str | Sequence[str] = ()
+    stop: str | Collection[str] = ()
     """Texts that end the generation and are never part of the output."""
     ignore_eos: bool = False
     """Do not end at the model's end-of-generation tokens."""
@@ -90,24 +90,11 @@ class SamplingParams:
 
     def __post_init__(self) -> None:
         """Raises `InvalidRequest` for a value that no request can carry; the engine checks the rest."""
-        for name in ("max_tokens", "top_k", "penalty_last_n", "seed", "logprobs"):
-            value = getattr(self, name)
-            if value is not None and not isinstance(value, Integral):
-                raise TypeError(f"{name} is {value!r}, but must be an int")
-            if value is not None and not 0 <= int(value) < 2**32:
-                raise InvalidRequest(f"{name} is {value}, but must be 0 to {2**32 - 1}")
-        for name in ("temperature", "top_p", "min_p", "repetition_penalty", "frequency_penalty", "presence_penalty"):
-            if not hasattr(value := getattr(self, name), "__float__"):
-                raise TypeError(f"{name} is {value!r}, but must be a number")
+        check(SamplingParams, vars(self), InvalidRequest, most=2**32 - 1, logit_bias=2**31 - 1)
         for name in ("queue_timeout", "timeout"):
             value = getattr(self, name)
-            if value is not None and not hasattr(value, "__float__"):
-                raise TypeError(f"{name} is {value!r}, but must be a number of seconds")
-            if value is not None and not value >= 0:
+            if value is not None and not 0 <= value < 2**63:
                 raise InvalidRequest(f"{name} is {value}, but must be a number of seconds, 0 or more; None is no limit")
-        for text in (self.stop,) if isinstance(self.stop, str) else self.stop:
-            if any("\ud800" <= letter <= "\udfff" for letter in text):
-                raise InvalidRequest(f"the stop string {text!r} is not valid Unicode")
 
 
 class TokenLogprobs(NamedTuple):
@@ -269,10 +256,18 @@ def _schema_text(schema: str | Mapping[str, Any] | type | None) -> str | None:
         return schema
     of_class = getattr(schema, "model_json_schema", None)
     if of_class is not None:
-        return json.dumps(of_class())
+        return as_json("json_schema", of_class())
     if isinstance(schema, Mapping):
-        return json.dumps(dict(schema))
+        return as_json("json_schema", dict(schema))
     raise TypeError(f"json_schema is JSON text, a dict or a Pydantic model class, not {schema!r}")
+
+
+def as_json(name: str, value: Any) -> str:
+    """A value as JSON text. Raises `InvalidRequest` if it holds what JSON cannot."""
+    try:
+        return json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidRequest(f"{name} cannot be written as JSON: {error}") from None
 
 
 def as_messages(messages: Iterable[Message]) -> list[tuple[str, str]]:

@@ -1,7 +1,7 @@
 //! A server that speaks llama-server's `/completion` or OpenAI's `/v1/completions`.
 
 use std::{
-    io::{BufRead, BufReader},
+    io::{self, BufRead, BufReader},
     thread,
     time::Duration,
 };
@@ -9,11 +9,14 @@ use std::{
 use serde_json::{Value, json};
 use ureq::{Agent, http::StatusCode};
 
-use super::{Observer, Target};
+use super::{Observer, ServerAddress, Target};
 use crate::{record::Outcome, script::Ask, usage::thread_time};
 
 /// A long prompt on a slow machine.
 const PATIENCE: Duration = Duration::from_secs(600);
+
+/// A host that answers at all does so sooner.
+const CONNECT: Duration = Duration::from_secs(10);
 
 /// A server. Each request has a thread and a connection of its own.
 pub struct ServerTarget {
@@ -24,19 +27,43 @@ pub struct ServerTarget {
 }
 
 impl ServerTarget {
-    /// A server by its address: `http://host:port` and a path, without one that of llama-server.
-    pub fn new(name: impl Into<String>, url: &str) -> Self {
-        let trimmed = url.trim_end_matches('/');
-        let has_path = trimmed.splitn(4, '/').nth(3).is_some();
-        let url = if has_path { trimmed.to_owned() } else { format!("{trimmed}/completion") };
-        let agent = Agent::config_builder()
+    /// Looks for the route at an address that answers: without a path, llama-server's and then OpenAI's.
+    ///
+    /// # Errors
+    /// In words: who does not answer, what was tried and what to do.
+    pub fn open(name: impl Into<String>, address: &ServerAddress) -> Result<Self, String> {
+        let name = name.into();
+        let agent: Agent = Agent::config_builder()
+            .timeout_connect(Some(CONNECT))
             .timeout_global(Some(PATIENCE))
             .http_status_as_error(false)
             // A server may close an idle connection just when it is taken again.
             .max_idle_connections(0)
             .build()
             .into();
-        Self { name: name.into(), openai: url.contains("/v1/"), url, agent }
+        let mut tried = Vec::new();
+        for url in address.routes() {
+            let target = Self { name: name.clone(), openai: url.contains("/v1/"), url, agent: agent.clone() };
+            match target.ask_briefly() {
+                Ok(StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED) => {
+                    tried.push(target.url)
+                }
+                // What else is wrong the first request of a run tells, with the server's own words.
+                Ok(_) => return Ok(target),
+                Err(error) => return Err(format!("{}: {}", target.url, unreachable(&error))),
+            }
+        }
+        Err(format!(
+            "a server is there, but it has no route {}; give the address with the path of its route for completions, OpenAI's \
+             or llama-server's",
+            tried.join(" and no ")
+        ))
+    }
+
+    /// One token, whose answer nobody reads.
+    fn ask_briefly(&self) -> Result<StatusCode, ureq::Error> {
+        let ask = Ask { prompt: "A".into(), max_tokens: 1, batch: false };
+        Ok(self.agent.post(&self.url).send_json(self.body(&ask))?.status())
     }
 
     fn body(&self, ask: &Ask) -> Value {
@@ -68,6 +95,21 @@ impl Target for ServerTarget {
         };
         // A thread that cannot be started drops the observer, which then notes a failure.
         let _ = thread::Builder::new().name("bench-request".into()).spawn(talk);
+    }
+}
+
+/// Why nothing came back, and what to do.
+fn unreachable(error: &ureq::Error) -> String {
+    match error {
+        ureq::Error::HostNotFound => "this host is not known; check its spelling".into(),
+        ureq::Error::Timeout(_) => {
+            format!("no answer ({error}); check host and port, and whether a firewall is between")
+        }
+        ureq::Error::Io(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            "nobody listens there (connection refused); start the server, or check host and port".into()
+        }
+        ureq::Error::Io(error) => format!("{error}; check host and port"),
+        other => format!("what answers there is no HTTP server ({other}); check host and port"),
     }
 }
 
@@ -151,6 +193,11 @@ mod tests {
         format!("http://{address}")
     }
 
+    /// Past the look for the route, to which the server gives its answer as well.
+    fn open(url: &str) -> ServerTarget {
+        ServerTarget::open("server", &url.parse().expect("an address")).expect("a route")
+    }
+
     fn ask(target: &ServerTarget) -> crate::Record {
         let ask = Ask { prompt: "A fox".into(), max_tokens: 2, batch: false };
         let turns = vec![Turn { think: Duration::ZERO, ask }];
@@ -164,9 +211,9 @@ mod tests {
             "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n\
              data: {\"content\":\" and\",\"stop\":false}\n\ndata: {\"content\":\" a\",\"stop\":false}\n\n\
              data: {\"content\":\"\",\"stop\":true,\"timings\":{\"prompt_n\":2,\"cache_n\":1,\"predicted_n\":2}}\n\n",
-            1,
+            2,
         );
-        let record = ask(&ServerTarget::new("server", &url));
+        let record = ask(&open(&url));
         assert_eq!((record.outcome, record.pieces.len()), (Outcome::Done, 2));
         assert_eq!((record.n_prompt_tokens, record.n_cached_tokens, record.n_output_tokens), (3, 1, 2));
     }
@@ -177,28 +224,61 @@ mod tests {
             "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n\
              data: {\"choices\":[{\"text\":\" and\"}]}\n\ndata: {\"choices\":[{\"text\":\" a\"}],\"usage\":null}\n\n\
              data: {\"choices\":[],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":2}}\n\ndata: [DONE]\n\n",
-            1,
+            2,
         );
-        let record = ask(&ServerTarget::new("server", &format!("{url}/v1/completions")));
+        let record = ask(&open(&format!("{url}/v1/completions")));
         assert_eq!((record.outcome, record.pieces.len()), (Outcome::Done, 2));
         assert_eq!((record.n_prompt_tokens, record.n_output_tokens), (3, 2));
     }
 
     #[test]
-    fn refusals_errors_and_silence_are_told() {
+    fn refusals_and_errors_are_told() {
         let answers = [
             ("HTTP/1.1 503 Busy\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", "overloaded"),
             ("HTTP/1.1 400 Bad\r\nContent-Length: 7\r\nConnection: close\r\n\r\nno such", "no such"),
             ("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\ndata: {\"error\":{\"message\":\"lost\"}}\n\n", "lost"),
-            ("", "http://127.0.0.1"),
         ];
         for (answer, words) in answers {
-            let record = ask(&ServerTarget::new("server", &serve(answer, 1)));
+            let record = ask(&open(&serve(answer, 2)));
             match record.outcome {
                 Outcome::Overloaded => assert_eq!(words, "overloaded"),
                 Outcome::Failed(message) => assert!(message.contains(words), "{message}"),
                 Outcome::Done => panic!("{words}"),
             }
+        }
+    }
+
+    fn refusal(url: &str) -> String {
+        ServerTarget::open("server", &url.parse().expect("an address")).err().expect("nothing to measure")
+    }
+
+    #[test]
+    fn without_a_path_both_routes_are_tried() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
+        let address = listener.local_addr().expect("bound");
+        thread::spawn(move || {
+            for status in ["404 Not Found", "200 OK", "501 Not That", "405 Not That", "404 Not Found"] {
+                let Ok((mut socket, _)) = listener.accept() else { return };
+                let _ = socket.read(&mut [0; 4096]);
+                let _ = write!(socket, "HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+            }
+        });
+        assert!(open(&format!("http://{address}")).openai, "the second is there");
+        let both = refusal(&format!("http://{address}/"));
+        assert!(both.contains(&format!("no route http://{address}/completion and no http://{address}/v1/")), "{both}");
+        let given = refusal(&format!("http://{address}/api/v1/completions"));
+        assert!(given.contains("/api/v1/completions;") && given.contains("give the address with the path"), "{given}");
+    }
+
+    #[test]
+    fn who_does_not_answer_is_told_with_what_to_do() {
+        let closed = TcpListener::bind("127.0.0.1:0").expect("loopback").local_addr().expect("bound");
+        let message = refusal(&format!("http://{closed}"));
+        assert!(message.contains(&closed.to_string()) && message.contains("start the server"), "{message}");
+        // No HTTP, and nothing at all.
+        for answer in ["SSH-2.0-OpenSSH_9.2\r\n", ""] {
+            let message = refusal(&serve(answer, 1));
+            assert!(message.contains("check host and port"), "{message}");
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The largest load that keeps a promise.
 
+use std::io::{Write, stdout};
+
 use llama_concurrent_bench::{Slo, Spread};
 
 use super::{
@@ -39,9 +41,9 @@ pub fn find(contestant: &Contestant, setting: &Setting, repeats: u32) -> Result<
     }
     let unit = if open { "arrivals per second" } else { "users at once" };
     if kept == 0.0 {
-        println!("\nNot even the smallest load keeps the promise.");
+        writeln!(stdout(), "\nNot even the smallest load keeps the promise.")?;
     } else {
-        println!("\n{} keeps it up to {} {unit}.", contestant.name, load_text(kept, open));
+        writeln!(stdout(), "\n{} keeps it up to {} {unit}.", contestant.name, load_text(kept, open))?;
     }
     Ok(())
 }
@@ -67,13 +69,14 @@ fn holds(contestant: &Contestant, setting: &Setting, size: f64, repeats: u32, sl
     let (ttft, itl) = (Spread::of(&ttft).median, Spread::of(&itl).median);
     let kept = lost == 0 && ttft <= slo.ttft_ms && itl <= slo.itl_ms;
     let ms = |ms: f64| short_millis(std::time::Duration::from_secs_f64(ms / 1e3));
-    println!(
+    writeln!(
+        stdout(),
         "{:>8}  first token p95 {:>8} ms  between tokens p95 {:>8} ms  {}",
         load_text(size, open),
         ms(ttft),
         ms(itl),
         if kept { "kept" } else { "broken" }
-    );
+    )?;
     Ok(kept)
 }
 

@@ -8,7 +8,7 @@ use clap::{
 };
 use llama_concurrent::{EngineConfig, KvType, PackCache, Strategy};
 
-use super::PlacementOptions;
+use super::{PlacementOptions, whole};
 
 #[derive(Args)]
 #[command(next_help_heading = "Engine")]
@@ -22,11 +22,11 @@ pub struct EngineOptions {
     pub strategy: Strategy,
 
     /// Requests that run at once [default: 16 for each worker, fewer where their KV would not fit in memory]
-    #[arg(long, alias = "parallel", value_name = "N", allow_negative_numbers = true)]
+    #[arg(long, alias = "parallel", value_name = "N", allow_negative_numbers = true, value_parser = whole::<usize>)]
     pub slots: Option<usize>,
 
     /// Tokens of prompt and output that one slot holds [default: as trained, at most 2048]
-    #[arg(long, value_name = "TOKENS", allow_negative_numbers = true)]
+    #[arg(long, value_name = "TOKENS", allow_negative_numbers = true, value_parser = whole::<usize>)]
     pub n_ctx: Option<usize>,
 
     /// Element type of the KV cache; q8_0 takes about half the memory
@@ -34,11 +34,12 @@ pub struct EngineOptions {
     pub kv_type: KvType,
 
     /// Compute threads [default: the physical cores that this process may use]
-    #[arg(short, long, value_name = "N", allow_negative_numbers = true)]
+    #[arg(short, long, value_name = "N", allow_negative_numbers = true, value_parser = whole::<usize>)]
     pub threads: Option<usize>,
 
     /// Prefill time between two tokens of a running text at most: smaller is smoother, with later first tokens
-    #[arg(long, value_name = "MS", default_value_t = default_max_stall(), allow_negative_numbers = true)]
+    #[arg(long, value_name = "MS", default_value_t = default_max_stall(), allow_negative_numbers = true,
+        value_parser = whole::<u64>)]
     pub max_stall_ms: u64,
 
     /// The same tokens whoever else is running; slower where the kernels do not compute the whole model

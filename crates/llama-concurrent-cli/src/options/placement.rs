@@ -6,6 +6,8 @@ use clap::{
 };
 use llama_concurrent::{EngineConfig, PlacementPolicy, Replicate, topology::parse_list};
 
+use super::whole;
+
 #[derive(Args)]
 #[command(next_help_heading = "Placement")]
 pub struct PlacementOptions {
@@ -27,7 +29,7 @@ pub struct PlacementOptions {
     pub replicate: Replicate,
 
     /// Workers, which decode independently of each other [default: as --placement says]
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole::<usize>)]
     pub workers: Option<usize>,
 
     /// Let the system move compute threads between the cores that they may use

@@ -66,9 +66,17 @@ fn bad_arguments_say_what_is_wrong() {
         (&["caht"][..], "mixed-stall"),
         (&["chat", "--rate", "0"], "above 0"),
         (&["chat", "--compare", "server"], "NAME=http://HOST:PORT"),
+        (&["chat", "--compare", "http://127.0.0.1:1"], "no name in front"),
+        (&["chat", "--compare", "other=127.0.0.1:1"], "write http://127.0.0.1:1"),
+        (&["chat", "--compare", "engine=http://127.0.0.1:1"], "two are called 'engine'"),
+        (&["chat", "--target", "foo"], "no address of a server; write http://HOST:PORT"),
+        (&["chat", "--target", "https://127.0.0.1:1"], "give its http://127.0.0.1:1"),
         (&["chat", "--slo-ttft-ms", "5"], "--slo-itl-ms"),
         (&["chat", "--strategies", "fast"], "round-robin"),
         (&["chat", "--users", "0"], "0"),
+        (&["chat", "--scale", "1e9"], "at most 1000"),
+        (&["chat", "--json", "/no/such/folder/report.json"], "a folder that exists"),
+        (&["chat", "--html", "/"], "cannot write /"),
         (&["chat", "--sweep", "1,2"], "strategies"),
         (&["strategies", "--users", "2"], "--sweep"),
         (&["strategies", "--sweep", "1,none"], "none"),
@@ -84,7 +92,8 @@ fn a_server_that_is_not_there_or_fails() {
     let closed = TcpListener::bind("127.0.0.1:0").expect("loopback").local_addr().expect("bound");
     let done = bench(&["chat", "--target", &format!("http://{closed}")]);
     assert_eq!(done.code, Some(1));
-    assert!(done.err.contains("server does not answer") && done.err.contains(&closed.to_string()), "{}", done.err);
+    assert!(done.err.contains("cannot measure server") && done.err.contains(&closed.to_string()), "{}", done.err);
+    assert!(done.err.contains("nobody listens there"), "{}", done.err);
 
     let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
     let address = listener.local_addr().expect("bound");
@@ -98,6 +107,17 @@ fn a_server_that_is_not_there_or_fails() {
     let done = bench(&["chat", "--compare", &format!("other=http://{address}")]);
     assert_eq!(done.code, Some(1));
     assert!(done.err.contains("500") && done.err.contains("moon"), "{}", done.err);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_output_that_takes_nothing_is_an_error() {
+    let full = std::fs::File::options().write(true).open("/dev/full").expect("there on Linux");
+    let args =
+        ["bench", "chat", "--threads", "1", "--users", "1", "--repeats", "1", "--requests", "1", "--scale", "0.1"];
+    let done = Done::new(crate::command(&args).stdout(full).output().expect("the program starts"));
+    assert_eq!(done.code, Some(1), "{}", done.err);
+    assert!(done.err.contains("cannot write the output"), "{}", done.err);
 }
 
 #[test]

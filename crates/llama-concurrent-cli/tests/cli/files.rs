@@ -29,6 +29,7 @@ fn a_synthetic_model_is_written_inspected_and_run() {
 fn impossible_wishes_are_refused() {
     let files = Files::new();
     let out = files.path("small.gguf");
+    call(&["synth", "--preset", "smollm-135m", "--force", "-o", &files.path("")]).refused(&["directory", "model.gguf"]);
     call(&["synth", "--preset", "gpt-9", "-o", &out]).refused(&["'gpt-9'", "tinyllama-1.1b"]);
     call(&["synth", "--preset", "smollm-135m", "--type", "q3", "-o", &out]).refused(&["q3", "q4_0"]);
     call(&["synth", "--preset", "smollm-135m", "--vocab", &files.path("no.gguf"), "-o", &out]).refused(&["no.gguf"]);

@@ -9,7 +9,7 @@ use llguidance::{
 };
 use serde_json::{Value, json};
 
-use super::{Constraint, Grammar, budget, gbnf};
+use super::{Constraint, Grammar, budget, gbnf, recent::Recent};
 use crate::{
     error::{Error, ErrorKind, Result},
     request::Token,
@@ -35,6 +35,7 @@ const WHITE_SPACE: &str = r" |\n{1,2}[ \t]{0,20}";
 pub(crate) struct Compiler {
     factory: ParserFactory,
     end: Token,
+    pub(super) recent: Recent,
 }
 
 impl Compiler {
@@ -60,15 +61,24 @@ impl Compiler {
         let limits = factory.limits_mut();
         limits.verbose_errors = false;
         limits.max_grammar_size = MAX_SYMBOLS;
-        Ok(Self { factory, end: n_vocab })
+        Ok(Self { factory, end: n_vocab, recent: Recent::default() })
     }
 
-    /// A grammar at its beginning.
+    /// A grammar at its beginning; a copy, if the same was asked for lately.
     pub(crate) fn compile(&self, constraint: &Constraint) -> Result<Grammar> {
+        if let Some(grammar) = self.recent.find(constraint) {
+            return Ok(grammar);
+        }
+        let grammar = self.compile_anew(constraint)?;
+        self.recent.keep(&grammar);
+        Ok(grammar)
+    }
+
+    fn compile_anew(&self, constraint: &Constraint) -> Result<Grammar> {
         let refuse = |why: String| {
             Error::new(ErrorKind::InvalidRequest, format!("the {} cannot be used: {why}", constraint.name()))
         };
-        let parser = std::thread::scope(|scope| {
+        let matcher = std::thread::scope(|scope| {
             let compile = || {
                 let grammar = top_level(constraint)?;
                 let mut limits = self.factory.limits().clone();
@@ -77,18 +87,24 @@ impl Compiler {
                 }
                 let (init, abilities) = (GrammarInit::Serialized(grammar), InferenceCapabilities::default());
                 let parser = self.factory.create_parser_from_init_ext(init, Logger::new(0, 0), abilities, limits);
-                parser.map_err(|e| first_words(&format!("{e:#}")))
+                parser.map(|parser| looked_ahead(Matcher::new(Ok(parser)))).map_err(|e| first_words(&format!("{e:#}")))
             };
             let thread = std::thread::Builder::new().name("llama-constraint".into()).stack_size(STACK_BYTES);
             match thread.spawn_scoped(scope, compile).map(|thread| thread.join()) {
-                Ok(Ok(parser)) => parser.map_err(refuse),
+                Ok(Ok(matcher)) => matcher.map_err(refuse),
                 Ok(Err(_)) => Err(refuse("llguidance has a defect with it".into())),
                 Err(e) => Err(Error::new(ErrorKind::OutOfMemory, format!("cannot start a thread: {e}"))),
             }
         })?;
-        let matcher = Matcher::new(Ok(parser));
         Ok(Grammar { source: constraint.clone(), matcher, end: self.end })
     }
+}
+
+/// With what the first mask learns of the vocabulary, which all copies then have. Where that is too complex, as before: who
+/// asks learns of it.
+fn looked_ahead(matcher: Matcher) -> Matcher {
+    let mut ahead = matcher.deep_clone();
+    if ahead.compute_mask().is_ok() { ahead } else { matcher }
 }
 
 fn marked(text: &[u8]) -> Vec<u8> {

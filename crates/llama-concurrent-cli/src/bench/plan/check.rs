@@ -1,6 +1,9 @@
 //! Predictions beside measurements on this machine.
 
-use std::path::Path;
+use std::{
+    io::{self, Write, stdout},
+    path::Path,
+};
 
 use llama_concurrent::{EngineConfig, Strategy};
 use llama_concurrent_bench::{
@@ -59,7 +62,7 @@ pub fn check(planner: &Planner<'_>, path: &Path) -> Result<(), Failure> {
             }
         }
     }
-    tell(planner, &lines);
+    tell(planner, &lines)?;
     if let Some(file) = &planner.args.json {
         let one = |line: &Line| {
             json!({
@@ -101,9 +104,10 @@ fn one(planner: &Planner<'_>, path: &Path, threads: usize, users: usize, strateg
     Ok(Line { threads, users, strategy, measured, predicted })
 }
 
-fn tell(planner: &Planner<'_>, lines: &[Line]) {
+fn tell(planner: &Planner<'_>, lines: &[Line]) -> io::Result<()> {
+    let mut out = stdout().lock();
     let workload = planner.setting.workload;
-    println!("{workload}: {}.\n{}.\n", workload.about(), planner.setting.model);
+    writeln!(out, "{workload}: {}.\n{}.\n", workload.about(), planner.setting.model)?;
     let signed = |share: f64| format!("{:+.1} %", share * 100.0);
     let row = |line: &Line| {
         vec![
@@ -117,11 +121,12 @@ fn tell(planner: &Planner<'_>, lines: &[Line]) {
             signed(line.deviation(BETWEEN)),
         ]
     };
-    println!("{}", report::markdown(COLUMNS, lines.iter().map(row).collect()));
+    writeln!(out, "{}", report::markdown(COLUMNS, lines.iter().map(row).collect()))?;
     let off = |line: &&Line| line.deviation(RATE).abs();
     let close = lines.iter().filter(|line| off(line) <= CLOSE).count();
     if let Some(worst) = lines.iter().max_by(|a, b| off(a).total_cmp(&off(b))) {
-        println!(
+        writeln!(
+            out,
             "\n{close} of {} predictions of tok/s are within {:.0} %; the farthest is {:.1} % off ({}, {}, {}).",
             lines.len(),
             CLOSE * 100.0,
@@ -129,12 +134,17 @@ fn tell(planner: &Planner<'_>, lines: &[Line]) {
             count(worst.threads, "thread"),
             count(worst.users, "user"),
             worst.strategy
-        );
+        )?;
     }
-    println!("Of {} the fastest, as the model knows of no disturbances.", count(planner.args.repeats as usize, "run"));
+    writeln!(
+        out,
+        "Of {} the fastest, as the model knows of no disturbances.",
+        count(planner.args.repeats as usize, "run")
+    )?;
     for line in calibrate::lines(&planner.calibration) {
-        println!("{line}");
+        writeln!(out, "{line}")?;
     }
+    Ok(())
 }
 
 const COLUMNS: [&str; 8] = [

@@ -1,6 +1,9 @@
 //! The table of predictions.
 
-use std::time::Duration;
+use std::{
+    io::{self, Write, stdout},
+    time::Duration,
+};
 
 use llama_concurrent::Strategy;
 use llama_concurrent_bench::{
@@ -43,7 +46,7 @@ pub fn predict(planner: &Planner<'_>) -> Result<(), Failure> {
             }
         }
     }
-    tell(planner, &predictions);
+    tell(planner, &predictions)?;
     if let Some(file) = &args.json {
         report::write_json(&document(planner, &predictions), file)?;
     }
@@ -69,14 +72,17 @@ fn one(
     }
 }
 
-fn tell(planner: &Planner<'_>, predictions: &[Prediction]) {
+fn tell(planner: &Planner<'_>, predictions: &[Prediction]) -> io::Result<()> {
+    let mut out = stdout().lock();
     let (workload, load) = (planner.setting.workload, planner.args.load());
-    println!("{workload}: {}.", workload.about());
+    writeln!(out, "{workload}: {}.", workload.about())?;
     match load.rate {
-        Some(per_second) => println!("{} requests of each user, {per_second} arrivals per second.", load.requests),
-        None => println!("All users at once, {} requests each.", load.requests),
+        Some(per_second) => {
+            writeln!(out, "{} requests of each user, {per_second} arrivals per second.", load.requests)?
+        }
+        None => writeln!(out, "All users at once, {} requests each.", load.requests)?,
     }
-    println!("{}. Predicted, not measured:", planner.setting.model);
+    writeln!(out, "{}. Predicted, not measured:", planner.setting.model)?;
     for machine in &planner.args.sim.machines() {
         let (nodes, cores) = (machine.nodes, machine.cores);
         let bandwidth = rate(machine.bandwidth(&planner.calibration));
@@ -84,14 +90,15 @@ fn tell(planner: &Planner<'_>, predictions: &[Prediction]) {
         let hint =
             if said { String::new() } else { format!(" (assumed; if known, say it: --sim {nodes}x{cores}@GB/s)") };
         let (of_nodes, of_cores) = (count(nodes, "node"), count(cores, "core"));
-        println!("\n{of_nodes} of {of_cores}, {bandwidth} GB/s each{hint}:\n");
+        writeln!(out, "\n{of_nodes} of {of_cores}, {bandwidth} GB/s each{hint}:\n")?;
         let rows = predictions.iter().filter(|prediction| prediction.machine == *machine).map(row).collect();
-        println!("{}", report::markdown(COLUMNS, rows));
+        writeln!(out, "{}", report::markdown(COLUMNS, rows))?;
     }
-    println!("\nTimes in ms. KV is the memory of all slots, of which each user has one, but for sequential.");
+    writeln!(out, "\nTimes in ms. KV is the memory of all slots, of which each user has one, but for sequential.")?;
     for line in calibrate::lines(&planner.calibration) {
-        println!("{line}");
+        writeln!(out, "{line}")?;
     }
+    Ok(())
 }
 
 const COLUMNS: [&str; 9] =
