@@ -176,7 +176,7 @@ def test_leaving_in_the_middle_of_a_stream(service):
     before = service.stats()["requests_cancelled"]
     with service.client.stream("POST", "/generate/stream", json=ENDLESS) as response:
         assert next(events(response))["text"]
-        assert service.busy() == 1
+        assert eventually(lambda: service.busy() == 1)
     assert eventually(lambda: service.busy() == 0)
     assert service.stats()["requests_cancelled"] == before + 1
 
