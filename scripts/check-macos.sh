@@ -56,6 +56,8 @@ done
 END
 fi
 chmod +x "$compiler"
+# What zig leaves when it is asked which compiler it is.
+trap 'rm -f crates/*/a.o' EXIT
 name=${target//-/_}
 export "CC_$name=$compiler" "CXX_$name=$compiler" "AR_$name=ar"
 # No options for Apple's own compiler, and no search for its headers.
