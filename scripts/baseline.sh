@@ -21,7 +21,7 @@ repeats=${REPEATS:-$([ -n "${BRIEF:-}" ] && echo 2 || echo 3)}
 workloads=${WORKLOADS:-chat mixed-stall shared-prefix}
 # One that takes longer than this is given up, in seconds; the next goes on.
 limit=${LIMIT:-$([ -n "${BRIEF:-}" ] && echo 420 || echo 3600)}
-threads=${THREADS:-$(lscpu --parse=CORE 2>/dev/null | grep -vc '^#' || sysctl -n hw.perflevel0.physicalcpu)}
+threads=${THREADS:-$(if command -v lscpu >/dev/null; then lscpu --parse=CORE | grep -vc '^#'; else sysctl -n hw.perflevel0.physicalcpu; fi)}
 port=${PORT:-18080}
 folder=$PWD/target/baseline
 server=${SERVER:-$folder/build/bin/llama-server}
@@ -33,9 +33,9 @@ if [ ! -x "$server" ]; then
     python3 -m pip download --quiet --no-binary :all: --no-deps --dest "$folder" "llama-cpp-python==$version"
     tar -xzf "$folder"/llama_cpp_python-"$version".tar.gz -C "$folder"
     cmake -S "$folder/llama_cpp_python-$version/vendor/llama.cpp" -B "$folder/build" -DCMAKE_BUILD_TYPE=Release \
-        -DGGML_NATIVE=ON -DGGML_OPENMP=OFF -DBUILD_SHARED_LIBS=OFF -DLLAMA_OPENSSL=OFF -DLLAMA_BUILD_TESTS=OFF \
+        -DGGML_NATIVE=ON -DGGML_METAL=OFF -DGGML_OPENMP=OFF -DBUILD_SHARED_LIBS=OFF -DLLAMA_OPENSSL=OFF -DLLAMA_BUILD_TESTS=OFF \
         -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_UI=OFF >"$folder/cmake.log"
-    cmake --build "$folder/build" --target llama-server --parallel "$(nproc)" >>"$folder/cmake.log"
+    cmake --build "$folder/build" --target llama-server --parallel "$(getconf _NPROCESSORS_ONLN)" >>"$folder/cmake.log"
 fi
 model=${1:-$folder/tinyllama-q4_0.gguf}
 if [ ! -e "$model" ]; then
@@ -44,7 +44,7 @@ fi
 
 running=()
 stop() {
-    for process in "${running[@]}"; do
+    for process in ${running[@]+"${running[@]}"}; do
         kill "$process" 2>/dev/null || true
         wait "$process" 2>/dev/null || true
     done
@@ -63,7 +63,7 @@ start() {
     for tries in $(seq 120); do
         # It answers 503 while it loads.
         if curl --silent --fail "http://127.0.0.1:$at/health" >/dev/null; then return; fi
-        kill -0 "${running[-1]}" 2>/dev/null || break
+        kill -0 "$!" 2>/dev/null || break
         sleep 1
     done
     echo "baseline: llama-server does not start; see $folder/server-$at.log" >&2

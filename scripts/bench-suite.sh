@@ -17,7 +17,11 @@ quick="" model="" out=""
 while [ $# -gt 0 ]; do
     case $1 in
     --quick) quick=1 ;;
-    --model) model=$(realpath "${2:?--model needs a file}") && shift ;;
+    --model)
+        [ -f "${2:-}" ] || { echo "$(basename "$0"): --model needs a file; there is none called '${2:-}'" >&2 && exit 2; }
+        model=$(realpath "$2")
+        shift
+        ;;
     --out) out=${2:?--out needs a file} && shift ;;
     *) usage ;;
     esac

@@ -69,7 +69,9 @@ fill() {
     filled=$(sed -e "s|@VERSION@|$version|g" -e "s|@MAJOR@|$major|g" -e "s|@UP@|$up|g" -e "s|@LIBDIR@|$libdir|g" \
         -e "s|@SHARED_FILE@|$shared_file|g" -e "s|@SHARED_SONAME@|$soname|g" -e "s|@STATIC_LIBS@|$3|g" \
         "$templates/$1.in")
-    printf '%s\n' "$filled" | install -m 644 /dev/stdin "$root/$2/$1.new"
+    # Not by install(1): that of macOS takes no pipe.
+    printf '%s\n' "$filled" >"$root/$2/$1.new"
+    chmod 644 "$root/$2/$1.new"
     mv -f "$root/$2/$1.new" "$root/$2/$1"
 }
 

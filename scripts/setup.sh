@@ -19,6 +19,8 @@ missing() {
     if [ "$(uname)" = Linux ]; then
         [ -e /usr/include/hwloc.h ] || echo hwloc
         [ -e /usr/include/libudev.h ] || echo libudev
+    elif command -v pkg-config >/dev/null; then
+        pkg-config --exists hwloc || echo hwloc
     fi
 }
 
@@ -62,6 +64,10 @@ if [ -z "${KEEP_BUILD_ENVIRONMENT:-}" ]; then
     if command -v ccache >/dev/null; then
         export CMAKE_C_COMPILER_LAUNCHER=ccache CMAKE_CXX_COMPILER_LAUNCHER=ccache
     fi
+fi
+# On a Mac llama.cpp would otherwise be built with its code for the GPU, which nothing here uses.
+if [ "$(uname)" = Darwin ]; then
+    export GGML_METAL=OFF
 fi
 # With it set, ggml is built for the oldest CPUs.
 unset SOURCE_DATE_EPOCH

@@ -32,9 +32,10 @@ Linux-x86_64)
     names=(x86-64-v3 avx512-vnni)
     ;;
 Linux-aarch64)
-    # The sys crate fixes ggml's instructions to those of ARMv8.0; a file that cmake reads later says otherwise.
+    # A file that cmake reads later than the sys crate's words gives ggml more than the instructions of ARMv8.0.
     build armv8 ""
-    CMAKE_PROJECT_INCLUDE=$PWD/scripts/release/arm-dotprod.cmake build armv8-dotprod "-C target-feature=+dotprod"
+    ARM_ARCH=armv8.2-a+dotprod CMAKE_PROJECT_INCLUDE=$PWD/scripts/release/arm-arch.cmake \
+        build armv8-dotprod "-C target-feature=+dotprod"
     names=(armv8 armv8-dotprod)
     ;;
 Darwin-*)

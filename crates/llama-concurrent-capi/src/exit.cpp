@@ -2,11 +2,18 @@
 //
 // The linker sends all registrations of destructors of this library here (--wrap), and they are dropped: llama.cpp's
 // globals stay alive until the process is gone, for the threads that may still be using them. The system takes
-// everything back anyway. Where the library is linked statically nothing is wrapped, and destructors run as always.
+// everything back anyway. Where the library is linked statically, and on macOS, whose linker has no such option, nothing is
+// wrapped, and destructors run as always.
 
 #include <cstdlib>
 
 extern "C" {
+
+#ifdef __APPLE__
+
+__attribute__((visibility("hidden"))) int lc_at_exit(void (*function)()) { return std::atexit(function); }
+
+#else
 
 __attribute__((visibility("hidden"))) int __wrap___cxa_atexit(void (*)(void *), void *, void *) { return 0; }
 
@@ -23,4 +30,5 @@ __attribute__((visibility("hidden"))) int lc_at_exit(void (*function)()) {
     return std::atexit(function);
 }
 
+#endif
 }

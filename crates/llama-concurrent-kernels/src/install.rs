@@ -127,5 +127,5 @@ fn install_now(mode: Mode) -> Status {
 
 #[cfg(not(target_arch = "x86_64"))]
 fn install_now(_: Mode) -> Status {
-    Status::none("no kernels for this CPU")
+    Status::none(format!("there are kernels for x86 only, and this CPU is {}", env::consts::ARCH))
 }

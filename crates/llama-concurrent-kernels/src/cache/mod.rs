@@ -23,6 +23,7 @@ use std::{
 };
 
 pub use hash::of as hash_of;
+#[cfg(target_arch = "x86_64")]
 pub(crate) use memory::{Memory, allocate};
 pub use model::Model;
 use session::{Session, with_active};

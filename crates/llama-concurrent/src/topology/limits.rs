@@ -10,6 +10,7 @@ pub(super) fn allowed_cpus() -> Option<Vec<usize>> {
 }
 
 /// NUMA nodes whose memory the cpuset of this process allows.
+#[cfg(target_os = "linux")]
 pub(super) fn allowed_nodes() -> Option<Vec<usize>> {
     of_status("Mems_allowed_list:")
 }

@@ -30,6 +30,10 @@ use crate::{
 /// One load at a time: llama.cpp's complaints are process-wide, and two loads would mix them up.
 static LOADING: Mutex<()> = Mutex::new(());
 
+/// A list of devices to offload to that ends at once. Without one llama.cpp takes what it finds, and computes long batches on a
+/// GPU even with no layer there: on a Mac, where it is built with Metal.
+static NO_DEVICES: usize = 0;
+
 /// A model in memory, shared by all contexts.
 pub(crate) struct Model {
     raw: NonNull<sys::llama_model>,
@@ -90,6 +94,7 @@ impl Model {
         // SAFETY: a plain constructor.
         let mut params = unsafe { sys::llama_model_default_params() };
         params.n_gpu_layers = 0;
+        params.devices = (&raw const NO_DEVICES).cast_mut().cast();
         params.vocab_only = vocab_only;
         params.load_mode = if config.mmap { sys::LLAMA_LOAD_MODE_MMAP } else { sys::LLAMA_LOAD_MODE_NONE };
         params.use_extra_bufts = config.repack;
