@@ -67,7 +67,10 @@ fn they_are_the_same_beside_generations_and_leave_those_as_they_are() {
             let (engine, options) = (engine.clone(), &options);
             scope.spawn(move || {
                 let again = engine.embed(text, options).unwrap();
-                assert!(distance(&again.values, &alone.values) < 1e-3, "{text}");
+                // Beside others a text is computed in more parts. ggml's attention takes another way from 64 tokens on, and
+                // where a CPU adds in half precision, as ARM's do, the two are up to 0.007 apart.
+                let same = if cfg!(target_arch = "aarch64") { 0.02 } else { 1e-3 };
+                assert!(distance(&again.values, &alone.values) < same, "{text}");
                 assert_eq!(again.n_prompt_tokens, alone.n_prompt_tokens);
             });
         }
@@ -75,7 +78,7 @@ fn they_are_the_same_beside_generations_and_leave_those_as_they_are() {
     for generation in running {
         assert_eq!(generation.wait().unwrap().tokens, expected);
     }
-    assert!(distance(&alone[0].values, &alone[5].values) > 0.01);
+    assert!(distance(&alone[0].values, &alone[5].values) > 0.1, "what is the same must be far closer than others");
     assert!(engine.drain_within(Duration::from_secs(60)));
 }
 
