@@ -31,8 +31,8 @@ pub struct Played {
 ///
 /// One thread sends everything and never waits for an answer, so a slow target does not delay who comes later, and each
 /// request counts from the moment when it should have been sent. `watch` is called some ten times a second with the number of
-/// requests that are over; if it returns false, what runs is
-/// given up, and the records are those of the requests that are over.
+/// requests that are over; if it returns false, what runs is given up, and the
+/// records are those of the requests that are over.
 pub fn play(scripts: &[Script], target: &dyn Target, mut watch: impl FnMut(usize) -> bool) -> Played {
     let (start, cpu_before) = (Instant::now(), thread_time());
     let mut spent = Duration::ZERO;

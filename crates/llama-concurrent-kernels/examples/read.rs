@@ -1,17 +1,13 @@
 //! Gigabytes a second that threads read from memory when they do nothing else: what a single sequence cannot exceed, since
 //! each token reads all weights. `read [THREADS [ROUNDS]]`, on pages of the system's usual size and on huge ones.
 
-#![allow(unsafe_code)] // It looks at bytes as numbers.
-
 use std::{env, hint::black_box, thread, time::Instant};
 
 const LEN: usize = 1 << 30;
 
+/// One sum in text; the compiler makes several vectors of it.
 fn read(bytes: &[u8]) -> u64 {
-    // SAFETY: every pattern of bits is a number.
-    let (_, words, _) = unsafe { bytes.align_to::<u64>() };
-    // One sum in text; the compiler makes several vectors of it.
-    words.iter().fold(0, |sum, word| sum ^ word)
+    bytes.as_chunks().0.iter().fold(0, |sum, word| sum ^ u64::from_ne_bytes(*word))
 }
 
 fn main() {
@@ -27,7 +23,7 @@ fn main() {
             .map(|_| {
                 let start = Instant::now();
                 thread::scope(|scope| {
-                    for part in map.chunks(LEN / threads) {
+                    for part in map.chunks(LEN.div_ceil(threads)) {
                         scope.spawn(|| black_box(read(part)));
                     }
                 });
