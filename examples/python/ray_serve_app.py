@@ -97,6 +97,7 @@ class Ask(BaseModel, extra="forbid"):
     top_p: float = 0.95
     seed: U32 = 0
     stop: list[str] = []
+    ignore_eos: bool = False
     timeout: PositiveFloat | None = None
 
     def params(self) -> SamplingParams:

@@ -19,6 +19,9 @@ from llama_concurrent import Engine, SamplingParams
 PROMPT = "Once upon a time"
 SHORT = SamplingParams(max_tokens=12, ignore_eos=True)
 ENDLESS = SamplingParams(max_tokens=900, ignore_eos=True)
+"""As a stream that nobody reads, it pauses long before its end."""
+FOR_SECONDS = SamplingParams(max_tokens=8000, ignore_eos=True)
+"""It needs a context longer than the model's, so that it outlasts a test that stops for a moment."""
 
 
 def eventually(condition) -> bool:
@@ -129,18 +132,22 @@ def test_futures(engine):
     done, waiting = concurrent.futures.wait(requests)
     assert len(done) == 20 and not waiting
     assert all(request.result().n_output_tokens == 12 for request in requests)
-    request = engine.submit(PROMPT, ENDLESS)
-    assert request.cancel()
-    with pytest.raises(concurrent.futures.CancelledError):
-        request.result()
-    assert request.cancelled() and not requests[0].cancelled()
-    assert not requests[0].cancel()
+    assert not requests[0].cancel() and not requests[0].cancelled()
+
+
+def test_a_cancelled_future():
+    with Engine(slots=1, threads=1, pin=False, n_ctx=8192) as engine:
+        request = engine.submit(PROMPT, FOR_SECONDS)
+        assert request.cancel()
+        with pytest.raises(concurrent.futures.CancelledError):
+            request.result()
+        assert request.cancelled()
 
 
 def test_futures_of_a_closed_engine_end():
-    engine = Engine(slots=2, threads=1, pin=False)
+    engine = Engine(slots=2, threads=1, pin=False, n_ctx=8192)
     names = {thread.name for thread in threading.enumerate()}
-    requests = [engine.submit(PROMPT, ENDLESS) for _ in range(6)]
+    requests = [engine.submit(PROMPT, FOR_SECONDS) for _ in range(6)]
     engine.close()
     assert all(request.cancelled() for request in requests)
     assert not requests[0].cancel()

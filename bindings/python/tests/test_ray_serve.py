@@ -18,6 +18,9 @@ from types import SimpleNamespace
 import pytest
 from llama_concurrent import Engine, InvalidRequest, Overloaded, SamplingParams
 
+# Ray's routers read these when they are imported. A replica that is slow to answer on a busy machine is still the one.
+for name in ("RAY_SERVE_QUEUE_LENGTH_RESPONSE_DEADLINE_S", "RAY_SERVE_MAX_QUEUE_LENGTH_RESPONSE_DEADLINE_S"):
+    os.environ[name] = "10"
 ray = pytest.importorskip("ray", reason='Ray is not installed: pip install "ray[serve]"')
 serve = pytest.importorskip("ray.serve", reason='Ray Serve is not installed: pip install "ray[serve]"')
 
@@ -29,9 +32,19 @@ from ray.serve.exceptions import BackPressureError, RequestCancelledError  # noq
 
 PROMPT = "Once upon a time"
 SHORT = SamplingParams(max_tokens=40, ignore_eos=True)
-ENDLESS = SamplingParams(max_tokens=900, ignore_eos=True)
+LONG = SamplingParams(max_tokens=900, ignore_eos=True)
+ENDLESS = SamplingParams(max_tokens=8000, ignore_eos=True)
+"""It is cancelled or killed before its end."""
 SETTINGS = app.Settings(
-    slots=1, queue=1, waiting=4, min_replicas=2, max_replicas=2, prefix_chars=40, reproducible=True, drain_seconds=30
+    slots=1,
+    queue=1,
+    waiting=4,
+    n_ctx=8192,
+    min_replicas=2,
+    max_replicas=2,
+    prefix_chars=40,
+    reproducible=True,
+    drain_seconds=30,
 )
 BOUND = 60
 """Seconds after which something counts as hanging."""
@@ -256,12 +269,17 @@ def wait_until(condition):
         time.sleep(0.05)
 
 
-def ask(port, prompt=PROMPT, session=None, **params):
-    """Status, headers and lines of an answer over HTTP."""
+def begin(port, session=None, prompt=PROMPT, **params):
+    """A connection that has sent a request, and its response."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=BOUND)
     headers = {"x-session-id": session} if session else {}
     connection.request("POST", "/", json.dumps({"prompt": prompt} | params), headers)
-    response = connection.getresponse()
+    return connection, connection.getresponse()
+
+
+def ask(port, prompt=PROMPT, session=None, **params):
+    """Status, headers and lines of an answer over HTTP."""
+    connection, response = begin(port, session, prompt, **params)
     body = response.read()
     connection.close()
     # Ray's own proxy refuses a crowd in plain text, before the ingress sees it.
@@ -302,14 +320,18 @@ def test_a_full_replica_does_not_keep_its_sessions(handle):
     session = next(iter(homes(handle).values()))
     one = handle.options(session_id=session)
     with ThreadPoolExecutor(3) as pool:
-        ends = list(pool.map(lambda _: list(one.generate.remote(PROMPT, ENDLESS))[-1], range(3)))
-    assert len({end["replica"] for end in ends}) == 2
+
+        def both():
+            """Whether the three met; on a busy machine one may have ended before the third came."""
+            ends = pool.map(lambda _: list(one.generate.remote(PROMPT, LONG))[-1], range(3))
+            return len({end["replica"] for end in ends}) == 2
+
+        wait_until(both)
 
 
 def test_cancelling_frees_the_slot(port, handle):
     replica, session = next(iter(homes(handle).items()))
     before = stats(handle, session)["requests_cancelled"]
-
     response = handle.options(session_id=session).generate.remote(PROMPT, ENDLESS)
     next(response)
     response.cancel()
@@ -318,38 +340,39 @@ def test_cancelling_frees_the_slot(port, handle):
     wait_until(lambda: stats(handle, session)["requests_cancelled"] > before)
     assert stats(handle, session)["requests_running"] == 0
 
-    # Held still, so that the request runs for sure when its client goes away.
-    process = pid(replica)
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=BOUND)
-    connection.request("POST", "/", json.dumps({"prompt": PROMPT, "max_tokens": 900}), {"x-session-id": session})
-    response = connection.getresponse()
-    os.kill(process, signal.SIGSTOP)
+    connection, response = begin(port, session, max_tokens=8000, ignore_eos=True)
     response.readline()
     connection.close()
     response.close()
-    time.sleep(0.5)
-    os.kill(process, signal.SIGCONT)
     wait_until(lambda: stats(handle, session)["requests_cancelled"] > before + 1)
     assert stats(handle, session)["requests_running"] == 0
     assert list(handle.options(session_id=session).generate.remote(PROMPT, SHORT))[-1]["replica"] == replica
 
 
 def test_too_many_requests_are_refused_at_once(port, handle):
-    """Both replicas are held still, so that nothing ends: 2 * (1 + 1) + 4 requests fit, or a few more in a crowd."""
+    """Both replicas are held still, so that nothing ends: 2 * (1 + 1) + 4 requests fit, and some more of a crowd."""
     pids = [pid(replica) for replica in homes(handle)]
-    with ThreadPoolExecutor(16) as pool:
+    answers = []
+    with ThreadPoolExecutor(64) as pool:
+
+        def six_are_refused():
+            """Asks once more each time: how many of a crowd still fit is Ray's to say, but one that comes later does not."""
+            if len(answers) < 64:
+                answers.append(pool.submit(ask, port, max_tokens=40))
+            return sum(answer.done() for answer in answers) >= 6
+
         for each in pids:
             os.kill(each, signal.SIGSTOP)
         try:
-            answers = [pool.submit(ask, port, max_tokens=40) for _ in range(16)]
-            wait_until(lambda: sum(answer.done() for answer in answers) >= 6)
+            answers += [pool.submit(ask, port, max_tokens=40) for _ in range(8)]
+            wait_until(six_are_refused)
         finally:
             for each in pids:
                 os.kill(each, signal.SIGCONT)
         answers = [answer.result(BOUND) for answer in answers]
     refused = [answer for answer in answers if answer[0] == 503]
     served = [answer for answer in answers if answer[0] == 200]
-    assert len(refused) >= 6 and len(served) >= 2 and len(refused) + len(served) == 16
+    assert len(refused) >= 6 and len(served) >= 2 and len(refused) + len(served) == len(answers)
     assert all(headers["retry-after"] == "2" and lines[0]["error"] for _, headers, lines in refused)
     assert all(lines[-1]["finish_reason"] == "length" for _, _, lines in served)
 
@@ -364,10 +387,8 @@ def test_a_killed_replica_hangs_nobody_and_comes_back(port, handle):
         waiting = pool.submit(ask, port, session=session, max_tokens=40)
         wait_until(lambda: waiting.done() or ray.get(actor(victim).get_num_ongoing_requests.remote()) == 2)
         ray.kill(actor(victim))
-        try:
-            assert list(running)[-1]["finish_reason"] == "length"
-        except RayActorError as error:
-            assert "died" in str(error)
+        with pytest.raises(RayActorError, match="died"):
+            list(running)
         status, _, lines = waiting.result(BOUND)
     assert status == 200 and lines[-1]["finish_reason"] == "length", lines
     wait_until(lambda: victim not in homes(handle))
@@ -378,19 +399,17 @@ def test_a_killed_replica_hangs_nobody_and_comes_back(port, handle):
 def test_a_replica_that_dies_mid_stream_ends_the_answer_with_an_error(port, handle):
     victim, session = next(iter(homes(handle).items()))
     process = pid(victim)
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=BOUND)
-    connection.request("POST", "/", json.dumps({"prompt": PROMPT, "max_tokens": 900}), {"x-session-id": session})
-    response = connection.getresponse()
+    connection, response = begin(port, session, max_tokens=8000, ignore_eos=True)
     os.kill(process, signal.SIGKILL)
     lines = [json.loads(line) for line in response.read().splitlines()]
     connection.close()
-    assert "died" in lines[-1].get("error", "") or lines[-1].get("finish_reason") == "stop"
+    assert "died" in lines[-1]["error"]
     wait_until(lambda: victim not in homes(handle))
     assert ask(port, max_tokens=4)[0] == 200
 
 
 def test_deleting_lets_running_requests_end(handle):
-    response = handle.generate.remote(PROMPT, ENDLESS)
+    response = handle.generate.remote(PROMPT, LONG)
     next(response)
     events = []
     reader = threading.Thread(target=lambda: events.extend(response), daemon=True)

@@ -741,12 +741,15 @@ static void test_overload(void) {
     llama_engine *engine = NULL;
     CHECK_OK(llama_engine_load(model, &engine_params, &engine));
     llama_infer_params params = of_length(900);
-    for (int i = 0; i < 3; i++)
+    static struct gate refused = GATE_INIT;
+    CHECK_OK(llama_infer_async(engine, "A", &params, wait_at_gate, &refused, NULL));
+    for (int i = 0; i < 2; i++)
         CHECK_OK(llama_infer_async(engine, "A", &params, ignore, NULL, NULL));
     CHECK_STATUS(OVERLOADED, llama_infer_async(engine, "A", &params, ignore, NULL, NULL));
     llama_infer_error_detail detail = {.size = sizeof detail};
     CHECK_OK(llama_infer_last_error_detail(&detail));
     CHECK(detail.status == LLAMA_INFER_STATUS_OVERLOADED && detail.retry_after_ms > 0);
+    gate_open(&refused);
     CHECK_OK(llama_engine_free(engine));
 }
 

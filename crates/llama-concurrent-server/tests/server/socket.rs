@@ -2,6 +2,7 @@
 
 use std::net::TcpStream;
 
+use llama_concurrent::EngineConfig;
 use llama_concurrent_server::ServerConfig;
 use serde_json::{Value, json};
 use tungstenite::{Message, WebSocket, client::IntoClientRequest, http::HeaderValue};
@@ -71,9 +72,11 @@ fn generations_share_a_socket_by_their_ids() {
 
 #[test]
 fn one_is_cancelled_and_the_others_go_on() {
-    let server = start();
+    // A context that is far longer than the model's, so that the long ones outlast whoever is to end them.
+    let engine = EngineConfig { n_ctx: Some(8192), ..engine_config(2) };
+    let server = start_with(engine, ServerConfig::default());
     let mut socket = open(&server, None).unwrap();
-    send(&mut socket, &generate("long", 900));
+    send(&mut socket, &generate("long", 8000));
     assert_eq!(next(&mut socket, "delta")["id"], "long");
     send(&mut socket, &generate("short", 5));
     send(&mut socket, &json!({"type": "cancel", "id": "long"}));
@@ -81,7 +84,7 @@ fn one_is_cancelled_and_the_others_go_on() {
     let mut ends = [next(&mut socket, "finished"), next(&mut socket, "finished")];
     ends.sort_by_key(|end| end["id"].as_str().unwrap().to_owned());
     assert_eq!((&ends[0]["finish_reason"], &ends[1]["finish_reason"]), (&json!("cancelled"), &json!("length")));
-    send(&mut socket, &generate("last", 900));
+    send(&mut socket, &generate("last", 8000));
     next(&mut socket, "delta");
     drop(socket);
     server.until_idle();
