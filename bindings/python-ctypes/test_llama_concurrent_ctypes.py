@@ -502,9 +502,14 @@ class Generation(unittest.TestCase):
         with llama.load(MODEL, slots=1, stream_buffer=1) as engine:
             # Keeps the one slot, so that the request after it waits until the signal comes.
             blocker = engine.infer_async("The", lambda event: go_on.wait(PATIENCE), ignore_eos=True)
-            timer = threading.Timer(0.05, os.kill, [os.getpid(), signal.SIGINT])
-            timer.start()
+
+            def interrupt() -> None:
+                eventually(lambda: (engine.stats().requests_running, engine.stats().requests_waiting) == (1, 1))
+                time.sleep(0.05)
+                os.kill(os.getpid(), signal.SIGINT)
+
             with self.assertRaises(KeyboardInterrupt):
+                threading.Thread(target=interrupt).start()
                 engine.generate("The dog")
             self.assertTrue(eventually(lambda: engine.stats().requests_cancelled == 1))
             go_on.set()

@@ -370,8 +370,8 @@ from llama_concurrent import Engine, SamplingParams
 engine = Engine(threads=1, pin=False, slots=2, n_ctx=512)
 endless = SamplingParams(max_tokens=500, ignore_eos=True)
 for prompt in ("Once", ["Once"] * 200):
-    threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
     try:
+        threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
         while True:
             engine.generate(prompt, endless)
     except KeyboardInterrupt:
