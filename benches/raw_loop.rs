@@ -4,7 +4,8 @@
 //!
 //! The bare side creates a context and a thread pool of the same shape and calls `llama_decode` in a loop: each prompt
 //! in one call, then every sequence one row per call. It samples nothing, makes no text and tells nobody. The engine
-//! side submits the same load and reads its streams. Runs alternate within one process; both sides map the model once.
+//! side submits the same load and reads its streams. Runs alternate within one process; both sides map the model once,
+//! and both compute with this library's kernels, or with ggml's alone where LLAMA_CONCURRENT_KERNELS=off.
 
 #![allow(unsafe_code)]
 
@@ -16,6 +17,7 @@ use std::{
 
 use clap::Parser;
 use llama_concurrent::{Engine, EngineConfig, Request, SamplingParams, Strategy, Token};
+use llama_concurrent_kernels::{Mode, install};
 use llama_cpp_sys_2 as sys;
 
 #[derive(Clone, Parser)]
@@ -202,6 +204,8 @@ fn median(mut values: Vec<f64>) -> f64 {
 
 fn main() {
     let args = Args::parse();
+    // Before the first model is loaded: later ones do not notice them.
+    println!("{}", install(Mode::Auto).reason);
     let model = load_raw(&args.model);
     println!(
         "{} prompt and {} output tokens, {} threads, {} pairs",

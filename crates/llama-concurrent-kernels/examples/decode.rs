@@ -2,7 +2,8 @@
 //!
 //! `LLAMA_CONCURRENT_KERNELS=off` times llama.cpp as it is. One process does one of the two, because what is installed
 //! stays; alternate processes to compare. `CHECK=1` also prints a digest of the logits. `ROWS="7 8 9"` times these
-//! numbers of sequences, at most 40, and `REPEATS` sets how often.
+//! numbers of sequences, at most 40, and `REPEATS` sets how often; `PREFILLS="15 16"` times calls with so many rows of one
+//! prompt, `PREFILLS=0` none.
 
 #![allow(unsafe_code)] // It calls llama.cpp itself.
 
@@ -78,6 +79,11 @@ fn number(name: &str, default: i32) -> i32 {
     env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
 }
 
+fn numbers(name: &str, default: &str) -> Vec<usize> {
+    let text = env::var(name).unwrap_or_else(|_| default.to_string());
+    text.split_whitespace().map(|n| n.parse().unwrap_or_else(|_| panic!("{name}: {n} is no number"))).collect()
+}
+
 fn main() {
     let mut args = env::args().skip(1);
     let path = CString::new(args.next().expect("the path of a model")).expect("a path");
@@ -114,9 +120,9 @@ fn main() {
         let vocabulary = sys::llama_vocab_n_tokens(sys::llama_model_get_vocab(model));
         Bench { context, batch: sys::llama_batch_init(1024, 0, 1), vocabulary, seed: 1 }
     };
-    for length in [128, 512].into_iter().take(number("PREFILLS", 2) as usize) {
+    for length in numbers("PREFILLS", "128 512").into_iter().filter(|&length| length > 0) {
         let mut times = Vec::new();
-        for _ in 0..3 {
+        for _ in 0..number("REPEATS", 3) {
             bench.forget(0, -1);
             times.push(bench.decode(0..1, 0, length));
         }
@@ -125,8 +131,7 @@ fn main() {
             println!("  {}", bench.digest());
         }
     }
-    let rows = env::var("ROWS").unwrap_or_else(|_| "1 2 4 8 16 32".to_string());
-    let rows: Vec<usize> = rows.split_whitespace().map(|n| n.parse().expect("a number of sequences")).collect();
+    let rows = numbers("ROWS", "1 2 4 8 16 32");
     for context in contexts {
         bench.forget(-1, 0);
         for position in (0..context).step_by(512) {

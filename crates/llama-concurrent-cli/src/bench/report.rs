@@ -64,16 +64,11 @@ impl Report<'_> {
     /// What was asked, of which model.
     pub fn heading(&self) -> Vec<String> {
         let (setting, load) = (self.setting, &self.setting.load);
-        let mut lines = vec![format!("{}: {}.", setting.workload, setting.workload.about())];
-        lines.push(match load.rate {
+        let asked = match load.rate {
             Some(per_second) => format!("{} requests, {per_second} per second.", load.users * load.requests),
             None => format!("{} at once, {} each.", count(load.users, "user"), count(load.requests, "request")),
-        });
-        if load.scale != 1.0 {
-            lines.push(format!("All lengths times {}.", load.scale));
-        }
-        lines.push(format!("{}.", setting.model));
-        lines
+        };
+        vec![setting.about(), asked, format!("{}.", setting.model)]
     }
 
     /// The table, in the order of [`COLUMNS`].
@@ -93,10 +88,7 @@ impl Report<'_> {
     pub fn notes(&self) -> Vec<String> {
         let kinds = self.kinds();
         let repeats = self.results.first().map_or(0, |runs| runs.runs.len());
-        let mut lines = vec![match repeats {
-            1 => "Times in ms; one run.".into(),
-            _ => format!("Times in ms; medians of {repeats} runs, the least and the most in brackets."),
-        }];
+        let mut lines = vec![format!("Times in ms; {}.", medians(repeats))];
         lines.push(
             "cached: share of prompt tokens that were there already. fair: Jain's index of the users' tokens per second, 1 \
              where all are equal."
@@ -169,6 +161,14 @@ pub fn verdict<'a>(runs: impl Iterator<Item = &'a Run> + Clone) -> Result<(), Fa
     match runs.clone().find_map(|run| run.summary.failure.as_deref()) {
         Some(why) => Err(Failure::Failed(format!("{failed} requests failed; the first: {why}"))),
         None => Ok(()),
+    }
+}
+
+/// How a figure of several runs is to be read.
+pub fn medians(runs: usize) -> String {
+    match runs {
+        1 => "one run".into(),
+        _ => format!("medians of {runs} runs, the least and the most in brackets"),
     }
 }
 

@@ -50,6 +50,15 @@ impl Setting {
         Ok(Self { workload, load, slo, model, tokenizer })
     }
 
+    /// The workload in words.
+    pub fn about(&self) -> String {
+        let scaled = match self.load.scale {
+            1.0 => String::new(),
+            scale => format!("; all lengths times {scale}"),
+        };
+        format!("{}: {}{scaled}.", self.workload, self.workload.about())
+    }
+
     /// The scripts of one repeat.
     pub fn scripts(&self, load: &Load) -> Vec<Script> {
         let count =

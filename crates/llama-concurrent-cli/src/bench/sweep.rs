@@ -65,8 +65,7 @@ impl<'a> Sweep<'a> {
     }
 
     pub fn heading(&self) -> Vec<String> {
-        let workload = self.setting.workload;
-        vec![format!("{workload}: {}.", workload.about()), format!("{}.", self.setting.model)]
+        vec![self.setting.about(), format!("{}.", self.setting.model)]
     }
 
     /// The contestants, in the order of the columns.
@@ -88,7 +87,7 @@ impl<'a> Sweep<'a> {
     /// How to read it, and what the machine gave at the largest number of users.
     pub fn notes(&self) -> Vec<String> {
         let repeats = self.points.first().and_then(|point| point.results.first()).map_or(0, |runs| runs.runs.len());
-        let mut lines = vec![format!("Medians of {repeats} runs, the least and the most in brackets.")];
+        let mut lines = vec![format!("Figures: {}.", report::medians(repeats))];
         if let Some(last) = self.points.last() {
             lines.push(format!("At {} users:", last.users));
             lines.extend(resources::of(&last.results));

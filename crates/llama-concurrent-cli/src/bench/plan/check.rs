@@ -106,8 +106,7 @@ fn one(planner: &Planner<'_>, path: &Path, threads: usize, users: usize, strateg
 
 fn tell(planner: &Planner<'_>, lines: &[Line]) -> io::Result<()> {
     let mut out = stdout().lock();
-    let workload = planner.setting.workload;
-    writeln!(out, "{workload}: {}.\n{}.\n", workload.about(), planner.setting.model)?;
+    writeln!(out, "{}\n{}.\n", planner.setting.about(), planner.setting.model)?;
     let signed = |share: f64| format!("{:+.1} %", share * 100.0);
     let row = |line: &Line| {
         vec![

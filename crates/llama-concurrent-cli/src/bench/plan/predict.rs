@@ -74,8 +74,8 @@ fn one(
 
 fn tell(planner: &Planner<'_>, predictions: &[Prediction]) -> io::Result<()> {
     let mut out = stdout().lock();
-    let (workload, load) = (planner.setting.workload, planner.args.load());
-    writeln!(out, "{workload}: {}.", workload.about())?;
+    let load = planner.args.load();
+    writeln!(out, "{}", planner.setting.about())?;
     match load.rate {
         Some(per_second) => {
             writeln!(out, "{} requests of each user, {per_second} arrivals per second.", load.requests)?
