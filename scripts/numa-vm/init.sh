@@ -42,15 +42,17 @@ while [ $i -lt 8 ]; do
 done > /tmp/prompts
 # run OPTIONS...: into /tmp/out, with a look at its threads and its memory from outside while it works.
 run() {
+    rm -f /tmp/out /tmp/threads /tmp/maps # what the last run left would be taken for the answers of this one
     llama-concurrent run -m /demo.gguf --prompts-file /tmp/prompts --slots 4 --temp 0 --max-tokens 32 --json --stats "$@" > /tmp/out 2> /tmp/err &
     pid=$!
-    rm -f /tmp/threads /tmp/maps
-    # As soon as it answers, everything is in its place.
+    # As soon as it answers, everything is in its place. Held still, so that it does not end under the eyes of a slow shell.
     while kill -0 $pid 2>/dev/null && [ ! -s /tmp/out ]; do usleep 20000; done
+    kill -STOP $pid
     for task in /proc/$pid/task/*; do
         echo "$(cat "$task/comm") $(awk '/Cpus_allowed_list/ { print $2 }' "$task/status")"
     done 2>/dev/null | sort > /tmp/threads
     cat /proc/$pid/numa_maps > /tmp/maps 2>/dev/null
+    kill -CONT $pid
     wait $pid
 }
 threads_of() { awk -v name="$1" '$1 == name { print $2 }' /tmp/threads | sort -u | tr '\n' ' '; }
