@@ -3,7 +3,7 @@
 //! `LLAMA_CONCURRENT_KERNELS=off` times llama.cpp as it is. One process does one of the two, because what is installed
 //! stays; alternate processes to compare. `CHECK=1` also prints a digest of the logits. `ROWS="7 8 9"` times these
 //! numbers of sequences, at most 40, and `REPEATS` sets how often; `PREFILLS="15 16"` times calls with so many rows of one
-//! prompt, `PREFILLS=0` none.
+//! prompt, at most 640, `PREFILLS=0` none.
 
 #![allow(unsafe_code)] // It calls llama.cpp itself.
 
@@ -11,6 +11,9 @@ use llama_cpp_sys_2 as sys;
 use std::{env, ffi::CString, ptr, time::Instant};
 
 const SEQUENCES: usize = 40;
+/// Positions of one sequence.
+const LENGTH: usize = 640;
+const BATCH: usize = 1024;
 
 struct Bench {
     context: *mut sys::llama_context,
@@ -29,9 +32,10 @@ impl Bench {
     fn decode(&mut self, sequences: std::ops::Range<usize>, position: usize, length: usize) -> f64 {
         let rows: Vec<_> =
             sequences.flat_map(|s| (0..length).map(move |i| (s, position + i, i + 1 == length))).collect();
+        assert!(rows.len() <= BATCH, "{} rows in one call; there is room for {BATCH}", rows.len());
         for (row, (sequence, position, last)) in rows.iter().copied().enumerate() {
             let token = self.token();
-            // SAFETY: the batch has room for 1024 rows.
+            // SAFETY: the batch has room for `BATCH` rows.
             unsafe {
                 *self.batch.token.add(row) = token;
                 *self.batch.pos.add(row) = position as i32;
@@ -105,8 +109,8 @@ fn main() {
         println!("loaded in {:.2} s", start.elapsed().as_secs_f64());
         let mut params = sys::llama_context_default_params();
         params.n_seq_max = SEQUENCES as u32;
-        params.n_ctx = (SEQUENCES * 640) as u32;
-        params.n_batch = 1024;
+        params.n_ctx = (SEQUENCES * LENGTH) as u32;
+        params.n_batch = BATCH as u32;
         params.n_ubatch = 512;
         params.n_threads = number("THREADS", 2);
         params.n_threads_batch = params.n_threads;
@@ -118,9 +122,10 @@ fn main() {
         let context = sys::llama_init_from_model(model, params);
         assert!(!context.is_null(), "the context was made");
         let vocabulary = sys::llama_vocab_n_tokens(sys::llama_model_get_vocab(model));
-        Bench { context, batch: sys::llama_batch_init(1024, 0, 1), vocabulary, seed: 1 }
+        Bench { context, batch: sys::llama_batch_init(BATCH as i32, 0, 1), vocabulary, seed: 1 }
     };
     for length in numbers("PREFILLS", "128 512").into_iter().filter(|&length| length > 0) {
+        assert!(length <= LENGTH, "PREFILLS: {length} is more than a sequence holds, {LENGTH}");
         let mut times = Vec::new();
         for _ in 0..number("REPEATS", 3) {
             bench.forget(0, -1);
