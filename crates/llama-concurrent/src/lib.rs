@@ -58,7 +58,8 @@ pub use metrics::{
     CallTotals, EngineStats, MemoryStats, RequestTotals, SlotStats, Timings, WorkerStats, WorkerTotals, quantile,
 };
 pub use request::{
-    Completion, Delta, Event, Finish, FinishReason, Priority, Prompt, Request, RequestId, SamplingParams, Token,
+    Completion, Delta, Event, Finish, FinishReason, MarkedText, Priority, Prompt, Request, RequestId, SamplingParams,
+    Token,
 };
 pub use stream::{EventSink, Flow};
 pub use text::{ChatMessage, ChatOptions};

@@ -1,6 +1,6 @@
 //! What a caller asks for and what comes back.
 
-use std::time::Duration;
+use std::{ops::Range, time::Duration};
 
 pub use crate::sampling::SamplingParams;
 use crate::{error::Error, logprobs::TokenLogprobs, metrics::Timings};
@@ -19,8 +19,27 @@ pub enum Prompt {
     Text(String),
     /// Text of which nothing is read as a special token; BOS is added where the model wants it.
     PlainText(String),
+    /// Text with special tokens, except inside of some spans of it; what chat templates make of messages.
+    Marked(MarkedText),
     /// Token ids, used as they are.
     Tokens(Vec<Token>),
+}
+
+/// Text in which special tokens are recognised, except where it quotes somebody.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MarkedText {
+    /// The whole text.
+    pub text: String,
+    /// Ranges of its bytes in which nothing is read as a special token: in order, apart from each other, between characters.
+    pub plain: Vec<Range<usize>>,
+}
+
+impl MarkedText {
+    /// A text with these plain ranges.
+    pub fn new(text: impl Into<String>, plain: Vec<Range<usize>>) -> Self {
+        Self { text: text.into(), plain }
+    }
 }
 
 impl Prompt {
@@ -28,6 +47,7 @@ impl Prompt {
     pub fn is_empty(&self) -> bool {
         match self {
             Prompt::Text(text) | Prompt::PlainText(text) => text.is_empty(),
+            Prompt::Marked(marked) => marked.text.is_empty(),
             Prompt::Tokens(tokens) => tokens.is_empty(),
         }
     }

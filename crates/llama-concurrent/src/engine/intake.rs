@@ -108,6 +108,7 @@ impl Inner {
         match prompt {
             Prompt::Text(text) => self.model.tokenize(text, true, true),
             Prompt::PlainText(text) => self.model.tokenize(text, true, false),
+            Prompt::Marked(marked) => self.model.tokenize(&marked.text, true, true),
             Prompt::Tokens(tokens) => {
                 let n_vocab = self.model.table().len();
                 match tokens.iter().find(|&&token| usize::try_from(token).map_or(true, |t| t >= n_vocab)) {
