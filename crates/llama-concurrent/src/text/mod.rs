@@ -1,16 +1,15 @@
 //! Text in and text out: chat messages become a prompt, token pieces become a stream of text.
 //!
 //! Nothing here knows a model, a thread or llama.cpp. [`TextStream`] turns the byte pieces of sampled tokens into text
-//! that a caller may see: whole characters only, and never any part of a stop string. [`ChatTemplate`] renders messages
-//! with the Jinja template that a model carries.
+//! that a caller may see: whole characters only, and never any part of a stop string. [`ChatTemplate`], of a crate of
+//! its own, renders messages with the Jinja template that a model carries.
 
-mod chat;
 mod detokenizer;
 mod stop;
 mod utf8;
 
-pub use chat::{ChatError, ChatMessage, ChatOptions, ChatTemplate};
 pub use detokenizer::{Step, TextStream};
+pub use llama_concurrent_template::{ChatError, ChatMessage, ChatOptions, ChatTemplate};
 pub use stop::{StopMatcher, StopStatus};
 pub use utf8::Utf8Decoder;
 
