@@ -61,7 +61,7 @@ const STEP: Duration = Duration::from_millis(50);
 
 fn answer(plan: &StepPlan) -> StepOutcome {
     let rows = plan.call.iter().flat_map(|call| &call.rows).filter(|row| row.sample.is_some());
-    StepOutcome { elapsed: STEP, sampled: Ok(rows.map(|row| (3 + (row.pos % 1000) as i32).into()).collect()) }
+    StepOutcome::new(STEP, Ok(rows.map(|row| (3 + (row.pos % 1000) as i32).into()).collect()))
 }
 
 fn request(id: u64, user: u64) -> NewSequence {
@@ -71,6 +71,7 @@ fn request(id: u64, user: u64) -> NewSequence {
         params: Arc::new(SamplingParams { max_tokens: Some(2), ..SamplingParams::default() }),
         grammar: None,
         prefix_reuse: true,
+        window: 0,
         priority: Priority::Interactive,
         submitted: Duration::ZERO,
         queue_deadline: None,

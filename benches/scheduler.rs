@@ -20,6 +20,7 @@ fn scheduler(contexts: usize, slots: usize) -> Scheduler {
         max_stall: Duration::from_millis(200),
         batch_aging: Duration::from_secs(10),
         prefix_reuse: true,
+        window: 0,
         compact: true,
         reproducible: false,
     };
@@ -30,7 +31,7 @@ fn scheduler(contexts: usize, slots: usize) -> Scheduler {
 /// What a backend would return: some token for each row that wants one.
 fn answer(plan: &StepPlan) -> StepOutcome {
     let rows = plan.call.iter().flat_map(|call| &call.rows).filter(|row| row.sample.is_some());
-    StepOutcome { elapsed: STEP, sampled: Ok(rows.map(|row| (3 + (row.pos % 1000) as i32).into()).collect()) }
+    StepOutcome::new(STEP, Ok(rows.map(|row| (3 + (row.pos % 1000) as i32).into()).collect()))
 }
 
 fn step(scheduler: &mut Scheduler, now: &mut Duration) -> usize {

@@ -114,6 +114,26 @@ pub struct StepPlan {
     pub call: Option<Call>,
 }
 
+impl StepPlan {
+    /// The slots whose KV it touches, each once.
+    pub(crate) fn slots(&self) -> Vec<SlotId> {
+        let of_op = |op: &Op| match *op {
+            Op::Begin { .. } | Op::End { .. } => [None, None],
+            Op::Truncate { slot, .. } => [Some(slot), None],
+            Op::Copy { dst, .. } => [Some(dst), None],
+            Op::Swap { a, b } => [Some(a), Some(b)],
+        };
+        let of_call = self.call.iter().flat_map(|call| {
+            let context = call.context;
+            call.rows.iter().map(move |row| SlotId { context, seq: row.seq })
+        });
+        let mut slots: Vec<SlotId> = self.ops.iter().flat_map(of_op).flatten().chain(of_call).collect();
+        slots.sort_unstable();
+        slots.dedup();
+        slots
+    }
+}
+
 /// Why a call failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CallError {
@@ -152,6 +172,25 @@ pub struct StepOutcome {
     pub elapsed: Duration,
     /// One for each row with `sample`, in the order of the rows.
     pub sampled: Result<Vec<Sampled>, CallError>,
+    /// What slots named in the plan still hold, where the model has a sliding window; empty otherwise.
+    pub held: Vec<Held>,
+}
+
+impl StepOutcome {
+    /// What came of a call of a model without a sliding window.
+    pub fn new(elapsed: Duration, sampled: Result<Vec<Sampled>, CallError>) -> Self {
+        Self { elapsed, sampled, held: Vec::new() }
+    }
+}
+
+/// What a slot still holds in every layer, after a plan was carried out. Layers with a sliding window drop positions that
+/// the sequence no longer attends to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// The slot.
+    pub slot: SlotId,
+    /// The first position that no layer has dropped; all from there on are held.
+    pub first: usize,
 }
 
 /// Carries out plans. Owned by one worker thread.
@@ -161,6 +200,10 @@ pub trait Backend {
 
     /// Whether a slot's KV can be copied and cut at any position (not so in recurrent models).
     fn can_reuse_prefix(&self) -> bool;
+
+    /// The sliding window of the model in positions, 0 without one. Some layers attend to no more positions than that, the
+    /// token's own included, and drop older ones; what a slot still holds is in [`StepOutcome::held`].
+    fn window(&self) -> usize;
 
     /// Computes `tokens`, which follow the first `computed` ones of a text that is apart from all slots, and returns what
     /// the model makes of each, as a vector. `computed` 0 begins a new text.

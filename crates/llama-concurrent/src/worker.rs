@@ -330,6 +330,10 @@ mod tests {
             true
         }
 
+        fn window(&self) -> usize {
+            0
+        }
+
         fn embed(&mut self, computed: usize, tokens: &[Token]) -> Result<Vec<Vec<f32>>, CallError> {
             self.sound.embed(computed, tokens)
         }
@@ -364,6 +368,7 @@ mod tests {
             max_stall: Duration::ZERO,
             batch_aging: Duration::ZERO,
             prefix_reuse: true,
+            window: 0,
             compact: true,
             reproducible: false,
         };

@@ -57,6 +57,7 @@ pub fn scheduler_config(config: &EngineConfig, shape: PoolShape) -> SchedulerCon
         max_stall: config.max_stall,
         batch_aging: config.batch_aging,
         prefix_reuse: config.prefix_reuse && !fixed_calls,
+        window: 0,
         compact: true,
         reproducible: fixed_calls,
     }

@@ -1,11 +1,12 @@
 //! A backend without a model: tokens are a function of the sequence so far, time is a function of the rows.
 //!
 //! It keeps the tokens of every slot and panics on whatever llama.cpp would assert on, so a scheduler that passes here
-//! plans valid calls. Because the next token depends on all KV of the slot, reusing a wrong prefix changes the output.
+//! plans valid calls. Because the next token depends on all KV of the slot, reusing a wrong prefix changes the output; with
+//! a sliding window, computing behind positions that were dropped panics.
 
 use std::time::Duration;
 
-use super::{Backend, Call, CallError, CallKind, Op, Row, Sampled, SlotId, StepOutcome, StepPlan};
+use super::{Backend, Call, CallError, CallKind, Held, Op, Row, Sampled, SlotId, StepOutcome, StepPlan};
 use crate::{config::PoolShape, request::Token};
 
 /// What simulated work takes.
@@ -56,19 +57,53 @@ impl SimTiming for SimCost {
     }
 }
 
+/// A sliding window as llama.cpp keeps it.
+#[derive(Clone, Copy, Debug)]
+pub struct SimWindow {
+    /// Positions that a token attends to, its own included.
+    pub positions: usize,
+    /// Positions before these that are kept while nothing is moved.
+    pub spare: usize,
+}
+
+/// What a slot holds.
+#[derive(Clone, Debug, Default)]
+struct Stream {
+    /// What stands for all tokens up to each position.
+    hashes: Vec<u64>,
+    /// Positions before this one have been dropped from the window.
+    first: usize,
+}
+
+impl Stream {
+    fn truncate(&mut self, keep: usize) {
+        assert!(keep <= self.hashes.len(), "only what is there can be kept");
+        assert!(keep == 0 || keep >= self.first, "the window still holds what is kept");
+        self.hashes.truncate(keep);
+        if keep == 0 {
+            self.first = 0;
+        }
+    }
+
+    fn keep_last(&mut self, positions: usize) {
+        self.first = self.first.max(self.hashes.len().saturating_sub(positions));
+    }
+}
+
 /// The simulated backend.
 #[derive(Clone, Debug)]
 pub struct SimBackend<T = SimCost> {
     shape: PoolShape,
     timing: T,
     n_vocab: Token,
-    /// For each slot, what stands for all tokens up to each position.
-    kv: Vec<Vec<u64>>,
+    kv: Vec<Stream>,
     /// Contexts in which a copy waits for the next call, as llama.cpp's do.
     copying: Vec<bool>,
     samplers: Vec<bool>,
     calls: u64,
     embedded: usize,
+    /// The sliding window of the model, where it has one.
+    pub window: Option<SimWindow>,
     /// Every n-th call fails, where set.
     pub fail_every: Option<u64>,
     /// Parts that decode calls were split into, beyond one each.
@@ -100,11 +135,12 @@ impl<T: SimTiming> SimBackend<T> {
             shape,
             timing,
             n_vocab,
-            kv: vec![Vec::new(); shape.contexts * shape.slots],
+            kv: vec![Stream::default(); shape.contexts * shape.slots],
             copying: vec![false; shape.contexts],
             samplers: Vec::new(),
             calls: 0,
             embedded: 0,
+            window: None,
             fail_every: None,
             split_decodes: 0,
         }
@@ -115,7 +151,14 @@ impl<T: SimTiming> SimBackend<T> {
         self.samplers.iter().filter(|&&live| live).count()
     }
 
-    fn slot(&mut self, id: SlotId) -> &mut Vec<u64> {
+    /// What the slots of a plan hold, as llama.cpp tells it.
+    fn held(&self, plan: &StepPlan) -> Vec<Held> {
+        let first = |slot: SlotId| self.kv[slot.context * self.shape.slots + slot.seq].first;
+        let slots = if self.window.is_some() { plan.slots() } else { Vec::new() };
+        slots.into_iter().map(|slot| Held { slot, first: first(slot) }).collect()
+    }
+
+    fn slot(&mut self, id: SlotId) -> &mut Stream {
         assert!(id.context < self.shape.contexts && id.seq < self.shape.slots, "slot {id:?} exists");
         &mut self.kv[id.context * self.shape.slots + id.seq]
     }
@@ -132,16 +175,13 @@ impl<T: SimTiming> SimBackend<T> {
                 assert!(std::mem::take(&mut self.samplers[*key]), "sequence {key} ends after it began");
             }
             Op::Truncate { slot, keep } => {
-                let kv = self.slot(*slot);
-                assert!(*keep <= kv.len(), "only what is there can be kept");
-                kv.truncate(*keep);
+                self.slot(*slot).truncate(*keep);
             }
             Op::Copy { src, dst, keep } => {
                 assert_eq!(src.context, dst.context, "copies stay within a context");
                 assert_ne!(src, dst);
-                let source = self.slot(*src);
-                assert!(*keep <= source.len(), "only what is there can be copied");
-                let copied = source[..*keep].to_vec();
+                let mut copied = self.slot(*src).clone();
+                copied.truncate(*keep);
                 *self.slot(*dst) = copied;
                 self.copying[dst.context] = true;
                 return self.timing.copy();
@@ -150,10 +190,18 @@ impl<T: SimTiming> SimBackend<T> {
                 assert_eq!(a.context, b.context, "slots are swapped within a context");
                 assert_ne!(a, b);
                 assert!(!self.copying[a.context], "a swap would overtake a copy");
-                let held = std::mem::take(self.slot(*a));
-                let positions = held.len() + self.slot(*b).len();
-                let other = std::mem::replace(self.slot(*b), held);
-                *self.slot(*a) = other;
+                let window = self.window;
+                // What the window hides from the next token does not move along.
+                let mut take = |slot: SlotId| {
+                    let mut stream = std::mem::take(self.slot(slot));
+                    if let Some(window) = window {
+                        stream.keep_last(window.positions);
+                    }
+                    stream
+                };
+                let (of_a, of_b) = (take(*a), take(*b));
+                let positions = of_a.hashes.len() + of_b.hashes.len();
+                (*self.slot(*a), *self.slot(*b)) = (of_b, of_a);
                 return self.timing.swap(positions);
             }
         }
@@ -181,11 +229,19 @@ impl<T: SimTiming> SimBackend<T> {
         if let Some(key) = row.sample {
             assert!(self.samplers.get(key).is_some_and(|&live| live), "sampling for a live sequence");
         }
+        let window = self.window;
         let kv = self.slot(SlotId { context, seq: row.seq });
-        assert_eq!(row.pos, kv.len(), "positions follow each other");
-        assert!(kv.len() < n_ctx, "KV within the slot");
-        let hash = followed_by(kv.last().copied().unwrap_or(EMPTY), row.token);
-        kv.push(hash);
+        assert_eq!(row.pos, kv.hashes.len(), "positions follow each other");
+        assert!(row.pos < n_ctx, "KV within the slot");
+        let hash = followed_by(kv.hashes.last().copied().unwrap_or(EMPTY), row.token);
+        kv.hashes.push(hash);
+        if let Some(SimWindow { positions, spare }) = window {
+            assert!(
+                kv.first == 0 || kv.first + positions <= row.pos + 1,
+                "the window holds all that the token attends to"
+            );
+            kv.keep_last(positions + spare);
+        }
         row.sample.map(|_| token_of(hash, n_vocab).into())
     }
 }
@@ -197,6 +253,10 @@ impl<T: SimTiming> Backend for SimBackend<T> {
 
     fn can_reuse_prefix(&self) -> bool {
         true
+    }
+
+    fn window(&self) -> usize {
+        self.window.map_or(0, |window| window.positions)
     }
 
     /// A token's vector is its id and its position.
@@ -211,7 +271,7 @@ impl<T: SimTiming> Backend for SimBackend<T> {
     fn run(&mut self, plan: &StepPlan) -> StepOutcome {
         let mut elapsed: Duration = plan.ops.iter().map(|op| self.apply_op(op)).sum();
         let Some(call) = &plan.call else {
-            return StepOutcome { elapsed, sampled: Ok(Vec::new()) };
+            return StepOutcome { elapsed, sampled: Ok(Vec::new()), held: self.held(plan) };
         };
         self.check_call(call);
         let parts = 1 + call.rows.windows(2).filter(|w| w[1].seq != w[0].seq && w[1].seq != w[0].seq + 1).count();
@@ -226,10 +286,11 @@ impl<T: SimTiming> Backend for SimBackend<T> {
             for row in &call.rows[..half] {
                 self.compute_row(call.context, row);
             }
-            return StepOutcome { elapsed, sampled: Err(CallError { message: "simulated failure".into() }) };
+            let sampled = Err(CallError { message: "simulated failure".into() });
+            return StepOutcome { elapsed, sampled, held: self.held(plan) };
         }
         self.copying[call.context] = false;
         let sampled = call.rows.iter().filter_map(|row| self.compute_row(call.context, row)).collect();
-        StepOutcome { elapsed, sampled: Ok(sampled) }
+        StepOutcome { elapsed, sampled: Ok(sampled), held: self.held(plan) }
     }
 }

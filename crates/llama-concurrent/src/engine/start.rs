@@ -207,6 +207,7 @@ fn scheduler_config(config: &EngineConfig, backend: &impl Backend) -> SchedulerC
         max_stall: config.max_stall,
         batch_aging: config.batch_aging,
         prefix_reuse: config.prefix_reuse && reuse && !fixed_calls,
+        window: backend.window(),
         compact: reuse,
         reproducible: fixed_calls,
     }

@@ -100,7 +100,8 @@ impl Scheduler {
         let mut rows = Vec::new();
         for &(_, key, slot) in line.iter().filter(|(.., slot)| slot.context == context) {
             let sequence = &self.sequences[key];
-            let (left, room) = (sequence.n_prompt - sequence.computed, chunk - rows.len());
+            let stop = self.prefill_stops.get(&key).copied().unwrap_or(usize::MAX);
+            let (left, room) = (sequence.n_prompt.min(stop) - sequence.computed, chunk - rows.len());
             // A prompt that does not end here stops at whole tiles; a short rest is not left for a call of its own.
             let n = if left <= room { left } else { room - room % TILE_ROWS };
             let end = sequence.computed + n;

@@ -49,6 +49,8 @@ pub struct SchedulerConfig {
     pub batch_aging: Duration,
     /// Reuse equal prompt beginnings; needs a backend that can copy and cut KV.
     pub prefix_reuse: bool,
+    /// The sliding window of the model, 0 without one: see [`Backend::window`](crate::backend::Backend::window).
+    pub window: usize,
     /// Move sequences so that decodes are not split; needs a backend that can copy KV.
     pub compact: bool,
     /// Bit-identical results whoever else runs.
@@ -81,6 +83,8 @@ pub struct Scheduler {
     waiting: WaitingLine,
     slots: SlotTable,
     prefill_cost: PrefillCost,
+    /// Where the next chunk of a prompt must end at the latest.
+    prefill_stops: HashMap<SeqKey, usize>,
     turn: Turn,
     in_flight: Option<InFlight>,
     /// Contexts in which a copy waits for the next call: it moves data only then.
@@ -97,13 +101,14 @@ impl Scheduler {
     /// A scheduler with all slots empty.
     pub fn new(config: SchedulerConfig, vocab: Arc<TokenTable>) -> Self {
         Self {
-            slots: SlotTable::new(config.shape),
+            slots: SlotTable::new(config.shape, config.window),
             config,
             vocab,
             sequences: Slab::new(),
             keys: HashMap::new(),
             waiting: WaitingLine::default(),
             prefill_cost: PrefillCost::default(),
+            prefill_stops: HashMap::new(),
             turn: Turn::default(),
             in_flight: None,
             copying: vec![false; config.shape.contexts],
@@ -180,6 +185,9 @@ impl Scheduler {
 
     /// Takes what the backend made of the last plan and returns what callers should hear.
     pub fn apply(&mut self, outcome: StepOutcome, now: Duration) -> Vec<Notice> {
+        for held in &outcome.held {
+            self.slots.set_first(held.slot, held.first);
+        }
         if let Some(call) = self.in_flight.take() {
             match outcome.sampled {
                 Ok(tokens) => {

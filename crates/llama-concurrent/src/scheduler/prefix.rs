@@ -15,8 +15,8 @@ pub(super) enum Start {
     InPlace { slot: SlotId, cached: usize },
     /// In this slot after copying the first `cached` positions from another slot of its context.
     CopyFrom { source: SlotId, slot: SlotId, cached: usize },
-    /// Not yet: a running prefill is about to compute the same beginning.
-    Await,
+    /// Not yet: the running prefill in this slot is about to compute the same beginning of `shared` tokens.
+    Await { source: SlotId, shared: usize },
 }
 
 pub(super) fn common_prefix(a: &[Token], b: &[Token]) -> usize {
@@ -35,11 +35,11 @@ pub(super) fn find_start<'a>(
     let free_in: Vec<Option<SlotId>> = (0..slots.contexts()).map(|c| slots.cheapest_free(Some(c))).collect();
     // (tokens, in a free slot, slot): of equal lengths a free slot wins, because nothing need be copied
     let mut ready = (0, false, None);
-    let mut coming = 0;
+    let mut coming = (0, None);
     for (id, slot) in slots.iter() {
         match slot.occupant {
             None => {
-                let shared = common_prefix(reusable, &slot.held);
+                let shared = slots.reusable(id, slot.held.len(), common_prefix(reusable, &slot.held));
                 if (shared, true) > (ready.0, ready.1) {
                     ready = (shared, true, Some(id));
                 }
@@ -47,20 +47,23 @@ pub(super) fn find_start<'a>(
             Some(key) if free_in[id.context].is_some() => {
                 let sequence = occupant(key);
                 let shared = common_prefix(reusable, &sequence.tokens);
-                let there = shared.min(sequence.computed);
+                let there = slots.reusable(id, sequence.computed, shared.min(sequence.computed));
                 if (there, false) > (ready.0, ready.1) {
                     ready = (there, false, Some(id));
                 }
-                if sequence.is_prefilling() {
-                    coming = coming.max(shared);
+                // What is computed already and dropped from a sliding window does not come again.
+                if sequence.is_prefilling() && shared > sequence.computed {
+                    coming = coming.max((shared, Some(id)));
                 }
             }
             Some(_) => {}
         }
     }
     let (cached, is_free, source) = ready;
-    if coming >= cached + MIN_AWAITED {
-        return Some(Start::Await);
+    if let (shared, Some(source)) = coming
+        && shared >= cached + MIN_AWAITED
+    {
+        return Some(Start::Await { source, shared });
     }
     let Some(source) = source.filter(|_| cached > 0) else {
         return slots.cheapest_free(None).map(|slot| Start::InPlace { slot, cached: 0 });

@@ -40,6 +40,7 @@ impl Scheduler {
     }
 
     pub(super) fn admit(&mut self, now: Duration, ops: &mut Vec<Op>) {
+        self.prefill_stops.clear();
         if self.waiting.len() == 0 || !self.slots.has_free() {
             return;
         }
@@ -52,9 +53,20 @@ impl Scheduler {
             };
             match start {
                 None => return,
-                Some(Start::Await) => {}
+                Some(Start::Await { source, shared }) => self.stop_prefill(source, shared),
                 Some(start) => self.seat(key, start, now, ops),
             }
+        }
+    }
+
+    /// Has a running prefill stop where others wait to go on from it: once it is further, a sliding window may have dropped
+    /// what they need.
+    fn stop_prefill(&mut self, source: SlotId, shared: usize) {
+        if self.config.window > 0
+            && let Some(key) = self.slots.get(source).occupant
+        {
+            let stop = self.prefill_stops.entry(key).or_insert(shared);
+            *stop = shared.min(*stop);
         }
     }
 
@@ -62,7 +74,7 @@ impl Scheduler {
         let (slot, cached, source) = match start {
             Start::InPlace { slot, cached } => (slot, cached, None),
             Start::CopyFrom { source, slot, cached } => (slot, cached, Some(source)),
-            Start::Await => return,
+            Start::Await { .. } => return,
         };
         let held = self.slots.seat(slot, key);
         match source {
@@ -70,6 +82,7 @@ impl Scheduler {
                 if self.slots.get(src).occupant.is_none() {
                     self.slots.touch(src);
                 }
+                self.slots.copy(src, slot);
                 ops.push(Op::Copy { src, dst: slot, keep: cached });
             }
             None if held > cached => ops.push(Op::Truncate { slot, keep: cached }),

@@ -12,6 +12,9 @@ pub(super) struct Slot {
     pub(super) occupant: Option<SeqKey>,
     /// Tokens whose KV is still there after its last occupant left; empty while occupied.
     pub(super) held: Vec<Token>,
+    /// First position that every layer still holds: those with a sliding window drop older ones. Never less than what is
+    /// there.
+    first: usize,
     /// Larger is more recent.
     last_used: u64,
 }
@@ -21,12 +24,15 @@ pub(super) struct Slot {
 pub(super) struct SlotTable {
     slots: Vec<Slot>,
     per_context: usize,
+    /// Positions that a layer with a sliding window attends to; 0 without one.
+    window: usize,
     clock: u64,
 }
 
 impl SlotTable {
-    pub(super) fn new(shape: PoolShape) -> Self {
-        Self { slots: vec![Slot::default(); shape.contexts * shape.slots], per_context: shape.slots, clock: 0 }
+    pub(super) fn new(shape: PoolShape, window: usize) -> Self {
+        let slots = vec![Slot::default(); shape.contexts * shape.slots];
+        Self { slots, per_context: shape.slots, window, clock: 0 }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -80,6 +86,18 @@ impl SlotTable {
             .map(|(id, _)| id)
     }
 
+    /// How many of the first `keep` of `len` computed positions of a slot can be gone on from: all of them, or none if a
+    /// layer has dropped what the next token would attend to.
+    pub(super) fn reusable(&self, id: SlotId, len: usize, keep: usize) -> usize {
+        let first = self.get(id).first;
+        if keep == len || first == 0 || first + self.window <= keep + 1 { keep } else { 0 }
+    }
+
+    /// Notes what the backend says a slot still holds.
+    pub(super) fn set_first(&mut self, id: SlotId, first: usize) {
+        self.get_mut(id).first = first;
+    }
+
     /// Seats a sequence; what the slot held is no longer its own. Returns how many tokens it held.
     pub(super) fn seat(&mut self, id: SlotId, key: SeqKey) -> usize {
         let slot = self.get_mut(id);
@@ -98,10 +116,20 @@ impl SlotTable {
         slot.last_used = clock;
     }
 
-    /// Exchanges two slots of one context, with what they hold and its age.
+    /// Exchanges two slots of one context, with what they hold and its age. Until the backend says what has moved along of
+    /// positions that a window hides, only the whole can be gone on from.
     pub(super) fn swap(&mut self, a: SlotId, b: SlotId) {
         let first = a.context * self.per_context;
         self.slots.swap(first + a.seq, first + b.seq);
+        if self.window > 0 {
+            self.set_first(a, usize::MAX / 2);
+            self.set_first(b, usize::MAX / 2);
+        }
+    }
+
+    /// Notes that a slot is about to hold a copy of another one.
+    pub(super) fn copy(&mut self, src: SlotId, dst: SlotId) {
+        self.get_mut(dst).first = self.get(src).first;
     }
 
     /// Notes that what a free slot holds was useful just now.

@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::*;
 use crate::{
-    backend::CallKind,
+    backend::{CallKind, sim::SimWindow},
     request::{Priority, SamplingParams, Token},
 };
 use rig::{END, Heard, Rig, Setup, alone, prompt, vocab};
@@ -297,4 +297,80 @@ fn reproducible_chunks_do_not_depend_on_company() {
     };
     assert_eq!(chunks(0), [32, 32, 26]);
     assert_eq!(chunks(3), chunks(0));
+}
+
+const WINDOW: SimWindow = SimWindow { positions: 16, spare: 8 };
+
+/// The rows that were computed of prompts.
+fn prompt_rows(rig: &Rig) -> usize {
+    rig.calls.iter().filter(|(c, _)| c.kind == CallKind::Prefill).map(|(c, _)| c.rows.len()).sum()
+}
+
+#[test]
+fn with_a_sliding_window_a_beginning_is_reused_only_where_the_window_still_holds_it() {
+    let mut rig = Rig::new(Setup { slots: 2, window: Some(WINDOW), ..Setup::default() });
+    rig.submit(0, prompt(1, 100), 1);
+    rig.run_until_idle();
+    // 99 of 100 are shared; the window reaches 24 positions back.
+    for (id, shared, cached) in [(1, 95, 95), (2, 60, 0)] {
+        let text = [prompt(1, 100)[..shared].to_vec(), prompt(7, 20)].concat();
+        rig.submit(id, text.clone(), 4);
+        rig.run_until_idle();
+        assert_eq!(rig.timings(id).n_cached_tokens, cached);
+        assert_eq!(rig.heard[&id].tokens, alone(&text, 4));
+        rig.submit(10 + id, prompt(1, 100), 1);
+        rig.run_until_idle();
+    }
+}
+
+#[test]
+fn with_a_sliding_window_a_running_prefill_stops_where_others_wait_to_go_on() {
+    let mut rig = Rig::new(Setup { window: Some(WINDOW), n_ctx: 512, ..Setup::default() });
+    let with_tail = |n: usize| [prompt(1, 90), prompt(50 + n, 120)].concat();
+    for id in 0..4 {
+        rig.submit(id, with_tail(id as usize), 5);
+    }
+    rig.run_until_idle();
+    for id in 0..4 {
+        assert_eq!(rig.heard[&id].tokens, alone(&with_tail(id as usize), 5));
+    }
+    assert!(rig.timings(3).n_cached_tokens >= 90);
+    assert!(prompt_rows(&rig) <= 90 + 4 * 120, "{} prompt rows computed", prompt_rows(&rig));
+}
+
+#[test]
+fn nobody_waits_for_a_prefill_that_has_passed_by() {
+    let mut rig = Rig::new(Setup { window: Some(WINDOW), n_ctx: 2048, max_stall_ms: 1, ..Setup::default() });
+    rig.submit(9, prompt(9, 4), 400);
+    rig.submit(0, prompt(1, 600), 1);
+    while prompt_rows(&rig) < 300 {
+        rig.step();
+    }
+    rig.submit(1, [prompt(1, 100), prompt(2, 20)].concat(), 1);
+    (0..4).for_each(|_| _ = rig.step());
+    assert_eq!(rig.heard[&1].left_queue, 1, "seated without the beginning that the window has dropped");
+    rig.run_until_idle();
+    assert_eq!(rig.timings(1).n_cached_tokens, 0);
+}
+
+#[test]
+fn with_a_sliding_window_a_moved_chat_still_finds_its_own_beginning() {
+    const USERS: usize = 6;
+    let mut rig = Rig::new(Setup { slots: USERS, n_ctx: 512, window: Some(WINDOW), ..Setup::default() });
+    let mut chats: Vec<Vec<Token>> = (0..USERS).map(|user| prompt(user + 1, 60)).collect();
+    for turn in 0..4 {
+        let id = |user: usize| (turn * USERS + user) as RequestId;
+        for user in (0..USERS).map(|i| (i * 5 + turn) % USERS) {
+            rig.submit(id(user), chats[user].clone(), 6 + (user * 5 % 9) as u32);
+            (0..3).for_each(|_| _ = rig.step());
+        }
+        rig.run_until_idle();
+        for (user, chat) in chats.iter_mut().enumerate() {
+            let cached = rig.timings(id(user)).n_cached_tokens;
+            assert!(turn == 0 || cached >= chat.len() - 6, "turn {turn} of {user}: {cached} of {}", chat.len());
+            chat.extend(&rig.heard[&id(user)].tokens);
+            chat.extend(prompt(user + 20, 5));
+        }
+    }
+    assert!(rig.swaps > 0, "nothing was moved, so nothing was tested");
 }

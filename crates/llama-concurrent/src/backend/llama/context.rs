@@ -123,6 +123,16 @@ impl Context {
         unsafe { sys::llama_get_memory(self.raw.as_ptr()) }
     }
 
+    /// The first position that every layer of a sequence still holds; those with a sliding window drop what no further token
+    /// attends to.
+    pub(super) fn first_held(&self, seq: usize) -> usize {
+        assert!(seq < self.shape.slots, "sequence {seq} of {}", self.shape.slots);
+        // SAFETY: the context is alive and the sequence exists.
+        let first = unsafe { sys::llama_memory_seq_pos_min(self.kv(), seq as i32) };
+        // Negative: the window is empty.
+        usize::try_from(first).unwrap_or(self.lengths[seq])
+    }
+
     /// Forgets positions from `keep` on.
     pub(super) fn truncate(&mut self, seq: usize, keep: usize) {
         assert!(seq < self.shape.slots, "sequence {seq} of {}", self.shape.slots);

@@ -41,7 +41,7 @@ use self::{
     sampler::Sampler,
     threadpool::Threadpool,
 };
-use super::{Backend, Call, CallError, Op, Row, Sampled, StepOutcome, StepPlan};
+use super::{Backend, Call, CallError, Held, Op, Row, Sampled, SlotId, StepOutcome, StepPlan};
 use crate::{
     config::{EngineConfig, PoolShape},
     error::Result,
@@ -118,6 +118,12 @@ impl LlamaBackend {
         }
     }
 
+    fn held(&self, plan: &StepPlan) -> Vec<Held> {
+        let slots = if self.model.window() > 0 { plan.slots() } else { Vec::new() };
+        let first = |slot: SlotId| self.contexts[slot.context].first_held(slot.seq);
+        slots.into_iter().map(|slot| Held { slot, first: first(slot) }).collect()
+    }
+
     fn compute(&mut self, call: &Call) -> Result<Vec<Sampled>, CallError> {
         let context = &mut self.contexts[call.context];
         context.decode(&call.rows)?;
@@ -141,6 +147,10 @@ impl Backend for LlamaBackend {
 
     fn can_reuse_prefix(&self) -> bool {
         self.model.has_plain_kv()
+    }
+
+    fn window(&self) -> usize {
+        self.model.window()
     }
 
     fn embed(&mut self, computed: usize, tokens: &[Token]) -> Result<Vec<Vec<f32>>, CallError> {
@@ -176,9 +186,9 @@ impl Backend for LlamaBackend {
         match &plan.call {
             Some(call) => {
                 let sampled = self.compute(call);
-                StepOutcome { elapsed: start.elapsed(), sampled }
+                StepOutcome { elapsed: start.elapsed(), sampled, held: self.held(plan) }
             }
-            None => StepOutcome { elapsed: Duration::ZERO, sampled: Ok(Vec::new()) },
+            None => StepOutcome { elapsed: Duration::ZERO, sampled: Ok(Vec::new()), held: self.held(plan) },
         }
     }
 }

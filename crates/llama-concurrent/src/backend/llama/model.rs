@@ -247,6 +247,12 @@ impl Model {
         unsafe { !sys::llama_model_is_recurrent(self.raw.as_ptr()) && !sys::llama_model_is_hybrid(self.raw.as_ptr()) }
     }
 
+    /// Positions that layers with a sliding window attend to, 0 where there are none.
+    pub(super) fn window(&self) -> usize {
+        // SAFETY: the model is alive.
+        usize::try_from(unsafe { sys::llama_model_n_swa(self.raw.as_ptr()) }).unwrap_or(0)
+    }
+
     /// The model's own chat template.
     pub(crate) fn chat_template(&self) -> Option<String> {
         // SAFETY: the model is alive; the result is NULL or a NUL-terminated string owned by the model.

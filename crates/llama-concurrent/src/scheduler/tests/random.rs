@@ -8,7 +8,10 @@ use super::{
     super::*,
     rig::{Heard, Rig, Setup, alone, prompt},
 };
-use crate::request::{Priority, SamplingParams, Token};
+use crate::{
+    backend::sim::SimWindow,
+    request::{Priority, SamplingParams, Token},
+};
 
 /// What may happen to a worker between two steps.
 #[derive(Clone, Debug)]
@@ -50,8 +53,8 @@ fn act() -> impl Strategy<Value = Act> {
 }
 
 /// Runs random acts on a tiny pool, then lets everything end and checks that nothing was lost or said twice.
-fn survive(contexts: usize, slots: usize, fail_every: Option<u64>, acts: &[Act]) {
-    let mut rig = Rig::new(Setup { contexts, slots, n_ctx: 64, max_stall_ms: 300, ..Setup::default() });
+fn survive(contexts: usize, slots: usize, window: Option<SimWindow>, fail_every: Option<u64>, acts: &[Act]) {
+    let mut rig = Rig::new(Setup { contexts, slots, n_ctx: 64, max_stall_ms: 300, window, ..Setup::default() });
     rig.backend.fail_every = fail_every;
     let mut submitted: Vec<(RequestId, Vec<Token>)> = Vec::new();
     let pick = |n: usize, ids: &[(RequestId, Vec<Token>)]| (!ids.is_empty()).then(|| ids[n % ids.len()].0);
@@ -110,10 +113,12 @@ proptest! {
     fn random_acts_lose_nothing(
         contexts in 1usize..3,
         slots in 1usize..6,
+        window in prop::option::of((1usize..24, 0usize..24)),
         fail_every in prop::option::weighted(0.3, 5u64..40),
         acts in prop::collection::vec(act(), 1..80),
     ) {
-        survive(contexts, slots, fail_every, &acts);
+        let window = window.map(|(positions, spare)| SimWindow { positions, spare });
+        survive(contexts, slots, window, fail_every, &acts);
     }
 }
 
@@ -136,6 +141,8 @@ fn two_thousand_requests_for_each_of_a_thousand_seeds() {
             let more = (0..500).map(|_| strategy.new_tree(&mut runner).unwrap().current());
             acts.extend(more);
         }
-        survive(1 + (seed % 2) as usize, 2 + (seed % 3) as usize, (seed % 4 == 0).then_some(37), &acts);
+        let window = SimWindow { positions: 1 + (seed % 17) as usize, spare: (seed % 13) as usize };
+        let (contexts, slots) = (1 + (seed % 2) as usize, 2 + (seed % 3) as usize);
+        survive(contexts, slots, (seed % 5 < 3).then_some(window), (seed % 4 == 0).then_some(37), &acts);
     }
 }

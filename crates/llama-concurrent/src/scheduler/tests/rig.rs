@@ -6,7 +6,7 @@ use super::super::*;
 use crate::{
     backend::{
         Backend, Call,
-        sim::{SimBackend, SimCost},
+        sim::{SimBackend, SimCost, SimWindow},
     },
     request::{Delta, Priority, SamplingParams, Token},
 };
@@ -44,12 +44,21 @@ pub struct Setup {
     pub n_ctx: usize,
     pub max_stall_ms: u64,
     pub prefix_reuse: bool,
+    pub window: Option<SimWindow>,
     pub reproducible: bool,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { contexts: 1, slots: 4, n_ctx: 256, max_stall_ms: 500, prefix_reuse: true, reproducible: false }
+        Self {
+            contexts: 1,
+            slots: 4,
+            n_ctx: 256,
+            max_stall_ms: 500,
+            prefix_reuse: true,
+            window: None,
+            reproducible: false,
+        }
     }
 }
 
@@ -61,12 +70,15 @@ impl Rig {
             max_stall: Duration::from_millis(setup.max_stall_ms),
             batch_aging: Duration::from_secs(10),
             prefix_reuse: setup.prefix_reuse,
+            window: setup.window.map_or(0, |window| window.positions),
             compact: true,
             reproducible: setup.reproducible,
         };
+        let mut backend = SimBackend::new(shape, SimCost::default(), N_VOCAB);
+        backend.window = setup.window;
         Self {
             scheduler: Scheduler::new(config, vocab()),
-            backend: SimBackend::new(shape, SimCost::default(), N_VOCAB),
+            backend,
             now: Duration::ZERO,
             heard: HashMap::new(),
             calls: Vec::new(),
