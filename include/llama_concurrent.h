@@ -330,6 +330,13 @@ typedef struct llama_engine_params {
     const char *cpus;
     /** NUMA nodes whose cores and memory are used, such as "0,1". NULL (default): all. */
     const char *nodes;
+    /**
+     * Keep keys and values of all tokens also in layers with a sliding window, so that prompts can share a beginning long
+     * after its sequence went on; takes the KV memory of a model without windows. Default: false.
+     */
+    bool swa_full;
+    /** Must be zero. */
+    bool reserved[7];
 } llama_engine_params;
 
 /** Something that is added to the logit of one token. */

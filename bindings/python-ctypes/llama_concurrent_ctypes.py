@@ -175,6 +175,8 @@ class _CEngineParams(ctypes.Structure):
         ("replicate", c_int32),
         ("cpus", c_char_p),
         ("nodes", c_char_p),
+        ("swa_full", c_bool),
+        ("reserved", c_bool * 7),
     ]
 
 
@@ -575,6 +577,9 @@ class EngineParams(TypedDict, total=False):
     """Check every weight for NaN and infinity while loading. Default: False."""
     flash_attn: bool | None
     """Use flash attention; a "q8_0" V cache needs it. Default: True."""
+    swa_full: bool | None
+    """Keep KV of all tokens also in layers with a sliding window: more memory, and prompts can share a beginning long after
+    its sequence went on. Default: False."""
     pin: bool | None
     """Pin each compute thread to its own core. Default: True."""
     kernels: bool | None

@@ -148,6 +148,11 @@ pub struct llama_engine_params {
     pub cpus: *const c_char,
     /// NUMA nodes whose cores and memory are used, such as "0,1". NULL (default): all.
     pub nodes: *const c_char,
+    /// Keep keys and values of all tokens also in layers with a sliding window, so that prompts can share a beginning long
+    /// after its sequence went on; takes the KV memory of a model without windows. Default: false.
+    pub swa_full: c_bool,
+    /// Must be zero.
+    pub reserved: [c_bool; 7],
 }
 
 // SAFETY: `#[repr(C)]`, starts with its size; numbers, a raw pointer and an optional function.
@@ -155,7 +160,7 @@ unsafe impl Versioned for llama_engine_params {
     const INITIALIZER: &'static str = "start from llama_engine_default_params()";
 }
 
-crate::ends_with!(llama_engine_params, nodes: *const c_char);
+crate::ends_with!(llama_engine_params, reserved: [c_bool; 7]);
 
 /// A pointer that we hand back to its owner and never follow.
 #[derive(Clone, Copy)]
@@ -200,6 +205,8 @@ impl llama_engine_params {
             replicate: llama_engine_replicate::Auto as i32,
             cpus: std::ptr::null(),
             nodes: std::ptr::null(),
+            swa_full: config.swa_full.into(),
+            reserved: [0; 7],
         }
     }
 
@@ -229,6 +236,7 @@ impl llama_engine_params {
             type_k: kv_type(self.type_k, "type_k")?,
             type_v: kv_type(self.type_v, "type_v")?,
             flash_attn: self.flash_attn != 0,
+            swa_full: self.swa_full != 0,
             pin: self.pin != 0,
             kernels: self.kernels != 0,
             poll: self.poll,

@@ -176,6 +176,10 @@ pub struct EngineConfig {
     /// token in chunks of 32), but 16 short streams decode slower (165 instead of 135 ms a step) and scratch
     /// memory grows with `n_batch x n_ctx`. A quantised V cache needs it.
     pub flash_attn: bool,
+    /// Keep keys and values of all tokens also in layers with a sliding window (Gemma, gpt-oss and others), which otherwise
+    /// keep those of the window and of one batch. Then prompts can share a beginning long after its sequence went on, for
+    /// the KV memory of a model without windows: with 2,048 tokens a slot and a window of 512, twice as much.
+    pub swa_full: bool,
     /// Pin each compute thread to its own core.
     pub pin: bool,
     /// How long idle compute threads spin before they sleep, 0 (not at all) to 100.
@@ -217,6 +221,7 @@ impl Default for EngineConfig {
             type_k: KvType::default(),
             type_v: KvType::default(),
             flash_attn: true,
+            swa_full: false,
             pin: true,
             poll: 50,
             progress: None,

@@ -62,6 +62,7 @@ class BaseEngine:
         type_k: Literal["f16", "q8_0", "f32"] = "f16",
         type_v: Literal["f16", "q8_0", "f32"] = "f16",
         flash_attn: bool = True,
+        swa_full: bool = False,
         pin: bool = True,
         poll: int = 50,
         kernels: Literal["auto", "off"] = "auto",
@@ -98,6 +99,8 @@ class BaseEngine:
             type_k: Element type of the K cache.
             type_v: Element type of the V cache.
             flash_attn: Use llama.cpp's flash attention.
+            swa_full: Keep KV of all tokens also in layers with a sliding window: more memory, and prompts can share a
+                beginning long after its sequence went on.
             pin: Pin each compute thread to its own core.
             poll: How long idle compute threads spin before they sleep, 0 to 100.
             kernels: "auto" computes with this library's own kernels where the CPU has what they need; "off" leaves all to

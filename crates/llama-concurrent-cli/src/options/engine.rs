@@ -54,6 +54,10 @@ pub struct EngineOptions {
     #[arg(long)]
     pub no_flash_attn: bool,
 
+    /// Keep KV of all tokens in layers with a sliding window too: more memory, and beginnings of prompts stay shared
+    #[arg(long)]
+    pub swa_full: bool,
+
     /// Kernels of this program where the CPU has what they need, or only those of ggml
     #[arg(long, value_name = "WHICH", default_value = "auto", value_parser = ["auto", "off"])]
     pub kernels: String,
@@ -90,6 +94,7 @@ impl EngineOptions {
                 None => PackCache::BesideModel,
             }),
             flash_attn: !self.no_flash_attn,
+            swa_full: self.swa_full,
             ..EngineConfig::default()
         })
     }

@@ -68,6 +68,7 @@ impl Context {
             if config.flash_attn { sys::LLAMA_FLASH_ATTN_TYPE_AUTO } else { sys::LLAMA_FLASH_ATTN_TYPE_DISABLED };
         params.no_perf = true;
         params.kv_unified = false;
+        params.swa_full = config.swa_full;
 
         let mut message = ffi::Message::new();
         // SAFETY: the model is alive and kept so by the `Arc`.
