@@ -71,7 +71,6 @@ fn request(id: u64, user: u64) -> NewSequence {
         params: Arc::new(SamplingParams { max_tokens: Some(2), ..SamplingParams::default() }),
         grammar: None,
         prefix_reuse: true,
-        window: 0,
         priority: Priority::Interactive,
         submitted: Duration::ZERO,
         queue_deadline: None,
@@ -88,6 +87,7 @@ fn prefix_lookup(c: &mut Criterion) {
             max_stall: Duration::from_millis(200),
             batch_aging: Duration::from_secs(10),
             prefix_reuse: true,
+            window: 0,
             compact: true,
             reproducible: false,
         };
