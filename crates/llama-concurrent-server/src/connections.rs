@@ -16,11 +16,7 @@ use tokio::{
 use tokio_io_timeout::TimeoutStream;
 use tower::ServiceExt;
 
-use crate::{
-    app::{App, router},
-    config::ServerConfig,
-    guard::Peer,
-};
+use crate::{app::App, config::ServerConfig, guard::Peer, routes::router};
 
 /// The name of the server's threads, as `ps -L` and profilers show it.
 pub const THREAD_NAME: &str = "llama-http";
@@ -47,15 +43,19 @@ pub fn run(
     // more. One passes on some 70,000 tokens a second; what takes long is done elsewhere.
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name(THREAD_NAME).enable_all().build()?;
-    runtime.block_on(async {
+    let served = runtime.block_on(async {
         let listener = TcpListener::bind(address).await?;
         listening(listener.local_addr()?);
         serve(listener, engine, config, shutdown).await
-    })
+    });
+    // Dropping it would wait for work that nothing can cut short, such as tokenizing.
+    runtime.shutdown_background();
+    served
 }
 
 /// Serves until `shutdown` is ready and then ends in order: no new connections and requests, then at most
 /// [`Limits::drain`](crate::Limits::drain) for those that run, then they are cancelled with an error. The engine takes no requests afterwards.
+/// What reads a large request then may go on for a while on a thread of its own.
 ///
 /// # Errors
 /// None at present; a failing `accept` is tried again.
@@ -105,6 +105,7 @@ pub async fn serve(
     app.stopping.send_replace(true);
     end_requests(&app).await;
     let _ = timeout(FAREWELL, open.acquire_many(most as u32)).await;
+    app.lanes.end();
     Ok(())
 }
 

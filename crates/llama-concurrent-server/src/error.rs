@@ -44,6 +44,11 @@ impl ApiError {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable_error", message)
     }
 
+    /// A fault of this server's.
+    pub(crate) fn internal(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", message)
+    }
+
     pub(crate) fn too_many(message: impl Into<String>, retry_after: Duration) -> Self {
         let error = Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", message);
         Self { retry_after: Some(retry_after), ..error }
@@ -68,6 +73,11 @@ impl ApiError {
 
     pub(crate) fn with_retry(self, after: Duration) -> Self {
         Self { retry_after: Some(after), ..self }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
     }
 
     /// `{"error": ...}`, as in a body and in an event of a stream.
@@ -97,7 +107,7 @@ impl From<Error> for ApiError {
                 error.with_retry(*retry_after)
             }
             ErrorKind::ShuttingDown => Self::unavailable("the server is shutting down and takes no new requests"),
-            _ => Self::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", message),
+            _ => Self::internal(message),
         }
     }
 }
@@ -119,8 +129,14 @@ impl IntoResponse for ApiError {
 
 /// A body of JSON.
 pub(crate) fn json_response(status: StatusCode, value: &Value) -> Response {
-    let mut response = Response::new(Body::from(value.to_string()));
+    let mut response = json_text(value.to_string());
     *response.status_mut() = status;
+    response
+}
+
+/// A body that is JSON already.
+pub(crate) fn json_text(text: impl Into<Body>) -> Response {
+    let mut response = Response::new(text.into());
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
     response
 }

@@ -36,10 +36,12 @@ mod openai;
 mod page;
 mod params;
 mod prompt;
+mod routes;
 mod running;
 mod signals;
 mod sse;
 mod start;
+mod work;
 mod ws;
 
 pub use config::{Limits, ServerConfig};

@@ -1,7 +1,12 @@
-//! Log probabilities in the three forms that clients read.
+//! Log probabilities in the three forms that clients read. They are written straight into an answer: with 1000 for each
+//! token, values in between would take a hundred times their memory.
 
 use llama_concurrent::{Engine, Token, TokenLogprobs};
-use serde_json::{Map, Value, json};
+use serde::{
+    Serialize, Serializer,
+    ser::{SerializeMap, SerializeStruct},
+};
+use serde_json::{Map, Value};
 
 /// A token of an answer, with what was asked about it.
 pub(crate) type Scored = (Token, TokenLogprobs);
@@ -13,45 +18,102 @@ fn finite(logprob: f32) -> f32 {
     if logprob.is_finite() { logprob } else { IMPOSSIBLE }
 }
 
-/// A token as text and bytes: the text of a part of a character alone is no text.
-fn token(engine: &Engine, token: Token, logprob: f32) -> Map<String, Value> {
-    let bytes = engine.token_bytes(token, true);
-    let mut entry = Map::new();
-    entry.insert("id".into(), token.into());
-    entry.insert("token".into(), String::from_utf8_lossy(&bytes).into());
-    entry.insert("logprob".into(), finite(logprob).into());
-    entry.insert("bytes".into(), bytes.into());
-    entry
+fn text(engine: &Engine, token: Token) -> String {
+    String::from_utf8_lossy(&engine.token_bytes(token, true)).into_owned()
 }
 
-/// One entry of `logprobs.content` of a chat and of llama-server's `completion_probabilities`.
-pub(crate) fn entry(engine: &Engine, (chosen, found): &Scored) -> Value {
-    let mut entry = token(engine, *chosen, found.logprob);
-    let top = found.top.iter().map(|other| Value::Object(token(engine, other.token, other.logprob)));
-    entry.insert("top_logprobs".into(), top.collect());
-    entry.into()
+/// A token as text and bytes: the text of a part of a character alone is no text.
+struct Entry<'a> {
+    engine: &'a Engine,
+    token: Token,
+    logprob: f32,
+    /// The likeliest tokens of its place, for an entry of the answer itself.
+    top: Option<&'a TokenLogprobs>,
+}
+
+impl Serialize for Entry<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let bytes = self.engine.token_bytes(self.token, true);
+        let mut entry = serializer.serialize_struct("Entry", 5)?;
+        entry.serialize_field("id", &self.token)?;
+        entry.serialize_field("token", &String::from_utf8_lossy(&bytes))?;
+        entry.serialize_field("logprob", &finite(self.logprob))?;
+        entry.serialize_field("bytes", &bytes)?;
+        if let Some(found) = self.top {
+            let engine = self.engine;
+            let top = found.top.iter();
+            let top = top.map(|other| Entry { engine, token: other.token, logprob: other.logprob, top: None });
+            entry.serialize_field("top_logprobs", &List(top))?;
+        }
+        entry.end()
+    }
+}
+
+/// What an iterator gives, as a list.
+struct List<I>(I);
+
+impl<I: Iterator<Item: Serialize> + Clone> Serialize for List<I> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.clone())
+    }
+}
+
+/// `logprobs.content` of a chat, and llama-server's `completion_probabilities`.
+pub(crate) struct Entries<'a>(pub(crate) &'a Engine, pub(crate) &'a [Scored]);
+
+impl Serialize for Entries<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self(engine, scored) = *self;
+        serializer.collect_seq(scored.iter().map(|(token, found)| Entry {
+            engine,
+            token: *token,
+            logprob: found.logprob,
+            top: Some(found),
+        }))
+    }
 }
 
 /// `logprobs` of a chat's choice.
-pub(crate) fn of_chat(engine: &Engine, scored: &[Scored]) -> Value {
-    let content: Vec<Value> = scored.iter().map(|one| entry(engine, one)).collect();
-    json!({"content": content, "refusal": null})
+pub(crate) struct OfChat<'a>(pub(crate) Entries<'a>);
+
+impl Serialize for OfChat<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut logprobs = serializer.serialize_struct("Logprobs", 2)?;
+        logprobs.serialize_field("content", &self.0)?;
+        logprobs.serialize_field("refusal", &())?;
+        logprobs.end()
+    }
 }
 
-/// `logprobs` of a text completion's choice; `offset` is where in the answer the first token begins, in characters.
-pub(crate) fn of_text(engine: &Engine, scored: &[Scored], offset: &mut usize) -> Value {
-    let (mut tokens, mut logprobs, mut top, mut offsets) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    for (chosen, found) in scored {
-        let text = String::from_utf8_lossy(&engine.token_bytes(*chosen, true)).into_owned();
-        offsets.push(*offset);
-        *offset += text.chars().count();
-        tokens.push(text);
-        logprobs.push(finite(found.logprob));
-        let others = found.top.iter().map(|other| {
-            let text = String::from_utf8_lossy(&engine.token_bytes(other.token, true)).into_owned();
-            (text, Value::from(finite(other.logprob)))
-        });
-        top.push(Value::Object(others.collect()));
+/// `logprobs` of a text completion's choice; the number is where in the answer the first token begins, in characters.
+pub(crate) struct OfText<'a>(pub(crate) Entries<'a>, pub(crate) usize);
+
+impl OfText<'_> {
+    /// Where in the answer each token begins, and where the last one ends.
+    pub(crate) fn offsets(&self) -> Vec<usize> {
+        let Entries(engine, scored) = self.0;
+        let mut offsets = vec![self.1];
+        for (token, _) in scored {
+            let before = offsets.last().copied().unwrap_or_default();
+            offsets.push(before + text(engine, *token).chars().count());
+        }
+        offsets
     }
-    json!({"tokens": tokens, "token_logprobs": logprobs, "top_logprobs": top, "text_offset": offsets})
+}
+
+impl Serialize for OfText<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Entries(engine, scored) = self.0;
+        // Tokens of the same text share an entry.
+        let top = scored.iter().map(|(_, found)| {
+            let each = found.top.iter().map(|other| (text(engine, other.token), finite(other.logprob).into()));
+            each.collect::<Map<String, Value>>()
+        });
+        let mut logprobs = serializer.serialize_map(Some(4))?;
+        logprobs.serialize_entry("tokens", &List(scored.iter().map(|(token, _)| text(engine, *token))))?;
+        logprobs.serialize_entry("token_logprobs", &List(scored.iter().map(|(_, found)| finite(found.logprob))))?;
+        logprobs.serialize_entry("top_logprobs", &List(top))?;
+        logprobs.serialize_entry("text_offset", &self.offsets()[..scored.len()])?;
+        logprobs.end()
+    }
 }

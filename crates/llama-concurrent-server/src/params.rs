@@ -4,10 +4,12 @@ use llama_concurrent::{Engine, Priority, SamplingParams, Token};
 use serde_json::{Value, json};
 
 use crate::{
+    app::App,
     config::ServerConfig,
     constraint,
     error::{ApiError, ApiResult},
     fields::{Fields, integer, wrong},
+    work::Job,
 };
 
 /// What a request asks for besides its prompts.
@@ -29,14 +31,15 @@ pub(crate) struct Wish {
 }
 
 impl Wish {
-    pub(crate) fn read(fields: &Fields<'_>, config: &ServerConfig, engine: &Engine) -> ApiResult<Self> {
+    pub(crate) fn read(fields: &Fields<'_>, app: &App, job: &Job) -> ApiResult<Self> {
+        let config = &app.config;
         let max_tokens = max_tokens(fields)?;
         let mut params = sampling(fields, config)?;
         params.max_tokens = match max_tokens {
             None => config.defaults.max_tokens,
             Some(limit) => limit.map(|n| n.max(1)),
         };
-        params.logit_bias = logit_bias(fields, engine)?;
+        params.logit_bias = logit_bias(fields, &app.engine, job)?;
         params.logprobs = logprobs(fields)?;
         params.constraint = constraint::read(fields)?;
         let n = fields.integer(&["n", "n_cmpl"], 1..=config.limits.max_generations as i64)?.unwrap_or(1) as usize;
@@ -153,46 +156,87 @@ fn priority(fields: &Fields<'_>) -> ApiResult<Priority> {
 
 /// OpenAI's object `{"token": bias}`, or llama-server's list of pairs. Both allow texts for tokens, and llama-server
 /// `false` for never.
-fn logit_bias(fields: &Fields<'_>, engine: &Engine) -> ApiResult<Vec<(Token, f32)>> {
-    const MOST: usize = 100_000;
+fn logit_bias(fields: &Fields<'_>, engine: &Engine, job: &Job) -> ApiResult<Vec<(Token, f32)>> {
     let Some(value) = fields.get("logit_bias") else { return Ok(Vec::new()) };
     let path = fields.path("logit_bias");
-    let mut biases = Vec::new();
-    let mut add = |path: &str, token: &Value, bias: &Value| -> ApiResult<()> {
-        let bias = match bias {
-            Value::Bool(false) => f32::NEG_INFINITY,
-            other => other.as_f64().ok_or_else(|| wrong(path, "a number, or false for never", other))? as f32,
-        };
-        match token {
-            Value::String(text) => match text.parse::<Token>() {
-                Ok(token) => biases.push((token, bias)),
-                Err(_) => biases.extend(engine.tokenize_with(text, false, false)?.into_iter().map(|t| (t, bias))),
-            },
-            other => biases.push((integer(path, other, 0..=i64::from(Token::MAX))? as Token, bias)),
-        }
-        Ok(())
-    };
+    let mut biases = Biases { path: &path, engine, job, found: Vec::new(), texts: 0 };
     match value {
-        Value::Object(map) if map.len() <= MOST => {
+        Value::Object(map) if map.len() <= Biases::MOST => {
             for (token, bias) in map {
-                add(&format!("{path}.{token}"), &Value::String(token.clone()), bias)?;
-            }
-        }
-        Value::Array(pairs) if pairs.len() <= MOST => {
-            for (index, pair) in pairs.iter().enumerate() {
-                let path = format!("{path}[{index}]");
-                match pair.as_array().map(Vec::as_slice) {
-                    Some([token, bias]) => add(&path, token, bias)?,
-                    _ => return Err(ApiError::field(path, "must be a pair of a token and a number")),
+                match token.parse::<Token>() {
+                    Ok(token) => biases.add(token, bias, &|| format!("{path}.{token}"))?,
+                    Err(_) => biases.add_text(token, bias, &|| format!("{path}.{token}"))?,
                 }
             }
         }
-        Value::Object(_) | Value::Array(_) => {
-            return Err(ApiError::field(path, format!("has more than {MOST} entries")));
+        Value::Array(pairs) if pairs.len() <= Biases::MOST => {
+            for (index, pair) in pairs.iter().enumerate() {
+                let place = || format!("{path}[{index}]");
+                match pair.as_array().map(Vec::as_slice) {
+                    Some([Value::String(text), bias]) => match text.parse::<Token>() {
+                        Ok(token) => biases.add(token, bias, &place)?,
+                        Err(_) => biases.add_text(text, bias, &place)?,
+                    },
+                    Some([token, bias]) => {
+                        let token = integer(&place(), token, 0..=i64::from(Token::MAX))? as Token;
+                        biases.add(token, bias, &place)?;
+                    }
+                    _ => return Err(ApiError::field(place(), "must be a pair of a token and a number")),
+                }
+            }
         }
+        Value::Object(_) | Value::Array(_) => return Err(biases.too_many(Biases::MOST, "entries")),
         other => return Err(wrong(&path, "an object or a list of pairs", other)),
     }
-    Ok(biases)
+    Ok(biases.found)
+}
+
+/// Biases as they are read.
+struct Biases<'a> {
+    path: &'a str,
+    engine: &'a Engine,
+    job: &'a Job,
+    found: Vec<(Token, f32)>,
+    texts: usize,
+}
+
+impl Biases<'_> {
+    /// More than the tokens of most vocabularies.
+    const MOST: usize = 100_000;
+    /// Of texts, each of which has to be tokenized.
+    const MOST_TEXTS: usize = 1000;
+
+    fn add(&mut self, token: Token, bias: &Value, place: &dyn Fn() -> String) -> ApiResult<()> {
+        let bias = number(bias, place)?;
+        self.found.push((token, bias));
+        Ok(())
+    }
+
+    /// Biases each token of a text.
+    fn add_text(&mut self, text: &str, bias: &Value, place: &dyn Fn() -> String) -> ApiResult<()> {
+        let bias = number(bias, place)?;
+        self.texts += 1;
+        if self.texts > Self::MOST_TEXTS {
+            return Err(self.too_many(Self::MOST_TEXTS, "texts; give token ids, which /tokenize tells"));
+        }
+        self.job.check()?;
+        self.found.extend(self.engine.tokenize_with(text, false, false)?.into_iter().map(|token| (token, bias)));
+        if self.found.len() > Self::MOST { Err(self.too_many(Self::MOST, "tokens")) } else { Ok(()) }
+    }
+
+    fn too_many(&self, most: usize, what: &str) -> ApiError {
+        ApiError::field(self.path, format!("has more than {most} {what}"))
+    }
+}
+
+fn number(bias: &Value, place: &dyn Fn() -> String) -> ApiResult<f32> {
+    match bias {
+        Value::Bool(false) => Ok(f32::NEG_INFINITY),
+        other => {
+            let number = other.as_f64().ok_or_else(|| wrong(&place(), "a number, or false for never", other))?;
+            Ok(number as f32)
+        }
+    }
 }
 
 /// Parameters under llama-server's names, as its answers and `/props` show them.

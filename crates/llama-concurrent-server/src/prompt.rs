@@ -6,10 +6,8 @@ use serde_json::Value;
 use crate::{
     error::{ApiError, ApiResult},
     fields::{integer, wrong},
+    work::Job,
 };
-
-/// Texts beyond this are tokenized off the threads that serve connections: it takes milliseconds.
-const LONG_TEXT: usize = 4 << 10;
 
 /// One prompt: text and tokens in any mixture.
 #[derive(Debug, PartialEq)]
@@ -50,7 +48,7 @@ fn one(path: &str, value: &Value) -> ApiResult<PromptInput> {
                 match value {
                     Value::String(text) => pieces.push(Piece::Text(text.clone())),
                     Value::Number(_) => {
-                        let token = token(&format!("{path}[{index}]"), value)?;
+                        let token = token(path, index, value)?;
                         match pieces.last_mut() {
                             Some(Piece::Tokens(tokens)) => tokens.push(token),
                             _ => pieces.push(Piece::Tokens(vec![token])),
@@ -73,44 +71,29 @@ fn one(path: &str, value: &Value) -> ApiResult<PromptInput> {
     }
 }
 
-fn token(path: &str, value: &Value) -> ApiResult<Token> {
-    integer(path, value, 0..=i64::from(Token::MAX)).map(|token| token as Token)
+/// The token at a place of a list. There may be millions, so the place is only written where it is wrong.
+fn token(path: &str, index: usize, value: &Value) -> ApiResult<Token> {
+    match value.as_u64().and_then(|token| Token::try_from(token).ok()) {
+        Some(token) => Ok(token),
+        None => integer(&format!("{path}[{index}]"), value, 0..=i64::from(Token::MAX)).map(|token| token as Token),
+    }
 }
 
 /// Token ids of a field.
 pub(crate) fn tokens(path: &str, list: &[Value]) -> ApiResult<Vec<Token>> {
-    list.iter().enumerate().map(|(index, value)| token(&format!("{path}[{index}]"), value)).collect()
+    list.iter().enumerate().map(|(index, value)| token(path, index, value)).collect()
 }
 
 /// The tokens of prompts. BOS is added to one that begins with text, where the model wants it.
-pub(crate) async fn tokenize(engine: &Engine, prompts: Vec<PromptInput>) -> ApiResult<Vec<Vec<Token>>> {
-    let bytes: usize = prompts.iter().map(PromptInput::text_bytes).sum();
-    let engine = engine.clone();
-    off_thread(bytes > LONG_TEXT, move || prompts.iter().map(|prompt| prompt.tokenize(&engine)).collect()).await
-}
-
-/// Runs work of some milliseconds where it does not keep connections waiting, if it is that long.
-pub(crate) async fn off_thread<T: Send + 'static>(
-    is_long: bool,
-    work: impl FnOnce() -> ApiResult<T> + Send + 'static,
-) -> ApiResult<T> {
-    if !is_long {
-        return work();
-    }
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(_) => Err(ApiError::unavailable("the server is shutting down and takes no new requests")),
-    }
+pub(crate) fn tokenize(engine: &Engine, prompts: &[PromptInput], job: &Job) -> ApiResult<Vec<Vec<Token>>> {
+    prompts.iter().map(|prompt| prompt.tokenize(engine, job)).collect()
 }
 
 impl PromptInput {
-    fn text_bytes(&self) -> usize {
-        self.0.iter().map(|piece| if let Piece::Text(text) = piece { text.len() } else { 0 }).sum()
-    }
-
-    fn tokenize(&self, engine: &Engine) -> ApiResult<Vec<Token>> {
+    fn tokenize(&self, engine: &Engine, job: &Job) -> ApiResult<Vec<Token>> {
         let mut all = Vec::new();
         for (index, piece) in self.0.iter().enumerate() {
+            job.check()?;
             match piece {
                 Piece::Text(text) => all.extend(engine.tokenize_with(text, index == 0, true)?),
                 Piece::Tokens(tokens) => all.extend(tokens),

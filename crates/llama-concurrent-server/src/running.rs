@@ -2,7 +2,10 @@
 
 use std::{
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll},
 };
 
@@ -17,7 +20,11 @@ use crate::{
     error::{ApiError, ApiResult},
     live::Live,
     logprobs::Scored,
+    work::Load,
 };
+
+/// Log probabilities that an answer as a whole may have: some 200 MB of text. A stream may have any number.
+const MOST_SCORES: usize = 2_000_000;
 
 /// One running generation.
 pub(crate) struct Running {
@@ -59,17 +66,26 @@ impl Running {
         self.generation.cancel();
     }
 
-    /// Waits for the end.
-    pub(crate) async fn collect(mut self) -> Outcome {
+    /// Waits for the end. `scores` counts down how many log probabilities may still be kept.
+    async fn collect(mut self, scores: &AtomicUsize) -> ApiResult<Outcome> {
         let (mut text, mut tokens, mut logprobs) = (String::new(), Vec::new(), Vec::new());
         loop {
             match self.next().await {
                 Some(Event::Delta(Delta { text: piece, token, logprobs: found, .. })) => {
                     text.push_str(&piece);
+                    if let Some(found) = &found {
+                        let n = found.top.len() + 1;
+                        scores
+                            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(n))
+                            .map_err(|_| too_many_scores())?;
+                    }
                     logprobs.extend(token.zip(found.map(|found| *found)));
                     tokens.extend(token);
                 }
-                Some(Event::Finished(finish)) => return Outcome { running: self, text, tokens, logprobs, finish },
+                Some(Event::Finished(finish)) => {
+                    failure(&finish)?;
+                    return Ok(Outcome { running: self, text, tokens, logprobs, finish });
+                }
                 Some(_) => {}
                 None => unreachable!("a generation ends with its Finished event"),
             }
@@ -129,11 +145,29 @@ pub(crate) struct Outcome {
 
 /// Waits for all generations; the first that fails is the answer, and ends the others.
 pub(crate) async fn collect_all(all: Vec<Running>) -> ApiResult<Vec<Outcome>> {
-    let ended = |running: Running| async {
-        let outcome = running.collect().await;
-        failure(&outcome.finish).map(|()| outcome)
-    };
-    try_join_all(all.into_iter().map(ended)).await
+    let scores = AtomicUsize::new(MOST_SCORES);
+    try_join_all(all.into_iter().map(|running| running.collect(&scores))).await
+}
+
+fn too_many_scores() -> ApiError {
+    let message = format!(
+        "the answer would have more than {MOST_SCORES} log probabilities; ask for a stream, for fewer of them or for fewer \
+         tokens"
+    );
+    ApiError::bad_request(message)
+}
+
+impl Outcome {
+    /// About as many bytes as writing it takes.
+    pub(crate) fn bytes(&self) -> usize {
+        let scores: usize = self.logprobs.iter().map(|(_, found)| found.top.len() + 1).sum();
+        self.text.len() + (self.tokens.len() + self.running.prompt.len()) * 4 + scores * 64
+    }
+}
+
+/// About as many bytes as writing outcomes takes.
+pub(crate) fn load(outcomes: &[Outcome]) -> Load {
+    Load::Bytes(outcomes.iter().map(Outcome::bytes).sum())
 }
 
 /// Why an end is none that a client asked for.

@@ -23,6 +23,10 @@ use tokio::time::{Instant, Interval, interval_at};
 
 use crate::running::{Running, failure};
 
+/// Parts of a stream beyond this take a millisecond to write: log probabilities of many tokens. Whoever reads such a stream as
+/// fast as it comes waits for others in between.
+const LARGE: usize = 32 << 10;
+
 /// How events become text.
 pub(crate) trait Format: Send + Unpin + 'static {
     /// Before anything else.
@@ -39,7 +43,7 @@ pub(crate) trait Format: Send + Unpin + 'static {
 pub(crate) fn respond(all: Vec<Running>, format: impl Format, keep_alive: std::time::Duration) -> Response {
     let all = all.into_iter().map(Some).collect();
     let ticks = interval_at(Instant::now() + keep_alive, keep_alive);
-    let body = EventBody { all, format, ticks, silent: true, state: State::New };
+    let body = EventBody { all, format, ticks, silent: true, first: 0, large: false, state: State::New };
     let mut response = Response::new(Body::new(body));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
@@ -75,6 +79,10 @@ struct EventBody<F> {
     ticks: Interval,
     /// Nothing was sent since the last tick.
     silent: bool,
+    /// The generation to begin the next part with.
+    first: usize,
+    /// The last part was so large that others shall have their turn before the next.
+    large: bool,
     state: State,
 }
 
@@ -82,8 +90,15 @@ impl<F: Format> EventBody<F> {
     /// Takes what is there; whether everything has ended.
     fn collect(&mut self, task: &mut Context<'_>, out: &mut Vec<u8>) -> bool {
         let mut ended = true;
-        for (index, place) in self.all.iter_mut().enumerate() {
+        let count = self.all.len();
+        for index in (0..count).map(|offset| (self.first + offset) % count) {
+            let place = &mut self.all[index];
             while let Some(running) = place {
+                if out.len() > LARGE {
+                    // The rest comes with the next part, which begins here.
+                    self.first = index;
+                    return false;
+                }
                 match Pin::new(&mut *running).poll_next(task) {
                     Poll::Pending => {
                         ended = false;
@@ -112,6 +127,10 @@ impl<F: Format> http_body::Body for EventBody<F> {
 
     fn poll_frame(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let this = &mut *self;
+        if std::mem::take(&mut this.large) {
+            task.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let mut out = Vec::new();
         match this.state {
             State::Closed => return Poll::Ready(None),
@@ -134,6 +153,7 @@ impl<F: Format> http_body::Body for EventBody<F> {
         match (out.is_empty(), &this.state) {
             (false, _) => {
                 this.silent = false;
+                this.large = out.len() > LARGE;
                 Poll::Ready(Some(Ok(Frame::data(out.into()))))
             }
             (true, State::Closed) => Poll::Ready(None),

@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use llama_concurrent::{Generation, Prompt, Request, SamplingParams, Token};
-use tokio::sync::OwnedSemaphorePermit;
+use llama_concurrent::{Prompt, Request, SamplingParams, Token};
 
 use crate::{
     app::App,
@@ -13,15 +12,17 @@ use crate::{
     params::Wish,
     prompt::{self, PromptInput},
     running::Running,
+    work::{Job, Load},
 };
 
-/// Submits `wish.n` generations for each prompt, in the order of the prompts.
-pub(crate) async fn start(
-    app: &Arc<App>,
-    client: Client,
-    prompts: Vec<PromptInput>,
-    wish: &Wish,
-) -> ApiResult<Vec<Running>> {
+/// What a request asks the engine for, checked and ready to be submitted.
+pub(crate) struct Ready {
+    pub(crate) wish: Wish,
+    prompts: Vec<Arc<[Token]>>,
+}
+
+/// Checks a wish and makes tokens of its prompts.
+pub(crate) fn prepare(app: &App, prompts: &[PromptInput], wish: Wish, job: &Job) -> ApiResult<Ready> {
     let most = app.config.limits.max_generations;
     let count = prompts.len().saturating_mul(wish.n);
     if count > most {
@@ -32,45 +33,38 @@ pub(crate) async fn start(
     }
     // Before any work, and so that a wrong parameter is told before a full queue.
     app.engine.check_params(&SamplingParams { constraint: None, ..wish.params.clone() })?;
-    let prompts = prompt::tokenize(&app.engine, prompts).await?;
+    let prompts = prompt::tokenize(&app.engine, prompts, job)?;
     for tokens in &prompts {
         check_length(app, tokens)?;
     }
-    let mut seats = app.clients.seats(client, count)?.into_iter();
-    let turn = turn(app, wish).await;
-    let mut all = Vec::with_capacity(count);
-    for tokens in prompts {
-        let tokens: Arc<[Token]> = tokens.into();
-        for choice in 0..wish.n {
-            let request = request(app, wish, choice, &tokens);
-            let generation = submit(app, request.clone(), turn.clone()).await?;
-            let live = Live::new(generation.id(), tokens.len(), request.params);
-            all.push(Running::new(generation, live, tokens.clone(), app.clone(), seats.next().flatten()));
-        }
-    }
-    Ok(all)
+    Ok(Ready { wish, prompts: prompts.into_iter().map(Arc::from).collect() })
 }
 
-/// A turn to compile constraints, which takes milliseconds, and the first time of an engine longer; `None` if there is none.
-async fn turn(app: &App, wish: &Wish) -> Option<Turn> {
-    wish.params.constraint.as_ref()?;
-    // Nobody closes the semaphore.
-    app.compiling.clone().acquire_owned().await.ok().map(Arc::new)
-}
-
-/// Goes with the work, which is not given up when its client goes away.
-type Turn = Arc<OwnedSemaphorePermit>;
-
-/// The first with a constraint compiles it; the engine gives copies to the others.
-async fn submit(app: &App, request: Request, turn: Option<Turn>) -> ApiResult<Generation> {
-    let engine = app.engine.clone();
-    let is_long = turn.is_some();
-    let work = move || {
-        let generation = engine.submit(request)?;
-        drop(turn);
-        Ok(generation)
+/// Submits `wish.n` generations for each prompt, in the order of the prompts: all of them, or an error and none.
+pub(crate) async fn start(app: &Arc<App>, client: Client, ready: &Ready) -> ApiResult<Vec<Running>> {
+    let Ready { wish, prompts } = ready;
+    let count = prompts.len() * wish.n;
+    let seats = app.clients.seats(client, count)?;
+    // Compiling takes milliseconds, and the first time of an engine longer. The first request with a constraint compiles it;
+    // the engine gives copies to the others.
+    let load = match wish.params.constraint {
+        Some(_) => Load::Constraint,
+        None => Load::Bytes(wish.params.logit_bias.len() * count),
     };
-    prompt::off_thread(is_long, work).await
+    let (of_work, wish, prompts) = (app.clone(), wish.clone(), prompts.clone());
+    let submit = move |job: &Job| -> ApiResult<Vec<Running>> {
+        let choices = prompts.iter().flat_map(|tokens| (0..wish.n).map(move |choice| (tokens, choice)));
+        let each = choices.zip(seats).map(|((tokens, choice), seat)| {
+            job.check()?;
+            let request = request(&of_work, &wish, choice, tokens);
+            let params = request.params.clone();
+            let generation = of_work.engine.submit(request)?;
+            let live = Live::new(generation.id(), tokens.len(), params);
+            Ok(Running::new(generation, live, tokens.clone(), of_work.clone(), seat))
+        });
+        each.collect()
+    };
+    app.lanes.run(load, submit).await
 }
 
 fn check_length(app: &App, tokens: &[Token]) -> ApiResult<()> {

@@ -2,12 +2,15 @@
 
 mod sessions;
 
-use std::sync::Arc;
+use std::{pin::Pin, sync::Arc};
 
 use axum::{
     extract::{
         State,
-        ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code, rejection::WebSocketUpgradeRejection},
+        ws::{
+            CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade, close_code,
+            rejection::WebSocketUpgradeRejection,
+        },
     },
     response::{IntoResponse, Response},
 };
@@ -17,6 +20,7 @@ use tokio::time::{Duration, Instant, interval, interval_at};
 
 use crate::{
     app::App,
+    body,
     clients::Client,
     error::{ApiError, ApiResult},
     fields::Fields,
@@ -24,7 +28,9 @@ use crate::{
     openai::{messages, tools},
     params::Wish,
     prompt,
-    start::start,
+    running::Running,
+    start::{Ready, prepare, start},
+    work::{Job, Load},
 };
 use sessions::Sessions;
 
@@ -60,21 +66,35 @@ pub(crate) async fn connect(
 async fn talk(app: Arc<App>, client: Client, socket: WebSocket) {
     let (mut sink, mut source) = socket.split();
     let mut sessions = Sessions::default();
+    // Messages are worked on one after the other. One more may wait, so that a client that leaves is noticed.
+    let (mut working, mut waiting): (Option<Working>, Option<Utf8Bytes>) = (None, None);
     let keep_alive = app.config.limits.keep_alive;
     let (mut states, mut pings) = (interval(STATES), interval_at(Instant::now() + keep_alive, keep_alive));
     let mut heard = Instant::now();
     let bye = loop {
         let mut out = Vec::new();
+        if working.is_none() {
+            working = waiting.take().map(|text| Box::pin(read(app.clone(), text)) as Working);
+        }
         tokio::select! {
-            message = source.next() => {
+            message = source.next(), if waiting.is_none() => {
                 heard = Instant::now();
                 match message {
-                    Some(Ok(Message::Text(text))) => out.extend(take(&app, client, &mut sessions, text.as_str()).await),
+                    Some(Ok(Message::Text(text))) => waiting = Some(text),
                     Some(Ok(Message::Binary(_))) => {
                         out.push(error(None, &ApiError::bad_request("messages must be text, one JSON object each")));
                     }
                     Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
                     Some(Ok(Message::Close(_)) | Err(_)) | None => return,
+                }
+            }
+            step = next_step(&mut working) => {
+                working = None;
+                match act(&app, client, &mut sessions, step) {
+                    Ok(Next::Work(more)) => working = Some(more),
+                    Ok(Next::Answer(answer)) => out.push(answer.to_string()),
+                    Ok(Next::Nothing) => {}
+                    Err(problem) => out.push(problem),
                 }
             }
             events = sessions.next() => out = events,
@@ -90,7 +110,7 @@ async fn talk(app: Arc<App>, client: Client, socket: WebSocket) {
                     return;
                 }
             }
-            () = app.stopped(), if sessions.is_empty() => {
+            () = app.stopped(), if sessions.is_empty() && working.is_none() && waiting.is_none() => {
                 break (close_code::AWAY, "the server is shutting down");
             }
         }
@@ -107,38 +127,63 @@ async fn talk(app: Arc<App>, client: Client, socket: WebSocket) {
     let _ = sink.send(Message::Close(Some(frame))).await;
 }
 
-/// Carries out a message; what is to be answered at once.
-async fn take(app: &Arc<App>, client: Client, sessions: &mut Sessions, text: &str) -> Option<String> {
-    let body: Value = match serde_json::from_str(text) {
-        Ok(body) => body,
-        Err(problem) => return Some(error(None, &ApiError::bad_request(format!("the message is no JSON: {problem}")))),
-    };
-    let id = body.get("id").and_then(Value::as_str).map(str::to_owned);
-    match act(app, client, sessions, &body).await {
-        Ok(answer) => answer.map(|answer| answer.to_string()),
-        Err(problem) => Some(error(id.as_deref(), &problem)),
+/// What became of a message so far, or the answer that tells why nothing becomes of it.
+type Step = Result<Done, String>;
+type Working = Pin<Box<dyn Future<Output = Step> + Send>>;
+
+enum Done {
+    /// `generate` is understood.
+    Ready(String, Box<Ready>),
+    /// And it runs.
+    Started(String, Box<Running>, bool),
+    Cancel(String),
+    Ping(Value),
+}
+
+enum Next {
+    Work(Working),
+    Answer(Value),
+    Nothing,
+}
+
+/// Waits for the work on a message; for ever without.
+async fn next_step(working: &mut Option<Working>) -> Step {
+    match working {
+        Some(work) => work.await,
+        None => std::future::pending().await,
     }
 }
 
-async fn act(app: &Arc<App>, client: Client, sessions: &mut Sessions, body: &Value) -> ApiResult<Option<Value>> {
-    let fields = Fields::body(body)?;
-    fields.required("type")?;
-    match fields.text("type")?.unwrap_or_default() {
-        "generate" => generate(app, client, sessions, &fields).await.map(Some),
-        "cancel" => {
-            sessions.cancel(id(&fields)?);
-            Ok(None)
+/// Goes on with a message.
+fn act(app: &Arc<App>, client: Client, sessions: &mut Sessions, step: Step) -> Result<Next, String> {
+    match step? {
+        Done::Ready(id, ready) => {
+            if let Err(problem) = admit(app, client, sessions, &id) {
+                return Err(error(Some(&id), &problem));
+            }
+            let app = app.clone();
+            Ok(Next::Work(Box::pin(async move {
+                match start(&app, client, &ready).await {
+                    Ok(mut running) => Ok(Done::Started(id, Box::new(running.remove(0)), ready.wish.silent)),
+                    Err(problem) => Err(error(Some(&id), &problem)),
+                }
+            })))
         }
-        "ping" => Ok(Some(json!({"type": "pong", "id": fields.get("id")}))),
-        other => {
-            let must = format!("must be \"generate\", \"cancel\" or \"ping\", but is \"{other}\"");
-            Err(ApiError::field("type", must))
+        Done::Started(id, running, silent) => {
+            let started = json!({"type": "started", "id": id, "n_prompt_tokens": running.live.n_prompt});
+            sessions.add(id, *running, silent);
+            Ok(Next::Answer(started))
         }
+        Done::Cancel(id) => {
+            sessions.cancel(&id);
+            Ok(Next::Nothing)
+        }
+        Done::Ping(id) => Ok(Next::Answer(json!({"type": "pong", "id": id}))),
     }
 }
 
-async fn generate(app: &Arc<App>, client: Client, sessions: &mut Sessions, fields: &Fields<'_>) -> ApiResult<Value> {
-    let id = id(fields)?;
+/// Whether one more generation may run.
+fn admit(app: &App, client: Client, sessions: &Sessions, id: &str) -> ApiResult<()> {
     if sessions.contains(id) {
         return Err(ApiError::field("id", "is in use by a running generation of this socket"));
     }
@@ -147,15 +192,47 @@ async fn generate(app: &Arc<App>, client: Client, sessions: &mut Sessions, field
         let message = format!("this socket runs {most} generations, which is its limit");
         return Err(ApiError::too_many(message, Duration::from_secs(1)));
     }
-    app.clients.request(client)?;
-    let wish = Wish::read(fields, &app.config, &app.engine)?;
+    app.clients.request(client)
+}
+
+/// Reads a message.
+async fn read(app: Arc<App>, text: Utf8Bytes) -> Step {
+    let (load, of_work) = (Load::Bytes(text.len()), app.clone());
+    let work = move |job: &Job| {
+        Ok(match body::parse(text.as_bytes(), "message") {
+            Ok(body) => {
+                let id = body.get("id").and_then(Value::as_str);
+                understand(&of_work, &body, job).map_err(|problem| error(id, &problem))
+            }
+            Err(problem) => Err(error(None, &problem)),
+        })
+    };
+    app.lanes.run(load, work).await.unwrap_or_else(|problem| Err(error(None, &problem)))
+}
+
+fn understand(app: &App, body: &Value, job: &Job) -> ApiResult<Done> {
+    let fields = Fields::body(body)?;
+    fields.required("type")?;
+    match fields.text("type")?.unwrap_or_default() {
+        "generate" => Ok(Done::Ready(id(&fields)?.to_owned(), Box::new(generate(app, &fields, job)?))),
+        "cancel" => Ok(Done::Cancel(id(&fields)?.to_owned())),
+        "ping" => Ok(Done::Ping(fields.get("id").cloned().unwrap_or_default())),
+        other => {
+            let must = format!("must be \"generate\", \"cancel\" or \"ping\", but is \"{other}\"");
+            Err(ApiError::field("type", must))
+        }
+    }
+}
+
+fn generate(app: &App, fields: &Fields<'_>, job: &Job) -> ApiResult<Ready> {
+    let wish = Wish::read(fields, app, job)?;
     if wish.n != 1 {
         return Err(ApiError::field("n", "must be 1 on a WebSocket; send several messages"));
     }
     let prompt = match fields.get("messages") {
         Some(_) => {
             tools::refuse(fields)?;
-            messages::render(app, fields).await?.into()
+            messages::render(app, fields, job)?.into()
         }
         None => {
             let (mut prompts, is_list) = prompt::read("prompt", fields.required("prompt")?)?;
@@ -165,10 +242,7 @@ async fn generate(app: &Arc<App>, client: Client, sessions: &mut Sessions, field
             prompts.remove(0)
         }
     };
-    let running = start(app, client, vec![prompt], &wish).await?.remove(0);
-    let started = json!({"type": "started", "id": id, "n_prompt_tokens": running.live.n_prompt});
-    sessions.add(id.to_owned(), running, wish.silent);
-    Ok(started)
+    prepare(app, &[prompt], wish, job)
 }
 
 fn id<'a>(fields: &Fields<'a>) -> ApiResult<&'a str> {

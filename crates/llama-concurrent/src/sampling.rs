@@ -98,6 +98,9 @@ impl SamplingParams {
     /// The most of [`logprobs`](Self::logprobs) that may be asked for.
     pub const MAX_LOGPROBS: u32 = 1000;
 
+    /// The most strings that [`stop`](Self::stop) may have: each is compared with every byte of the answer.
+    pub const MAX_STOPS: usize = 1000;
+
     /// Whether the likeliest token is taken each time.
     pub fn is_greedy(&self) -> bool {
         self.temperature == 0.0
@@ -112,6 +115,7 @@ impl SamplingParams {
     /// Checks every range; `n_vocab` bounds the ids of `logit_bias`. Constraints are checked where they are compiled.
     pub(crate) fn validate(&self, n_vocab: usize) -> Result<()> {
         self.validate_numbers()?;
+        require(self.stop.len() <= Self::MAX_STOPS, "the number of stop strings", self.stop.len(), "at most 1000")?;
         require(self.stop.iter().all(|s| !s.is_empty()), "a stop string", "empty", "at least one character")?;
         for &(token, bias) in &self.logit_bias {
             require(
@@ -171,7 +175,7 @@ mod tests {
     fn each_range_is_checked_and_named() {
         let good = SamplingParams::default();
         assert!(good.validate(10).is_ok());
-        let bad: [(&str, SamplingParams); 18] = [
+        let bad: [(&str, SamplingParams); 19] = [
             ("max_tokens", SamplingParams { max_tokens: Some(0), ..good.clone() }),
             ("temperature", SamplingParams { temperature: f32::NAN, ..good.clone() }),
             ("top_p", SamplingParams { top_p: 0.0, ..good.clone() }),
@@ -188,6 +192,7 @@ mod tests {
             ("mirostat", SamplingParams { mirostat: 3, ..good.clone() }),
             ("mirostat_eta", SamplingParams { mirostat_eta: -0.1, ..good.clone() }),
             ("stop string", SamplingParams { stop: vec![String::new()], ..good.clone() }),
+            ("stop strings", SamplingParams { stop: vec!["a".into(); 1001], ..good.clone() }),
             ("logit_bias", SamplingParams { logit_bias: vec![(10, 0.0)], ..good.clone() }),
             ("logit_bias", SamplingParams { logit_bias: vec![(1, f32::INFINITY)], ..good.clone() }),
         ];

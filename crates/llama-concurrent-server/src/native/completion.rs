@@ -2,46 +2,53 @@
 
 use std::sync::Arc;
 
-use axum::{extract::State, http::StatusCode, response::Response};
-use llama_concurrent::{Delta, Engine, Finish, FinishReason, Token};
+use axum::{extract::State, response::Response};
+use llama_concurrent::{Delta, Engine, Finish, FinishReason, SamplingParams, Token};
 use serde_json::{Value, json};
 
 use crate::{
     answer,
     app::App,
-    body::JsonBody,
+    body::Body,
     clients::Client,
-    error::{ApiResult, json_response},
-    fields::Fields,
-    logprobs::{self, Scored},
+    error::{ApiError, ApiResult, json_text},
+    logprobs::{Entries, Scored},
     params::{Wish, settings},
     prompt,
-    running::{Running, collect_all},
+    running::{self, Running, collect_all},
     sse::{self, Format},
-    start::start,
+    start::{prepare, start},
 };
 
-pub(crate) async fn completion(
-    State(app): State<Arc<App>>,
-    client: Client,
-    JsonBody(body): JsonBody,
-) -> ApiResult<Response> {
-    let fields = Fields::body(&body)?;
-    let wish = Wish::read(&fields, &app.config, &app.engine)?;
-    let wanted = fields.texts("response_fields")?.unwrap_or_default();
-    let (prompts, is_list) = prompt::read("prompt", fields.required("prompt")?)?;
-    let all = start(&app, client, prompts, &wish).await?;
+/// Fields of an answer that a client may pick.
+const MOST_WANTED: usize = 256;
+
+pub(crate) async fn completion(State(app): State<Arc<App>>, client: Client, body: Body) -> ApiResult<Response> {
+    let read = body.read(&app, |app, fields, job| {
+        let wish = Wish::read(fields, app, job)?;
+        let wanted = fields.texts("response_fields")?.unwrap_or_default();
+        if wanted.len() > MOST_WANTED {
+            return Err(ApiError::field("response_fields", format!("has more than {MOST_WANTED} entries")));
+        }
+        let (prompts, is_list) = prompt::read("prompt", fields.required("prompt")?)?;
+        Ok((prepare(app, &prompts, wish, job)?, wanted, is_list))
+    });
+    let (ready, wanted, is_list) = read.await?;
+    let all = start(&app, client, &ready).await?;
     let count = all.len();
-    let answers = Answers { engine: app.engine.clone(), model: app.config.model_name.clone(), wish, wanted };
+    let (engine, model) = (app.engine.clone(), app.config.model_name.clone());
+    let answers = Answers { engine, model, wish: ready.wish, wanted };
     if answers.wish.stream {
         let keep_alive = app.config.limits.keep_alive;
         return Ok(sse::respond(all, Chunks { answers, parts: vec![Part::default(); count] }, keep_alive));
     }
     let outcomes = collect_all(all).await?;
-    let mut results: Vec<Value> = outcomes
-        .into_iter()
-        .enumerate()
-        .map(|(index, outcome)| {
+    let load = running::load(&outcomes);
+    let single = !is_list && outcomes.len() == 1;
+    let write = move |_: &_| {
+        let mut out = Vec::new();
+        for (index, outcome) in outcomes.into_iter().enumerate() {
+            out.push(if index == 0 { b'[' } else { b',' });
             let part = Part {
                 n: outcome.tokens.len(),
                 newline: outcome.text.contains('\n'),
@@ -49,12 +56,16 @@ pub(crate) async fn completion(
                 ..Part::default()
             };
             let tokens = if answers.wish.return_tokens { outcome.tokens } else { Vec::new() };
-            answers.last(index, &outcome.running, outcome.text, tokens, &part, &outcome.finish)
-        })
-        .collect();
-    let single = !is_list && results.len() == 1;
-    let result = if single { results.remove(0) } else { Value::Array(results) };
-    Ok(json_response(StatusCode::OK, &result))
+            answers.last(&mut out, index, &outcome.running, outcome.text, tokens, &part, &outcome.finish);
+        }
+        if single {
+            out.remove(0);
+        } else {
+            out.push(b']');
+        }
+        Ok(out)
+    };
+    Ok(json_text(app.lanes.run(load, write).await?))
 }
 
 /// How answers of one request are written.
@@ -77,20 +88,18 @@ struct Part {
 }
 
 impl Answers {
-    fn probabilities(&self, scored: &[Scored]) -> Value {
-        scored.iter().map(|one| logprobs::entry(&self.engine, one)).collect()
-    }
-
-    /// The whole answer, or the last event of a stream.
+    /// Writes the whole answer, or the last event of a stream.
+    #[allow(clippy::too_many_arguments)]
     fn last(
         &self,
+        out: &mut Vec<u8>,
         index: usize,
         running: &Running,
         text: String,
         tokens: Vec<Token>,
         part: &Part,
         finish: &Finish,
-    ) -> Value {
+    ) {
         let (live, timings) = (&running.live, &finish.timings);
         let silent = self.wish.silent;
         let stop_type = match (finish.reason, finish.stop) {
@@ -100,9 +109,10 @@ impl Answers {
         };
         let stopping_word = finish.stop.and_then(|stop| live.params.stop.get(stop));
         let mut generation = settings(&live.params, self.wish.stream);
+        generation["logit_bias"] = biases(&live.params);
         generation["n_ctx"] = self.engine.n_ctx().into();
         generation["model"] = self.model.as_str().into();
-        let mut answer = json!({
+        let answer = json!({
             "index": index,
             "content": if silent { String::new() } else { text },
             "tokens": if silent { Vec::new() } else { tokens },
@@ -121,21 +131,36 @@ impl Answers {
             "tokens_cached": timings.n_cached_tokens,
             "timings": answer::timings(timings),
         });
-        if !silent && !part.scored.is_empty() {
-            answer["completion_probabilities"] = self.probabilities(&part.scored);
+        let is_wanted = self.wanted.is_empty() || self.wanted.iter().any(|name| name == PROBABILITIES);
+        let scored = (is_wanted && !silent && !part.scored.is_empty()).then_some(&part.scored);
+        sse::json(out, &if self.wanted.is_empty() { answer } else { pick(&answer, &self.wanted) });
+        if let Some(scored) = scored {
+            // Behind the last field of the object, if it has one.
+            out.pop();
+            if out.last() != Some(&b'{') {
+                out.push(b',');
+            }
+            out.extend_from_slice(format!("\"{PROBABILITIES}\":").as_bytes());
+            sse::json(out, &Entries(&self.engine, scored));
+            out.push(b'}');
         }
-        if self.wanted.is_empty() { answer } else { pick(&answer, &self.wanted) }
     }
 }
 
-/// Only the wanted fields; `a/b` is `b` of `a`, under that name. What is not there is left out.
+const PROBABILITIES: &str = "completion_probabilities";
+
+/// Only the wanted fields; `a/b` is `b` of `a`, under its path as in llama-server. What is not there is left out.
 fn pick(answer: &Value, wanted: &[String]) -> Value {
     let found = wanted.iter().filter_map(|path| {
         let value = path.split('/').try_fold(answer, |value, name| value.get(name))?;
-        let name = path.rsplit('/').next().unwrap_or(path);
-        Some((name.to_owned(), value.clone()))
+        Some((path.clone(), value.clone()))
     });
     Value::Object(found.collect())
+}
+
+fn biases(params: &SamplingParams) -> Value {
+    // JSON has no infinity: what may never come is null.
+    params.logit_bias.iter().map(|(token, bias)| json!({"token": token, "bias": bias})).collect()
 }
 
 struct Chunks {
@@ -170,7 +195,7 @@ impl Format for Chunks {
         }
         if !scored.is_empty() {
             out.extend_from_slice(b",\"completion_probabilities\":");
-            sse::json(out, &self.answers.probabilities(&scored));
+            sse::json(out, &Entries(&self.answers.engine, &scored));
         }
         if self.answers.wish.timings_per_token {
             let elapsed = answer::millis(live.since.elapsed());
@@ -183,6 +208,8 @@ impl Format for Chunks {
     fn end(&mut self, index: usize, running: &Running, finish: &Finish, out: &mut Vec<u8>) {
         let part = std::mem::take(&mut self.parts[index]);
         let tokens = part.pending.clone();
-        sse::data(out, &self.answers.last(index, running, String::new(), tokens, &part, finish));
+        out.extend_from_slice(b"data: ");
+        self.answers.last(out, index, running, String::new(), tokens, &part, finish);
+        out.extend_from_slice(b"\n\n");
     }
 }

@@ -1,6 +1,8 @@
 //! Answers of both routes that generate: as a stream, or whole.
 
-use axum::{http::StatusCode, response::Response};
+use axum::response::Response;
+use llama_concurrent::Engine;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{
@@ -10,10 +12,10 @@ use super::{
 use crate::{
     answer::{self, Usage},
     app::App,
-    error::{ApiResult, json_response},
-    logprobs,
+    error::{ApiError, ApiResult, json_text},
+    logprobs::{Entries, OfChat, OfText},
     params::Wish,
-    running::{Outcome, Running, collect_all},
+    running::{self, Outcome, Running, collect_all},
     sse,
 };
 
@@ -28,42 +30,73 @@ pub(super) async fn respond(kind: Kind, app: &App, wish: &Wish, all: Vec<Running
     for (index, outcome) in outcomes.iter().enumerate() {
         usage.add(&outcome.finish.timings, index % wish.n == 0, wish.silent);
     }
-    let choices: Vec<Value> =
-        outcomes.iter().enumerate().map(|(index, outcome)| choice(kind, app, wish, index, outcome)).collect();
     let (prefix, object) = match kind {
         Kind::Chat => ("chatcmpl", "chat.completion"),
         Kind::Text => ("cmpl", "text_completion"),
     };
+    let load = running::load(&outcomes);
     let timings = outcomes.first().map_or(Value::Null, |outcome| answer::timings(&outcome.finish.timings));
-    let answer = json!({
-        "id": answer::id(prefix),
-        "object": object,
-        "created": answer::now(),
-        "model": app.config.model_name,
-        "system_fingerprint": FINGERPRINT,
-        "choices": choices,
-        "usage": usage.json(),
-        "timings": timings,
-    });
-    Ok(json_response(StatusCode::OK, &answer))
+    let (engine, model, silent) = (app.engine.clone(), app.config.model_name.clone(), wish.silent);
+    let scored = wish.params.logprobs.is_some() && !silent;
+    let write = move |_: &_| {
+        let choice = |(index, outcome)| Choice::new(kind, &engine, index, outcome, silent, scored);
+        let answer = Answer {
+            id: answer::id(prefix),
+            object,
+            created: answer::now(),
+            model: &model,
+            system_fingerprint: FINGERPRINT,
+            choices: outcomes.iter().enumerate().map(choice).collect(),
+            usage: usage.json(),
+            timings,
+        };
+        serde_json::to_string(&answer).map_err(|error| ApiError::internal(error.to_string()))
+    };
+    Ok(json_text(app.lanes.run(load, write).await?))
 }
 
-fn choice(kind: Kind, app: &App, wish: &Wish, index: usize, outcome: &Outcome) -> Value {
-    let scored = wish.params.logprobs.is_some() && !wish.silent;
-    let text = if wish.silent { "" } else { &outcome.text };
-    let reason = answer::finish_reason(&outcome.finish);
-    match kind {
-        Kind::Chat => json!({
-            "index": index,
-            "message": {"role": "assistant", "content": text, "refusal": null},
-            "logprobs": scored.then(|| logprobs::of_chat(&app.engine, &outcome.logprobs)),
-            "finish_reason": reason,
-        }),
-        Kind::Text => json!({
-            "index": index,
-            "text": text,
-            "logprobs": scored.then(|| logprobs::of_text(&app.engine, &outcome.logprobs, &mut 0)),
-            "finish_reason": reason,
-        }),
+#[derive(Serialize)]
+struct Answer<'a> {
+    id: String,
+    object: &'static str,
+    created: u64,
+    model: &'a str,
+    system_fingerprint: &'static str,
+    choices: Vec<Choice<'a>>,
+    usage: Value,
+    timings: Value,
+}
+
+#[derive(Serialize)]
+struct Choice<'a> {
+    index: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<&'a str>,
+    logprobs: Option<Logprobs<'a>>,
+    finish_reason: &'static str,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Logprobs<'a> {
+    Chat(OfChat<'a>),
+    Text(OfText<'a>),
+}
+
+impl<'a> Choice<'a> {
+    fn new(kind: Kind, engine: &'a Engine, index: usize, outcome: &'a Outcome, silent: bool, scored: bool) -> Self {
+        let text = if silent { "" } else { outcome.text.as_str() };
+        let entries = Entries(engine, &outcome.logprobs);
+        let (message, text, logprobs) = match kind {
+            Kind::Chat => {
+                let message = json!({"role": "assistant", "content": text, "refusal": null});
+                (Some(message), None, Logprobs::Chat(OfChat(entries)))
+            }
+            Kind::Text => (None, Some(text), Logprobs::Text(OfText(entries, 0))),
+        };
+        let finish_reason = answer::finish_reason(&outcome.finish);
+        Self { index, message, text, logprobs: scored.then_some(logprobs), finish_reason }
     }
 }

@@ -7,7 +7,7 @@ use super::FINGERPRINT;
 use crate::{
     answer::{self, Usage},
     app::App,
-    logprobs::{self, Scored},
+    logprobs::{Entries, OfChat, OfText, Scored},
     params::Wish,
     running::Running,
     sse::{self, Format},
@@ -92,11 +92,15 @@ impl Chunks {
         match self.scored.get_mut(index) {
             Some((scored, offset)) if !scored.is_empty() => {
                 let scored = std::mem::take(scored);
-                let value = match self.kind {
-                    Kind::Chat => logprobs::of_chat(&self.engine, &scored),
-                    Kind::Text => logprobs::of_text(&self.engine, &scored, offset),
-                };
-                sse::json(out, &value);
+                let entries = Entries(&self.engine, &scored);
+                match self.kind {
+                    Kind::Chat => sse::json(out, &OfChat(entries)),
+                    Kind::Text => {
+                        let logprobs = OfText(entries, *offset);
+                        sse::json(out, &logprobs);
+                        *offset = logprobs.offsets().last().copied().unwrap_or_default();
+                    }
+                }
             }
             _ => out.extend_from_slice(b"null"),
         }

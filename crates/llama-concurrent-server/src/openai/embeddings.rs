@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::{extract::State, http::StatusCode, response::Response};
+use axum::{extract::State, response::Response};
 use futures_util::future::try_join_all;
 use llama_concurrent::{EmbedOptions, Embedding, Prompt, Token};
 use serde_json::{Value, json};
@@ -10,74 +10,94 @@ use tokio::sync::oneshot;
 
 use crate::{
     app::App,
-    body::JsonBody,
+    body::Body,
     clients::Client,
-    error::{ApiError, ApiResult, json_response},
+    error::{ApiError, ApiResult, json_text},
     fields::Fields,
     prompt,
+    work::{Job, Load},
 };
 
 /// `/v1/embeddings`.
-pub(crate) async fn openai(
-    State(app): State<Arc<App>>,
-    client: Client,
-    JsonBody(body): JsonBody,
-) -> ApiResult<Response> {
-    let fields = Fields::body(&body)?;
-    let as_base64 = match fields.text("encoding_format")? {
-        None | Some("float") => false,
-        Some("base64") => true,
-        Some(other) => {
-            let must = format!("must be \"float\" or \"base64\", but is \"{other}\"");
-            return Err(ApiError::field("encoding_format", must));
-        }
-    };
-    let name = if fields.get("input").is_none() && fields.get("content").is_some() { "content" } else { "input" };
-    let embeddings = embed(&app, client, &fields, name).await?;
-    let n: usize = embeddings.iter().map(|embedding| embedding.n_prompt_tokens).sum();
-    let data: Vec<Value> = embeddings
-        .iter()
-        .enumerate()
-        .map(|(index, embedding)| {
-            let values = if as_base64 { base64(&embedding.values).into() } else { json!(embedding.values) };
-            json!({"object": "embedding", "index": index, "embedding": values})
-        })
-        .collect();
-    let answer = json!({
-        "object": "list",
-        "data": data,
-        "model": app.config.model_name,
-        "usage": {"prompt_tokens": n, "total_tokens": n},
+pub(crate) async fn openai(State(app): State<Arc<App>>, client: Client, body: Body) -> ApiResult<Response> {
+    let read = body.read(&app, |app, fields, job| {
+        let as_base64 = match fields.text("encoding_format")? {
+            None | Some("float") => false,
+            Some("base64") => true,
+            Some(other) => {
+                let must = format!("must be \"float\" or \"base64\", but is \"{other}\"");
+                return Err(ApiError::field("encoding_format", must));
+            }
+        };
+        let name = if fields.get("input").is_none() && fields.get("content").is_some() { "content" } else { "input" };
+        Ok((Texts::read(app, fields, name, job)?, as_base64))
     });
-    Ok(json_response(StatusCode::OK, &answer))
+    let (texts, as_base64) = read.await?;
+    let embeddings = embed(&app, client, texts).await?;
+    let model = app.config.model_name.clone();
+    answer(&app, embeddings, move |embeddings| {
+        let n: usize = embeddings.iter().map(|embedding| embedding.n_prompt_tokens).sum();
+        let data: Vec<Value> = embeddings
+            .iter()
+            .enumerate()
+            .map(|(index, embedding)| {
+                let values = if as_base64 { base64(&embedding.values).into() } else { json!(embedding.values) };
+                json!({"object": "embedding", "index": index, "embedding": values})
+            })
+            .collect();
+        json!({
+            "object": "list",
+            "data": data,
+            "model": model,
+            "usage": {"prompt_tokens": n, "total_tokens": n},
+        })
+    })
+    .await
 }
 
 /// `/embedding`: a list, in which each text has a list of one vector.
-pub(crate) async fn native(
-    State(app): State<Arc<App>>,
-    client: Client,
-    JsonBody(body): JsonBody,
-) -> ApiResult<Response> {
-    let fields = Fields::body(&body)?;
-    let name = if fields.get("content").is_some() { "content" } else { "input" };
-    let embeddings = embed(&app, client, &fields, name).await?;
-    let list: Vec<Value> = embeddings
-        .iter()
-        .enumerate()
-        .map(|(index, embedding)| json!({"index": index, "embedding": [embedding.values]}))
-        .collect();
-    Ok(json_response(StatusCode::OK, &list.into()))
+pub(crate) async fn native(State(app): State<Arc<App>>, client: Client, body: Body) -> ApiResult<Response> {
+    let read = body.read(&app, |app, fields, job| {
+        let name = if fields.get("content").is_some() { "content" } else { "input" };
+        Texts::read(app, fields, name, job)
+    });
+    let texts = read.await?;
+    let embeddings = embed(&app, client, texts).await?;
+    let entry = |(index, embedding): (usize, &Embedding)| json!({"index": index, "embedding": [embedding.values]});
+    answer(&app, embeddings, move |embeddings| embeddings.iter().enumerate().map(entry).collect()).await
 }
 
-async fn embed(app: &Arc<App>, client: Client, fields: &Fields<'_>, name: &str) -> ApiResult<Vec<Embedding>> {
-    let (inputs, _) = prompt::read(name, fields.required(name)?)?;
-    let (count, most) = (inputs.len(), app.config.limits.max_generations);
-    if count > most {
-        return Err(ApiError::field(name, format!("has {count} texts, but one request may have {most}")));
+/// What is to be embedded, and the field it came in.
+struct Texts {
+    name: &'static str,
+    tokens: Vec<Vec<Token>>,
+}
+
+impl Texts {
+    fn read(app: &App, fields: &Fields<'_>, name: &'static str, job: &Job) -> ApiResult<Self> {
+        let (inputs, _) = prompt::read(name, fields.required(name)?)?;
+        let (count, most) = (inputs.len(), app.config.limits.max_generations);
+        if count > most {
+            return Err(ApiError::field(name, format!("has {count} texts, but one request may have {most}")));
+        }
+        Ok(Self { name, tokens: prompt::tokenize(&app.engine, &inputs, job)? })
     }
-    let texts = prompt::tokenize(&app.engine, inputs).await?;
-    let _seats = app.clients.seats(client, count)?;
-    try_join_all(texts.into_iter().map(|tokens| one(app, name, tokens))).await
+}
+
+async fn embed(app: &Arc<App>, client: Client, texts: Texts) -> ApiResult<Vec<Embedding>> {
+    let _seats = app.clients.seats(client, texts.tokens.len())?;
+    try_join_all(texts.tokens.into_iter().map(|tokens| one(app, texts.name, tokens))).await
+}
+
+/// Writes vectors, which take some ten bytes a number.
+async fn answer(
+    app: &App,
+    embeddings: Vec<Embedding>,
+    write: impl FnOnce(&[Embedding]) -> Value + Send + 'static,
+) -> ApiResult<Response> {
+    let numbers: usize = embeddings.iter().map(|embedding| embedding.values.len()).sum();
+    let text = app.lanes.run(Load::Bytes(numbers * 10), move |_| Ok(write(&embeddings).to_string()));
+    Ok(json_text(text.await?))
 }
 
 async fn one(app: &App, name: &str, tokens: Vec<Token>) -> ApiResult<Embedding> {

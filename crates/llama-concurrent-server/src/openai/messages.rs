@@ -1,7 +1,5 @@
 //! Chat messages of a request as a prompt.
 
-use std::sync::Arc;
-
 use llama_concurrent::{ChatMessage, ChatOptions, Prompt};
 use serde_json::Value;
 
@@ -10,26 +8,21 @@ use crate::{
     app::App,
     error::{ApiError, ApiResult},
     fields::{Fields, wrong},
-    prompt::off_thread,
+    work::Job,
 };
 
-/// Templates run over more text than this off the threads that serve connections.
-const LONG_CHAT: usize = 4 << 10;
-
 /// The text that the model's template makes of `messages`.
-pub(crate) async fn render(app: &Arc<App>, fields: &Fields<'_>) -> ApiResult<String> {
-    let messages = read(fields)?;
+pub(crate) fn render(app: &App, fields: &Fields<'_>, job: &Job) -> ApiResult<String> {
+    let messages = read(fields, job)?;
     let options = options(fields)?;
-    let bytes: usize = messages.iter().map(|message| message.content.len()).sum();
-    let engine = app.engine.clone();
-    off_thread(bytes > LONG_CHAT, move || match engine.chat_prompt(&messages, &options)? {
+    job.check()?;
+    match app.engine.chat_prompt(&messages, &options)? {
         Prompt::Text(text) | Prompt::PlainText(text) => Ok(text),
         _ => Err(ApiError::bad_request("the chat template gives no text")),
-    })
-    .await
+    }
 }
 
-fn read(fields: &Fields<'_>) -> ApiResult<Vec<ChatMessage>> {
+fn read(fields: &Fields<'_>, job: &Job) -> ApiResult<Vec<ChatMessage>> {
     fields.required("messages")?;
     let list = fields.list("messages")?.map_or(&[][..], Vec::as_slice);
     if list.is_empty() {
@@ -37,7 +30,10 @@ fn read(fields: &Fields<'_>) -> ApiResult<Vec<ChatMessage>> {
     }
     list.iter()
         .enumerate()
-        .map(|(index, value)| message(format!("{}[{index}]", fields.path("messages")), value))
+        .map(|(index, value)| {
+            job.check()?;
+            message(format!("{}[{index}]", fields.path("messages")), value)
+        })
         .collect()
 }
 

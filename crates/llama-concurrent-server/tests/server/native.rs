@@ -49,7 +49,7 @@ fn an_answer_has_what_clients_read() {
     let (_, answer) = server.post("/completion", &picked);
     assert_eq!(
         answer.as_object().map(|answer| answer.keys().map(String::as_str).collect()),
-        Some(vec!["content", "n_predict"])
+        Some(vec!["content", "generation_settings/n_predict"])
     );
 
     let (_, silent) = server.post("/completion", &json!({"prompt": "A fox", "n_predict": 0}));

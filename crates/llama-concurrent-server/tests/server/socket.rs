@@ -9,9 +9,9 @@ use tungstenite::{Message, WebSocket, client::IntoClientRequest, http::HeaderVal
 
 use super::{Server, engine_config, start, start_with};
 
-type Socket = WebSocket<TcpStream>;
+pub(super) type Socket = WebSocket<TcpStream>;
 
-fn open(server: &Server, protocol: Option<&str>) -> Result<Socket, Box<dyn std::error::Error>> {
+pub(super) fn open(server: &Server, protocol: Option<&str>) -> Result<Socket, Box<dyn std::error::Error>> {
     let mut request = format!("ws://{}/ws", server.address).into_client_request()?;
     if let Some(protocol) = protocol {
         request.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_str(protocol)?);
@@ -25,7 +25,7 @@ fn send(socket: &mut Socket, message: &Value) {
 }
 
 /// The next message of a type, others left out.
-fn next(socket: &mut Socket, kind: &str) -> Value {
+pub(super) fn next(socket: &mut Socket, kind: &str) -> Value {
     loop {
         if let Message::Text(text) = socket.read().expect("a message") {
             let message: Value = serde_json::from_str(&text).expect("JSON");

@@ -1,0 +1,88 @@
+//! Which route is whose.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    extract::State,
+    http::{HeaderValue, StatusCode, Uri},
+    middleware,
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use serde_json::json;
+use tower_http::cors::{AllowOrigin, Any, CorsLayer};
+
+use crate::{
+    app::App,
+    error::{ApiError, json_response},
+    guard, metrics, native, openai, page, ws,
+};
+
+pub(crate) fn router(app: Arc<App>) -> Router {
+    let mut router = Router::new()
+        .route("/health", get(health))
+        .route("/v1/health", get(health))
+        .route("/metrics", get(metrics::metrics))
+        .route("/openapi.json", get(page::openapi))
+        .route("/ws", get(ws::connect))
+        .route("/v1/models", get(openai::models::models))
+        .route("/models", get(openai::models::models))
+        .route("/v1/models/{id}", get(openai::models::model))
+        .route("/props", get(native::props::props))
+        .route("/tokenize", post(native::tokenize::tokenize))
+        .route("/detokenize", post(native::tokenize::detokenize))
+        .route("/apply-template", post(native::tokenize::apply_template));
+    for path in ["/v1/chat/completions", "/chat/completions"] {
+        router = router.route(path, post(openai::chat::chat));
+    }
+    router = router
+        .route("/v1/embeddings", post(openai::embeddings::openai))
+        .route("/embeddings", post(openai::embeddings::native))
+        .route("/embedding", post(openai::embeddings::native));
+    router = router.route("/v1/completions", post(openai::completions::completions));
+    for path in ["/completion", "/completions"] {
+        router = router.route(path, post(native::completion::completion));
+    }
+    if app.config.slots {
+        router = router.route("/slots", get(native::slots::slots));
+    }
+    if app.config.page {
+        router = router.route("/", get(page::page));
+    }
+    let router = router
+        .fallback(|uri: Uri| async move {
+            let message = format!("there is nothing at {}", uri.path());
+            ApiError::new(StatusCode::NOT_FOUND, "not_found_error", message)
+        })
+        .method_not_allowed_fallback(|| async {
+            let message = "this route wants another method; /openapi.json lists them";
+            ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "invalid_request_error", message)
+        })
+        .layer(middleware::from_fn_with_state(app.clone(), guard::guard));
+    let router = match cors(&app.config.cors_origins) {
+        Some(layer) => router.layer(layer),
+        None => router,
+    };
+    router.with_state(app)
+}
+
+fn cors(origins: &[String]) -> Option<CorsLayer> {
+    if origins.is_empty() {
+        return None;
+    }
+    let allowed = if origins.iter().any(|origin| origin == "*") {
+        AllowOrigin::any()
+    } else {
+        AllowOrigin::list(origins.iter().filter_map(|origin| HeaderValue::from_str(origin).ok()))
+    };
+    let layer = CorsLayer::new().allow_origin(allowed).allow_methods(Any).allow_headers(Any).expose_headers(Any);
+    Some(layer.max_age(Duration::from_secs(3600)))
+}
+
+async fn health(State(app): State<Arc<App>>) -> Response {
+    if *app.stopping.borrow() {
+        return ApiError::unavailable("the server is shutting down").into_response();
+    }
+    json_response(StatusCode::OK, &json!({"status": "ok"}))
+}
