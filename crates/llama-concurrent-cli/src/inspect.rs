@@ -8,7 +8,7 @@ use std::{
 use clap::{Args, value_parser};
 use comfy_table::{Table, presets};
 use llama_concurrent::{
-    DEFAULT_N_CTX, DEFAULT_SLOTS, KvType,
+    DEFAULT_N_CTX, DEFAULT_SLOTS, EngineConfig, KvType,
     gguf::{Header, ModelSummary, TensorInfo, Value},
 };
 use serde_json::{Value as Json, json};
@@ -119,7 +119,8 @@ struct Estimate {
 impl Estimate {
     fn new(args: &InspectArgs, model: &ModelSummary) -> Self {
         let n_ctx = args.n_ctx.unwrap_or(u64::from(model.n_ctx_train).min(DEFAULT_N_CTX as u64));
-        let kv = kv_per_token(model) * args.slots as f64 * n_ctx as f64;
+        let n_batch = EngineConfig::default().n_batch;
+        let kv = model.kv_bytes_per_slot(kv_per_token(model), n_ctx as usize, n_batch) * args.slots as f64;
         Self { slots: args.slots, n_ctx, weights: model.tensor_bytes as f64, kv }
     }
 
@@ -175,6 +176,7 @@ fn model_json(model: &ModelSummary) -> Json {
         "tokenizer": model.tokenizer,
         "has_chat_template": model.has_chat_template,
         "kv_bytes_per_token": kv_per_token(model),
+        "sliding_window": model.sliding_window.map(|window| json!({"tokens": window.tokens, "kv_share": window.share})),
     })
 }
 

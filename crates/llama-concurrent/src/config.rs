@@ -337,7 +337,7 @@ impl EngineConfig {
         if let Some(total) = self.wanted_slots() {
             return total.div_ceil(workers);
         }
-        let kv_of_slot = model.map_or(0.0, |model| model.kv_per_token * self.n_ctx_for(model.n_ctx_train) as f64);
+        let kv_of_slot = model.map_or(0.0, |model| model.kv_of_slot(self.n_ctx_for(model.n_ctx_train)));
         let budget = free_memory.map_or(f64::INFINITY, |bytes| bytes as f64 / 4.0);
         let mut slots = DEFAULT_SLOTS;
         while slots > 1 && (slots * workers) as f64 * kv_of_slot > budget {
@@ -380,7 +380,8 @@ mod tests {
     #[test]
     fn default_slots_respect_memory() {
         let config = EngineConfig::default();
-        let model = ModelSize { weights: 0, kv_per_token: 1000.0, n_ctx_train: 4096 };
+        let model =
+            ModelSize { weights: 0, kv_per_token: 1000.0, n_ctx_train: 4096, sliding_window: None, n_batch: 512 };
         let enough_for = |slots: u64| Some(2048 * 1000 * slots * 4);
         assert_eq!(config.slots_of_each_worker(1, Some(&model), enough_for(4)), 4);
         assert_eq!(config.slots_of_each_worker(2, Some(&model), enough_for(4)), 2);

@@ -23,7 +23,7 @@ pub struct ModelMemory {
 impl ModelMemory {
     pub fn of(model: &ModelSize, config: &EngineConfig) -> Self {
         let n_ctx = config.pool_shape(Strategy::Batched, 1, model.n_ctx_train).n_ctx;
-        Self { weights: model.weights as f64, kv: model.kv_per_token * n_ctx as f64, n_ctx }
+        Self { weights: model.weights as f64, kv: model.kv_of_slot(n_ctx), n_ctx }
     }
 }
 
@@ -212,7 +212,13 @@ mod tests {
 
     #[test]
     fn with_a_model_its_memory_is_told() {
-        let model = ModelSize { weights: 512 << 20, kv_per_token: 1024.0, n_ctx_train: 8192 };
+        let model = ModelSize {
+            weights: 512 << 20,
+            kv_per_token: 1024.0,
+            n_ctx_train: 8192,
+            sliding_window: None,
+            n_batch: 512,
+        };
         let config = EngineConfig { slots: Some(4), ..EngineConfig::default() };
         let placement = plan(&Machine::flat(0..2), &config, Some(&model)).unwrap();
         let text = of(&Machine::flat(0..2), &placement, Some(&ModelMemory::of(&model, &config)));

@@ -48,7 +48,7 @@ impl Inner {
                 shape.n_ctx
             ));
         }
-        check_kv_fits(&shape, n_workers, size.kv_per_token, machine.free_memory)?;
+        check_kv_fits(&shape, n_workers, size.kv_of_slot(shape.n_ctx), machine.free_memory)?;
 
         let packed = config.pack_cache.as_ref().map(|place| PackedFile::of(place, &header)).transpose()?;
         let copies = Copies::load(path, config, packed.as_ref(), &placement)?;
@@ -214,9 +214,9 @@ fn scheduler_config(config: &EngineConfig, backend: &impl Backend) -> SchedulerC
 }
 
 /// Refuses a KV cache that cannot be held, before the system's memory killer decides whom to end.
-fn check_kv_fits(shape: &PoolShape, workers: usize, kv_per_token: f64, free_memory: Option<u64>) -> Result<()> {
+fn check_kv_fits(shape: &PoolShape, workers: usize, kv_of_slot: f64, free_memory: Option<u64>) -> Result<()> {
     let slots = shape.contexts * shape.slots * workers;
-    let needed = kv_per_token * (slots * shape.n_ctx) as f64;
+    let needed = kv_of_slot * slots as f64;
     let Some(free) = free_memory.filter(|&free| needed > free as f64) else { return Ok(()) };
     let gib = |bytes: f64| bytes / f64::from(1 << 30);
     Err(Error::new(

@@ -25,6 +25,7 @@ pub mod synth;
 mod tensor;
 mod value;
 mod vocabulary;
+mod window;
 
 #[cfg(test)]
 mod tests;
@@ -35,3 +36,4 @@ pub use summary::{ModelSummary, ModelWork};
 pub use tensor::{TensorInfo, TensorType};
 pub use value::{Array, Value, ValueType};
 pub use vocabulary::VocabularySummary;
+pub use window::SlidingWindow;

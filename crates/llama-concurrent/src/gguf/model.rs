@@ -12,6 +12,7 @@ use super::summary::{ModelSummary, ModelWork, file_type_name};
 use super::tensor::{TensorInfo, TensorType};
 use super::value::Value;
 use super::vocabulary;
+use super::window;
 
 /// `TENSOR_ALIGNMENT` in ggml-backend.cpp: a mapped buffer that starts elsewhere is an assertion failure.
 const MAPPED_ALIGNMENT: u64 = 32;
@@ -96,6 +97,7 @@ impl Header {
             tokenizer: vocabulary.tokenizer,
             has_chat_template: vocabulary.has_chat_template,
             work: weights.work(self.u32(&format!("{name}.expert_used_count"))?.unwrap_or(0)),
+            sliding_window: window::find(self, name, &sizes.n_head_kv)?,
             kv_elements_k,
             kv_elements_v,
         })

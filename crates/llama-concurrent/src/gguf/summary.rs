@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::window::SlidingWindow;
+
 /// A model as its header describes it. [`Display`](fmt::Display) gives some lines for a terminal.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
@@ -40,6 +42,8 @@ pub struct ModelSummary {
     pub tokenizer: String,
     /// Whether the file brings a chat template.
     pub has_chat_template: bool,
+    /// Layers that attend to the last tokens only, where there are any.
+    pub sliding_window: Option<SlidingWindow>,
     /// What a row of a batch costs.
     pub work: ModelWork,
     pub(super) kv_elements_k: u64,
@@ -67,15 +71,24 @@ pub struct ModelWork {
 
 /// Bytes per element of a KV cache of f16, llama.cpp's default.
 const F16_BYTES: f64 = 2.0;
+/// Tokens of one call at most, llama.cpp's default.
+const DEFAULT_N_BATCH: usize = 512;
 
 impl ModelSummary {
     /// Bytes of KV cache that one token of context takes, over all layers, for caches whose elements take so many bytes
     /// each (f16: 2; Q8_0: 34/32).
     ///
-    /// An upper bound: layers with a sliding window stop at the window's length, and some architectures share keys and
-    /// values between layers. Recurrent layers add a fixed amount per sequence, which is not counted here.
+    /// An upper bound: layers with a sliding window stop at the window's length (see
+    /// [`kv_bytes_per_slot`](Self::kv_bytes_per_slot)), and some architectures share keys and values between layers. Recurrent
+    /// layers add a fixed amount per sequence, which is not counted here.
     pub fn kv_bytes_per_token(&self, bytes_per_element_k: f64, bytes_per_element_v: f64) -> f64 {
         self.kv_elements_k as f64 * bytes_per_element_k + self.kv_elements_v as f64 * bytes_per_element_v
+    }
+
+    /// Bytes of KV cache that a slot of `n_ctx` tokens takes, where a token takes `bytes_per_token`. Layers with a sliding
+    /// window hold the window and the `n_batch` tokens of one call.
+    pub fn kv_bytes_per_slot(&self, bytes_per_token: f64, n_ctx: usize, n_batch: usize) -> f64 {
+        bytes_per_token * self.sliding_window.map_or(n_ctx as f64, |window| window.mean_tokens(n_ctx, n_batch))
     }
 }
 
@@ -111,7 +124,12 @@ impl fmt::Display for ModelSummary {
         )?;
         let per_token = self.kv_bytes_per_token(F16_BYTES, F16_BYTES);
         writeln!(f, "  context       {} tokens in training", self.n_ctx_train)?;
-        write!(f, "  KV cache      {} per token in f16, {} for 4096 tokens", size(per_token), size(per_token * 4096.0))
+        if let Some(window) = self.sliding_window {
+            let share = window.share * 100.0;
+            writeln!(f, "  window        {} tokens in layers with {share:.0} % of the KV cache", window.tokens)?;
+        }
+        let of_4096 = self.kv_bytes_per_slot(per_token, 4096, DEFAULT_N_BATCH);
+        write!(f, "  KV cache      {} per token in f16, {} for 4096 tokens", size(per_token), size(of_4096))
     }
 }
 

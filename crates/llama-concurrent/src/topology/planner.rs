@@ -12,7 +12,7 @@ use super::{
 use crate::{
     config::EngineConfig,
     error::{Error, ErrorKind, Result},
-    gguf::ModelSummary,
+    gguf::{ModelSummary, SlidingWindow},
 };
 
 /// With fewer cores than this share of the largest node's, a node gets no worker of its own: its requests would be slow.
@@ -27,6 +27,10 @@ pub struct ModelSize {
     pub kv_per_token: f64,
     /// Tokens that the model was trained to look back on.
     pub n_ctx_train: usize,
+    /// Layers that keep fewer tokens than a slot has, where there are any.
+    pub sliding_window: Option<SlidingWindow>,
+    /// Tokens of one call, which those layers keep beside their window.
+    pub n_batch: usize,
 }
 
 impl ModelSize {
@@ -37,7 +41,15 @@ impl ModelSize {
             weights: model.tensor_bytes,
             kv_per_token: model.kv_bytes_per_token(k, v),
             n_ctx_train: model.n_ctx_train as usize,
+            sliding_window: model.sliding_window.filter(|_| !config.swa_full),
+            n_batch: config.n_batch,
         }
+    }
+
+    /// Bytes of K and V cache of one slot of `n_ctx` tokens.
+    pub fn kv_of_slot(&self, n_ctx: usize) -> f64 {
+        let tokens = self.sliding_window.map_or(n_ctx as f64, |window| window.mean_tokens(n_ctx, self.n_batch));
+        self.kv_per_token * tokens
     }
 }
 

@@ -97,7 +97,7 @@ mod tests {
         let tensors = [0x1000..0x2_0001, 0x2_0100..0x2_0200, 0x50_0000..0x50_0001];
         assert_eq!(gaps(&file, &tensors), [0x3_0000..0x50_0000, 0x51_0000..0x90_1000]);
         let around = |tensor| gaps(&file, std::slice::from_ref(&tensor));
-        assert_eq!(around(0x1000..0x90_1000), []);
+        assert!(around(0x1000..0x90_1000).is_empty());
         assert_eq!(around(0x2_0000..0x2_0001), [0x1000..0x2_0000, 0x3_0000..0x90_1000]);
     }
 }

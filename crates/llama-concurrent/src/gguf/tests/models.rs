@@ -203,3 +203,33 @@ fn sentencepiece_needs_a_token_for_each_byte() {
     tokens[0x41] = "AA".to_owned();
     assert_refused(check(&plan(&tokens)), Unsupported, "no token for the byte 0x41");
 }
+
+#[test]
+fn a_sliding_window_is_found_as_the_architecture_writes_it() {
+    // Pattern and window of the file, and the share of the cache with a window of two layers.
+    let with = |name: &str, more: &[(&str, Value)]| {
+        let keys: Vec<(String, Value)> =
+            more.iter().map(|(key, value)| (format!("{name}.{key}"), value.clone())).collect();
+        let keys: Vec<(&str, Value)> = keys.iter().map(|(key, value)| (key.as_str(), value.clone())).collect();
+        let header = parse(&encode(&tiny_model_with(&keys, &[]))).unwrap();
+        super::super::window::find(&header, name, &[2, 2]).unwrap().map(|window| (window.tokens, window.share))
+    };
+    let tokens = ("attention.sliding_window", Value::U32(16));
+    let pattern = |layers: &[bool]| {
+        let layers = layers.iter().map(|&layer| u8::from(layer)).collect();
+        ("attention.sliding_window_pattern", Value::Array(Array::numbers(super::super::ValueType::Bool, layers)))
+    };
+    assert_eq!(with("llama", std::slice::from_ref(&tokens)), None, "a window that llama.cpp does not read");
+    assert_eq!(with("gemma2", &[]), Some((4096, 0.5)));
+    assert_eq!(with("gemma3", &[]), None);
+    assert_eq!(with("gemma3", std::slice::from_ref(&tokens)), Some((16, 1.0)));
+    assert_eq!(with("gemma3", &[tokens.clone(), pattern(&[true, false])]), Some((16, 0.5)));
+    assert_eq!(with("mimo2", &[tokens.clone(), pattern(&[false, true])]), Some((16, 0.5)));
+    assert_eq!(with("mimo2", &[tokens.clone(), pattern(&[false, false])]), None);
+    let every_second = ("attention.sliding_window_pattern", Value::U32(2));
+    assert_eq!(with("laguna", &[tokens, every_second]), Some((16, 0.5)));
+
+    let window = super::super::SlidingWindow { tokens: 1024, share: 0.75 };
+    assert_eq!(window.mean_tokens(8192, 512), 1536.0 * 0.75 + 8192.0 * 0.25);
+    assert_eq!(window.mean_tokens(1000, 512), 1000.0);
+}

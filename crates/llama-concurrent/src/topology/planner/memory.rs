@@ -75,7 +75,7 @@ fn share(placement: &mut Placement, nodes: Vec<usize>) {
 /// Why a copy on every node does not fit, in words.
 fn find_shortage(placement: &Placement, machine: &Machine, config: &EngineConfig, model: &ModelSize) -> Option<String> {
     let n_ctx = config.n_ctx_for(model.n_ctx_train);
-    let kv_of = |slots: usize| (model.kv_per_token * (slots * n_ctx) as f64) as u64;
+    let kv_of = |slots: usize| (model.kv_of_slot(n_ctx) * slots as f64) as u64;
     // Repacked weights take a little more than those of the file.
     let weights = model.weights + model.weights / 8;
     let gib = |bytes: u64| format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30));
