@@ -166,7 +166,7 @@ fn over_http(address: SocketAddr, tokens: u32, index: usize) -> Result<Vec<Insta
     let mut connection = TcpStream::connect(address)?;
     write!(
         connection,
-        "POST /completion HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+        "POST /completion HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
     )?;
     let mut times = Vec::new();

@@ -1,6 +1,6 @@
 //! What all requests share.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use llama_concurrent::{Engine, SlotStats};
 use tokio::sync::{Semaphore, watch};
@@ -10,6 +10,8 @@ use crate::{
     body::LARGE_BODIES,
     clients::Clients,
     config::ServerConfig,
+    connections::Idle,
+    hosts::Hosts,
     live::{Live, Registry},
     metrics::Metrics,
     work::Lanes,
@@ -24,6 +26,9 @@ pub(crate) struct App {
     /// KiB of bodies that may be read at the same time.
     pub(crate) body_room: Arc<Semaphore>,
     pub(crate) lanes: Lanes,
+    pub(crate) hosts: Hosts,
+    /// Connections that may be closed where there are too many.
+    pub(crate) idle: Arc<Idle>,
     /// Seconds since 1970.
     pub(crate) started: u64,
     /// Whether the server is to stop.
@@ -31,10 +36,12 @@ pub(crate) struct App {
 }
 
 impl App {
-    pub(crate) fn new(engine: Engine, config: ServerConfig) -> Arc<Self> {
+    /// `bound` is the address that the server listens on.
+    pub(crate) fn new(engine: Engine, config: ServerConfig, bound: IpAddr) -> Arc<Self> {
         let clients = Clients::new(&config.limits);
         let kib = (config.limits.max_body_bytes >> 10).saturating_add(1).saturating_mul(LARGE_BODIES);
         let body_room = Arc::new(Semaphore::new(kib.min(Semaphore::MAX_PERMITS)));
+        let hosts = Hosts::new(&config, bound);
         let (live, metrics, stopping) = (Registry::default(), Metrics::new(), watch::Sender::new(false));
         Arc::new(Self {
             engine,
@@ -44,6 +51,8 @@ impl App {
             metrics,
             body_room,
             lanes: Lanes::new(),
+            hosts,
+            idle: Arc::default(),
             started: answer::now(),
             stopping,
         })

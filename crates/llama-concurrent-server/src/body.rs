@@ -1,6 +1,6 @@
 //! Reading a request's body: bounded in bytes and in time, and JSON.
 
-use std::{error::Error, sync::Arc, time::Duration};
+use std::{error::Error, pin::pin, sync::Arc, time::Duration};
 
 use axum::{
     extract::{FromRequest, Request},
@@ -15,6 +15,7 @@ use crate::{
     app::App,
     error::{ApiError, ApiResult},
     fields::Fields,
+    guard::Peer,
     work::{Job, Load},
 };
 
@@ -43,11 +44,15 @@ impl FromRequest<Arc<App>> for Body {
         let room = app.body_room.clone().try_acquire_many_owned(kib).map_err(|_| {
             ApiError::unavailable("too many large requests are being read").with_retry(Duration::from_secs(1))
         })?;
-        let read = timeout(limits.body_timeout, whole(request, most)).await;
+        let peer = request.extensions().get::<Peer>().cloned();
+        let read = timeout(limits.body_timeout, whole(request, most, peer.as_ref())).await;
         let bytes = read.map_err(|_| {
             let message = "the body of the request did not come in time";
             ApiError::new(StatusCode::REQUEST_TIMEOUT, "timeout_error", message)
         })??;
+        if let Some(peer) = peer {
+            peer.attendance.read_whole();
+        }
         Ok(Self { bytes, room })
     }
 }
@@ -72,10 +77,24 @@ impl Body {
     }
 }
 
-async fn whole(request: Request, most: usize) -> ApiResult<Bytes> {
+async fn whole(request: Request, most: usize, peer: Option<&Peer>) -> ApiResult<Bytes> {
     let mut parts = request.into_body().into_data_stream();
     let mut whole = BytesMut::new();
-    while let Some(part) = parts.next().await {
+    let ended = async {
+        match peer {
+            Some(peer) => peer.attendance.until_end().await,
+            None => std::future::pending().await,
+        }
+    };
+    let mut ended = pin!(ended);
+    loop {
+        // Before the end is looked at, everything that came before it has been read.
+        let part = tokio::select! {
+            biased;
+            part = parts.next() => part,
+            () = &mut ended => return Err(ApiError::bad_request("the body ended before its end")),
+        };
+        let Some(part) = part else { return Ok(whole.freeze()) };
         let part =
             part.map_err(|error| ApiError::bad_request(format!("the body cannot be read: {}", cause(&error))))?;
         if whole.len() + part.len() > most {
@@ -83,7 +102,6 @@ async fn whole(request: Request, most: usize) -> ApiResult<Bytes> {
         }
         whole.extend_from_slice(&part);
     }
-    Ok(whole.freeze())
 }
 
 pub(crate) fn parse(bytes: &[u8], what: &str) -> ApiResult<Value> {

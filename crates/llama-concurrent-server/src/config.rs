@@ -24,6 +24,9 @@ pub struct ServerConfig {
     /// Web origins (`https://example.org`) whose pages may call this server; `*` is all, none by default. A browser's
     /// request from any other origin is refused.
     pub cors_origins: Vec<String>,
+    /// Names by which the server may be called, besides addresses and `localhost`, where requests need no key; `*` is all.
+    /// A server that other machines reach also takes names without a dot and those that end in `.local` or `.internal`.
+    pub allowed_hosts: Vec<String>,
     /// How much of everything.
     pub limits: Limits,
 }
@@ -40,6 +43,7 @@ impl Default for ServerConfig {
             page: true,
             slots: true,
             cors_origins: Vec::new(),
+            allowed_hosts: Vec::new(),
             limits: Limits::default(),
         }
     }
@@ -49,7 +53,8 @@ impl Default for ServerConfig {
 /// ([`max_queued_requests`](llama_concurrent::EngineConfig::max_queued_requests)).
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Open connections at most; one more gets a 503 and is closed.
+    /// Open connections at most, and no more than the limit of open files leaves. For one more, the one that has been idle for
+    /// longest is closed; if none is idle, it gets a 503 and is closed.
     pub max_connections: usize,
     /// Bytes of a request's body and of a WebSocket message at most. Bodies of 32 times this are read at the same time.
     pub max_body_bytes: usize,
@@ -72,6 +77,8 @@ pub struct Limits {
     pub body_timeout: Duration,
     /// A client that takes nothing of what is sent for this long is disconnected.
     pub write_timeout: Duration,
+    /// As [`write_timeout`](Self::write_timeout), for a client that does not read its streams while requests wait for a slot.
+    pub stall_timeout: Duration,
     /// A comment is sent on an event stream that was silent for this long.
     pub keep_alive: Duration,
     /// After the signal to stop: how long running requests may take before they are cancelled.
@@ -92,6 +99,7 @@ impl Default for Limits {
             header_timeout: Duration::from_secs(30),
             body_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(60),
+            stall_timeout: Duration::from_secs(5),
             keep_alive: Duration::from_secs(15),
             drain: Duration::from_secs(30),
         }

@@ -1,27 +1,47 @@
 //! Accepting connections, and ending: the listener stops, running requests drain, what is left is cancelled.
 
-use std::{io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+mod attendance;
+mod line;
+mod room;
+
+use std::{
+    convert::Infallible,
+    io,
+    net::SocketAddr,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use axum::{Router, body::Body};
-use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
+use http_body::Body as _;
+use hyper::{Request, Version, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use llama_concurrent::Engine;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
+    sync::{OwnedSemaphorePermit, Semaphore},
     task::spawn_blocking,
     time::{sleep, timeout},
 };
-use tokio_io_timeout::TimeoutStream;
 use tower::ServiceExt;
 
 use crate::{app::App, config::ServerConfig, guard::Peer, routes::router};
+pub(crate) use attendance::{Attendance, Idle};
+use attendance::{Attended, Visit};
+use line::Line;
+use room::Room;
 
 /// The name of the server's threads, as `ps -L` and profilers show it.
 pub const THREAD_NAME: &str = "llama-http";
-/// Connections beyond the limit that are told so at the same time; still more are closed without a word.
-const TURNED_AWAY: usize = 64;
+/// For an idle connection to make room for a new one.
+const SQUEEZE: Duration = Duration::from_secs(1);
+/// For those before a connection to have got a place or to know that there is none; then it is closed without a word.
+const PAUSE: Duration = Duration::from_millis(50);
 /// For the last words of connections after everything has ended.
 const FAREWELL: Duration = Duration::from_secs(5);
 /// A head of a request may have this many bytes.
@@ -58,17 +78,17 @@ pub fn run(
 /// What reads a large request then may go on for a while on a thread of its own.
 ///
 /// # Errors
-/// None at present; a failing `accept` is tried again.
+/// The listener has no address. A failing `accept` is tried again.
 pub async fn serve(
     listener: TcpListener,
     engine: Engine,
     config: ServerConfig,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
-    let app = App::new(engine, config);
+    let app = App::new(engine, config, listener.local_addr()?.ip());
     let router = router(app.clone());
-    let most = app.config.limits.max_connections.clamp(1, Semaphore::MAX_PERMITS.min(u32::MAX as usize));
-    let (open, turned_away) = (Arc::new(Semaphore::new(most)), Arc::new(Semaphore::new(TURNED_AWAY)));
+    let room = Room::new(app.config.limits.max_connections.min(Semaphore::MAX_PERMITS.min(u32::MAX as usize)));
+    let (open, turned_away) = (Arc::new(Semaphore::new(room.served)), Arc::new(Semaphore::new(room.turned_away)));
     let mut shutdown = pin!(shutdown);
     loop {
         let accepted = tokio::select! {
@@ -79,34 +99,46 @@ pub async fn serve(
         let (stream, address) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                // Out of file descriptors, mostly: some become free.
+                // Out of file descriptors, mostly: others than ours took what was left.
                 tracing::warn!("cannot accept a connection: {error}");
+                app.idle.close_one();
                 sleep(Duration::from_millis(100)).await;
                 continue;
             }
         };
-        match open.clone().try_acquire_owned() {
-            Ok(permit) => {
-                let peer = Peer { address, permit: Arc::new(permit) };
-                tokio::spawn(connection(stream, peer, router.clone(), app.clone()));
-            }
-            Err(_) => {
-                app.metrics.turned_away();
-                if let Ok(permit) = turned_away.clone().try_acquire_owned() {
-                    tokio::spawn(async move {
-                        let _ = timeout(Duration::from_secs(1), turn_away(stream)).await;
-                        drop(permit);
-                    });
-                }
-            }
+        if let Ok(permit) = open.clone().try_acquire_owned() {
+            tokio::spawn(connection(stream, address, permit, router.clone(), app.clone()));
+        } else if let Ok(Ok(place)) = timeout(PAUSE, turned_away.clone().acquire_owned()).await {
+            tokio::spawn(squeeze_in(stream, address, open.clone(), place, router.clone(), app.clone()));
+        } else {
+            app.metrics.turned_away();
         }
     }
     drop(listener);
     app.stopping.send_replace(true);
     end_requests(&app).await;
-    let _ = timeout(FAREWELL, open.acquire_many(most as u32)).await;
+    let _ = timeout(FAREWELL, open.acquire_many(room.served as u32)).await;
     app.lanes.end();
     Ok(())
+}
+
+/// Serves a connection in the place of one that is idle, or tells it that there are too many.
+async fn squeeze_in(
+    stream: TcpStream,
+    address: SocketAddr,
+    open: Arc<Semaphore>,
+    place: OwnedSemaphorePermit,
+    router: Router,
+    app: Arc<App>,
+) {
+    if app.idle.close_one()
+        && let Ok(Ok(permit)) = timeout(SQUEEZE, open.acquire_owned()).await
+    {
+        drop(place);
+        return connection(stream, address, permit, router, app).await;
+    }
+    app.metrics.turned_away();
+    let _ = timeout(Duration::from_secs(1), turn_away(stream)).await;
 }
 
 /// Waits for running requests, and cancels those that take too long.
@@ -124,21 +156,33 @@ async fn end_requests(app: &Arc<App>) {
     }
 }
 
-async fn connection(stream: TcpStream, peer: Peer, router: Router, app: Arc<App>) {
+async fn connection(
+    stream: TcpStream,
+    address: SocketAddr,
+    permit: OwnedSemaphorePermit,
+    router: Router,
+    app: Arc<App>,
+) {
     let limits = &app.config.limits;
     // Tokens are small and wanted at once.
     let _ = stream.set_nodelay(true);
-    let mut stream = TimeoutStream::new(stream);
-    stream.set_write_timeout(Some(limits.write_timeout));
-    let service = service_fn(move |mut request: Request<Incoming>| {
+    let visit = Visit::new(app.idle.clone());
+    let attendance = visit.attendance.clone();
+    let peer = Peer { address, permit: Arc::new(permit), attendance: attendance.clone() };
+    let stream = Line::new(stream, attendance.clone(), app.clone());
+    let served = AtomicBool::new(false);
+    let service = service_fn(|mut request: Request<Incoming>| {
+        served.store(true, Ordering::Relaxed);
+        let busy = visit.request(request.version() < Version::HTTP_11, !request.body().is_end_stream());
         request.extensions_mut().insert(peer.clone());
-        router.clone().oneshot(request.map(Body::new))
+        let answered = router.clone().oneshot(request.map(Body::new));
+        async move { Ok::<_, Infallible>(answered.await?.map(|body| Attended { body, busy: Some(busy) })) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)
         .max_buf_size(MAX_HEAD)
-        .serve_connection(TokioIo::new(Box::pin(stream)), service)
+        .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     let mut connection = pin!(connection);
     let ended = tokio::select! {
@@ -147,6 +191,20 @@ async fn connection(stream: TcpStream, peer: Peer, router: Router, app: Arc<App>
             // What is being answered is answered to its end; idle ones close.
             connection.as_mut().graceful_shutdown();
             connection.await
+        }
+        () = attendance.closed() => {
+            tracing::debug!("an idle connection makes room");
+            connection.as_mut().graceful_shutdown();
+            let soon = async {
+                if served.load(Ordering::Relaxed) {
+                    sleep(SQUEEZE / 2).await;
+                }
+            };
+            tokio::select! {
+                ended = connection.as_mut() => ended,
+                // One that never asked for anything, or does not take the rest of its answer.
+                () = soon, if !attendance.is_busy() => return,
+            }
         }
     };
     if let Err(error) = ended {

@@ -15,6 +15,7 @@ use crate::{
     answer,
     app::App,
     clients::{Client, key_index},
+    connections::Attendance,
     error::{ApiError, ApiResult},
 };
 
@@ -29,6 +30,7 @@ const REQUEST_ID: &str = "x-request-id";
 pub(crate) struct Peer {
     pub(crate) address: SocketAddr,
     pub(crate) permit: Arc<OwnedSemaphorePermit>,
+    pub(crate) attendance: Arc<Attendance>,
 }
 
 impl<S: Sync> FromRequestParts<S> for Peer {
@@ -89,6 +91,7 @@ pub(crate) async fn guard(State(app): State<Arc<App>>, mut request: Request, nex
 
 fn admit(app: &App, request: &Request) -> ApiResult<Client> {
     let headers = request.headers();
+    app.hosts.check(request.version(), request.uri(), headers)?;
     check_origin(&app.config.cors_origins, headers)?;
     let address = request.extensions().get::<Peer>().map_or([0, 0, 0, 0].into(), |peer| peer.address.ip());
     let keys = &app.config.api_keys;

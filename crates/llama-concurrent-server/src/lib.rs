@@ -28,6 +28,7 @@ mod constraint;
 mod error;
 mod fields;
 mod guard;
+mod hosts;
 mod live;
 mod logprobs;
 mod metrics;

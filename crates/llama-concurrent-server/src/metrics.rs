@@ -133,6 +133,8 @@ pub(crate) async fn metrics(State(app): State<Arc<App>>) -> Response {
     let text = text.replace("# EOF\n", "") + &figures;
     let mut response = Response::new(Body::from(text));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
+    // As llama-server has it: a counter that fell back did so because the server began anew.
+    response.headers_mut().insert("process-start-time-unix", HeaderValue::from(app.started));
     response
 }
 

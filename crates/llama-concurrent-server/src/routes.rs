@@ -44,9 +44,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
     for path in ["/completion", "/completions"] {
         router = router.route(path, post(native::completion::completion));
     }
-    if app.config.slots {
-        router = router.route("/slots", get(native::slots::slots));
-    }
+    router = router.route("/slots", get(native::slots::slots));
     if app.config.page {
         router = router.route("/", get(page::page));
     }

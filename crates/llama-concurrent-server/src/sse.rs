@@ -6,7 +6,9 @@
 use std::{
     convert::Infallible,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use axum::{
@@ -21,8 +23,14 @@ use llama_concurrent::{Delta, Event, Finish};
 use serde_json::Value;
 use tokio::time::{Instant, Interval, interval_at};
 
-use crate::running::{Running, failure};
+use crate::{
+    connections::Attendance,
+    guard::Peer,
+    running::{Running, failure},
+};
 
+/// Skipped by whoever reads events.
+const COMMENT: &[u8] = b": keep-alive\n\n";
 /// Parts of a stream beyond this take a millisecond to write: log probabilities of many tokens. Whoever reads such a stream as
 /// fast as it comes waits for others in between.
 const LARGE: usize = 32 << 10;
@@ -40,10 +48,22 @@ pub(crate) trait Format: Send + Unpin + 'static {
 }
 
 /// The response that streams generations.
-pub(crate) fn respond(all: Vec<Running>, format: impl Format, keep_alive: std::time::Duration) -> Response {
+pub(crate) fn respond(all: Vec<Running>, format: impl Format, keep_alive: Duration, peer: &Peer) -> Response {
+    let attendance = peer.attendance.clone();
+    attendance.generate();
     let all = all.into_iter().map(Some).collect();
     let ticks = interval_at(Instant::now() + keep_alive, keep_alive);
-    let body = EventBody { all, format, ticks, silent: true, first: 0, large: false, state: State::New };
+    let body = EventBody {
+        all,
+        format,
+        ticks,
+        attendance,
+        asked: false,
+        silent: true,
+        first: 0,
+        large: false,
+        state: State::New,
+    };
     let mut response = Response::new(Body::new(body));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
@@ -77,6 +97,9 @@ struct EventBody<F> {
     all: Vec<Option<Running>>,
     format: F,
     ticks: Interval,
+    attendance: Arc<Attendance>,
+    /// The client, which sends no more, was sent something to find out whether it is still there.
+    asked: bool,
     /// Nothing was sent since the last tick.
     silent: bool,
     /// The generation to begin the next part with.
@@ -146,9 +169,15 @@ impl<F: Format> http_body::Body for EventBody<F> {
         }
         while this.ticks.poll_tick(task).is_ready() {
             if this.silent && out.is_empty() {
-                out.extend_from_slice(b": keep-alive\n\n");
+                out.extend_from_slice(COMMENT);
             }
             this.silent = true;
+        }
+        if this.attendance.has_ended() && !this.asked {
+            this.asked = true;
+            if out.is_empty() {
+                out.extend_from_slice(COMMENT);
+            }
         }
         match (out.is_empty(), &this.state) {
             (false, _) => {

@@ -52,6 +52,7 @@ pub(crate) async fn connect(
     match upgrade {
         Ok(upgrade) => {
             let upgrade = upgrade.protocols([PROTOCOL]).max_message_size(most).max_frame_size(most);
+            peer.attendance.upgrade();
             upgrade.on_upgrade(async move |socket| {
                 talk(app, client, socket).await;
                 // The socket counts as an open connection until here.

@@ -12,6 +12,7 @@ use crate::{
     body::Body,
     clients::Client,
     error::{ApiError, ApiResult, json_text},
+    guard::Peer,
     logprobs::{Entries, Scored},
     params::{Wish, settings},
     prompt,
@@ -23,7 +24,12 @@ use crate::{
 /// Fields of an answer that a client may pick.
 const MOST_WANTED: usize = 256;
 
-pub(crate) async fn completion(State(app): State<Arc<App>>, client: Client, body: Body) -> ApiResult<Response> {
+pub(crate) async fn completion(
+    State(app): State<Arc<App>>,
+    client: Client,
+    peer: Peer,
+    body: Body,
+) -> ApiResult<Response> {
     let read = body.read(&app, |app, fields, job| {
         let wish = Wish::read(fields, app, job)?;
         let wanted = fields.texts("response_fields")?.unwrap_or_default();
@@ -40,7 +46,7 @@ pub(crate) async fn completion(State(app): State<Arc<App>>, client: Client, body
     let answers = Answers { engine, model, wish: ready.wish, wanted };
     if answers.wish.stream {
         let keep_alive = app.config.limits.keep_alive;
-        return Ok(sse::respond(all, Chunks { answers, parts: vec![Part::default(); count] }, keep_alive));
+        return Ok(sse::respond(all, Chunks { answers, parts: vec![Part::default(); count] }, keep_alive, &peer));
     }
     let outcomes = collect_all(all).await?;
     let load = running::load(&outcomes);

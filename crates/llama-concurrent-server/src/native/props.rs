@@ -10,10 +10,8 @@ use crate::{app::App, error::json_response, openai::FINGERPRINT, params::setting
 pub(crate) async fn props(State(app): State<Arc<App>>) -> Response {
     let stats = app.engine.stats();
     let mut params = settings(&app.config.defaults, true);
-    if app.config.seed.is_none() {
-        // llama-server's word for a random one.
-        params["seed"] = u32::MAX.into();
-    }
+    // The highest is llama-server's word for a random one.
+    params["seed"] = app.config.seed.unwrap_or(u32::MAX).into();
     let props = json!({
         "default_generation_settings": {"n_ctx": stats.n_ctx, "is_processing": false, "params": params},
         "total_slots": stats.slots,

@@ -18,6 +18,10 @@ use crate::{
 };
 
 pub(crate) async fn slots(State(app): State<Arc<App>>, RawQuery(query): RawQuery) -> Response {
+    if !app.config.slots {
+        let message = "this server does not show its slots; start it without --no-slots";
+        return ApiError::new(StatusCode::NOT_IMPLEMENTED, "not_supported_error", message).into_response();
+    }
     let n_ctx = app.engine.n_ctx();
     let (slots, seated) = app.slots();
     let each = slots.iter().zip(&seated).enumerate();

@@ -13,6 +13,7 @@ use crate::{
     answer::{self, Usage},
     app::App,
     error::{ApiError, ApiResult, json_text},
+    guard::Peer,
     logprobs::{Entries, OfChat, OfText},
     params::Wish,
     running::{self, Outcome, Running, collect_all},
@@ -20,10 +21,10 @@ use crate::{
 };
 
 /// Answers with generations, `wish.n` for each prompt.
-pub(super) async fn respond(kind: Kind, app: &App, wish: &Wish, all: Vec<Running>) -> ApiResult<Response> {
+pub(super) async fn respond(kind: Kind, app: &App, peer: &Peer, wish: &Wish, all: Vec<Running>) -> ApiResult<Response> {
     if wish.stream {
         let chunks = Chunks::new(kind, app, wish);
-        return Ok(sse::respond(all, chunks, app.config.limits.keep_alive));
+        return Ok(sse::respond(all, chunks, app.config.limits.keep_alive, peer));
     }
     let outcomes = collect_all(all).await?;
     let mut usage = Usage::default();

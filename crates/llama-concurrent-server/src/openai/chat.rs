@@ -10,11 +10,12 @@ use crate::{
     body::Body,
     clients::Client,
     error::ApiResult,
+    guard::Peer,
     params::Wish,
     start::{prepare, start},
 };
 
-pub(crate) async fn chat(State(app): State<Arc<App>>, client: Client, body: Body) -> ApiResult<Response> {
+pub(crate) async fn chat(State(app): State<Arc<App>>, client: Client, peer: Peer, body: Body) -> ApiResult<Response> {
     let read = body.read(&app, |app, fields, job| {
         tools::refuse(fields)?;
         let wish = Wish::read(fields, app, job)?;
@@ -23,5 +24,5 @@ pub(crate) async fn chat(State(app): State<Arc<App>>, client: Client, body: Body
     });
     let ready = read.await?;
     let all = start(&app, client, &ready).await?;
-    answers::respond(Kind::Chat, &app, &ready.wish, all).await
+    answers::respond(Kind::Chat, &app, &peer, &ready.wish, all).await
 }

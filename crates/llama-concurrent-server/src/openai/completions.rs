@@ -10,12 +10,18 @@ use crate::{
     body::Body,
     clients::Client,
     error::{ApiError, ApiResult},
+    guard::Peer,
     params::Wish,
     prompt,
     start::{prepare, start},
 };
 
-pub(crate) async fn completions(State(app): State<Arc<App>>, client: Client, body: Body) -> ApiResult<Response> {
+pub(crate) async fn completions(
+    State(app): State<Arc<App>>,
+    client: Client,
+    peer: Peer,
+    body: Body,
+) -> ApiResult<Response> {
     let read = body.read(&app, |app, fields, job| {
         if fields.boolean("echo")? == Some(true) {
             return Err(ApiError::field("echo", "cannot be true: this server answers with the continuation only"));
@@ -29,5 +35,5 @@ pub(crate) async fn completions(State(app): State<Arc<App>>, client: Client, bod
     });
     let ready = read.await?;
     let all = start(&app, client, &ready).await?;
-    answers::respond(Kind::Text, &app, &ready.wish, all).await
+    answers::respond(Kind::Text, &app, &peer, &ready.wish, all).await
 }

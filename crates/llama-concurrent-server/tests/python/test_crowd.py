@@ -15,7 +15,7 @@ LONG = BODY.replace("24", "900")
 
 
 def request(body):
-    return f"POST /completion HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {len(body)}\r\n\r\n{body}".encode()
+    return f"POST /completion HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {len(body)}\r\n\r\n{body}".encode()
 
 
 async def ask(host, port):

@@ -2,6 +2,7 @@
 
 use std::{
     io::{Read, Write},
+    net::TcpStream,
     time::Duration,
 };
 
@@ -61,7 +62,7 @@ fn keys_open_and_nothing_else_does() {
     let config = ServerConfig { api_keys: vec!["key-1".into(), "key-2".into()], ..ServerConfig::default() };
     let server = start_with(engine_config(1), config);
     let get = |path: &str, header: &str| {
-        server.exchange(&format!("GET {path} HTTP/1.1\r\nhost: x\r\n{header}connection: close\r\n\r\n"))
+        server.exchange(&format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n{header}connection: close\r\n\r\n"))
     };
     assert_eq!(get("/props", "authorization: Bearer key-2\r\n").0, 200);
     assert_eq!(get("/props", "x-api-key: key-1\r\n").0, 200);
@@ -123,14 +124,10 @@ fn deadlines_end_requests_with_an_error() {
 
 #[test]
 fn connections_are_bounded_and_told_so() {
-    let server = with_limits(Limits { max_connections: 2, ..Limits::default() });
-    let mut kept: Vec<_> = (0..2).map(|_| server.connect()).collect();
-    // Both are accepted once they are answered.
-    for connection in &mut kept {
-        connection.write_all(b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
-        connection.read_exact(&mut [0; 12]).unwrap();
-    }
-    let (status, head, _) = server.exchange("GET /health HTTP/1.1\r\nhost: x\r\n\r\n");
+    let limits = Limits { max_connections: 2, ..Limits::default() };
+    let server = start_with(engine_config(2), ServerConfig { limits, ..ServerConfig::default() });
+    let kept: Vec<_> = (0..2).map(|_| server.begin("/completion", &long())).collect();
+    let (status, head, _) = server.exchange("GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n");
     assert_eq!(status, 503);
     assert!(head.contains("retry-after: 1"));
     drop(kept);
@@ -146,21 +143,50 @@ fn connections_are_bounded_and_told_so() {
 }
 
 #[test]
+fn an_idle_connection_makes_room_for_a_new_one() {
+    let server = with_limits(Limits { max_connections: 2, ..Limits::default() });
+    let request = b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    let ask = |connection: &mut TcpStream| {
+        connection.write_all(request).unwrap();
+        let mut answer = [0; 512];
+        let n = connection.read(&mut answer).unwrap();
+        assert!(answer[..n].starts_with(b"HTTP/1.1 200"), "{:?}", String::from_utf8_lossy(&answer[..n]));
+    };
+    let mut connections: Vec<_> = (0..2).map(|_| server.connect()).collect();
+    connections.iter_mut().for_each(ask);
+    // The first is used again, so the second one has been idle for longer.
+    ask(&mut connections[0]);
+    ask(&mut server.connect());
+    assert_eq!(connections[1].read(&mut [0]).unwrap(), 0, "closed in order");
+    // Connections that never ask for anything do not keep others out.
+    let silent: Vec<_> = (0..20).map(|_| server.connect()).collect();
+    ask(&mut server.connect());
+    drop(silent);
+}
+
+#[test]
 fn whoever_sends_too_slowly_is_cut_off() {
     // Not too short for a request that is sent at once, on a busy machine.
     let short = Duration::from_millis(500);
     let server = with_limits(Limits { header_timeout: short, body_timeout: short, ..Limits::default() });
     // No head, half of a head, and an idle connection after an answer: closed. Half of a body: told so.
-    for (sent, answered) in [("", ""), ("GET /health HT", ""), ("GET /health HTTP/1.1\r\nhost: x\r\n\r\n", "200")] {
+    for (sent, answer) in [
+        ("", None),
+        ("GET /health HT", None),
+        ("GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n", Some("HTTP/1.1 200")),
+    ] {
         let mut connection = server.connect();
         connection.write_all(sent.as_bytes()).unwrap();
         let mut text = String::new();
-        // Ends only if the server closes it.
-        let _ = connection.read_to_string(&mut text);
-        assert!(text.contains(answered), "{sent:?}: {text}");
+        // Our own patience is an error here.
+        connection.read_to_string(&mut text).expect("the server closes it");
+        match answer {
+            Some(answer) => assert!(text.starts_with(answer), "{sent:?}: {text}"),
+            None => assert_eq!(text, "", "{sent:?}"),
+        }
     }
     let mut connection = server.connect();
-    connection.write_all(b"POST /completion HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{\"pro").unwrap();
+    connection.write_all(b"POST /completion HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\n{\"pro").unwrap();
     let (status, _, text) = read_answer(connection);
     assert_eq!(status, 408, "{text}");
 }

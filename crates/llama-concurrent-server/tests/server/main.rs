@@ -1,6 +1,7 @@
 //! The server as clients meet it: over TCP, on the demo model. No test depends on what the model says, on timing or on
 //! the number of cores.
 
+mod connections;
 mod heavy;
 mod limits;
 mod native;
@@ -60,7 +61,8 @@ fn start_with(engine: EngineConfig, config: ServerConfig) -> Server {
 
 impl Server {
     fn get(&self, path: &str) -> (u16, Value) {
-        let (status, _, text) = self.exchange(&format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"));
+        let (status, _, text) =
+            self.exchange(&format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"));
         (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
     }
 
@@ -71,7 +73,10 @@ impl Server {
 
     /// A request whose answer closes the connection.
     fn head(&self, path: &str, body: &str) -> String {
-        format!("POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}", body.len())
+        format!(
+            "POST {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        )
     }
 
     /// Status, headers in lower case and body of an answer.

@@ -94,12 +94,42 @@ fn what_is_no_json_or_no_route_is_told() {
 fn a_page_of_another_origin_is_refused() {
     let server = start();
     let from = |origin: &str| {
-        server.exchange(&format!("GET /props HTTP/1.1\r\nhost: a:1\r\norigin: {origin}\r\nconnection: close\r\n\r\n"))
+        server.exchange(&format!(
+            "GET /props HTTP/1.1\r\nhost: localhost:1\r\norigin: {origin}\r\nconnection: close\r\n\r\n"
+        ))
     };
-    assert_eq!(from("http://a:1").0, 200);
+    assert_eq!(from("http://localhost:1").0, 200);
     let (status, head, _) = from("http://b:1");
     assert_eq!(status, 403);
     assert!(!head.contains("access-control-allow-origin"));
+}
+
+#[test]
+fn a_name_that_a_page_could_have_made_ours_is_refused() {
+    let refusal = |server: &super::Server, path: &str, hosts: &str| {
+        let upgrade =
+            "upgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n";
+        let connection =
+            if path == "/ws" { format!("connection: upgrade\r\n{upgrade}") } else { "connection: close\r\n".into() };
+        let origin = "origin: http://evil.example:8080\r\n";
+        server.exchange(&format!("GET {path} HTTP/1.1\r\n{hosts}{origin}{connection}\r\n"))
+    };
+    let server = start();
+    let evil = "host: evil.example:8080\r\n";
+    for path in ["/health", "/slots", "/props", "/metrics", "/ws", "/", "/nothing"] {
+        let (status, _, text) = refusal(&server, path, evil);
+        assert_eq!(status, 403, "{path}");
+        assert!(text.contains("--allowed-hosts evil.example"), "{text}");
+    }
+    let two = "host: localhost\r\nhost: evil.example\r\n";
+    assert_eq!(refusal(&server, "/props", two).0, 400);
+    assert_eq!(refusal(&server, "/props", "").0, 400);
+    let config = llama_concurrent_server::ServerConfig {
+        allowed_hosts: vec!["evil.example".into()],
+        ..llama_concurrent_server::ServerConfig::default()
+    };
+    let server = super::start_with(super::engine_config(1), config);
+    assert_eq!(refusal(&server, "/props", evil).0, 200);
 }
 
 #[test]
@@ -109,7 +139,7 @@ fn allowed_origins_get_their_headers() {
         ..llama_concurrent_server::ServerConfig::default()
     };
     let server = super::start_with(super::engine_config(1), config);
-    let preflight = "OPTIONS /completion HTTP/1.1\r\nhost: a:1\r\norigin: http://b:1\r\n\
+    let preflight = "OPTIONS /completion HTTP/1.1\r\nhost: localhost:1\r\norigin: http://b:1\r\n\
                      access-control-request-method: POST\r\nconnection: close\r\n\r\n";
     let (status, head, _) = server.exchange(preflight);
     assert_eq!(status, 200);
@@ -119,7 +149,7 @@ fn allowed_origins_get_their_headers() {
 #[test]
 fn the_page_and_the_description_are_served() {
     let server = start();
-    let (status, head, page) = server.exchange("GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+    let (status, head, page) = server.exchange("GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
     assert_eq!(status, 200);
     assert!(head.contains("content-security-policy: default-src 'none'"));
     assert!(!page.contains("src=\"http") && !page.contains("href=\"http"), "nothing comes from elsewhere");

@@ -1,6 +1,9 @@
 //! The end: what runs may finish, what takes too long is cancelled with an error, and everything is freed.
 
-use std::{io::Read, time::Duration};
+use std::{
+    io::{Read, Write},
+    time::Duration,
+};
 
 use llama_concurrent_server::{Limits, ServerConfig};
 use serde_json::json;
@@ -41,4 +44,19 @@ fn requests_that_take_too_long_end_with_an_error() {
         events.iter().find(|event| event.get("error").is_some()).unwrap_or_else(|| panic!("no error in {rest}"));
     assert_eq!(error["error"]["code"], 503);
     assert_eq!(events.last(), Some(&json!("[DONE]")));
+}
+
+#[test]
+fn large_requests_that_are_being_read_do_not_hold_up_the_end() {
+    let mut server = start();
+    let body = format!("{{\"prompt\":[{}0]}}", "0,".repeat(3_000_000));
+    let reading: Vec<_> = (0..8)
+        .map(|_| {
+            let mut connection = server.connect();
+            connection.write_all(server.head("/completion", &body).as_bytes()).unwrap();
+            connection
+        })
+        .collect();
+    server.stop();
+    drop(reading);
 }
