@@ -5,11 +5,11 @@ use std::io::{IsTerminal, Write, stderr, stdout};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
-use crate::failure::Failure;
+use crate::{failure::Failure, logging};
 
 /// One line, such as `error: ...`.
 pub fn complain(level: &str, message: &str) {
-    let _ = writeln!(stderr(), "{level}: {message}");
+    logging::say(&format!("{level}: {message}"));
 }
 
 /// A bar that is drawn only where a person sees it. `template` is indicatif's.

@@ -73,11 +73,15 @@ enum Command {
 
 fn main() -> ExitCode {
     let cli = Cli::parse_from(serve::long_names(std::env::args_os()));
-    let format = match &cli.command {
-        Command::Serve(args) => args.log_format(),
-        _ => serve::LogFormat::Text,
+    let (format, is_server) = match &cli.command {
+        Command::Serve(args) => (args.log_format(), true),
+        _ => (serve::LogFormat::Text, false),
     };
-    let done = logging::start(cli.log.as_deref(), format).and_then(|()| match cli.command {
+    let log = match logging::start(cli.log.as_deref(), format, is_server) {
+        Ok(log) => log,
+        Err(failure) => return failure.report(),
+    };
+    let done = match cli.command {
         Command::Demo(args) => demo::demo(&args),
         Command::Run(args) => run::run(&args),
         Command::Chat(args) => chat::chat(&args),
@@ -86,6 +90,8 @@ fn main() -> ExitCode {
         Command::Bench(args) => bench::bench(&args),
         Command::Inspect(args) => inspect::inspect(&args),
         Command::Topology(args) => topology::topology(&args),
-    });
-    done.map_or_else(Failure::report, |()| ExitCode::SUCCESS)
+    };
+    let code = done.map_or_else(Failure::report, |()| ExitCode::SUCCESS);
+    log.end();
+    code
 }

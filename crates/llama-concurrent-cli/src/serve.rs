@@ -1,17 +1,18 @@
 //! `serve`: the HTTP server, with llama-server's names for what it has too.
 
 mod llama_server;
+mod stopping;
 
 use std::{fs, net::TcpListener, num::NonZeroU32, path::Path, time::Duration};
 
 use clap::{Args, ValueEnum};
 use llama_concurrent::{EngineConfig, SamplingParams};
-use llama_concurrent_server::{Limits, ServerConfig, run, stop_signal};
+use llama_concurrent_server::{Limits, ServerConfig, run};
 
 use crate::{
     console,
     failure::Failure,
-    model,
+    logging, model,
     options::{EngineOptions, whole},
 };
 
@@ -83,6 +84,11 @@ struct ServerOptions {
     #[arg(long, alias = "cors-origins", value_name = "ORIGIN", value_delimiter = ',')]
     cors_origin: Vec<String>,
 
+    /// Let the server be called by this name, such as chat.example.org, where it wants no API key; * is all. Addresses and
+    /// localhost need not be given
+    #[arg(long, alias = "allowed-host", value_name = "NAME", value_delimiter = ',')]
+    allowed_hosts: Vec<String>,
+
     /// No page at /
     #[arg(long, visible_aliases = ["no-page", "no-ui"])]
     no_webui: bool,
@@ -116,7 +122,7 @@ struct LimitOptions {
         value_parser = whole::<usize>)]
     max_queue: usize,
 
-    /// Open connections; one more gets a 503
+    /// Open connections; for one more, an idle one is closed, or it gets a 503
     #[arg(long, value_name = "N", default_value_t = Limits::default().max_connections, value_parser = whole::<usize>)]
     max_connections: usize,
 
@@ -156,6 +162,10 @@ struct LimitOptions {
     /// For a client that takes nothing of its answer
     #[arg(long, value_name = "SECONDS", default_value_t = Limits::default().write_timeout.as_secs_f64())]
     write_timeout: f64,
+
+    /// As --write-timeout, while requests wait for the slots of a client that does not read
+    #[arg(long, value_name = "SECONDS", default_value_t = Limits::default().stall_timeout.as_secs_f64())]
+    stall_timeout: f64,
 
     /// For running requests after the signal to stop
     #[arg(long, value_name = "SECONDS", default_value_t = Limits::default().drain.as_secs_f64())]
@@ -247,6 +257,7 @@ impl ServeArgs {
             page: !self.server.no_webui,
             slots: !self.server.no_slots,
             cors_origins: self.server.cors_origin.clone(),
+            allowed_hosts: self.server.allowed_hosts.clone(),
             limits: self.limits.limits()?,
         })
     }
@@ -293,6 +304,7 @@ impl LimitOptions {
             header_timeout: duration("--read-timeout", self.read_timeout)?,
             body_timeout: duration("--read-timeout", self.read_timeout)?,
             write_timeout: duration("--write-timeout", self.write_timeout)?,
+            stall_timeout: duration("--stall-timeout", self.stall_timeout)?,
             drain: Duration::try_from_secs_f64(self.drain_timeout)
                 .map_err(|_| Failure::BadInput("--drain-timeout must be a number of seconds".into()))?,
             ..Limits::default()
@@ -342,18 +354,15 @@ pub fn serve(args: &ServeArgs) -> Result<(), Failure> {
     let stats = engine.stats();
     let name = server.model_name.clone();
     let listening = |address| {
-        eprintln!("{name}: {} slots of {} tokens, {} threads", stats.slots, stats.n_ctx, stats.threads);
-        eprintln!("listening on http://{address}");
+        logging::say(&format!("{name}: {} slots of {} tokens, {} threads", stats.slots, stats.n_ctx, stats.threads));
+        logging::say(&format!("listening on http://{address}"));
     };
-    let shutdown = async {
-        stop_signal().await;
-        eprintln!("stopping: running requests may end; once more to end now");
-        tokio::spawn(async {
-            stop_signal().await;
-            std::process::exit(130);
-        });
-    };
-    run((host, port), engine, server, listening, shutdown).map_err(cannot_listen)
+    let signalled = stopping::listen()
+        .map_err(|error| Failure::Failed(format!("cannot listen for the signals to stop: {error}")))?;
+    let shutdown = async { drop(signalled.await) };
+    let served = run((host, port), engine, server, listening, shutdown).map_err(cannot_listen);
+    stopping::end_soon();
+    served
 }
 
 /// Each connection is an open file, and the usual limit of 1024 is meant to be raised by programs that know.

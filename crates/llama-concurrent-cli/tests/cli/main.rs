@@ -8,6 +8,8 @@ mod demo;
 mod files;
 mod plan;
 mod run;
+#[cfg(unix)]
+mod serve;
 mod topology;
 
 use std::{
