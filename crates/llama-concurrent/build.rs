@@ -2,8 +2,10 @@
 
 use std::{env, fs, path::PathBuf};
 
+const SOURCES: [&str; 2] = ["src/backend/llama/shim.cpp", "src/backend/llama/swap.cpp"];
+
 fn main() {
-    println!("cargo:rerun-if-changed=src/backend/llama/shim.cpp");
+    SOURCES.iter().for_each(|source| println!("cargo:rerun-if-changed={source}"));
     // The sys crate says where its build is; its cmake cache says where the sources are.
     let root = PathBuf::from(env::var("DEP_LLAMA_ROOT").expect("llama-cpp-sys-2 sets DEP_LLAMA_ROOT"));
     let cache = root.join("build/CMakeCache.txt");
@@ -16,7 +18,7 @@ fn main() {
         .cpp(true)
         .std("c++17")
         .opt_level(2)
-        .file("src/backend/llama/shim.cpp")
+        .files(SOURCES)
         .include(root.join("include"))
         .include(PathBuf::from(source).join("src"))
         .compile("llama_concurrent_shim");

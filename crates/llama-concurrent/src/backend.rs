@@ -201,6 +201,9 @@ pub trait Backend {
     /// Whether a slot's KV can be copied and cut at any position (not so in recurrent models).
     fn can_reuse_prefix(&self) -> bool;
 
+    /// Whether two slots of a context can exchange what they hold.
+    fn can_swap(&self) -> bool;
+
     /// The sliding window of the model in positions, 0 without one. Some layers attend to no more positions than that, the
     /// token's own included, and drop older ones; what a slot still holds is in [`StepOutcome::held`].
     fn window(&self) -> usize;

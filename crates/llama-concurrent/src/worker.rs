@@ -330,6 +330,10 @@ mod tests {
             true
         }
 
+        fn can_swap(&self) -> bool {
+            true
+        }
+
         fn window(&self) -> usize {
             0
         }

@@ -62,7 +62,7 @@ impl SimTiming for SimCost {
 pub struct SimWindow {
     /// Positions that a token attends to, its own included.
     pub positions: usize,
-    /// Positions before these that are kept while nothing is moved.
+    /// Positions before these that are kept.
     pub spare: usize,
 }
 
@@ -190,16 +190,7 @@ impl<T: SimTiming> SimBackend<T> {
                 assert_eq!(a.context, b.context, "slots are swapped within a context");
                 assert_ne!(a, b);
                 assert!(!self.copying[a.context], "a swap would overtake a copy");
-                let window = self.window;
-                // What the window hides from the next token does not move along.
-                let mut take = |slot: SlotId| {
-                    let mut stream = std::mem::take(self.slot(slot));
-                    if let Some(window) = window {
-                        stream.keep_last(window.positions);
-                    }
-                    stream
-                };
-                let (of_a, of_b) = (take(*a), take(*b));
+                let (of_a, of_b) = (std::mem::take(self.slot(*a)), std::mem::take(self.slot(*b)));
                 let positions = of_a.hashes.len() + of_b.hashes.len();
                 (*self.slot(*a), *self.slot(*b)) = (of_b, of_a);
                 return self.timing.swap(positions);
@@ -252,6 +243,10 @@ impl<T: SimTiming> Backend for SimBackend<T> {
     }
 
     fn can_reuse_prefix(&self) -> bool {
+        true
+    }
+
+    fn can_swap(&self) -> bool {
         true
     }
 

@@ -208,7 +208,7 @@ fn scheduler_config(config: &EngineConfig, backend: &impl Backend) -> SchedulerC
         batch_aging: config.batch_aging,
         prefix_reuse: config.prefix_reuse && reuse && !fixed_calls,
         window: backend.window(),
-        compact: reuse,
+        compact: backend.can_swap(),
         reproducible: fixed_calls,
     }
 }

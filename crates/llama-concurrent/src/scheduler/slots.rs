@@ -116,15 +116,10 @@ impl SlotTable {
         slot.last_used = clock;
     }
 
-    /// Exchanges two slots of one context, with what they hold and its age. Until the backend says what has moved along of
-    /// positions that a window hides, only the whole can be gone on from.
+    /// Exchanges two slots of one context, with what they hold and its age.
     pub(super) fn swap(&mut self, a: SlotId, b: SlotId) {
         let first = a.context * self.per_context;
         self.slots.swap(first + a.seq, first + b.seq);
-        if self.window > 0 {
-            self.set_first(a, usize::MAX / 2);
-            self.set_first(b, usize::MAX / 2);
-        }
     }
 
     /// Notes that a slot is about to hold a copy of another one.

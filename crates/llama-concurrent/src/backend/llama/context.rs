@@ -152,48 +152,25 @@ impl Context {
         self.truncate(dst, keep);
     }
 
+    /// Whether sequences can change places.
+    pub(super) fn can_swap(&self) -> bool {
+        // SAFETY: the context is alive.
+        unsafe { ffi::lc_kv_can_swap(self.raw.as_ptr()) }
+    }
+
     /// Exchanges what two sequences hold, at once. No copy may be waiting for the next decode, or it would be overtaken.
     ///
     /// Where that fails, for want of memory, both are empty, and whoever goes on with one hears of it.
     pub(super) fn swap(&mut self, a: usize, b: usize) {
         assert!(a < self.shape.slots && b < self.shape.slots && a != b);
-        let lengths = (self.lengths[a], self.lengths[b]);
-        let saved = (self.save(a), self.save(b));
-        self.truncate(a, 0);
-        self.truncate(b, 0);
-        if let (Some(of_a), Some(of_b)) = saved
-            && self.restore(b, &of_a)
-            && self.restore(a, &of_b)
-        {
-            (self.lengths[b], self.lengths[a]) = lengths;
+        // SAFETY: the context is alive, and both sequences exist.
+        if unsafe { ffi::lc_kv_swap(self.raw.as_ptr(), a as i32, b as i32) } {
+            self.lengths.swap(a, b);
         } else {
-            // One of them may have been filled.
             self.truncate(a, 0);
             self.truncate(b, 0);
-            tracing::warn!("sequences {a} and {b} could not change places {}", log::take_complaints());
+            tracing::warn!("sequences {a} and {b} could not change places: out of memory");
         }
-    }
-
-    /// What a sequence holds, as llama.cpp writes it; nothing if it is empty.
-    fn save(&mut self, seq: usize) -> Option<Vec<u8>> {
-        let mut state = Vec::new();
-        if self.lengths[seq] == 0 {
-            return Some(state);
-        }
-        // SAFETY: the context is alive and the sequence exists.
-        let size = unsafe { sys::llama_state_seq_get_size(self.raw.as_ptr(), seq as i32) };
-        state.try_reserve_exact(size).ok()?;
-        state.resize(size, 0);
-        // SAFETY: as above, and there is room for what the size said.
-        let written = unsafe { sys::llama_state_seq_get_data(self.raw.as_ptr(), state.as_mut_ptr(), size, seq as i32) };
-        (written == size).then_some(state)
-    }
-
-    /// Gives an empty sequence what [`Self::save`] returned.
-    fn restore(&mut self, seq: usize, state: &[u8]) -> bool {
-        // SAFETY: the context is alive, the sequence exists, and the state is one that this context wrote.
-        state.is_empty()
-            || unsafe { sys::llama_state_seq_set_data(self.raw.as_ptr(), state.as_ptr(), state.len(), seq as i32) } > 0
     }
 
     /// Computes rows. After an error the KV of their sequences is undefined.

@@ -1,4 +1,4 @@
-//! The functions of `shim.cpp`.
+//! The functions of `shim.cpp` and `swap.cpp`.
 
 use std::ffi::{c_char, c_int, c_void};
 
@@ -75,6 +75,10 @@ unsafe extern "C" {
     );
 
     pub(super) fn lc_weight_ranges(model: *const sys::llama_model, ranges: *mut Range, max: usize) -> usize;
+
+    pub(super) fn lc_kv_can_swap(context: *const sys::llama_context) -> bool;
+
+    pub(super) fn lc_kv_swap(context: *const sys::llama_context, a: sys::llama_seq_id, b: sys::llama_seq_id) -> bool;
 
     pub(super) fn lc_kv_ranges(context: *const sys::llama_context, ranges: *mut Range, max: usize) -> usize;
 }

@@ -149,6 +149,10 @@ impl Backend for LlamaBackend {
         self.model.has_plain_kv()
     }
 
+    fn can_swap(&self) -> bool {
+        self.model.has_plain_kv() && self.contexts.iter().all(Context::can_swap)
+    }
+
     fn window(&self) -> usize {
         self.model.window()
     }
