@@ -607,8 +607,8 @@ typedef struct llama_engine_stats {
     /** Prompts that wait for a slot now. */
     uint32_t requests_waiting;
     /**
-     * The instruction set of this library's kernels that compute the weights, such as "avx512vnni"; "off" where those of
-     * ggml do. Lives as long as the library.
+     * The instruction set of this library's kernels that compute weights, such as "avx512vnni"; "off" where those of ggml
+     * compute all. What share, says `kernels_share`. Lives as long as the library.
      */
     const char *kernels;
     /** Copies of the weights in memory: more than one on machines with several NUMA nodes. */
@@ -620,6 +620,18 @@ typedef struct llama_engine_stats {
      * system does not tell.
      */
     double local_fraction;
+    /**
+     * Packed weights: "mapped" from the file that an earlier load has written, "written" by this one, or "off". Lives as
+     * long as the library.
+     */
+    const char *pack_cache;
+    /** Of the products of the model's matrices with a row, the share that this library's kernels compute, 0 to 1. */
+    double kernels_share;
+    /**
+     * Which kernels compute which share of the products, by the formats of the weights, such as
+     * "ggml 61 % (Q4_1), avx2 39 % (Q6_K)". Lives as long as the library.
+     */
+    const char *products;
 } llama_engine_stats;
 
 /** Gets a message of the log. `target` says which part of the library speaks. Both texts live until it returns. */

@@ -306,6 +306,9 @@ class _CStats(ctypes.Structure):
         ("weight_copies", c_uint32),
         ("strayed_threads", c_uint32),
         ("local_fraction", c_double),
+        ("pack_cache", c_char_p),
+        ("kernels_share", c_double),
+        ("products", c_char_p),
     ]
 
 
@@ -874,13 +877,19 @@ class EngineStats:
     requests_waiting: int
     """Prompts that wait for a slot now."""
     kernels: str
-    """Instruction set of the library's kernels, such as "avx512vnni"; "off" where ggml's compute."""
+    """Instruction set of the library's kernels that compute weights, such as "avx512vnni"; "off" where ggml's compute all."""
     weight_copies: int
     """Copies of the weights: more than one on machines with several NUMA nodes."""
     strayed_threads: int
     """Compute threads that the system does not keep on the CPUs that they were meant for."""
     local_fraction: float
     """The least share of a worker's memory that lies on its NUMA node; -1 where the system does not tell."""
+    pack_cache: str
+    """Packed weights: "mapped" from the file of an earlier load, "written" by this one, or "off"."""
+    kernels_share: float
+    """The share of the products of the model's matrices that the library's kernels compute, 0 to 1."""
+    products: str
+    """Which kernels compute which share, by the formats of the weights: "ggml 61 % (Q4_1), avx2 39 % (Q6_K)"."""
 
 
 def _text(address: int | None, length: int) -> str:
@@ -1383,7 +1392,8 @@ class Engine:
         raw = _CStats(size=ctypes.sizeof(_CStats))
         _check(self._library.llama_engine_get_stats(self._handle.value, ctypes.byref(raw)))
         values = {f.name: getattr(raw, f.name) for f in fields(EngineStats)}
-        return EngineStats(**{**values, "strategy": _name_of(raw.strategy, _STRATEGIES), "kernels": raw.kernels.decode()})
+        texts = {name: value.decode() for name, value in values.items() if isinstance(value, bytes)}
+        return EngineStats(**{**values, **texts, "strategy": _name_of(raw.strategy, _STRATEGIES)})
 
     def warnings(self) -> list[str]:
         """What was wished in the parameters and not granted, one sentence each."""

@@ -193,7 +193,14 @@ class Module(unittest.TestCase):
             for pack_cache in (False, True, True, folder):
                 with llama.load(model, slots=1, pack_cache=pack_cache) as engine:
                     texts.append(engine.generate("A fox", max_tokens=8).text)
-                    has_kernels = engine.stats().kernels != "off"
+                    stats = engine.stats()
+                    has_kernels = stats.kernels != "off"
+                    self.assertEqual(has_kernels, stats.kernels_share > 0)
+                    self.assertIn(f"{stats.kernels if has_kernels else 'ggml'} ", stats.products)
+                    if not has_kernels or not pack_cache:
+                        self.assertEqual(stats.pack_cache, "off")
+                    else:
+                        self.assertIn(stats.pack_cache, ("written", "mapped"))
                 self.assertEqual(os.path.exists(model + ".packed"), pack_cache is not False and has_kernels)
             self.assertEqual(len(set(texts)), 1)
             self.assertEqual(len(os.listdir(folder)), 3 if has_kernels else 1)

@@ -1,10 +1,11 @@
-//! Compiles the C++ shim against the headers of the llama.cpp that the sys crate built.
+//! Compiles the C++ files against the headers of the llama.cpp that the sys crate built.
 
 use std::{env, fs, path::PathBuf};
 
-const SOURCES: [&str; 2] = ["src/backend/llama/shim.cpp", "src/backend/llama/swap.cpp"];
+const SOURCES: [&str; 3] = ["src/backend/llama/guard.cpp", "src/backend/llama/shim.cpp", "src/backend/llama/swap.cpp"];
 
 fn main() {
+    println!("cargo:rerun-if-changed=src/backend/llama/guard.h");
     SOURCES.iter().for_each(|source| println!("cargo:rerun-if-changed={source}"));
     // The sys crate says where its build is; its cmake cache says where the sources are.
     let root = PathBuf::from(env::var("DEP_LLAMA_ROOT").expect("llama-cpp-sys-2 sets DEP_LLAMA_ROOT"));

@@ -295,6 +295,8 @@ impl NativeEngine {
         let stats = PyDict::new(py);
         stats.set_item("strategy", now.strategy.as_str())?;
         stats.set_item("kernels", now.kernels)?;
+        stats.set_item("kernels_share", now.kernels_share())?;
+        stats.set_item("products", now.describe_products())?;
         stats.set_item("pack_cache", now.pack_cache)?;
         stats.set_item("local_fraction", now.local_fraction())?;
         stats

@@ -441,6 +441,8 @@ def test_packed_weights_are_kept(tmp_path):
     with Engine(model, slots=1, pack_cache=True) as first:
         kernels, text = first.stats().kernels, first.generate("A fox", SHORT).text
         assert first.stats().pack_cache == ("off" if kernels == "off" else "written")
+        assert (first.stats().kernels_share > 0) == (kernels != "off")
+        assert ("ggml" if kernels == "off" else kernels) in first.stats().products
     with Engine(model, slots=1, pack_cache=tmp_path) as other:
         assert other.stats().pack_cache == ("off" if kernels == "off" else "written")
     with Engine(model, slots=1, pack_cache=True) as second:

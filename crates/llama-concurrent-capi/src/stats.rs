@@ -1,7 +1,9 @@
 //! `llama_engine_stats`: what was decided, what was done, what is going on.
 
 use std::{
-    ffi::{CStr, c_char},
+    collections::BTreeSet,
+    ffi::{CStr, CString, c_char},
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
@@ -78,8 +80,8 @@ pub struct llama_engine_stats {
     pub requests_running: u32,
     /// Prompts that wait for a slot now.
     pub requests_waiting: u32,
-    /// The instruction set of this library's kernels that compute the weights, such as "avx512vnni"; "off" where those of
-    /// ggml do. Lives as long as the library.
+    /// The instruction set of this library's kernels that compute weights, such as "avx512vnni"; "off" where those of ggml
+    /// compute all. What share, says `kernels_share`. Lives as long as the library.
     pub kernels: *const c_char,
     /// Copies of the weights in memory: more than one on machines with several NUMA nodes.
     pub weight_copies: u32,
@@ -88,6 +90,14 @@ pub struct llama_engine_stats {
     /// The least share, over all workers, of the pages of weights and KV that lie on the worker's NUMA node; -1 where the
     /// system does not tell.
     pub local_fraction: f64,
+    /// Packed weights: "mapped" from the file that an earlier load has written, "written" by this one, or "off". Lives as
+    /// long as the library.
+    pub pack_cache: *const c_char,
+    /// Of the products of the model's matrices with a row, the share that this library's kernels compute, 0 to 1.
+    pub kernels_share: f64,
+    /// Which kernels compute which share of the products, by the formats of the weights, such as
+    /// "ggml 61 % (Q4_1), avx2 39 % (Q6_K)". Lives as long as the library.
+    pub products: *const c_char,
 }
 
 // SAFETY: `#[repr(C)]`, starts with its size; numbers.
@@ -95,7 +105,7 @@ unsafe impl Versioned for llama_engine_stats {
     const INITIALIZER: &'static str = "set it to sizeof(llama_engine_stats)";
 }
 
-crate::ends_with!(llama_engine_stats, local_fraction: f64);
+crate::ends_with!(llama_engine_stats, products: *const c_char);
 
 /// Fills `*stats`, whose `size` must be set. Cheap: no worker is asked.
 #[unsafe(no_mangle)]
@@ -136,20 +146,30 @@ pub unsafe extern "C" fn llama_engine_get_stats(engine: *mut llama_engine, stats
             requests_failed: requests.failed,
             requests_running: now.totals.running as u32,
             requests_waiting: now.totals.waiting as u32,
-            kernels: kernels_text(now.kernels).as_ptr(),
+            kernels: text(now.kernels),
             weight_copies: now.weight_copies as u32,
             strayed_threads: now.per_worker.iter().map(|worker| worker.strayed_threads() as u32).sum(),
             local_fraction: now.local_fraction().unwrap_or(-1.0),
+            pack_cache: text(now.pack_cache),
+            kernels_share: now.kernels_share(),
+            products: text(&now.describe_products()),
         };
         // SAFETY: `stats` is what the header asks for.
         unsafe { pointers::write_sized(stats, filled, "stats") }
     })
 }
 
-/// The name with a NUL after it.
-fn kernels_text(name: &str) -> &'static CStr {
-    [c"avx512vnni", c"avxvnni", c"avx512", c"avx2", c"avxvnni-evex", c"off"]
-        .into_iter()
-        .find(|text| text.to_bytes() == name.as_bytes())
-        .unwrap_or(c"other")
+/// A text of which there are few different ones, with a NUL after it, for as long as the library lives.
+fn text(text: &str) -> *const c_char {
+    static TEXTS: Mutex<BTreeSet<&'static CStr>> = Mutex::new(BTreeSet::new());
+    let text = CString::new(text).unwrap_or_default();
+    let mut texts = TEXTS.lock().unwrap_or_else(PoisonError::into_inner);
+    match texts.get(&*text) {
+        Some(known) => known.as_ptr(),
+        None => {
+            let kept: &'static CStr = Box::leak(text.into_boxed_c_str());
+            texts.insert(kept);
+            kept.as_ptr()
+        }
+    }
 }

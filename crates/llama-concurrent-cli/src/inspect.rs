@@ -8,8 +8,9 @@ use std::{
 use clap::{Args, value_parser};
 use comfy_table::{Table, presets};
 use llama_concurrent::{
-    DEFAULT_N_CTX, DEFAULT_SLOTS, EngineConfig, KvType,
+    DEFAULT_N_CTX, DEFAULT_SLOTS, EngineConfig, KvType, describe_products,
     gguf::{Header, ModelSummary, TensorInfo, Value},
+    planned_products, share_of_kernels,
 };
 use serde_json::{Value as Json, json};
 
@@ -17,6 +18,7 @@ use crate::{
     console::print_json,
     failure::Failure,
     format::{bytes, count},
+    products::Products,
 };
 
 const EXAMPLES: &str = "\
@@ -87,6 +89,7 @@ fn print_text(
     let mut out = stdout().lock();
     if let Some(model) = model {
         writeln!(out, "{model}")?;
+        writeln!(out, "  kernels       {} of the products", describe_products(&planned_products(model, true)))?;
     }
     writeln!(
         out,
@@ -159,6 +162,7 @@ fn kv_per_token(model: &ModelSummary) -> f64 {
 }
 
 fn model_json(model: &ModelSummary) -> Json {
+    let products = planned_products(model, true);
     json!({
         "name": model.name,
         "architecture": model.architecture,
@@ -177,6 +181,10 @@ fn model_json(model: &ModelSummary) -> Json {
         "has_chat_template": model.has_chat_template,
         "kv_bytes_per_token": kv_per_token(model),
         "sliding_window": model.sliding_window.map(|window| json!({"tokens": window.tokens, "kv_share": window.share})),
+        "kernels_share": share_of_kernels(&products),
+        "products": products.iter().map(Products::from).collect::<Vec<_>>(),
+        "one_sequence": model.faults.one_sequence,
+        "warnings": model.warnings,
     })
 }
 

@@ -12,6 +12,7 @@ mod lines;
 mod logging;
 mod model;
 mod options;
+mod products;
 mod run;
 mod serve;
 mod synth;

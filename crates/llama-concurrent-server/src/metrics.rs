@@ -168,6 +168,8 @@ impl prometheus_client::collector::Collector for EngineFigures {
         gauge("llama_concurrent:kv_cache_usage_ratio", "Share of all KV cells that requests hold", kv_usage)?;
         gauge("llama_concurrent:memory_kv_bytes", "KV cache", stats.memory.kv_bytes as f64)?;
         gauge("llama_concurrent:memory_weights_bytes", "Weights, one copy", stats.memory.model_bytes as f64)?;
+        let share = stats.kernels_share();
+        gauge("llama_concurrent:kernels_share_ratio", "Share of the matrices' products by our own kernels", share)?;
         gauge("llamacpp:requests_processing", "Number of requests processing", totals.running as f64)?;
         gauge("llamacpp:requests_deferred", "Number of requests deferred", totals.waiting as f64)?;
         gauge("llamacpp:prompt_tokens_seconds", "Average prompt throughput in tokens/s", prefill.rate())?;

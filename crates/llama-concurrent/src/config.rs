@@ -327,9 +327,10 @@ impl EngineConfig {
         }
     }
 
-    /// Tokens of a slot, for a model that was trained for so many.
+    /// Tokens of a slot, for a model that was trained for so many; 0 where its file does not say.
     pub(crate) fn n_ctx_for(&self, n_ctx_train: usize) -> usize {
-        self.n_ctx.unwrap_or_else(|| DEFAULT_N_CTX.min(n_ctx_train).max(MIN_N_CTX))
+        let trained = if n_ctx_train == 0 { DEFAULT_N_CTX } else { n_ctx_train };
+        self.n_ctx.unwrap_or_else(|| DEFAULT_N_CTX.min(trained).max(MIN_N_CTX))
     }
 
     /// Slots of each of `workers` workers. `free_memory` in bytes bounds the default only.
@@ -380,14 +381,21 @@ mod tests {
     #[test]
     fn default_slots_respect_memory() {
         let config = EngineConfig::default();
-        let model =
-            ModelSize { weights: 0, kv_per_token: 1000.0, n_ctx_train: 4096, sliding_window: None, n_batch: 512 };
+        let model = ModelSize {
+            weights: 0,
+            kv_per_token: 1000.0,
+            n_ctx_train: 4096,
+            sliding_window: None,
+            n_batch: 512,
+            one_sequence: None,
+        };
         let enough_for = |slots: u64| Some(2048 * 1000 * slots * 4);
         assert_eq!(config.slots_of_each_worker(1, Some(&model), enough_for(4)), 4);
         assert_eq!(config.slots_of_each_worker(2, Some(&model), enough_for(4)), 2);
         assert_eq!(config.slots_of_each_worker(1, Some(&model), None), DEFAULT_SLOTS);
         assert_eq!(config.pool_shape(Strategy::Batched, 4, 4096).n_ctx, 2048);
         assert_eq!(config.pool_shape(Strategy::Batched, 4, 512).n_ctx, 512);
+        assert_eq!(config.pool_shape(Strategy::Batched, 4, 0).n_ctx, 2048);
     }
 
     #[test]

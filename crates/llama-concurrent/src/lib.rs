@@ -33,6 +33,7 @@ mod generation;
 pub mod gguf;
 mod logprobs;
 mod metrics;
+mod products;
 mod request;
 mod router;
 mod sampling;
@@ -57,6 +58,7 @@ pub use logprobs::{TokenLogprob, TokenLogprobs};
 pub use metrics::{
     CallTotals, EngineStats, MemoryStats, RequestTotals, SlotStats, Timings, WorkerStats, WorkerTotals, quantile,
 };
+pub use products::{ProductShare, describe_products, planned_products, share_of_kernels};
 pub use request::{
     Completion, Delta, Event, Finish, FinishReason, MarkedText, Priority, Prompt, Request, RequestId, SamplingParams,
     Token,

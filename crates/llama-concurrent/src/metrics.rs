@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use crate::{config::Strategy, request::RequestId};
+use crate::{
+    config::Strategy,
+    products::{ProductShare, describe_products, share_of_kernels},
+    request::RequestId,
+};
 
 /// When what happened to one request, and how many tokens it had. All times count from submit.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -181,9 +185,11 @@ pub struct EngineStats {
     pub threads: usize,
     /// CPUs that those threads are bound to; where nothing is pinned, those they may use.
     pub cpus: Vec<usize>,
-    /// The instruction set of this library's kernels that compute the weights, such as "avx512vnni"; "off" where those of
-    /// ggml do.
+    /// The instruction set of this library's kernels that compute weights, such as "avx512vnni"; "off" where those of
+    /// ggml compute all. What share of the products they compute, say `products`.
     pub kernels: &'static str,
+    /// Which kernels compute the products of the model's matrices, by the formats of the weights.
+    pub products: Vec<ProductShare>,
     /// Packed weights: "mapped" from the file that an earlier load has written, "written" by this one, or "off".
     pub pack_cache: &'static str,
     /// Memory.
@@ -197,6 +203,16 @@ pub struct EngineStats {
 }
 
 impl EngineStats {
+    /// The share of the products of the model's matrices that this library's kernels compute, 0 to 1.
+    pub fn kernels_share(&self) -> f64 {
+        share_of_kernels(&self.products)
+    }
+
+    /// Which kernels compute which products, in words: `ggml 61 % (Q4_1), avx2 39 % (Q6_K)`.
+    pub fn describe_products(&self) -> String {
+        describe_products(&self.products)
+    }
+
     /// The least [`WorkerStats::local_fraction`] of all workers.
     pub fn local_fraction(&self) -> Option<f64> {
         self.per_worker.iter().filter_map(WorkerStats::local_fraction).reduce(f64::min)

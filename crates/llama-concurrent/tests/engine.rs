@@ -13,7 +13,7 @@ use std::{
 use futures_util::StreamExt;
 use llama_concurrent::{
     ChatMessage, ChatOptions, Completion, Engine, EngineConfig, ErrorKind, Event, FinishReason, Flow, Generation,
-    KvType, Priority, Request, SamplingParams, Strategy,
+    KvType, Priority, ProductShare, Request, SamplingParams, Strategy, planned_products,
 };
 
 fn demo_model() -> PathBuf {
@@ -199,6 +199,25 @@ fn kernels_write_what_ggml_writes_and_engines_do_not_mix_them() {
     assert!(reproducible(Strategy::Batched).is_err());
     drop(ggml);
     assert_eq!(write(&ours), expected);
+}
+
+#[test]
+fn the_share_of_the_kernels_is_told() {
+    let stats = |kernels| {
+        let engine = engine(EngineConfig { kernels, ..batched(2) });
+        let planned = planned_products(engine.model(), kernels);
+        (engine.stats(), planned)
+    };
+    let (ours, planned) = stats(true);
+    assert_eq!(ours.products, planned, "what a file promises is what is computed");
+    assert_eq!(ours.kernels == "off", ours.kernels_share() == 0.0);
+    let total = |products: &[ProductShare]| products.iter().map(|share| share.products).sum::<u64>();
+    let (ggml, planned) = stats(false);
+    assert_eq!((ggml.kernels, ggml.kernels_share()), ("off", 0.0));
+    assert_eq!(ggml.products, planned);
+    assert_eq!(total(&ggml.products), total(&ours.products));
+    let bytes: u64 = ggml.products.iter().map(|share| share.bytes).sum();
+    assert!(bytes > ggml.memory.model_bytes / 2 && bytes <= ggml.memory.model_bytes, "{bytes} {:?}", ggml.memory);
 }
 
 #[test]

@@ -164,7 +164,11 @@ class EngineStats:
     strategy: str
     """What was chosen: never "auto"."""
     kernels: str
-    """Instruction set of the kernels that compute the weights, such as "avx512vnni"; "off" where ggml does."""
+    """Instruction set of the package's kernels that compute weights, such as "avx512vnni"; "off" where ggml computes all."""
+    kernels_share: float
+    """The share of the products of the model's matrices that they compute, 0 to 1."""
+    products: str
+    """Which kernels compute which share, by the formats of the weights: "ggml 61 % (Q4_1), avx2 39 % (Q6_K)"."""
     pack_cache: str
     """Packed weights: "mapped" from the file of an earlier load, "written" by this one, or "off"."""
     workers: int

@@ -240,6 +240,10 @@ static void test_a_hundred_requests_from_four_threads(void) {
     CHECK_OK(llama_engine_get_stats(engine, &stats));
     CHECK(stats.requests_submitted == 100 && stats.requests_running == 0 && stats.requests_waiting == 0);
     CHECK(stats.requests_length + stats.requests_cancelled == 100 && stats.slots == 4 && stats.n_vocab > 0);
+    CHECK(strcmp(stats.pack_cache, "off") == 0);
+    /* "off" and a share of nothing are one thing, and the shares are told with their formats. */
+    CHECK((strcmp(stats.kernels, "off") == 0) == (stats.kernels_share == 0.0) && stats.kernels_share <= 1.0);
+    CHECK(strstr(stats.products, strcmp(stats.kernels, "off") == 0 ? "ggml 100 % (" : stats.kernels) != NULL);
     CHECK_OK(llama_engine_free(engine));
 }
 

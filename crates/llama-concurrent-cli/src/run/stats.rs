@@ -14,6 +14,7 @@ use crate::{
     console::print_json,
     failure::Failure,
     format::{bytes, count, millis, rate},
+    products::Products,
 };
 
 #[derive(Serialize)]
@@ -25,6 +26,8 @@ struct Line {
 struct Stats {
     strategy: &'static str,
     kernels: &'static str,
+    kernels_share: f64,
+    products: Vec<Products>,
     pack_cache: &'static str,
     workers: usize,
     contexts: usize,
@@ -88,10 +91,12 @@ pub fn print(engine: &Engine, output_tokens: usize, wall: Duration, as_json: boo
 }
 
 fn line(stats: &EngineStats, output_tokens: usize, wall: Duration) -> Stats {
-    let round = |rate: f64| (rate * 100.0).round() / 100.0;
+    let round = |value: f64| (value * 100.0).round() / 100.0;
     Stats {
         strategy: stats.strategy.as_str(),
         kernels: stats.kernels,
+        kernels_share: round(stats.kernels_share()),
+        products: stats.products.iter().map(Products::from).collect(),
         pack_cache: stats.pack_cache,
         workers: stats.workers,
         contexts: stats.contexts,
@@ -125,7 +130,7 @@ fn table(stats: &EngineStats, output_tokens: usize, wall: Duration) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     table.add_row(["pool", &format!("{}: {}, CPUs {}", stats.strategy, pool.join(", "), format_list(&stats.cpus))]);
-    table.add_row(["kernels", if stats.kernels == "off" { "of ggml" } else { stats.kernels }]);
+    table.add_row(["kernels", &stats.describe_products()]);
     if stats.pack_cache != "off" {
         table.add_row(["packed weights", stats.pack_cache]);
     }

@@ -218,6 +218,7 @@ mod tests {
             n_ctx_train: 8192,
             sliding_window: None,
             n_batch: 512,
+            one_sequence: None,
         };
         let config = EngineConfig { slots: Some(4), ..EngineConfig::default() };
         let placement = plan(&Machine::flat(0..2), &config, Some(&model)).unwrap();

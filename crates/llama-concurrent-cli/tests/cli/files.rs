@@ -41,7 +41,7 @@ fn impossible_wishes_are_refused() {
 fn a_model_is_described() {
     let model = demo_model();
     let out = call(&["inspect", model.to_str().expect("a path in UTF-8")]).well().out;
-    for word in ["architecture  llama", "with chat template", "KV cache", "16 slots", "GGUF version 3"] {
+    for word in ["architecture  llama", "with chat template", "KV cache", "16 slots", "GGUF version 3", "% ("] {
         assert!(out.contains(word), "'{word}' is missing in: {out}");
     }
 }
@@ -56,6 +56,14 @@ fn a_model_is_described_in_json() {
     let per_token = short["model"]["kv_bytes_per_token"].as_f64().expect("a number");
     assert_eq!(short["memory"]["kv_bytes"].as_f64(), Some(per_token * 400.0));
     assert_eq!(short["model"]["has_chat_template"], true);
+    assert!(
+        short["model"]["warnings"].as_array().is_some_and(Vec::is_empty) && short["model"]["one_sequence"].is_null()
+    );
+    let products = short["model"]["products"].as_array().expect("products");
+    let of = |ours: bool| products.iter().filter(move |share| (share["kernels"] != "ggml") == ours);
+    let sum = |ours| of(ours).map(|share| share["products"].as_f64().expect("a number")).sum::<f64>();
+    let share = short["model"]["kernels_share"].as_f64().expect("a number");
+    assert!((share - sum(true) / (sum(true) + sum(false))).abs() < 1e-9, "{}", short["model"]);
 
     let long = inspect(&["--metadata", "--tensors"]);
     assert_eq!(long["metadata"]["general.architecture"], "llama");

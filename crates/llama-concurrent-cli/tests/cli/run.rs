@@ -17,9 +17,11 @@ const KEYS: [&str; 11] = [
     "e2e_ms",
     "itl_ms",
 ];
-const STATS: [&str; 19] = [
+const STATS: [&str; 21] = [
     "strategy",
     "kernels",
+    "kernels_share",
+    "products",
     "pack_cache",
     "workers",
     "contexts",

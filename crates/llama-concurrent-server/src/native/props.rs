@@ -26,6 +26,9 @@ pub(crate) async fn props(State(app): State<Arc<App>>) -> Response {
         "contexts": stats.contexts,
         "threads": stats.threads,
         "kernels": stats.kernels,
+        "kernels_share": stats.kernels_share(),
+        "products": stats.describe_products(),
+        "pack_cache": stats.pack_cache,
     });
     json_response(StatusCode::OK, &props)
 }

@@ -105,6 +105,13 @@ fn a_busy_slot_is_shown_and_a_free_one_again() {
     let server = start();
     let (_, props) = server.get("/props");
     assert_eq!(props["total_slots"], 2);
+    let share = props["kernels_share"].as_f64().expect("a number");
+    assert_eq!(share == 0.0, props["kernels"] == "off", "{props}");
+    assert!(props["products"].as_str().is_some_and(|products| products.contains(" % (")), "{props}");
+    assert_eq!(props["pack_cache"], "off");
+    let (_, Value::String(metrics)) = server.get("/metrics") else { panic!("text is expected") };
+    let line = metrics.lines().find_map(|line| line.strip_prefix("llama_concurrent:kernels_share_ratio "));
+    assert_eq!(line.and_then(|value| value.parse().ok()), Some(share));
     let first = server.hold_a_slot();
     let (_, slots) = server.get("/slots");
     let busy: Vec<&Value> = slots.as_array().unwrap().iter().filter(|slot| slot["is_processing"] == true).collect();

@@ -9,19 +9,14 @@ use llama_concurrent_kernels::{Mode, install};
 use crate::{
     backend::llama::attention_is_left_to_ggml,
     config::{EngineConfig, KvType},
-    gguf::{Header, ModelSummary, TensorInfo},
+    gguf::ModelSummary,
+    products::our_kernels,
 };
 
 /// Architectures whose attention is the plain one that the kernels compute: no ALiBi, no soft cap, no sinks.
 const PLAIN: [&str; 3] = ["llama", "qwen2", "qwen3"];
-/// Rows of a weight that the kernels pack together.
-const PANEL: u64 = 16;
-/// Input embeddings: their rows are looked up, and nothing is added up.
-const EMBEDDINGS: &str = "token_embd.weight";
-const OUTPUT: &str = "output.weight";
-
 /// Why a row's results may depend on other rows, or nothing if they do not.
-pub(super) fn why_not(config: &EngineConfig, header: &Header, summary: &ModelSummary) -> Option<String> {
+pub(super) fn why_not(config: &EngineConfig, summary: &ModelSummary) -> Option<String> {
     if !config.kernels || !config.repack {
         return Some("the kernels are off, or repacking is, which they need".into());
     }
@@ -43,13 +38,56 @@ pub(super) fn why_not(config: &EngineConfig, header: &Header, summary: &ModelSum
     if !PLAIN.contains(&summary.architecture.as_str()) || !heads {
         return Some(format!("the kernels may leave attention of {} to ggml", summary.architecture));
     }
-    let tied = header.tensors().iter().all(|tensor| tensor.name() != OUTPUT);
-    let is_multiplied = |tensor: &&TensorInfo| tensor.dims().len() > 1 && (tied || tensor.name() != EMBEDDINGS);
-    let left = header.tensors().iter().filter(is_multiplied).find(|tensor| {
-        let kind = tensor.tensor_type();
-        let known = kernels.formats.contains(&kind.name());
-        // With experts there is a third dimension, and a router that ggml computes.
-        !known || !matches!(tensor.dims(), [k, rows] if k % kind.block_len() == 0 && rows % PANEL == 0)
-    })?;
-    Some(format!("the kernels do not compute {} of type {}", left.name(), left.tensor_type().name()))
+    // With experts there is a third dimension, and a router that ggml computes.
+    let left = summary.matrices.iter().find(|group| group.is_experts || our_kernels(group).is_none())?;
+    Some(format!("the kernels do not compute {} of type {}", left.first, left.tensor_type.name()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        fs,
+        path::{Path, PathBuf},
+    };
+
+    use super::*;
+    use crate::gguf::{
+        Header, Parts, Value,
+        synth::{Shape, SynthOptions, WeightType, write},
+    };
+
+    /// Splits a file into one with its metadata and one with its tensors, as `llama-gguf-split --no-tensor-first-split` does.
+    fn split(file: &Path, folder: &Path) -> PathBuf {
+        let mut first = Parts::read(file).unwrap();
+        let n_tensors = first.tensors.len() as i32;
+        let mut second = Parts { tensors: std::mem::take(&mut first.tensors), ..Parts::default() };
+        for (number, part) in [&mut first, &mut second].into_iter().enumerate() {
+            part.set("split.no", Value::U16(number as u16));
+            part.set("split.count", Value::U16(2));
+            part.set("split.tensors.count", Value::I32(n_tensors));
+        }
+        fs::write(folder.join("m-00002-of-00002.gguf"), second.encode()).unwrap();
+        let path = folder.join("m-00001-of-00002.gguf");
+        fs::write(&path, first.encode()).unwrap();
+        path
+    }
+
+    #[test]
+    fn all_files_of_a_model_are_looked_at() {
+        let folder = tempfile::tempdir().unwrap();
+        let whole = folder.path().join("whole.gguf");
+        let config = EngineConfig { reproducible: true, ..EngineConfig::default() };
+        let why = |path: &Path| why_not(&config, &Header::read(path).unwrap().check_model().unwrap());
+        for (weight_type, fits) in [(WeightType::F16, false), (WeightType::Q8_0, true)] {
+            // Heads of 32, as the kernels want them.
+            let shape = Shape { n_embd: 128, n_ff: 128, n_head: 4, n_head_kv: 2, n_vocab: 1024, ..Shape::SMOLLM_135M };
+            let options = SynthOptions { weight_type, n_layer: Some(1), ..SynthOptions::new(shape) };
+            write(&options, &whole, &mut |_, _| ()).unwrap();
+            let parts = split(&whole, folder.path());
+            assert_eq!(why(&parts), why(&whole));
+            if install(Mode::Auto).level.is_some() {
+                assert_eq!(why(&parts).is_none(), fits, "{:?}", why(&parts));
+            }
+        }
+    }
 }

@@ -17,7 +17,7 @@ use crate::{
     },
     config::{EngineConfig, PoolShape, Strategy},
     error::{Error, ErrorKind, Result},
-    gguf::Header,
+    gguf::{Header, ModelSummary},
     metrics::MemoryStats,
     router::Router,
     scheduler::{Scheduler, SchedulerConfig},
@@ -34,7 +34,8 @@ impl Inner {
         config.validate()?;
         let header = Header::read(path)?;
         let summary = header.check_model()?;
-        let strategy = choose_strategy(config, invariance::why_not(config, &header, &summary))?;
+        let (config, unmapped) = &readable(config, &summary);
+        let strategy = choose_strategy(config, &summary, invariance::why_not(config, &summary))?;
         let machine = Machine::detect();
         let size = ModelSize::of(&summary, config);
         let mut placement = topology::plan(&machine, config, Some(&size))?;
@@ -57,14 +58,16 @@ impl Inner {
             let why = "an engine without kernels was loaded at the same moment; load this one again";
             return Err(Error::new(ErrorKind::InvalidConfig, format!("reproducible cannot be had: {why}")));
         }
-        placement.warnings.extend(model.warnings().iter().cloned());
+        placement.warnings.extend(summary.warnings.iter().chain(unmapped).chain(model.warnings()).cloned());
         placement.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
         let total_slots = shape.contexts * shape.slots * n_workers;
         let admission = Arc::new(Admission::new(total_slots, config.max_queued_requests, config.max_queued_tokens));
         let epoch = Instant::now();
+        let model_products = model.products(summary.work.n_expert_used);
         let mut inner = Inner {
             model,
             copies,
+            products: model_products,
             summary,
             chat: OnceLock::new(),
             grammars: OnceLock::new(),
@@ -173,8 +176,21 @@ impl Started {
     }
 }
 
+/// The configuration for a model whose files cannot be mapped, and what that costs.
+fn readable(config: &EngineConfig, model: &ModelSummary) -> (EngineConfig, Option<String>) {
+    if model.can_be_mapped || !config.mmap {
+        return (config.clone(), None);
+    }
+    let lost =
+        config.pack_cache.is_some().then(|| "pack_cache keeps nothing for a model that cannot be mapped".to_owned());
+    (EngineConfig { mmap: false, pack_cache: None, ..config.clone() }, lost)
+}
+
 /// Decides `Auto`, and whether reproducible results can be had. `variance` is why a row's results may depend on others.
-fn choose_strategy(config: &EngineConfig, variance: Option<String>) -> Result<Strategy> {
+fn choose_strategy(config: &EngineConfig, model: &ModelSummary, variance: Option<String>) -> Result<Strategy> {
+    if model.faults.one_sequence.is_some() && config.strategy != Strategy::Sequential {
+        return Ok(Strategy::RoundRobin);
+    }
     match (config.strategy, config.reproducible, variance) {
         (Strategy::Auto, true, Some(_)) => Ok(Strategy::RoundRobin),
         (Strategy::Auto, ..) => Ok(Strategy::Batched),

@@ -5,6 +5,7 @@
 //! it fails with the names to add.
 
 use super::error::Problem;
+use super::summary::GraphFaults;
 
 /// What llama.cpp asserts about the sizes of the attention heads. A violation aborts the process at the first decode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +61,23 @@ const PARTLY_WITHOUT_HEADS: &[&str] = &[
 
 /// Blocks without `attn_norm`: these normalise behind the attention, otherwise, or have empty blocks.
 const WITHOUT_BLOCK_NORM: &[&str] = &["deci", "exaone4", "hrm_text", "olmo", "olmo2", "qwen4exp", "talkie"];
+
+/// Graphs that mix up sequences which are computed in one call, and how.
+const ONE_SEQUENCE: &[(&str, &str)] = &[(
+    "plamo2",
+    "llama.cpp writes the states of sequences that are computed together to the wrong places, so each has a context of its own",
+)];
+
+/// Graphs that compute the logits of every row, whichever were asked for. llama.cpp then reads those of the first rows.
+const ALL_LOGITS: &[&str] = &["cogvlm"];
+
+/// What llama.cpp's graph for this architecture gets wrong.
+pub fn graph_faults(name: &str) -> GraphFaults {
+    GraphFaults {
+        one_sequence: ONE_SEQUENCE.iter().find(|(faulty, _)| *faulty == name).map(|&(_, why)| why),
+        needs_all_logits: ALL_LOGITS.contains(&name),
+    }
+}
 
 /// Known to llama.cpp and no text generators: what they are, and what to do instead.
 const OTHERS: &[(&[&str], &str)] = &[

@@ -34,32 +34,43 @@ impl FilePlan {
     /// The header with the padding behind it: the first tensor starts where it ends, and each tensor is followed by its
     /// [`TensorPlan::padding`].
     pub fn encode_header(&self) -> Vec<u8> {
-        let mut out = Vec::new();
-        out.extend(MAGIC);
-        out.extend(VERSION.to_le_bytes());
-        out.extend((self.tensors.len() as u64).to_le_bytes());
-        out.extend((self.metadata.len() as u64).to_le_bytes());
-        for (key, value) in &self.metadata {
-            put_string(&mut out, key.as_bytes());
-            put_value(&mut out, value);
-        }
-        let mut offset = 0;
-        for tensor in &self.tensors {
-            put_string(&mut out, tensor.name.as_bytes());
-            out.extend((tensor.dims.len() as u32).to_le_bytes());
-            tensor.dims.iter().for_each(|dim| out.extend(dim.to_le_bytes()));
-            out.extend(tensor.tensor_type.id().to_le_bytes());
-            out.extend(u64::to_le_bytes(offset));
-            offset += tensor.bytes() + tensor.padding();
-        }
-        out.resize(out.len().next_multiple_of(DEFAULT_ALIGNMENT as usize), 0);
-        out
+        let tensors = self.tensors.iter().map(|tensor| {
+            (tensor.name.as_str(), &tensor.dims[..], tensor.tensor_type, tensor.bytes() + tensor.padding())
+        });
+        encode_header(&self.metadata, tensors)
     }
 
     /// The size of the data section in bytes.
     pub fn data_len(&self) -> u64 {
         self.tensors.iter().map(|tensor| tensor.bytes() + tensor.padding()).sum()
     }
+}
+
+/// A header with padding behind it. Of each tensor name, shape, type, and the bytes that it and its padding take.
+pub(super) fn encode_header<'t>(
+    metadata: &[(String, Value)],
+    tensors: impl ExactSizeIterator<Item = (&'t str, &'t [u64], TensorType, u64)>,
+) -> Vec<u8> {
+    let mut out = Vec::new();
+    out.extend(MAGIC);
+    out.extend(VERSION.to_le_bytes());
+    out.extend((tensors.len() as u64).to_le_bytes());
+    out.extend((metadata.len() as u64).to_le_bytes());
+    for (key, value) in metadata {
+        put_string(&mut out, key.as_bytes());
+        put_value(&mut out, value);
+    }
+    let mut offset = 0;
+    for (name, dims, tensor_type, room) in tensors {
+        put_string(&mut out, name.as_bytes());
+        out.extend((dims.len() as u32).to_le_bytes());
+        dims.iter().for_each(|dim| out.extend(dim.to_le_bytes()));
+        out.extend(tensor_type.id().to_le_bytes());
+        out.extend(u64::to_le_bytes(offset));
+        offset += room;
+    }
+    out.resize(out.len().next_multiple_of(DEFAULT_ALIGNMENT as usize), 0);
+    out
 }
 
 fn put_string(out: &mut Vec<u8>, bytes: &[u8]) {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::{GgufError, Problem};
 use super::layout;
-use super::reader::Reader;
+use super::reader::{MAX_HEADER_BYTES, Reader};
 use super::split;
 use super::tensor::{TensorInfo, TensorType, size_of};
 use super::value::{Value, ValueType};
@@ -19,8 +19,6 @@ pub(super) const DEFAULT_ALIGNMENT: u64 = 32;
 /// Far beyond any model (a few hundred entries, some thousand tensors), and small enough to hold in memory.
 const MAX_METADATA: u64 = 1 << 16;
 const MAX_TENSORS: u64 = 1 << 17;
-/// From the GGUF specification.
-const MAX_KEY_BYTES: u64 = 65535;
 /// `GGML_MAX_NAME` less the closing zero.
 const MAX_TENSOR_NAME_BYTES: u64 = 63;
 /// `GGML_MAX_DIMS`.
@@ -190,7 +188,7 @@ fn read_metadata<R: Read>(reader: &mut Reader<R>, count: u64) -> Result<Indexed<
     let (mut metadata, mut by_key) = (Vec::new(), HashMap::new());
     for index in 0..count {
         reader.enter(format!("the key of metadata entry {} of {count}", index + 1));
-        let key = reader.string(MAX_KEY_BYTES)?;
+        let key = reader.key(MAX_HEADER_BYTES)?;
         if key.is_empty() || key.contains('\0') {
             return Err(reader.damaged("is empty or holds a zero byte".to_owned()));
         }

@@ -21,6 +21,8 @@ pub(super) struct Hyperparameters {
     pub n_head_kv: Vec<u32>,
     pub head_dim_k: u32,
     pub head_dim_v: u32,
+    /// Experts that a row is sent to; the most, where layers differ.
+    pub n_expert_used: u32,
 }
 
 impl Hyperparameters {
@@ -41,7 +43,8 @@ impl Hyperparameters {
             )));
         }
         let n_embd = positive(header, &format!("{name}.embedding_length"))?;
-        let n_ctx_train = positive(header, &format!("{name}.context_length"))?;
+        let context_length = format!("{name}.context_length");
+        let n_ctx_train = header.u32(&context_length)?.ok_or_else(|| missing(&context_length))?;
         header.per_layer(&format!("{name}.feed_forward_length"), n_layer_all)?;
 
         let head_key = format!("{name}.attention.head_count");
@@ -66,29 +69,35 @@ impl Hyperparameters {
             )));
         }
         let n_layer = n_layer_all - n_layer_nextn;
-        let sizes = Hyperparameters { n_layer, n_embd, n_ctx_train, n_head, n_head_kv, head_dim_k, head_dim_v };
+        let n_expert_used = check_experts(header, name, n_layer_all)?;
+        let sizes =
+            Hyperparameters { n_layer, n_embd, n_ctx_train, n_head, n_head_kv, head_dim_k, head_dim_v, n_expert_used };
         check_rope(header, name, architecture, &sizes)?;
         check_floats(header, name)?;
-        check_experts(header, name, n_layer_all)?;
         Ok(sizes)
     }
 
     /// Elements of the key and the value cache that one token takes, all layers together.
-    pub fn kv_elements_per_token(&self, header: &Header, name: &str) -> Result<(u64, u64), Problem> {
+    pub fn kv_elements_per_token(&self, header: &Header, name: &str) -> (u64, u64) {
+        // An estimate. Whether a model may have these keys, and of which type, is for llama.cpp to say.
+        let number = |what: &str| match header.get(&format!("{name}.{what}")) {
+            Some(&Value::U32(number)) => number,
+            _ => 0,
+        };
         // Of each so many layers only the last attends; the others keep a state of fixed size.
-        let interval = header.u32(&format!("{name}.full_attention_interval"))?.unwrap_or(1).max(1);
+        let interval = number("full_attention_interval").max(1);
         // Weights that a token passes several times, each time with keys and values of their own.
-        let loops = u64::from(header.u32(&format!("{name}.num_loops"))?.unwrap_or(1).clamp(1, MAX_LAYERS));
+        let loops = u64::from(number("num_loops").clamp(1, MAX_LAYERS));
         let heads: u64 = (1..=self.n_layer)
             .zip(&self.n_head_kv)
             .filter(|(layer, _)| layer.is_multiple_of(interval))
             .map(|(_, &heads)| u64::from(heads))
             .sum();
         // Latent attention stores one vector for both.
-        let latent = header.u32(&format!("{name}.attention.key_length_mla"))?.unwrap_or(0) > 0;
+        let latent = number("attention.key_length_mla") > 0;
         let width_v = if latent { 0 } else { self.head_dim_v };
         let elements = |width: u32| heads.saturating_mul(u64::from(width)).saturating_mul(loops);
-        Ok((elements(self.head_dim_k), elements(width_v)))
+        (elements(self.head_dim_k), elements(width_v))
     }
 }
 
@@ -167,8 +176,8 @@ fn check_rope(header: &Header, name: &str, architecture: Architecture, sizes: &H
     Ok(())
 }
 
-/// The assertions on experts in `load_hparams`.
-fn check_experts(header: &Header, name: &str, n_layer: u32) -> Result<(), Problem> {
+/// The assertions on experts in `load_hparams`. How many of them a row is sent to.
+fn check_experts(header: &Header, name: &str, n_layer: u32) -> Result<u32, Problem> {
     let count = |what: &str| header.u32(&format!("{name}.{what}")).map(Option::unwrap_or_default);
     let mut experts = count("expert_count")?;
     let used_per_layer = header.per_layer(&format!("{name}.expert_used_count"), n_layer)?;
@@ -191,7 +200,7 @@ fn check_experts(header: &Header, name: &str, n_layer: u32) -> Result<(), Proble
     } else if groups > 1 && (groups_used == 0 || groups_used >= groups) {
         format!("{groups} groups of experts, of which a token uses {groups_used}")
     } else {
-        return Ok(());
+        return Ok(used);
     };
     Err(Problem::invalid(format!(
         "the model announces {wrong} ('{name}.expert_count', 'expert_used_count', 'expert_group_count', \

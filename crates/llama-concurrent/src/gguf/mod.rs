@@ -18,6 +18,7 @@ mod header;
 mod hyperparameters;
 mod layout;
 mod model;
+mod parts;
 mod reader;
 mod split;
 mod summary;
@@ -30,10 +31,12 @@ mod window;
 #[cfg(test)]
 mod tests;
 
+pub use architecture::graph_faults;
 pub use error::{GgufError, GgufErrorKind};
 pub use header::Header;
-pub use summary::{ModelSummary, ModelWork};
-pub use tensor::{TensorInfo, TensorType};
+pub use parts::{Parts, TensorPart};
+pub use summary::{GraphFaults, MatrixGroup, ModelSummary, ModelWork, products};
+pub use tensor::{TensorInfo, TensorType, is_matrix, is_of_experts};
 pub use value::{Array, Value, ValueType};
 pub use vocabulary::VocabularySummary;
 pub use window::SlidingWindow;

@@ -3,18 +3,21 @@
 //! Follows the loader and the CPU backend's operators in the pinned llama.cpp. What the loader refuses with a clear
 //! message of its own (a tensor of the wrong shape) is left to it.
 
+use std::collections::HashMap;
+
 use super::architecture::{self, Architecture};
 use super::error::{GgufError, Problem};
 use super::header::Header;
 use super::hyperparameters::Hyperparameters;
 use super::split;
-use super::summary::{ModelSummary, ModelWork, file_type_name};
-use super::tensor::{TensorInfo, TensorType};
+use super::summary::{MatrixGroup, ModelSummary, ModelWork, file_type_name};
+use super::tensor::{OUTPUT, TensorInfo, TensorType, is_matrix, is_of_experts};
 use super::value::Value;
 use super::vocabulary;
 use super::window;
 
-/// `TENSOR_ALIGNMENT` in ggml-backend.cpp: a mapped buffer that starts elsewhere is an assertion failure.
+/// `TENSOR_ALIGNMENT` in ggml-backend.cpp: a mapped buffer that starts elsewhere is an assertion failure. Weights that are
+/// read get places of their own.
 const MAPPED_ALIGNMENT: u64 = 32;
 
 impl Header {
@@ -29,24 +32,26 @@ impl Header {
     pub fn check_model(&self) -> Result<ModelSummary, GgufError> {
         let at_path = |problem: Problem| problem.at(self.path());
         let n_files = split::number_of_files(self).map_err(at_path)?;
-        let (name, architecture) = self.check_purpose().map_err(at_path)?;
+        let (name, architecture) = self.architecture().map_err(at_path)?;
         let others = split::read_other_parts(self, n_files)?;
         let weights = Weights { parts: std::iter::once(self).chain(&others).collect() };
-        self.describe(name, architecture, &weights).map_err(at_path)
+        // llama.cpp does not look at the type, so neither is it a reason of its own to refuse a file.
+        self.describe(name, architecture, &weights).map_err(|problem| at_path(self.other_purpose().unwrap_or(problem)))
     }
 
-    fn check_purpose(&self) -> Result<(&str, Architecture), Problem> {
-        if let Some(kind) = self.get("general.type").and_then(Value::as_str)
-            && kind != "model"
-        {
-            return Err(Problem::unsupported(match kind {
-                "adapter" => "this is a LoRA adapter; give the model that it was made for".to_owned(),
-                "mmproj" => "this is the image or audio part of a multimodal model; give the language model that it \
-                             belongs to"
-                    .to_owned(),
-                other => format!("this is no model: its 'general.type' is '{}'", other.escape_debug()),
-            }));
-        }
+    /// What a file is for that is no model by its own words.
+    fn other_purpose(&self) -> Option<Problem> {
+        Some(Problem::unsupported(match self.get("general.type").and_then(Value::as_str)? {
+            "model" => return None,
+            "adapter" => "this is a LoRA adapter; give the model that it was made for".to_owned(),
+            "mmproj" => "this is the image or audio part of a multimodal model; give the language model that it \
+                         belongs to"
+                .to_owned(),
+            other => format!("this is no model: its 'general.type' is '{}'", other.escape_debug()),
+        }))
+    }
+
+    fn architecture(&self) -> Result<(&str, Architecture), Problem> {
         let name = self.str("general.architecture")?.ok_or_else(|| {
             Problem::invalid(
                 "'general.architecture' is missing, so nothing says how to run the model; get another copy",
@@ -72,7 +77,20 @@ impl Header {
         let vocabulary = vocabulary::check(self)?;
         weights.check(architecture, &sizes, vocabulary.n_tokens)?;
 
-        let (kv_elements_k, kv_elements_v) = sizes.kv_elements_per_token(self, name)?;
+        let (kv_elements_k, kv_elements_v) = sizes.kv_elements_per_token(self, name);
+        let mut warnings = vocabulary.warnings;
+        let misplaced = weights.parts.iter().find_map(|part| misplaced(part));
+        if let Some((tensor, start)) = misplaced {
+            warnings.push(format!(
+                "the tensor '{}' starts at byte {start}, no multiple of {MAPPED_ALIGNMENT}, so the file is read into \
+                 memory and not mapped; written again with alignment {MAPPED_ALIGNMENT}, as llama-quantize does, it \
+                 can be",
+                tensor.name
+            ));
+        }
+        if sizes.n_ctx_train == 0 {
+            warnings.push(format!("'{name}.context_length' is 0, so nothing says how long texts may be"));
+        }
         // Sparse files can claim more than a sum of 64 bits holds.
         let total = |size: fn(&TensorInfo) -> u64| weights.tensors().map(size).fold(0, u64::saturating_add);
         Ok(ModelSummary {
@@ -96,8 +114,12 @@ impl Header {
             n_vocab: vocabulary.n_tokens,
             tokenizer: vocabulary.tokenizer,
             has_chat_template: vocabulary.has_chat_template,
-            work: weights.work(self.u32(&format!("{name}.expert_used_count"))?.unwrap_or(0)),
             sliding_window: window::find(self, name, &sizes.n_head_kv)?,
+            work: weights.work(sizes.n_expert_used),
+            matrices: weights.matrices(),
+            faults: architecture::graph_faults(name),
+            can_be_mapped: misplaced.is_none(),
+            warnings,
             kv_elements_k,
             kv_elements_v,
         })
@@ -121,7 +143,6 @@ impl Weights<'_> {
     fn check(&self, architecture: Architecture, sizes: &Hyperparameters, n_vocab: u32) -> Result<(), Problem> {
         for part in &self.parts {
             for tensor in part.tensors() {
-                check_place(part, tensor)?;
                 check_type(tensor)?;
             }
         }
@@ -143,14 +164,42 @@ impl Weights<'_> {
         Ok(())
     }
 
+    /// The tensors that rows are multiplied with.
+    fn multiplied(&self) -> impl Iterator<Item = &TensorInfo> {
+        let has_output = self.find(OUTPUT).is_some();
+        self.tensors().filter(move |tensor| is_matrix(&tensor.name, &tensor.dims, has_output))
+    }
+
+    fn matrices(&self) -> Vec<MatrixGroup> {
+        let mut groups: Vec<MatrixGroup> = Vec::new();
+        let mut places = HashMap::new();
+        for tensor in self.multiplied() {
+            let is_experts = is_of_experts(&tensor.name);
+            let place = *places.entry((tensor.tensor_type.id(), &tensor.dims, is_experts)).or_insert(groups.len());
+            match groups.get_mut(place) {
+                Some(group) => {
+                    group.count += 1;
+                    group.bytes = group.bytes.saturating_add(tensor.bytes);
+                }
+                None => groups.push(MatrixGroup {
+                    tensor_type: tensor.tensor_type,
+                    dims: tensor.dims.clone(),
+                    count: 1,
+                    first: tensor.name.clone(),
+                    is_experts,
+                    bytes: tensor.bytes,
+                }),
+            }
+        }
+        groups
+    }
+
     fn work(&self, n_expert_used: u32) -> ModelWork {
         let mut work = ModelWork { n_expert_used, ..ModelWork::default() };
-        let tied = self.find("output.weight").is_none();
-        for tensor in self.tensors().filter(|tensor| tensor.dims.len() > 1) {
+        for tensor in self.multiplied() {
             let (weights, bytes) = match tensor.name.as_str() {
-                "token_embd.weight" if !tied => continue,
-                "token_embd.weight" | "output.weight" => (&mut work.output_weights, &mut work.output_bytes),
-                name if name.contains("_exps.") => (&mut work.expert_weights, &mut work.expert_bytes),
+                "token_embd.weight" | OUTPUT => (&mut work.output_weights, &mut work.output_bytes),
+                name if is_of_experts(name) => (&mut work.expert_weights, &mut work.expert_bytes),
                 _ => (&mut work.body_weights, &mut work.body_bytes),
             };
             *weights = weights.saturating_add(tensor.elements);
@@ -170,18 +219,10 @@ fn missing_tensor(name: &str) -> Problem {
     Problem::invalid(format!("the tensor '{name}' is missing; the file is incomplete: get another copy of the model"))
 }
 
-fn check_place(part: &Header, tensor: &TensorInfo) -> Result<(), Problem> {
-    if (part.data_offset() + tensor.offset).is_multiple_of(MAPPED_ALIGNMENT) {
-        return Ok(());
-    }
-    Err(Problem::unsupported(format!(
-        "the tensor '{}' starts at byte {}, no multiple of {MAPPED_ALIGNMENT} ('general.alignment' is {}), and \
-         llama.cpp aborts when it maps such a file; write the model again with alignment {MAPPED_ALIGNMENT}, as \
-         llama-quantize does",
-        tensor.name,
-        part.data_offset() + tensor.offset,
-        part.alignment()
-    )))
+/// The first tensor that a mapped file would hold at a place where llama.cpp's buffers must not start.
+fn misplaced(part: &Header) -> Option<(&TensorInfo, u64)> {
+    let starts = part.tensors().iter().map(|tensor| (tensor, part.data_offset() + tensor.offset));
+    starts.into_iter().find(|(_, start)| !start.is_multiple_of(MAPPED_ALIGNMENT))
 }
 
 fn check_type(tensor: &TensorInfo) -> Result<(), Problem> {

@@ -57,12 +57,28 @@ impl<R: Read> Reader<R> {
 
     /// A string of at most `longest` bytes.
     pub fn string(&mut self, longest: u64) -> Result<String, Problem> {
+        let bytes = self.string_bytes(longest)?;
+        String::from_utf8(bytes).map_err(|_| self.damaged("holds a string that is not UTF-8".to_owned()))
+    }
+
+    /// As above, with an escape sequence for each byte of a string that is not UTF-8.
+    pub fn key(&mut self, longest: u64) -> Result<String, Problem> {
+        let bytes = self.string_bytes(longest)?;
+        Ok(String::from_utf8(bytes).unwrap_or_else(|error| error.as_bytes().escape_ascii().to_string()))
+    }
+
+    fn string_bytes(&mut self, longest: u64) -> Result<Vec<u8>, Problem> {
         let len = self.u64()?;
         if len > longest {
             return Err(self.damaged(format!("holds a string of {len} bytes where {longest} are the most")));
         }
-        let bytes = self.vec(len)?;
-        String::from_utf8(bytes).map_err(|_| self.damaged("holds a string that is not UTF-8".to_owned()))
+        self.vec(len)
+    }
+
+    /// A text: llama.cpp does not mind which bytes it is of.
+    fn text(&mut self) -> Result<String, Problem> {
+        let bytes = self.string_bytes(MAX_HEADER_BYTES)?;
+        Ok(String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
     }
 
     /// The value of a metadata entry, its type included.
@@ -77,7 +93,7 @@ impl<R: Read> Reader<R> {
             ValueType::I32 => Value::I32(i32::from_le_bytes(self.bytes()?)),
             ValueType::F32 => Value::F32(f32::from_le_bytes(self.bytes()?)),
             ValueType::Bool => Value::Bool(self.u8()? != 0),
-            ValueType::String => Value::String(self.string(MAX_HEADER_BYTES)?),
+            ValueType::String => Value::String(self.text()?),
             ValueType::Array => Value::Array(self.array()?),
             ValueType::U64 => Value::U64(self.u64()?),
             ValueType::I64 => Value::I64(i64::from_le_bytes(self.bytes()?)),

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::tensor::TensorType;
 use super::window::SlidingWindow;
 
 /// A model as its header describes it. [`Display`](fmt::Display) gives some lines for a terminal.
@@ -46,6 +47,14 @@ pub struct ModelSummary {
     pub sliding_window: Option<SlidingWindow>,
     /// What a row of a batch costs.
     pub work: ModelWork,
+    /// The matrices that rows are multiplied with, of all files of the model; those that are alike as one entry.
+    pub matrices: Vec<MatrixGroup>,
+    /// What the graph of this architecture gets wrong in llama.cpp.
+    pub faults: GraphFaults,
+    /// Whether its files can be mapped into memory; otherwise the weights must be read.
+    pub can_be_mapped: bool,
+    /// What llama.cpp warns of, too, and goes on: the model runs, and somebody should know.
+    pub warnings: Vec<String>,
     pub(super) kv_elements_k: u64,
     pub(super) kv_elements_v: u64,
 }
@@ -67,6 +76,50 @@ pub struct ModelWork {
     pub expert_bytes: u64,
     /// Experts that a row is sent to; 0 in a dense model.
     pub n_expert_used: u32,
+}
+
+/// Matrices of one shape and format.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MatrixGroup {
+    /// How the weights are stored.
+    pub tensor_type: TensorType,
+    /// Elements per dimension, the contiguous one first: columns, rows, and of some the number of matrices.
+    pub dims: Vec<u64>,
+    /// How many tensors there are.
+    pub count: u64,
+    /// The name of the first.
+    pub first: String,
+    /// Whether each holds the matrices of several experts, of which a row is sent to some.
+    pub is_experts: bool,
+    /// Bytes of all together.
+    pub bytes: u64,
+}
+
+impl MatrixGroup {
+    /// Multiplications for each row, where one is sent to so many experts.
+    pub fn products(&self, n_expert_used: u32) -> u64 {
+        self.count.saturating_mul(products(&self.dims, self.is_experts, n_expert_used))
+    }
+}
+
+/// Multiplications of a row with a matrix of these dimensions, or with those of the experts that it is sent to.
+pub fn products(dims: &[u64], is_experts: bool, n_expert_used: u32) -> u64 {
+    let (of_one, matrices) = match dims {
+        [columns, rows, experts] if is_experts => (&[*columns, *rows][..], (*experts).min(u64::from(n_expert_used))),
+        all => (all, 1),
+    };
+    of_one.iter().fold(matrices, |product, &dim| product.saturating_mul(dim))
+}
+
+/// What the graph that llama.cpp builds for an architecture gets wrong, and whoever calls it must work around.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct GraphFaults {
+    /// Why a context must hold one sequence only; `None` if it can hold several.
+    pub one_sequence: Option<&'static str>,
+    /// Whether logits are right only in a call that asks for those of every row.
+    pub needs_all_logits: bool,
 }
 
 /// Bytes per element of a KV cache of f16, llama.cpp's default.
@@ -129,7 +182,11 @@ impl fmt::Display for ModelSummary {
             writeln!(f, "  window        {} tokens in layers with {share:.0} % of the KV cache", window.tokens)?;
         }
         let of_4096 = self.kv_bytes_per_slot(per_token, 4096, DEFAULT_N_BATCH);
-        write!(f, "  KV cache      {} per token in f16, {} for 4096 tokens", size(per_token), size(of_4096))
+        write!(f, "  KV cache      {} per token in f16, {} for 4096 tokens", size(per_token), size(of_4096))?;
+        if let Some(why) = self.faults.one_sequence {
+            write!(f, "\n  one by one    {why}")?;
+        }
+        self.warnings.iter().try_for_each(|warning| write!(f, "\n  warning       {warning}"))
     }
 }
 

@@ -153,3 +153,33 @@ pub(super) fn size_of(dims: &[u64], tensor_type: TensorType) -> Option<(u64, u64
     let representable = elements.max(bytes) <= i64::MAX as u64;
     representable.then_some((elements, bytes))
 }
+
+const EMBEDDINGS: &str = "token_embd.weight";
+pub(super) const OUTPUT: &str = "output.weight";
+
+/// Tensors with more than one row that no row of a batch is multiplied with, by the last part of their names: they are looked
+/// up, added, or multiplied element by element.
+#[rustfmt::skip]
+const NO_MATRICES: &[&str] = &[
+    "attn_compressor_ape", "attn_sinks", "conv", "embed_tokens", "exp_probs_b", "ffn_gate_tid2eid",
+    "indexer_compressor_ape", "per_layer_token_embd", "position_embd", "rope_factors_long", "rope_factors_short",
+    "rope_freqs", "ssm_a", "ssm_d", "time_mix_decay", "time_mix_first", "time_mix_ln", "time_mix_r_k", "token_types",
+];
+
+/// Whether the rows of a batch are multiplied with this tensor, in a model with or without an output matrix of its own: if
+/// without, the input embeddings serve as one.
+pub fn is_matrix(name: &str, dims: &[u64], has_output: bool) -> bool {
+    let has_rows = dims.iter().skip(1).any(|&dim| dim > 1);
+    if !has_rows || (name == EMBEDDINGS && has_output) {
+        return false;
+    }
+    let last = name.strip_suffix(".weight").unwrap_or(name).rsplit('.').next().unwrap_or(name);
+    let is_by_element =
+        matches!(last, "bias" | "scale") || ["_norm", "lerp", "conv1d"].iter().any(|p| last.contains(p));
+    !is_by_element && !NO_MATRICES.contains(&last)
+}
+
+/// Whether a tensor holds the matrices of several experts, of which a row is multiplied with some.
+pub fn is_of_experts(name: &str) -> bool {
+    name.contains("_exps.") || name.contains("_chexps.")
+}

@@ -190,7 +190,12 @@ impl Array {
         Array { element: ValueType::String, bytes, ends }
     }
 
-    pub(super) fn from_strings<S: AsRef<[u8]>>(strings: impl IntoIterator<Item = S>) -> Array {
+    /// An array of texts.
+    ///
+    /// # Panics
+    ///
+    /// If they have 4 GiB or more together.
+    pub fn from_strings<S: AsRef<[u8]>>(strings: impl IntoIterator<Item = S>) -> Array {
         let (mut bytes, mut ends) = (Vec::new(), Vec::new());
         for string in strings {
             bytes.extend_from_slice(string.as_ref());
@@ -199,7 +204,8 @@ impl Array {
         Array::strings(bytes, ends)
     }
 
-    pub(super) fn from_i32(values: impl IntoIterator<Item = i32>) -> Array {
+    /// An array of numbers.
+    pub fn from_i32(values: impl IntoIterator<Item = i32>) -> Array {
         Array::numbers(ValueType::I32, values.into_iter().flat_map(i32::to_le_bytes).collect())
     }
 

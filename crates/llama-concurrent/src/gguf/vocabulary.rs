@@ -19,18 +19,15 @@ pub struct VocabularySummary {
     pub n_tokens: u32,
     /// Whether the file brings a chat template.
     pub has_chat_template: bool,
+    /// What is odd about it and does no harm to most texts; llama.cpp goes on, too.
+    pub warnings: Vec<String>,
 }
 
-/// The keys of `special_token_types` in llama.cpp's `llama_vocab::impl::load`, those with a meaning for generation.
+/// The keys of `special_token_types` in llama.cpp's `llama_vocab::impl::load`, less their beginning and end.
+#[rustfmt::skip]
 const SPECIAL_IDS: &[&str] = &[
-    "tokenizer.ggml.bos_token_id",
-    "tokenizer.ggml.eos_token_id",
-    "tokenizer.ggml.eot_token_id",
-    "tokenizer.ggml.eom_token_id",
-    "tokenizer.ggml.unknown_token_id",
-    "tokenizer.ggml.seperator_token_id",
-    "tokenizer.ggml.padding_token_id",
-    "tokenizer.ggml.mask_token_id",
+    "bos", "eos", "eot", "eom", "unknown", "seperator", "padding", "mask", "fim_pre", "fim_suf", "fim_mid", "fim_pad",
+    "fim_rep", "fim_sep", "prefix", "suffix", "middle",
 ];
 
 /// `tokenizer_model` in llama.cpp, less those that cannot turn text into tokens.
@@ -83,27 +80,27 @@ pub(super) fn check(header: &Header) -> Result<VocabularySummary, Problem> {
     let ids = distinct_ids(tokens)?;
     check_attributes(header, "tokenizer.ggml.scores", n_tokens, &[ValueType::F32, ValueType::I32])?;
     check_attributes(header, "tokenizer.ggml.token_type", n_tokens, &[ValueType::I32])?;
+    let mut special = SpecialIds::read(header, tokenizer, n_tokens)?;
+    special.check_added("bos", tokens)?;
+    special.check_added("eos", tokens)?;
+
+    let mut warnings = special.warnings;
     if tokenizer == "llama" {
-        check_byte_tokens(&ids)?;
+        warnings.extend(missing_byte_token(&ids));
     }
-
-    for key in SPECIAL_IDS {
-        if let Some(id) = header.u32(key)?
-            && id >= n_tokens
-        {
-            return Err(Problem::invalid(format!(
-                "'{key}' is {id}, and the vocabulary has {n_tokens} tokens; the file was written wrongly"
-            )));
+    let template = match header.get("tokenizer.chat_template") {
+        Some(Value::Array(_)) => {
+            warnings.push("'tokenizer.chat_template' is a list, and llama.cpp reads one text: no template".to_owned());
+            None
         }
-    }
-    check_added_token(header, tokenizer, "bos", n_tokens)?;
-    check_added_token(header, tokenizer, "eos", n_tokens)?;
-
+        other => other.and_then(Value::as_str),
+    };
     Ok(VocabularySummary {
         tokenizer: tokenizer.to_owned(),
         pre_tokenizer: pre_tokenizer.map(str::to_owned),
         n_tokens,
-        has_chat_template: header.str("tokenizer.chat_template")?.is_some_and(|template| !template.trim().is_empty()),
+        has_chat_template: template.is_some_and(|template| !template.trim().is_empty()),
+        warnings,
     })
 }
 
@@ -200,47 +197,96 @@ fn check_attributes(header: &Header, key: &str, n_tokens: u32, types: &[ValueTyp
     Ok(())
 }
 
-/// SentencePiece falls back to bytes for what no token covers, and llama.cpp throws on a byte without a token. One
-/// unusual character in a prompt would do.
-fn check_byte_tokens(ids: &HashMap<Cow<'_, [u8]>, usize>) -> Result<(), Problem> {
+/// SentencePiece falls back to bytes for what no token covers, and llama.cpp throws on a byte without a token: texts with
+/// such characters are refused when they come.
+fn missing_byte_token(ids: &HashMap<Cow<'_, [u8]>, usize>) -> Option<String> {
     // Zero cannot be a character of a C string, so nothing ever looks for it.
     let missing = (1..=u8::MAX)
-        .find(|byte| !ids.contains_key(format!("<0x{byte:02X}>").as_bytes()) && !ids.contains_key(&[*byte][..]));
-    match missing {
-        None => Ok(()),
-        Some(byte) => Err(Problem::unsupported(format!(
-            "the SentencePiece vocabulary has no token for the byte 0x{byte:02X}, so some texts cannot become tokens; \
-             llama.cpp needs all of <0x00> to <0xFF>: convert the model with byte fallback"
-        ))),
+        .find(|byte| !ids.contains_key(format!("<0x{byte:02X}>").as_bytes()) && !ids.contains_key(&[*byte][..]))?;
+    Some(format!(
+        "the SentencePiece vocabulary has no token for the byte 0x{missing:02X}; a text with characters that no other \
+         token covers cannot become tokens and is refused"
+    ))
+}
+
+/// The tokens with a purpose of their own, as `llama_vocab::impl::load` finds them.
+struct SpecialIds<'h> {
+    header: &'h Header,
+    tokenizer: &'h str,
+    n_tokens: u32,
+    warnings: Vec<String>,
+}
+
+impl<'h> SpecialIds<'h> {
+    /// llama.cpp ignores ids outside of the vocabulary: many files write -1 for a token that they do not have, as u32.
+    fn read(header: &'h Header, tokenizer: &'h str, n_tokens: u32) -> Result<Self, Problem> {
+        let mut special = SpecialIds { header, tokenizer, n_tokens, warnings: Vec::new() };
+        for which in SPECIAL_IDS {
+            let key = id_key(which);
+            if let Some(id) = header.u32(&key)?.filter(|&id| id >= n_tokens) {
+                let instead = match special.default_of(which) {
+                    Some(default) => format!("token {default} is taken for it"),
+                    None => "it is ignored".to_owned(),
+                };
+                special.warnings.push(format!(
+                    "'{key}' is {id}, and the vocabulary has {n_tokens} tokens; as in llama.cpp, {instead}"
+                ));
+            }
+        }
+        Ok(special)
+    }
+
+    /// What llama.cpp takes where the file names none: the habit of the tokenizer's first model.
+    fn default_of(&self, which: &str) -> Option<u32> {
+        let id = match (self.tokenizer, which) {
+            ("llama" | "plamo2", "unknown") | ("bert", "padding") | ("t5", "padding") => 0,
+            ("llama" | "plamo2", "bos") | ("t5", "eos") => 1,
+            ("llama" | "plamo2", "eos") | ("t5", "unknown") => 2,
+            ("plamo2", "padding") => 3,
+            // Falcon's <|endoftext|>.
+            ("gpt2" | "hybriddna" | "whitespace", "bos" | "eos") => 11,
+            ("bert", "unknown") => 100,
+            ("bert", "bos") => 101,
+            ("bert", "seperator") => 102,
+            ("bert", "mask") => 103,
+            _ => return None,
+        };
+        Some(id).filter(|&id| id < self.n_tokens)
+    }
+
+    /// A tokenizer that puts a token before (`bos`) or behind (`eos`) each text must have one: llama.cpp asserts it.
+    fn check_added(&mut self, which: &str, tokens: &Array) -> Result<(), Problem> {
+        let add_key = format!("tokenizer.ggml.add_{which}_token");
+        let added = match (self.tokenizer, which) {
+            // Never, or always, whatever the file says.
+            ("rwkv", _) => false,
+            ("bert", "bos") | ("gemma4", "bos") => true,
+            _ => self.header.bool(&add_key)?.unwrap_or(false),
+        };
+        let key = id_key(which);
+        let given = self.header.u32(&key)?.filter(|&id| id < self.n_tokens);
+        if !added || given.is_some() {
+            return Ok(());
+        }
+        let Some(default) = self.default_of(which) else {
+            return Err(Problem::invalid(format!(
+                "this tokenizer adds a token to each text ('{add_key}'), and '{key}' does not say which; llama.cpp \
+                 aborts on that: the file was written wrongly"
+            )));
+        };
+        // With SentencePiece that is as it should be; in another vocabulary it may be a word.
+        if !matches!(self.tokenizer, "llama" | "plamo2") {
+            let text = tokens.text_at(default as usize).unwrap_or_default();
+            self.warnings.push(format!(
+                "'{add_key}' is true, and '{key}' does not say which token to add; as in llama.cpp, it is {default}, \
+                 '{}'",
+                text.escape_debug()
+            ));
+        }
+        Ok(())
     }
 }
 
-/// A tokenizer that puts a token before (`bos`) or behind (`eos`) each text must say which: llama.cpp asserts it.
-fn check_added_token(header: &Header, tokenizer: &str, which: &str, n_tokens: u32) -> Result<(), Problem> {
-    let (add_key, id_key) = (format!("tokenizer.ggml.add_{which}_token"), format!("tokenizer.ggml.{which}_token_id"));
-    let added = header.bool(&add_key)?.unwrap_or(false);
-    if !added || header.u32(&id_key)?.is_some() {
-        return Ok(());
-    }
-    // What llama.cpp takes instead: the habit of the tokenizer's first model.
-    let default = match (tokenizer, which) {
-        ("llama" | "plamo2", "bos") | ("t5", "eos") => Some(1),
-        ("llama" | "plamo2", _) => Some(2),
-        ("bert", "bos") => Some(101),
-        // Falcon's <|endoftext|>; in another vocabulary an ordinary word, which would spoil each prompt.
-        ("gpt2" | "hybriddna" | "whitespace", _) => Some(11).filter(|&id| is_control(header, id)),
-        _ => None,
-    };
-    if default.is_some_and(|id| id < n_tokens) {
-        return Ok(());
-    }
-    Err(Problem::invalid(format!(
-        "'{add_key}' is true, and '{id_key}' is missing, so nothing says which token to add; the file was written \
-         wrongly"
-    )))
-}
-
-fn is_control(header: &Header, id: u32) -> bool {
-    let types = header.get("tokenizer.ggml.token_type").and_then(Value::as_array);
-    types.and_then(|types| types.u32_at(id as usize)) == Some(CONTROL as u32)
+fn id_key(which: &str) -> String {
+    format!("tokenizer.ggml.{which}_token_id")
 }

@@ -10,7 +10,7 @@ use super::{
     placement::{MemoryPolicy, Placement, PlacementPolicy, WeightCopy, WorkerPlan},
 };
 use crate::{
-    config::EngineConfig,
+    config::{EngineConfig, Strategy},
     error::{Error, ErrorKind, Result},
     gguf::{ModelSummary, SlidingWindow},
 };
@@ -25,12 +25,14 @@ pub struct ModelSize {
     pub weights: u64,
     /// Bytes of K and V cache that one token of one request takes.
     pub kv_per_token: f64,
-    /// Tokens that the model was trained to look back on.
+    /// Tokens that the model was trained to look back on; 0 where its file does not say.
     pub n_ctx_train: usize,
     /// Layers that keep fewer tokens than a slot has, where there are any.
     pub sliding_window: Option<SlidingWindow>,
     /// Tokens of one call, which those layers keep beside their window.
     pub n_batch: usize,
+    /// Why each request needs a context of its own; `None` where one context serves many.
+    pub one_sequence: Option<&'static str>,
 }
 
 impl ModelSize {
@@ -43,6 +45,7 @@ impl ModelSize {
             n_ctx_train: model.n_ctx_train as usize,
             sliding_window: model.sliding_window.filter(|_| !config.swa_full),
             n_batch: config.n_batch,
+            one_sequence: model.faults.one_sequence,
         }
     }
 
@@ -68,6 +71,7 @@ pub fn plan(machine: &Machine, config: &EngineConfig, model: Option<&ModelSize>)
     let groups = planner.choose_groups(seats, limit);
     let teams = planner.form_teams(groups, limit);
     let slots = config.slots_of_each_worker(teams.len(), model, machine.free_memory);
+    planner.explain_contexts(model, slots);
     let threads = spread(limit, &teams);
     let memory_nodes = machine.nodes.iter().filter(|node| node.memory > 0 && node.allowed).count();
     let is_placed = config.placement != PlacementPolicy::None;
@@ -116,6 +120,15 @@ struct Planner<'a> {
 }
 
 impl Planner<'_> {
+    /// A model may not be able to share a context.
+    fn explain_contexts(&mut self, model: Option<&ModelSize>, slots: usize) {
+        let Some(why) = model.and_then(|model| model.one_sequence).filter(|_| slots > 1) else { return };
+        self.because(format!("{slots} contexts of one slot in each worker: {why}"));
+        if self.config.strategy == Strategy::Batched {
+            self.warnings.push(format!("the strategy is 'round-robin' and not 'batched': {why}"));
+        }
+    }
+
     fn because(&mut self, reason: impl Into<String>) {
         self.reasons.push(reason.into());
     }

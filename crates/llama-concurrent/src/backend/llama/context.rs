@@ -54,9 +54,10 @@ impl Context {
         params.n_batch = small(shape.n_batch);
         params.n_ubatch = small(shape.n_batch);
         params.n_seq_max = small(shape.slots);
+        let all_logits = output == Output::Logits && model.faults().needs_all_logits;
         params.n_outputs_max = small(match output {
-            Output::Logits => shape.slots,
-            Output::Vectors => shape.n_batch,
+            Output::Logits if !all_logits => shape.slots,
+            _ => shape.n_batch,
         });
         params.embeddings = output == Output::Vectors;
         params.pooling_type = sys::LLAMA_POOLING_TYPE_NONE;
@@ -75,19 +76,26 @@ impl Context {
         let raw = unsafe { ffi::lc_context_new(model.as_ptr(), params, message.as_mut_ptr(), message.size()) };
         let Some(raw) = NonNull::new(raw) else {
             let complaints = log::take_complaints();
+            // Other failures llama.cpp catches itself, and logs.
+            if !message.text().is_empty() {
+                return Err(Error::new(
+                    ErrorKind::ModelInvalid,
+                    format!(
+                        "llama.cpp cannot run this model: {}; it was converted wrongly or is damaged",
+                        message.text()
+                    ),
+                ));
+            }
             return Err(Error::new(
                 ErrorKind::OutOfMemory,
                 format!(
-                    "llama.cpp cannot create a context of {} slots x {} tokens ({}{}); lower slots or n_ctx",
-                    shape.slots,
-                    shape.n_ctx,
-                    message.text(),
-                    complaints
+                    "llama.cpp cannot create a context of {} slots x {} tokens ({complaints}); lower slots or n_ctx",
+                    shape.slots, shape.n_ctx
                 ),
             ));
         };
         let context =
-            Self { raw, model, shape, batch: Batch::with_capacity(shape.n_batch), lengths: vec![0; shape.slots] };
+            Self { raw, model, shape, batch: Batch::new(shape.n_batch, all_logits), lengths: vec![0; shape.slots] };
         // SAFETY: both are alive; the same pool serves single rows and batches.
         unsafe { sys::llama_attach_threadpool(raw.as_ptr(), threads.as_ptr(), threads.as_ptr()) };
         // SAFETY: the context is alive.
@@ -263,10 +271,12 @@ struct Batch {
     seq: Vec<sys::llama_seq_id>,
     seq_id: Vec<*mut sys::llama_seq_id>,
     logits: Vec<i8>,
+    /// Ask for the logits of each row, whoever wants them.
+    all_logits: bool,
 }
 
 impl Batch {
-    fn with_capacity(rows: usize) -> Self {
+    fn new(rows: usize, all_logits: bool) -> Self {
         Self {
             token: Vec::with_capacity(rows),
             pos: Vec::with_capacity(rows),
@@ -274,6 +284,7 @@ impl Batch {
             seq: Vec::with_capacity(rows),
             seq_id: Vec::with_capacity(rows),
             logits: Vec::with_capacity(rows),
+            all_logits,
         }
     }
 
@@ -285,7 +296,7 @@ impl Batch {
         self.n_seq_id.clear();
         self.n_seq_id.resize(rows.len(), 1);
         self.logits.clear();
-        self.logits.extend(rows.iter().map(|row| i8::from(row.sample.is_some())));
+        self.logits.extend(rows.iter().map(|row| i8::from(self.all_logits || row.sample.is_some())));
         self.seq.clear();
         self.seq.extend(rows.iter().map(|row| row.seq as i32));
         self.seq_id.clear();

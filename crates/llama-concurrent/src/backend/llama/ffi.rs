@@ -31,6 +31,17 @@ impl Range {
     }
 }
 
+/// A weight in memory, for as long as it is shown.
+#[repr(C)]
+pub(super) struct Weight {
+    pub(super) name: *const c_char,
+    pub(super) buffer: *const c_char,
+    pub(super) data: *const c_void,
+    pub(super) size: u64,
+    pub(super) dims: *const [i64; 4],
+    pub(super) kind: i32,
+}
+
 unsafe extern "C" {
     pub(super) fn lc_model_load(
         path: *const c_char,
@@ -67,10 +78,9 @@ unsafe extern "C" {
 
     pub(super) fn lc_memory_of(context: *const sys::llama_context) -> Memory;
 
-    pub(super) fn lc_each_in(
+    pub(super) fn lc_each_weight(
         model: *const sys::llama_model,
-        buffer_type: *const c_char,
-        each: extern "C" fn(*const c_void, usize, *mut c_void),
+        each: extern "C" fn(*const Weight, *mut c_void),
         user_data: *mut c_void,
     );
 
@@ -83,7 +93,7 @@ unsafe extern "C" {
     pub(super) fn lc_kv_ranges(context: *const sys::llama_context, ranges: *mut Range, max: usize) -> usize;
 }
 
-/// Room for the text of an exception.
+/// Room for the text of an exception, or of what would have been an abort.
 pub(super) struct Message([u8; 512]);
 
 impl Message {

@@ -23,6 +23,8 @@ use crate::{
     config::{EngineConfig, LoadProgress},
     embedding::Pooling,
     error::{Error, ErrorKind, Result},
+    gguf::{GraphFaults, TensorType, graph_faults, is_matrix, is_of_experts, products},
+    products::{ProductShare, Shares},
     request::Token,
     vocab::TokenTable,
 };
@@ -34,6 +36,25 @@ static LOADING: Mutex<()> = Mutex::new(());
 /// GPU even with no layer there: on a Mac, where it is built with Metal.
 static NO_DEVICES: usize = 0;
 
+/// The name of the kernels' buffers in their shim.
+const OURS: &str = "CPU_CONCURRENT";
+const OUTPUT: &str = "output.weight";
+
+/// A weight in memory.
+struct Weight {
+    name: String,
+    buffer: String,
+    place: Range<usize>,
+    kind: Option<TensorType>,
+    dims: Vec<u64>,
+}
+
+impl Weight {
+    fn is_ours(&self) -> bool {
+        self.buffer == OURS
+    }
+}
+
 /// A model in memory, shared by all contexts.
 pub(crate) struct Model {
     raw: NonNull<sys::llama_model>,
@@ -43,6 +64,7 @@ pub(crate) struct Model {
     /// "mapped", "written" or "off".
     pack_cache: &'static str,
     warnings: Vec<String>,
+    faults: GraphFaults,
 }
 
 // SAFETY: a loaded llama_model is read-only; llama.cpp documents its use by several contexts in several threads. The
@@ -116,7 +138,8 @@ impl Model {
                 format!("llama.cpp cannot load {}: {}", path.display(), reason.join("; ")),
             ));
         };
-        let mut model = Self { raw, table: TokenTable::default(), kernels, pack_cache: "off", warnings };
+        let (table, faults) = (TokenTable::default(), GraphFaults::default());
+        let mut model = Self { raw, table, kernels, pack_cache: "off", warnings, faults };
         if let Some(cache) = cache {
             let outcome = cache.finish(&mut |share| progress.tell_writing(share)).unwrap_or_else(|words| {
                 model.warnings.push(words);
@@ -130,6 +153,7 @@ impl Model {
             model.pack_cache = pack_cache::name(outcome);
         }
         model.table = model.read_table();
+        model.faults = model.metadata(c"general.architecture").as_deref().map(graph_faults).unwrap_or_default();
         Ok(model)
     }
 
@@ -148,9 +172,13 @@ impl Model {
 
     /// The instruction set of the kernels that compute its weights, or "off" where ggml computes them all.
     pub(crate) fn kernels(&self) -> &'static str {
-        // The name is that of the buffer type in the kernels' shim.
-        let any = !self.weights_in(c"CPU_CONCURRENT").is_empty();
+        let any = !self.weights_in(OURS).is_empty();
         self.kernels.as_ref().and_then(|kernels| kernels.level).filter(|_| any).unwrap_or("off")
+    }
+
+    /// What llama.cpp's graph gets wrong.
+    pub(super) fn faults(&self) -> GraphFaults {
+        self.faults
     }
 
     /// Whether our kernels compute attention, too.
@@ -173,20 +201,63 @@ impl Model {
         #[cfg(target_os = "linux")]
         // SAFETY: the model is alive, and so is what it has mapped.
         unsafe {
-            super::mapping::release_all_but(self.weights_in(c"CPU_Mapped"));
+            super::mapping::release_all_but(self.weights_in("CPU_Mapped"));
         }
     }
 
+    /// Which kernels compute the products of its matrices; a row is sent to so many experts.
+    pub(crate) fn products(&self, n_expert_used: u32) -> Vec<ProductShare> {
+        let weights = self.weights();
+        let has_output = weights.iter().any(|weight| weight.name == OUTPUT);
+        let mut shares = Shares::default();
+        for (index, weight) in weights.iter().enumerate() {
+            // Input embeddings that serve as output matrix, too, are there once more if the kernels have packed them.
+            let is_lookup = !weight.is_ours()
+                && weights.iter().enumerate().any(|(other, w)| other != index && w.name == weight.name);
+            if let Some(kind) = weight.kind
+                && !is_lookup
+                && is_matrix(&weight.name, &weight.dims, has_output)
+            {
+                let ours = self.kernels.as_ref().and_then(|kernels| kernels.level).filter(|_| weight.is_ours());
+                let products = products(&weight.dims, is_of_experts(&weight.name), n_expert_used);
+                shares.add(
+                    ours,
+                    kind.name(),
+                    products,
+                    weight.dims.iter().product::<u64>() / kind.block_len() * kind.block_bytes(),
+                );
+            }
+        }
+        shares.sorted()
+    }
+
     /// Where the weights lie that are in a buffer of this type.
-    fn weights_in(&self, buffer_type: &CStr) -> Vec<Range<usize>> {
-        extern "C" fn add(data: *const c_void, size: usize, all: *mut c_void) {
-            // SAFETY: the vector below, during the call below.
-            let all = unsafe { &mut *all.cast::<Vec<Range<usize>>>() };
-            all.push(data.expose_provenance()..data.addr() + size);
+    fn weights_in(&self, buffer: &str) -> Vec<Range<usize>> {
+        self.weights().into_iter().filter(|weight| weight.buffer == buffer).map(|weight| weight.place).collect()
+    }
+
+    fn weights(&self) -> Vec<Weight> {
+        extern "C" fn add(weight: *const ffi::Weight, all: *mut c_void) {
+            // SAFETY: a weight that is shown, and the vector below, during the call below.
+            let (weight, all) = unsafe { (&*weight, &mut *all.cast::<Vec<Weight>>()) };
+            // SAFETY: names end with NUL, and there are four dimensions.
+            let (name, buffer, dims) =
+                unsafe { (CStr::from_ptr(weight.name), CStr::from_ptr(weight.buffer), &*weight.dims) };
+            let mut dims: Vec<u64> = dims.iter().map(|&dim| dim as u64).collect();
+            while dims.len() > 1 && dims.last() == Some(&1) {
+                dims.pop();
+            }
+            all.push(Weight {
+                name: name.to_string_lossy().into_owned(),
+                buffer: buffer.to_string_lossy().into_owned(),
+                place: weight.data.expose_provenance()..weight.data.addr() + weight.size as usize,
+                kind: u32::try_from(weight.kind).ok().and_then(TensorType::from_id),
+                dims,
+            });
         }
         let mut all = Vec::new();
         // SAFETY: the model is alive; what is passed is used only during the call.
-        unsafe { ffi::lc_each_in(self.raw.as_ptr(), buffer_type.as_ptr(), add, (&raw mut all).cast()) };
+        unsafe { ffi::lc_each_weight(self.raw.as_ptr(), add, (&raw mut all).cast()) };
         all
     }
 

@@ -1,15 +1,14 @@
-// llama.cpp reports some failures as C++ exceptions, which must not unwind into Rust.
-// Each function here does one call and turns an exception into an ordinary result; nothing else lives here.
+// llama.cpp reports some failures as C++ exceptions or aborts, which must not unwind into Rust or end the process.
+// Each function here does one call and turns them into an ordinary result (guard.h); nothing else lives here.
 
+#include "guard.h"
 #include "llama-ext.h"
 #include "llama-kv-cache-iswa.h"
 #include "llama-kv-cache.h"
 #include "llama.h"
 
 #include <cstdint>
-#include <cstdio>
 #include <cstring>
-#include <exception>
 #include <string>
 #include <utility>
 #include <vector>
@@ -18,25 +17,6 @@
 const std::vector<std::pair<std::string, ggml_tensor *>> & llama_internal_get_tensor_map(const llama_model * model);
 
 namespace {
-
-// Writes what was thrown into the caller's buffer.
-void describe(char * message, size_t size, const char * text) {
-    if (message != nullptr && size > 0) {
-        std::snprintf(message, size, "%s", text);
-    }
-}
-
-template <typename Result, typename Call>
-Result guarded(char * message, size_t size, Result failed, Call call) noexcept {
-    try {
-        return call();
-    } catch (const std::exception & e) {
-        describe(message, size, e.what());
-    } catch (...) {
-        describe(message, size, "an exception of unknown type");
-    }
-    return failed;
-}
 
 struct lc_range {
     const void * data;
@@ -75,22 +55,22 @@ struct range_list {
 extern "C" {
 
 llama_model * lc_model_load(const char * path, llama_model_params params, char * message, size_t size) {
-    return guarded<llama_model *>(message, size, nullptr, [&] { return llama_model_load_from_file(path, params); });
+    return guard::call<llama_model *>(message, size, nullptr, [&] { return llama_model_load_from_file(path, params); });
 }
 
 llama_context * lc_context_new(llama_model * model, llama_context_params params, char * message, size_t size) {
-    return guarded<llama_context *>(message, size, nullptr, [&] { return llama_init_from_model(model, params); });
+    return guard::call<llama_context *>(message, size, nullptr, [&] { return llama_init_from_model(model, params); });
 }
 
 // llama_decode's own results, or -100 for an exception.
 int32_t lc_decode(llama_context * context, llama_batch batch, char * message, size_t size) {
-    return guarded<int32_t>(message, size, -100, [&] { return llama_decode(context, batch); });
+    return guard::call<int32_t>(message, size, -100, [&] { return llama_decode(context, batch); });
 }
 
 // llama_tokenize's own results, or INT32_MIN for an exception.
 int32_t lc_tokenize(const llama_vocab * vocab, const char * text, int32_t length, llama_token * tokens, int32_t n_max,
                     bool add_special, bool parse_special, char * message, size_t size) {
-    return guarded<int32_t>(message, size, INT32_MIN, [&] {
+    return guard::call<int32_t>(message, size, INT32_MIN, [&] {
         return llama_tokenize(vocab, text, length, tokens, n_max, add_special, parse_special);
     });
 }
@@ -104,7 +84,7 @@ struct lc_memory {
 // What a context and its model hold beside the weights of the file. Weights in any other buffer than ordinary host
 // memory (mapped or read) were repacked for the CPU.
 lc_memory lc_memory_of(const llama_context * context) {
-    return guarded<lc_memory>(nullptr, 0, lc_memory{}, [&] {
+    return guard::call<lc_memory>(nullptr, 0, lc_memory{}, [&] {
         lc_memory memory = {};
         for (const auto & [buffer_type, bytes] : llama_get_memory_breakdown(context)) {
             const char * name = ggml_backend_buft_name(buffer_type);
@@ -118,12 +98,24 @@ lc_memory lc_memory_of(const llama_context * context) {
     });
 }
 
-// Names the data and size of each weight that lies in a buffer of this type.
-void lc_each_in(const llama_model * model, const char * buffer_type, void (*each)(const void *, size_t, void *), void * user_data) {
-    guarded<int>(nullptr, 0, 0, [&] {
+struct lc_weight {
+    const char *    name;
+    const char *    buffer;
+    const void *    data;
+    uint64_t        size;
+    const int64_t * dims;
+    int32_t         type;
+};
+
+// Shows each weight in memory. A matrix that serves two purposes in two buffers is shown twice.
+void lc_each_weight(const llama_model * model, void (*each)(const lc_weight *, void *), void * user_data) {
+    guard::call<int>(nullptr, 0, 0, [&] {
         for (const auto & [name, tensor] : llama_internal_get_tensor_map(model)) {
-            if (tensor->buffer && std::strcmp(ggml_backend_buffer_name(tensor->buffer), buffer_type) == 0) {
-                each(tensor->data, ggml_nbytes(tensor), user_data);
+            if (tensor->buffer) {
+                const lc_weight weight{name.c_str(),         ggml_backend_buffer_name(tensor->buffer),
+                                       tensor->data,         ggml_nbytes(tensor),
+                                       tensor->ne,           (int32_t) tensor->type};
+                each(&weight, user_data);
             }
         }
         return 0;
@@ -132,7 +124,7 @@ void lc_each_in(const llama_model * model, const char * buffer_type, void (*each
 
 // The buffers of a model's weights: how many there are, `max` at most.
 size_t lc_weight_ranges(const llama_model * model, lc_range * ranges, size_t max) {
-    return guarded<size_t>(nullptr, 0, 0, [&] {
+    return guard::call<size_t>(nullptr, 0, 0, [&] {
         range_list list{ranges, max};
         for (const auto & [name, tensor] : llama_internal_get_tensor_map(model)) {
             list.add(tensor->buffer);
@@ -143,7 +135,7 @@ size_t lc_weight_ranges(const llama_model * model, lc_range * ranges, size_t max
 
 // As above, those of a context's KV cache, where it has a plain one or a plain and a sliding one.
 size_t lc_kv_ranges(const llama_context * context, lc_range * ranges, size_t max) {
-    return guarded<size_t>(nullptr, 0, 0, [&] {
+    return guard::call<size_t>(nullptr, 0, 0, [&] {
         range_list list{ranges, max};
         const llama_memory_i * memory = llama_get_memory(context);
         if (const auto * kv = dynamic_cast<const llama_kv_cache *>(memory)) {

@@ -1,11 +1,15 @@
 //! The wrapper on the demo model: KV moves exactly, and wrong calls are refused instead of asserted on.
 
+mod aborts;
+mod company;
+
 use std::path::Path;
 
 use super::*;
 use crate::{
     backend::{CallKind, Row, SlotId},
     config::Strategy,
+    logprobs::TokenLogprobs,
     request::SamplingParams,
 };
 

@@ -42,10 +42,29 @@ fn architectures() {
     assert_refused(with("eagle3"), Unsupported, "draft");
     assert_refused(with("what\u{1b}ever"), Unsupported, "'what\\u{1b}ever' is unknown");
     assert_refused(with("qwen2"), Invalid, "'qwen2.block_count' is missing");
-    let mut plan = tiny_model_with(&[("general.type", text("adapter"))], &[]);
-    assert_refused(check(&plan), Unsupported, "LoRA adapter");
-    plan = tiny_model_with(&[], &["general.architecture"]);
-    assert_refused(check(&plan), Invalid, "'general.architecture' is missing");
+    assert_refused(
+        check(&tiny_model_with(&[], &["general.architecture"])),
+        Invalid,
+        "'general.architecture' is missing",
+    );
+}
+
+#[test]
+fn what_a_file_calls_itself_explains_a_refusal_and_is_none() {
+    let called = |kind: &str, removed: &[&str]| check(&tiny_model_with(&[("general.type", text(kind))], removed));
+    assert_refused(called("adapter", &["tokenizer.ggml.model"]), Unsupported, "LoRA adapter");
+    assert_refused(called("vocab", &["tokenizer.ggml.model"]), Unsupported, "'general.type' is 'vocab'");
+    assert_refused(called("model", &["tokenizer.ggml.model"]), Unsupported, "no vocabulary");
+    called("merge", &[]).expect("llama.cpp does not look at it");
+}
+
+#[test]
+fn what_the_graphs_of_llama_cpp_get_wrong() {
+    let faults = |name: &str| check(&tiny_model_with(&[("general.architecture", text(name))], &[])).map(|m| m.faults);
+    assert_eq!(faults("llama").unwrap(), crate::gguf::GraphFaults::default());
+    let of = crate::gguf::graph_faults;
+    assert!(of("plamo2").one_sequence.is_some_and(|why| why.contains("context of its own")));
+    assert!(of("cogvlm").needs_all_logits && of("cogvlm").one_sequence.is_none());
 }
 
 #[test]
@@ -71,7 +90,6 @@ fn sizes_that_llama_cpp_would_abort_on() {
         (&[("llama.nextn_predict_layers", 2)], "leaves none"),
         (&[("llama.embedding_length", 0)], "'llama.embedding_length' is 0"),
         (&[("llama.embedding_length", 64), ("llama.rope.dimension_count", 16)], "'token_embd.weight' has the shape"),
-        (&[("llama.context_length", 0)], "'llama.context_length' is 0"),
         (&[("llama.attention.head_count", 0)], "attention needs heads"),
         (&[("llama.attention.head_count_kv", 0)], "attention needs heads"),
         (&[("llama.attention.head_count", 5), ("llama.attention.head_count_kv", 5)], "does not divide among 5 heads"),
@@ -138,7 +156,7 @@ fn tensors_that_llama_cpp_would_abort_on() {
 }
 
 #[test]
-fn tensors_must_be_aligned_for_mapping() {
+fn tensors_that_are_not_aligned_are_not_mapped() {
     let mut plan = tiny_model_with(&[("general.alignment", Value::U32(16))], &[]);
     // All sizes multiples of 32, so that the offsets are right for both alignments.
     plan.tensors[0].tensor_type = TensorType::F16;
@@ -149,8 +167,9 @@ fn tensors_must_be_aligned_for_mapping() {
         })
     });
     let [even, odd] = offsets.each_mut().map(|header| header.take().expect("one length of the name gives this offset"));
-    even.check_model().unwrap();
-    assert_refused(odd.check_model(), Unsupported, "no multiple of 32");
+    assert!(even.check_model().is_ok_and(|model| model.can_be_mapped && model.warnings.is_empty()));
+    let read = odd.check_model().expect("it can be read");
+    assert!(!read.can_be_mapped && read.warnings[0].contains("no multiple of 32"), "{:?}", read.warnings);
 }
 
 #[test]
@@ -167,9 +186,8 @@ fn vocabularies_that_llama_cpp_would_refuse_or_abort_on() {
     assert_refused(with(&[("tokenizer.ggml.tokens", numbers(&[1]))]), Invalid, "arr[i32]");
     assert_refused(with(&[("tokenizer.ggml.token_type", numbers(&[1, 1]))]), Invalid, "2 entries for 4 tokens");
     assert_refused(with(&[("tokenizer.ggml.scores", texts(&["1"; 4]))]), Invalid, "arr[str]");
-    assert_refused(with(&[("tokenizer.ggml.eos_token_id", Value::U32(4))]), Invalid, "has 4 tokens");
     assert_refused(with(&[("tokenizer.ggml.eot_token_id", Value::I32(1))]), Invalid, "reads u32");
-    assert_refused(with(&[("tokenizer.ggml.add_bos_token", Value::Bool(true))]), Invalid, "which token to add");
+    assert_refused(with(&[("tokenizer.ggml.add_bos_token", Value::Bool(true))]), Invalid, "does not say which");
     with(&[("tokenizer.ggml.token_type", numbers(&[1; 5]))]).expect("longer attributes do no harm");
     with(&[("tokenizer.ggml.add_eos_token", Value::Bool(true))]).expect("there is an eos id");
 }
@@ -183,25 +201,152 @@ fn duplicate_tokens_as_llama_cpp_sees_them() {
     with(&["a", "b", "", ""]).expect("empty tokens are told apart by their number");
 }
 
+/// The tiny model with another tokenizer.
+fn with_tokens(tokenizer: &str, tokens: &[String], changes: &[(&str, Value)]) -> FilePlan {
+    let mut plan = tiny_model_with(
+        &[
+            ("tokenizer.ggml.model", text(tokenizer)),
+            ("tokenizer.ggml.tokens", Value::Array(Array::from_strings(tokens))),
+        ],
+        &["tokenizer.ggml.token_type", "tokenizer.ggml.eos_token_id"],
+    );
+    plan.metadata.extend(changes.iter().map(|(key, value)| ((*key).to_owned(), value.clone())));
+    plan.tensors[0].dims[1] = tokens.len() as u64;
+    plan
+}
+
+fn words(count: usize) -> Vec<String> {
+    (0..count).map(|n| format!("w{n}")).collect()
+}
+
+#[track_caller]
+fn assert_warns(plan: &FilePlan, words: &str) {
+    let warnings = check(plan).expect("llama.cpp goes on, so do we").warnings;
+    match words {
+        "" => assert!(warnings.is_empty(), "{warnings:?}"),
+        words => assert!(warnings.len() == 1 && warnings[0].contains(words), "'{words}' is not in: {warnings:?}"),
+    }
+}
+
 #[test]
-fn sentencepiece_needs_a_token_for_each_byte() {
+fn a_byte_without_a_token_is_a_matter_of_the_texts_that_need_it() {
     let mut tokens: Vec<String> = (0..=u8::MAX).map(|byte| format!("<0x{byte:02X}>")).collect();
-    let plan = |tokens: &[String]| {
-        let mut plan = tiny_model_with(
-            &[
-                ("tokenizer.ggml.model", text("llama")),
-                ("tokenizer.ggml.tokens", Value::Array(Array::from_strings(tokens))),
-            ],
-            &["tokenizer.ggml.token_type"],
-        );
-        plan.tensors[0].dims[1] = tokens.len() as u64;
-        plan
-    };
-    check(&plan(&tokens)).unwrap();
+    assert_warns(&with_tokens("llama", &tokens, &[]), "");
     tokens[0x41] = "A".to_owned();
-    check(&plan(&tokens)).expect("the letter itself does as well");
+    assert_warns(&with_tokens("llama", &tokens, &[]), "");
     tokens[0x41] = "AA".to_owned();
-    assert_refused(check(&plan(&tokens)), Unsupported, "no token for the byte 0x41");
+    assert_warns(&with_tokens("llama", &tokens, &[]), "no token for the byte 0x41");
+}
+
+#[test]
+fn special_tokens_outside_of_the_vocabulary_are_ignored() {
+    let keys = ["seperator", "padding", "mask", "unknown", "eot", "eom", "fim_pre", "suffix", "bos", "eos"];
+    for key in keys.map(|key| format!("tokenizer.ggml.{key}_token_id")) {
+        for id in [4, 5, u32::MAX] {
+            let plan = tiny_model_with(&[(&key, Value::U32(id))], &[]);
+            assert_warns(
+                &plan,
+                &format!("'{key}' is {id}, and the vocabulary has 4 tokens; as in llama.cpp, it is ignored"),
+            );
+        }
+        assert_warns(&tiny_model_with(&[(&key, Value::U32(3))], &[]), "");
+    }
+    let falcon = |id: u32| with_tokens("gpt2", &words(12), &[("tokenizer.ggml.eos_token_id", Value::U32(id))]);
+    assert_warns(&falcon(12), "token 11 is taken for it");
+    assert_warns(&falcon(0), "");
+}
+
+#[test]
+fn a_token_that_is_added_must_be_one() {
+    let adds = |tokenizer: &str, count: usize, which: &str, id: Option<u32>| {
+        let mut changes = vec![(format!("tokenizer.ggml.add_{which}_token"), Value::Bool(true))];
+        changes.extend(id.map(|id| (format!("tokenizer.ggml.{which}_token_id"), Value::U32(id))));
+        let changes: Vec<_> = changes.iter().map(|(key, value)| (key.as_str(), value.clone())).collect();
+        with_tokens(tokenizer, &words(count), &changes)
+    };
+    // llama.cpp asserts on these when the first text comes.
+    for (tokenizer, count, which) in
+        [("gpt2", 4, "bos"), ("gpt2", 11, "eos"), ("t5", 300, "bos"), ("gemma4", 300, "eos")]
+    {
+        assert_refused(check(&adds(tokenizer, count, which, None)), Invalid, "does not say which");
+        assert_refused(check(&adds(tokenizer, count, which, Some(u32::MAX))), Invalid, "does not say which");
+    }
+    // Always, whatever the file says.
+    assert_refused(check(&with_tokens("gemma4", &words(300), &[])), Invalid, "'tokenizer.ggml.bos_token_id'");
+    assert_refused(check(&with_tokens("bert", &words(50), &[])), Invalid, "'tokenizer.ggml.bos_token_id'");
+    assert_warns(&adds("gpt2", 4, "bos", Some(3)), "");
+    assert_warns(&adds("rwkv", 4, "bos", None), "");
+    // Without an id llama.cpp takes that of Falcon, which is an ordinary word elsewhere.
+    assert_warns(&adds("gpt2", 12, "bos", None), "as in llama.cpp, it is 11, 'w11'");
+    assert_warns(&adds("t5", 300, "eos", None), "it is 1, 'w1'");
+}
+
+#[test]
+fn a_list_of_templates_is_none() {
+    let plan = tiny_model_with(&[("tokenizer.chat_template", texts(&["{{ messages }}"]))], &[]);
+    assert_warns(&plan, "'tokenizer.chat_template' is a list");
+    assert!(!check(&plan).unwrap().has_chat_template);
+}
+
+#[test]
+fn texts_and_keys_need_not_be_utf8() {
+    let mut bytes = encode(&tiny_model_with(&[("general.author", text("Zoe")), ("other.key", Value::U32(1))], &[]));
+    let at = |bytes: &[u8], word: &[u8]| bytes.windows(word.len()).position(|window| window == word).unwrap();
+    let (name, key) = (at(&bytes, b"Zoe"), at(&bytes, b"other.key"));
+    bytes[name + 2] = 0xEB;
+    bytes[key] = 0xFF;
+    let header = parse(&bytes).unwrap();
+    assert_eq!(header.get("general.author"), Some(&text("Zo\u{fffd}")));
+    assert_eq!(header.get("\\xffther.key"), Some(&Value::U32(1)));
+    header.check_model().unwrap();
+}
+
+#[test]
+fn what_is_odd_and_harmless_is_no_reason_to_refuse() {
+    assert_warns(&tiny_model_with(&[("llama.context_length", Value::U32(0))], &[]), "nothing says how long");
+    // Layers may differ in how many experts they use.
+    let mut plan =
+        tiny_model_with(&[("llama.expert_count", Value::U32(4)), ("llama.expert_used_count", numbers(&[1, 2]))], &[]);
+    plan.tensors[2].name = "blk.0.ffn_up_exps.weight".to_owned();
+    plan.tensors[2].dims.push(4);
+    let model = check(&plan).unwrap();
+    assert_eq!((model.work.n_expert_used, model.n_expert), (2, 4));
+    // A key that the architecture does not have is nobody's business.
+    assert_warns(&tiny_model_with(&[("llama.num_loops", text("many"))], &[]), "");
+}
+
+#[test]
+fn matrices_are_those_that_rows_are_multiplied_with() {
+    let tensor =
+        |name: &str, dims: &[u64], tensor_type| TensorPlan { name: name.to_owned(), dims: dims.to_vec(), tensor_type };
+    let mut plan = tiny_model();
+    plan.tensors.extend([
+        tensor("blk.0.attn_q_norm.weight", &[32, 32], TensorType::F32),
+        tensor("blk.0.ssm_a", &[32, 32], TensorType::F32),
+        tensor("blk.0.ssm_dt.weight", &[32, 64], TensorType::F32),
+        tensor("blk.1.ssm_dt.weight", &[32, 64], TensorType::F32),
+        tensor("blk.0.ffn_up_exps.weight", &[32, 64, 8], TensorType::Q4_0),
+        tensor("blk.0.shortconv.conv.weight", &[4, 32], TensorType::F32),
+        tensor("position_embd.weight", &[32, 64], TensorType::F32),
+    ]);
+    let seen = |plan: &FilePlan| -> Vec<(String, u64, u64)> {
+        check(plan)
+            .unwrap()
+            .matrices
+            .iter()
+            .map(|group| (group.first.clone(), group.count, group.products(3)))
+            .collect()
+    };
+    let group = |name: &str, count, products| (name.to_owned(), count, products);
+    let others = [
+        group("blk.0.attn_q.weight", 2, 2 * 32 * 32),
+        group("blk.0.ssm_dt.weight", 2, 2 * 32 * 64),
+        group("blk.0.ffn_up_exps.weight", 1, 3 * 32 * 64),
+    ];
+    assert_eq!(seen(&plan), [&[group("token_embd.weight", 1, 32 * 4)][..], &others].concat());
+    plan.tensors.push(tensor("output.weight", &[32, 4], TensorType::F16));
+    let [embeddings_are_looked_up @ .., output] = &seen(&plan)[..] else { unreachable!() };
+    assert_eq!((embeddings_are_looked_up, output), (&others[..], &group("output.weight", 1, 32 * 4)));
 }
 
 #[test]

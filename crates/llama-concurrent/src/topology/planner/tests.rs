@@ -112,8 +112,14 @@ fn defaults() -> EngineConfig {
 }
 
 /// 8 GiB of weights, 64 MiB of KV in a slot of 2048 tokens.
-const MODEL: ModelSize =
-    ModelSize { weights: 8 * GIB, kv_per_token: 32_768.0, n_ctx_train: 4096, sliding_window: None, n_batch: 512 };
+const MODEL: ModelSize = ModelSize {
+    weights: 8 * GIB,
+    kv_per_token: 32_768.0,
+    n_ctx_train: 4096,
+    sliding_window: None,
+    n_batch: 512,
+    one_sequence: None,
+};
 
 #[test]
 fn plans_for_machines_and_wishes() {
