@@ -30,7 +30,6 @@ mod embedding;
 mod engine;
 mod error;
 mod generation;
-pub mod gguf;
 mod logprobs;
 mod metrics;
 mod products;
@@ -54,6 +53,7 @@ pub use embedding::{EmbedOptions, Embedding, Pooling};
 pub use engine::{Engine, Ticket};
 pub use error::{Error, ErrorKind, Result};
 pub use generation::{Events, Generation};
+pub use llama_concurrent_gguf as gguf;
 pub use logprobs::{TokenLogprob, TokenLogprobs};
 pub use metrics::{
     CallTotals, EngineStats, MemoryStats, RequestTotals, SlotStats, Timings, WorkerStats, WorkerTotals, quantile,

@@ -61,8 +61,8 @@ fn what_a_file_calls_itself_explains_a_refusal_and_is_none() {
 #[test]
 fn what_the_graphs_of_llama_cpp_get_wrong() {
     let faults = |name: &str| check(&tiny_model_with(&[("general.architecture", text(name))], &[])).map(|m| m.faults);
-    assert_eq!(faults("llama").unwrap(), crate::gguf::GraphFaults::default());
-    let of = crate::gguf::graph_faults;
+    assert_eq!(faults("llama").unwrap(), crate::GraphFaults::default());
+    let of = crate::graph_faults;
     assert!(of("plamo2").one_sequence.is_some_and(|why| why.contains("context of its own")));
     assert!(of("cogvlm").needs_all_logits && of("cogvlm").one_sequence.is_none());
 }

@@ -6,8 +6,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::gguf::value::{Array, Value};
-use crate::gguf::vocabulary::CONTROL;
+use crate::value::{Array, Value};
+use crate::vocabulary::CONTROL;
 
 /// The 256 bytes and the control tokens.
 pub(super) const FEWEST_TOKENS: u32 = 256 + CONTROL_TOKENS.len() as u32;

@@ -12,9 +12,9 @@ use std::str::FromStr;
 use half::f16;
 
 use super::shape::{Family, Shape};
-use crate::gguf::encode::TensorPlan;
-use crate::gguf::error::GgufError;
-use crate::gguf::tensor::TensorType;
+use crate::encode::TensorPlan;
+use crate::error::GgufError;
+use crate::tensor::TensorType;
 
 /// How the matrices of a synthetic model are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! Synthetic models, written and read back.
 
 use super::*;
-use crate::gguf::synth::{self, Family, Shape, SynthOptions, SynthReport, WeightType};
+use crate::synth::{self, Family, Shape, SynthOptions, SynthReport, WeightType};
 
 const TINY: Shape = Shape {
     name: "tiny",

@@ -1,4 +1,5 @@
-//! GGUF files: read and judged before llama.cpp opens them, and written for tests and benchmarks.
+//! GGUF files: read and judged before llama.cpp opens them, and written for tests and benchmarks. The crate
+//! `llama-concurrent` exports this one as its module `gguf`.
 //!
 //! llama.cpp answers a damaged or unsuitable model file with an abort of the whole process, a `SIGBUS` on first
 //! touch of a mapped page, or one line in its log. The engine lives inside somebody else's program, so it reads the

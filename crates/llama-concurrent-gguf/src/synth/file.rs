@@ -4,8 +4,8 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use crate::gguf::error::{GgufError, Problem};
-use crate::gguf::summary::size;
+use crate::error::{GgufError, Problem};
+use crate::summary::size;
 
 /// The file while it grows, under a name beside its own. Dropped before [`finish`](Unfinished::finish), it is removed.
 pub(super) struct Unfinished {

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::gguf::architecture;
-use crate::gguf::vocabulary::PRE_TOKENIZERS;
+use crate::architecture;
+use crate::vocabulary::PRE_TOKENIZERS;
 
 const CRATE: &str = "llama-cpp-sys-2-0.1.161";
 
