@@ -383,7 +383,10 @@ typedef struct llama_infer_params {
      * batch, for each prompt from when it was handed to the engine.
      */
     uint32_t timeout_ms;
-    /** Texts that end the generation and are never part of the output; NULL (default) if there are none. */
+    /**
+     * Texts that end the generation and are never part of the output, special tokens such as `<|im_end|>` among them; NULL
+     * (default) if there are none.
+     */
     const char *const *stop;
     /** Number of `stop`. */
     size_t n_stop;
@@ -430,8 +433,13 @@ typedef struct llama_infer_params {
     int32_t logprobs;
     /** Start from what is there already of equal prompt beginnings. Default: true. */
     bool prefix_reuse;
+    /**
+     * Write special tokens into the text, such as `[TOOL_CALLS]`, which are left out otherwise. Default: false. The token
+     * that ends a generation is never part of it.
+     */
+    bool special;
     /** False: for later versions. */
-    bool reserved_2[3];
+    bool reserved_2[2];
 } llama_infer_params;
 
 /** Identifies what one `llama_infer_*` call started. Never 0, never given out twice in a process. */
@@ -868,7 +876,8 @@ llama_infer_status llama_infer_wait_all(struct llama_engine *engine, int32_t tim
  * The tokens of a text.
  *
  * `add_special` adds BOS and the like where the model wants them; `parse_special` reads special tokens that are written
- * out in the text. With `add_special`, the tokens are those of `llama_infer_async` with the same `parse_special`.
+ * out in the text. With `add_special`, the tokens are those of `llama_infer_async` with the same `parse_special`, and
+ * behind them what some models want at the end of a text that is complete.
  * They are written to `tokens` if `capacity` of them suffice; their number goes to `*n_tokens` in any case.
  * `BUFFER_TOO_SMALL` otherwise. `n_tokens` may be NULL, and so may `tokens` if `capacity` is 0.
  */
@@ -884,7 +893,8 @@ llama_infer_status llama_engine_tokenize(struct llama_engine *engine,
 llama_infer_status llama_engine_count_tokens(struct llama_engine *engine, const char *text, size_t *n_tokens);
 
 /**
- * The text of tokens. Control tokens have none; incomplete characters become U+FFFD, and NUL becomes U+2400.
+ * The text of tokens, as a reader of an answer sees it: special tokens have none; incomplete characters become U+FFFD, and NUL
+ * becomes U+2400.
  *
  * Written as `llama_engine_chat_prompt` does.
  */
@@ -894,6 +904,18 @@ llama_infer_status llama_engine_detokenize(struct llama_engine *engine,
                                            char *buffer,
                                            size_t capacity,
                                            size_t *length);
+
+/**
+ * As `llama_engine_detokenize`; with `special`, special tokens are written out, such as `<|im_end|>`: then a prompt
+ * comes back as it was written.
+ */
+llama_infer_status llama_engine_detokenize_with(struct llama_engine *engine,
+                                                const int32_t *tokens,
+                                                size_t n_tokens,
+                                                bool special,
+                                                char *buffer,
+                                                size_t capacity,
+                                                size_t *length);
 
 /** Fills `*stats`, whose `size` must be set. Cheap: no worker is asked. */
 llama_infer_status llama_engine_get_stats(struct llama_engine *engine, struct llama_engine_stats *stats);

@@ -216,7 +216,8 @@ class _CInferParams(ctypes.Structure):
         ("grammar", c_char_p),
         ("logprobs", c_int32),
         ("prefix_reuse", c_bool),
-        ("reserved_2", c_bool * 3),
+        ("special", c_bool),
+        ("reserved_2", c_bool * 2),
     ]
 
 
@@ -346,6 +347,7 @@ _FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     ),
     "llama_engine_count_tokens": (c_int, [c_void_p, c_char_p, POINTER(c_size_t)]),
     "llama_engine_detokenize": (c_int, [c_void_p, POINTER(c_int32), c_size_t, *_BUFFER]),
+    "llama_engine_detokenize_with": (c_int, [c_void_p, POINTER(c_int32), c_size_t, c_bool, *_BUFFER]),
     "llama_engine_get_stats": (c_int, [c_void_p, POINTER(_CStats)]),
     "llama_concurrent_set_log": (c_int, [_CLogCallback, c_int32, c_void_p]),
     "llama_concurrent_version": (c_char_p, []),
@@ -653,6 +655,8 @@ class InferParams(TypedDict, total=False):
     """With each event the log probability of its token and so many of the likeliest tokens. Default: none."""
     prefix_reuse: bool | None
     """Start from what is there already of equal prompt beginnings. Default: True."""
+    special: bool | None
+    """Write special tokens into the text, such as "[TOOL_CALLS]", which are left out otherwise. Default: False."""
 
 
 def _engine_params(values: Mapping[str, Any]) -> _CEngineParams:
@@ -1364,7 +1368,8 @@ class Engine:
         """The tokens of a text.
 
         `add_special` adds BOS and the like where the model wants them; `parse_special` reads special tokens that are
-        written out. With both, the tokens are those that `generate` makes of the text.
+        written out. With both, the tokens are those that `generate` makes of the text, and behind them what some models
+        want at the end of a text that is complete.
         """
         data = _encode(text, "the text")
         capacity = len(data) + 8
@@ -1376,9 +1381,9 @@ class Engine:
         )
         return tokens[: length.value]
 
-    def detokenize(self, tokens: Sequence[int]) -> str:
-        """The text of tokens. Control tokens have none; incomplete characters become U+FFFD."""
-        return self._written("llama_engine_detokenize", _tokens(tokens), len(tokens))
+    def detokenize(self, tokens: Sequence[int], special: bool = False) -> str:
+        """The text of tokens. Special tokens have none unless `special`; incomplete characters become U+FFFD."""
+        return self._written("llama_engine_detokenize_with", _tokens(tokens), len(tokens), special)
 
     def count_tokens(self, text: str) -> int:
         """The number of tokens that a text has as a prompt."""

@@ -617,6 +617,13 @@ class Generation(unittest.TestCase):
             self.assertEqual(self.engine.detokenize(tokens), text)
             self.assertEqual(self.engine.count_tokens(text), len(self.engine.tokenize(text)))
         special = self.engine.tokenize("<|user|>", add_special=False)
+        self.assertEqual(self.engine.detokenize(special, special=True), "<|user|>")
+        self.assertEqual(self.engine.detokenize(special), "")
+        biased = {"max_tokens": 2, "logit_bias": {special[0]: 1000.0}}
+        self.assertEqual(self.engine.generate("a", **biased).text, "")
+        self.assertEqual(self.engine.generate("a", special=True, **biased).text, "<|user|>" * 2)
+        stopped = self.engine.generate("a", stop="<|user|>", **biased)
+        self.assertEqual((stopped.text, stopped.tokens, stopped.reason), ("", (), "stop"))
         self.assertEqual(len(special), 1)
         self.assertGreater(len(self.engine.tokenize("<|user|>", add_special=False, parse_special=False)), 1)
 

@@ -73,6 +73,7 @@ pub struct Sampling {
     grammar: Option<String>,
     logprobs: Option<u32>,
     prefix_reuse: bool,
+    special: bool,
 }
 
 impl Sampling {
@@ -105,6 +106,7 @@ impl Sampling {
             logit_bias: self.logit_bias.clone(),
             stop: self.stop.clone(),
             ignore_eos: self.ignore_eos,
+            special: self.special,
             constraint: self.constraint()?,
             logprobs: self.logprobs,
             ..SamplingParams::default()

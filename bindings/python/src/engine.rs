@@ -279,8 +279,8 @@ impl NativeEngine {
         self.with(py, |engine| engine.tokenize_with(&text, add_special, parse_special))
     }
 
-    fn detokenize(&self, py: Python<'_>, tokens: Vec<i32>) -> PyResult<String> {
-        self.with(py, |engine| Ok(engine.detokenize(&tokens)))
+    fn detokenize(&self, py: Python<'_>, tokens: Vec<i32>, special: bool) -> PyResult<String> {
+        self.with(py, |engine| Ok(engine.detokenize_with(&tokens, special)))
     }
 
     fn warnings(&self, py: Python<'_>) -> PyResult<Vec<String>> {

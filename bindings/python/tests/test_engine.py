@@ -1,6 +1,7 @@
 """The engine for threads, with the demo model."""
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import gc
 import inspect
@@ -14,7 +15,7 @@ from fractions import Fraction
 
 import llama_concurrent as llama
 import pytest
-from llama_concurrent import Engine, SamplingParams
+from llama_concurrent import Engine, PromptTooLong, SamplingParams
 
 PROMPT = "Once upon a time"
 SHORT = SamplingParams(max_tokens=12, ignore_eos=True)
@@ -78,6 +79,36 @@ def test_generators_of_prompts(engine):
     results = engine.generate((f"{i} foxes" for i in range(5)), SHORT)
     assert [result.n_output_tokens for result in results] == [12] * 5
     assert engine.generate([], SHORT) == []
+
+
+def test_special_tokens_are_text_where_one_asks_for_them(engine):
+    prompt = "<|user|>Hello<|end|>"
+    tokens = engine.tokenize(prompt, add_special=False)
+    assert engine.detokenize(tokens, special=True) == prompt
+    assert engine.detokenize(tokens) == "Hello"
+    likely = {"max_tokens": 2, "logit_bias": {tokens[0]: 1000.0}, "logprobs": 0}
+    assert engine.generate("a", SamplingParams(**likely)).text == ""
+    assert engine.generate("a", SamplingParams(**likely, special=True)).text == "<|user|><|user|>"
+    stopped = engine.generate("a", SamplingParams(**likely, stop="<|user|>"))
+    assert (stopped.text, len(stopped.tokens), stopped.finish_reason) == ("", 0, "stop")
+
+
+def test_tokens_and_log_probabilities_end_where_the_text_does(engine):
+    whole = engine.generate(PROMPT, SamplingParams(max_tokens=24, ignore_eos=True, logprobs=0))
+    stop = whole.text[20:24]
+    cut = engine.generate(PROMPT, SamplingParams(max_tokens=24, ignore_eos=True, logprobs=0, stop=stop))
+    assert cut.text == whole.text[: whole.text.index(stop)]
+    assert len(cut.tokens) == len(cut.logprobs) < len(whole.tokens)
+    assert len(engine.detokenize(cut.tokens[:-1])) <= len(cut.text)
+
+
+@pytest.mark.parametrize("run", ["a", "!", "1", " ", "\n", "é", "中", "🙂"])
+def test_long_runs_of_a_character_have_tokens(engine, run):
+    for n in (6508, 100_000):
+        tokens = engine.tokenize(run * n)
+        assert engine.detokenize(tokens) in (run * n, " " + run * n)
+        with contextlib.suppress(PromptTooLong):
+            engine.generate(run * n, SHORT)
 
 
 def test_a_list_of_token_prompts(engine):

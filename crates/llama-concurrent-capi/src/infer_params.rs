@@ -84,7 +84,8 @@ pub struct llama_infer_params {
     /// Give up if not finished after so many milliseconds; 0 (default): no limit. Both count from the submission; in a
     /// batch, for each prompt from when it was handed to the engine.
     pub timeout_ms: u32,
-    /// Texts that end the generation and are never part of the output; NULL (default) if there are none.
+    /// Texts that end the generation and are never part of the output, special tokens such as `<|im_end|>` among them; NULL
+    /// (default) if there are none.
     pub stop: *const *const c_char,
     /// Number of `stop`.
     pub n_stop: usize,
@@ -121,8 +122,11 @@ pub struct llama_infer_params {
     pub logprobs: i32,
     /// Start from what is there already of equal prompt beginnings. Default: true.
     pub prefix_reuse: c_bool,
+    /// Write special tokens into the text, such as `[TOOL_CALLS]`, which are left out otherwise. Default: false. The token
+    /// that ends a generation is never part of it.
+    pub special: c_bool,
     /// False: for later versions.
-    pub reserved_2: [c_bool; 3],
+    pub reserved_2: [c_bool; 2],
 }
 
 // SAFETY: `#[repr(C)]`, starts with its size; numbers and raw pointers.
@@ -130,7 +134,7 @@ unsafe impl Versioned for llama_infer_params {
     const INITIALIZER: &'static str = "start from llama_infer_default_params()";
 }
 
-crate::ends_with!(llama_infer_params, reserved_2: [c_bool; 3]);
+crate::ends_with!(llama_infer_params, reserved_2: [c_bool; 2]);
 
 impl llama_infer_params {
     pub fn defaults() -> Self {
@@ -167,7 +171,8 @@ impl llama_infer_params {
             grammar: std::ptr::null(),
             logprobs: -1,
             prefix_reuse: true.into(),
-            reserved_2: [false.into(); 3],
+            special: sampling.special.into(),
+            reserved_2: [false.into(); 2],
         }
     }
 
@@ -220,6 +225,7 @@ impl llama_infer_params {
             logit_bias: logit_bias.iter().map(|entry| (entry.token, entry.bias)).collect(),
             stop: stop.into_iter().map(str::to_owned).collect(),
             ignore_eos: self.ignore_eos != 0,
+            special: self.special != 0,
             // SAFETY: the caller's promise.
             constraint: unsafe { self.constraint() }?,
             logprobs: match self.logprobs {

@@ -13,7 +13,8 @@ use crate::{
 /// The tokens of a text.
 ///
 /// `add_special` adds BOS and the like where the model wants them; `parse_special` reads special tokens that are written
-/// out in the text. With `add_special`, the tokens are those of `llama_infer_async` with the same `parse_special`.
+/// out in the text. With `add_special`, the tokens are those of `llama_infer_async` with the same `parse_special`, and
+/// behind them what some models want at the end of a text that is complete.
 /// They are written to `tokens` if `capacity` of them suffice; their number goes to `*n_tokens` in any case.
 /// `BUFFER_TOO_SMALL` otherwise. `n_tokens` may be NULL, and so may `tokens` if `capacity` is 0.
 #[unsafe(no_mangle)]
@@ -51,7 +52,8 @@ pub unsafe extern "C" fn llama_engine_count_tokens(
     })
 }
 
-/// The text of tokens. Control tokens have none; incomplete characters become U+FFFD, and NUL becomes U+2400.
+/// The text of tokens, as a reader of an answer sees it: special tokens have none; incomplete characters become U+FFFD, and NUL
+/// becomes U+2400.
 ///
 /// Written as `llama_engine_chat_prompt` does.
 #[unsafe(no_mangle)]
@@ -59,6 +61,22 @@ pub unsafe extern "C" fn llama_engine_detokenize(
     engine: *mut llama_engine,
     tokens: *const i32,
     n_tokens: usize,
+    buffer: *mut c_char,
+    capacity: usize,
+    length: *mut usize,
+) -> Status {
+    // SAFETY: as here.
+    unsafe { llama_engine_detokenize_with(engine, tokens, n_tokens, false.into(), buffer, capacity, length) }
+}
+
+/// As `llama_engine_detokenize`; with `special`, special tokens are written out, such as `<|im_end|>`: then a prompt
+/// comes back as it was written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn llama_engine_detokenize_with(
+    engine: *mut llama_engine,
+    tokens: *const i32,
+    n_tokens: usize,
+    special: c_bool,
     buffer: *mut c_char,
     capacity: usize,
     length: *mut usize,
@@ -74,6 +92,6 @@ pub unsafe extern "C" fn llama_engine_detokenize(
                 format!("token {token} is not in the vocabulary of {n_vocab} tokens"),
             ));
         }
-        pointers::fill_text(&engine.engine.detokenize(tokens), buffer, capacity, length, "buffer")
+        pointers::fill_text(&engine.engine.detokenize_with(tokens, special != 0), buffer, capacity, length, "buffer")
     })
 }

@@ -216,6 +216,10 @@ struct DefaultOptions {
     #[arg(long, value_name = "X", default_value_t = 0.0, allow_negative_numbers = true)]
     frequency_penalty: f32,
 
+    /// Write special tokens too, such as [TOOL_CALLS], which are left out otherwise; requests may ask for it by themselves
+    #[arg(long)]
+    special: bool,
+
     /// Seed of the random choice; -1 draws one for each request
     #[arg(short, long, value_name = "N", default_value_t = -1, allow_negative_numbers = true,
         value_parser = clap::value_parser!(i64).range(-1..=i64::from(u32::MAX)))]
@@ -329,6 +333,7 @@ impl DefaultOptions {
             presence_penalty: self.presence_penalty,
             frequency_penalty: self.frequency_penalty,
             penalty_last_n: self.repeat_last_n,
+            special: self.special,
             ..SamplingParams::default()
         })
     }

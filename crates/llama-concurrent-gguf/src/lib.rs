@@ -18,6 +18,8 @@ mod error;
 mod header;
 mod hyperparameters;
 mod layout;
+#[doc(hidden)]
+pub mod made_up;
 mod model;
 mod parts;
 mod reader;

@@ -35,7 +35,7 @@ const TOKENIZERS: &[&str] = &["bert", "gemma4", "gpt2", "hybriddna", "llama", "p
 
 /// `tokenizer_pre` in llama.cpp. It throws on another name, as it must: the wrong rule spoils every prompt.
 #[rustfmt::skip]
-pub(super) const PRE_TOKENIZERS: &[&str] = &[
+pub const PRE_TOKENIZERS: &[&str] = &[
     "a.x-4.0", "afmoe", "bailingmoe", "bailingmoe2", "bloom", "chameleon", "chatglm-bpe", "codeshell", "cohere2moe",
     "command-r", "dbrx", "deepseek-coder", "deepseek-llm", "deepseek-r1-qwen", "deepseek-v3", "default", "exaone",
     "exaone-moe", "exaone4", "f2llmv2", "falcon", "falcon-h1", "falcon3", "gemma4", "gigachat", "glm4", "glm5", "gpt-2",

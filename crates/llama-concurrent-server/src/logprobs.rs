@@ -1,7 +1,7 @@
 //! Log probabilities in the three forms that clients read. They are written straight into an answer: with 1000 for each
 //! token, values in between would take a hundred times their memory.
 
-use llama_concurrent::{Engine, Token, TokenLogprobs};
+use llama_concurrent::{Engine, Token, TokenLogprobs, text::Utf8Decoder};
 use serde::{
     Serialize, Serializer,
     ser::{SerializeMap, SerializeStruct},
@@ -19,7 +19,7 @@ fn finite(logprob: f32) -> f32 {
 }
 
 fn text(engine: &Engine, token: Token) -> String {
-    String::from_utf8_lossy(&engine.token_bytes(token, true)).into_owned()
+    String::from_utf8_lossy(engine.token_bytes(token, true)).into_owned()
 }
 
 /// A token as text and bytes: the text of a part of a character alone is no text.
@@ -36,7 +36,7 @@ impl Serialize for Entry<'_> {
         let bytes = self.engine.token_bytes(self.token, true);
         let mut entry = serializer.serialize_struct("Entry", 5)?;
         entry.serialize_field("id", &self.token)?;
-        entry.serialize_field("token", &String::from_utf8_lossy(&bytes))?;
+        entry.serialize_field("token", &String::from_utf8_lossy(bytes))?;
         entry.serialize_field("logprob", &finite(self.logprob))?;
         entry.serialize_field("bytes", &bytes)?;
         if let Some(found) = self.top {
@@ -85,19 +85,40 @@ impl Serialize for OfChat<'_> {
     }
 }
 
-/// `logprobs` of a text completion's choice; the number is where in the answer the first token begins, in characters.
-pub(crate) struct OfText<'a>(pub(crate) Entries<'a>, pub(crate) usize);
+/// How much of an answer's text is behind us.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Offset {
+    /// Whether special tokens are part of the text.
+    special: bool,
+    characters: usize,
+    decoder: Utf8Decoder,
+}
+
+impl Offset {
+    /// The beginning of an answer.
+    pub(crate) fn start(special: bool) -> Self {
+        Self { special, ..Self::default() }
+    }
+}
+
+/// `logprobs` of a text completion's choice, and where in the answer its first token begins.
+pub(crate) struct OfText<'a>(pub(crate) Entries<'a>, pub(crate) Offset);
 
 impl OfText<'_> {
-    /// Where in the answer each token begins, and where the last one ends.
-    pub(crate) fn offsets(&self) -> Vec<usize> {
+    /// Where in the answer each token begins, in characters, and the end of the last one. A token in the middle of a
+    /// character begins where that does.
+    pub(crate) fn offsets(&self) -> (Vec<usize>, Offset) {
         let Entries(engine, scored) = self.0;
-        let mut offsets = vec![self.1];
-        for (token, _) in scored {
-            let before = offsets.last().copied().unwrap_or_default();
-            offsets.push(before + text(engine, *token).chars().count());
-        }
-        offsets
+        let mut offset = self.1.clone();
+        let mut text = String::new();
+        let each = scored.iter().map(|(token, _)| {
+            let start = offset.characters;
+            text.clear();
+            offset.decoder.push(engine.token_bytes(*token, offset.special), &mut text);
+            offset.characters += text.chars().count();
+            start
+        });
+        (each.collect(), offset)
     }
 }
 
@@ -113,7 +134,7 @@ impl Serialize for OfText<'_> {
         logprobs.serialize_entry("tokens", &List(scored.iter().map(|(token, _)| text(engine, *token))))?;
         logprobs.serialize_entry("token_logprobs", &List(scored.iter().map(|(_, found)| finite(found.logprob))))?;
         logprobs.serialize_entry("top_logprobs", &List(top))?;
-        logprobs.serialize_entry("text_offset", &self.offsets()[..scored.len()])?;
+        logprobs.serialize_entry("text_offset", &self.offsets().0)?;
         logprobs.end()
     }
 }

@@ -125,7 +125,23 @@ fn sampling(fields: &Fields<'_>, config: &ServerConfig) -> ApiResult<SamplingPar
     if let Some(ignore) = fields.boolean("ignore_eos")? {
         params.ignore_eos = ignore;
     }
+    if let Some(special) = special(fields)? {
+        params.special = special;
+    }
     Ok(params)
+}
+
+/// Whether special tokens are written: llama-server's name for it, or that of vLLM and others, which says the opposite.
+fn special(fields: &Fields<'_>) -> ApiResult<Option<bool>> {
+    let written = fields.boolean("special")?;
+    let skipped = fields.boolean("skip_special_tokens")?;
+    match (written, skipped) {
+        (Some(written), Some(skipped)) if written == skipped => {
+            let must = format!("is {skipped}, which contradicts 'special'; give one of the two");
+            Err(ApiError::field(fields.path("skip_special_tokens"), must))
+        }
+        (written, skipped) => Ok(written.or(skipped.map(|skipped| !skipped))),
+    }
 }
 
 /// A chat's `logprobs: true` with `top_logprobs`, a text completion's `logprobs: 3`, or llama-server's `n_probs`.
@@ -256,6 +272,7 @@ pub(crate) fn settings(params: &SamplingParams, stream: bool) -> Value {
         "frequency_penalty": params.frequency_penalty,
         "stop": params.stop,
         "ignore_eos": params.ignore_eos,
+        "special": params.special,
         "n_probs": params.logprobs.unwrap_or(0),
         "typical_p": params.typical_p,
         "top_n_sigma": params.top_n_sigma,

@@ -1,6 +1,6 @@
 //! Prompts in every shape that clients send, as tokens.
 
-use llama_concurrent::{Engine, Token};
+use llama_concurrent::{Engine, Prompt, Token};
 use serde_json::Value;
 
 use crate::{
@@ -84,18 +84,35 @@ pub(crate) fn tokens(path: &str, list: &[Value]) -> ApiResult<Vec<Token>> {
     list.iter().enumerate().map(|(index, value)| token(path, index, value)).collect()
 }
 
+/// What becomes of prompts.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Use {
+    Continue,
+    /// Then what the model wants behind a text belongs to it.
+    Embed,
+}
+
 /// The tokens of prompts. BOS is added to one that begins with text, where the model wants it.
-pub(crate) fn tokenize(engine: &Engine, prompts: &[PromptInput], job: &Job) -> ApiResult<Vec<Vec<Token>>> {
-    prompts.iter().map(|prompt| prompt.tokenize(engine, job)).collect()
+pub(crate) fn tokenize(engine: &Engine, prompts: &[PromptInput], to: Use, job: &Job) -> ApiResult<Vec<Vec<Token>>> {
+    prompts.iter().map(|prompt| prompt.tokenize(engine, to, job)).collect()
 }
 
 impl PromptInput {
-    fn tokenize(&self, engine: &Engine, job: &Job) -> ApiResult<Vec<Token>> {
+    fn tokenize(&self, engine: &Engine, to: Use, job: &Job) -> ApiResult<Vec<Token>> {
+        let go_on = || job.goes_on();
+        if let [Piece::Text(text)] = &self.0[..] {
+            let text = Prompt::Text(text.clone());
+            return Ok(match to {
+                Use::Continue => engine.tokenize_prompt(&text, go_on)?,
+                Use::Embed => engine.tokenize_to_embed(&text, go_on)?,
+            });
+        }
         let mut all = Vec::new();
         for (index, piece) in self.0.iter().enumerate() {
             job.check()?;
             match piece {
-                Piece::Text(text) => all.extend(engine.tokenize_with(text, index == 0, true)?),
+                Piece::Text(text) if index == 0 => all.extend(engine.tokenize_prompt(&text.clone().into(), go_on)?),
+                Piece::Text(text) => all.extend(engine.tokenize_while(text, false, true, go_on)?),
                 Piece::Tokens(tokens) => all.extend(tokens),
             }
         }

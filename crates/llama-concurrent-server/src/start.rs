@@ -10,7 +10,7 @@ use crate::{
     error::{ApiError, ApiResult},
     live::Live,
     params::Wish,
-    prompt::{self, PromptInput},
+    prompt::{self, PromptInput, Use},
     running::Running,
     work::{Job, Load},
 };
@@ -33,7 +33,7 @@ pub(crate) fn prepare(app: &App, prompts: &[PromptInput], wish: Wish, job: &Job)
     }
     // Before any work, and so that a wrong parameter is told before a full queue.
     app.engine.check_params(&SamplingParams { constraint: None, ..wish.params.clone() })?;
-    let prompts = prompt::tokenize(&app.engine, prompts, job)?;
+    let prompts = prompt::tokenize(&app.engine, prompts, Use::Continue, job)?;
     for tokens in &prompts {
         check_length(app, tokens)?;
     }

@@ -70,6 +70,11 @@ impl Job {
         }
         Ok(())
     }
+
+    /// Whether somebody still waits for this.
+    pub(crate) fn goes_on(&self) -> bool {
+        self.check().is_ok()
+    }
 }
 
 /// Tells a job, when dropped, that nobody waits for it.

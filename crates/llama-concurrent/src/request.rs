@@ -191,9 +191,10 @@ pub enum Event {
 /// One output token and the text that became certain with it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Delta {
-    /// Whole characters; empty while a character or a possible stop string is incomplete.
+    /// Whole characters; empty while a character is incomplete. With stop strings, tokens wait until it is certain that
+    /// their text is of none, and those of one that came are left out.
     pub text: String,
-    /// The token; `None` where text that was held back is released at the end.
+    /// The token; `None` where the rest of an earlier token's text is released.
     pub token: Option<Token>,
     /// Position of the token in the output, from 0.
     pub index: usize,
@@ -222,7 +223,7 @@ pub struct Finish {
 pub struct Completion {
     /// All text.
     pub text: String,
-    /// All output tokens, without the end-of-generation token.
+    /// All output tokens whose text begins in `text`: without those of a stop string, and the end-of-generation token.
     pub tokens: Vec<Token>,
     /// One for each token if [`SamplingParams::logprobs`] asked for them, otherwise empty.
     pub logprobs: Vec<TokenLogprobs>,

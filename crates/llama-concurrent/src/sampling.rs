@@ -33,7 +33,8 @@ pub struct SamplingParams {
     pub seed: u32,
     /// Added to the logits of single tokens; minus infinity forbids a token.
     pub logit_bias: Vec<(Token, f32)>,
-    /// Texts that end the generation and are never part of the output.
+    /// Texts that end the generation and are never part of the output. One that is the text of a special token, such as
+    /// `<|im_end|>`, ends it at that token, also where [`special`](Self::special) is off.
     pub stop: Vec<String>,
     /// Do not end at the model's end-of-generation tokens; they are made impossible instead.
     pub ignore_eos: bool,
@@ -61,6 +62,9 @@ pub struct SamplingParams {
     pub mirostat_tau: f32,
     /// Mirostat's learning rate.
     pub mirostat_eta: f32,
+    /// Write special tokens into the text, such as `[TOOL_CALLS]` or `<|channel|>`, which are left out otherwise. The token
+    /// that ends a generation is never part of it.
+    pub special: bool,
 }
 
 impl Default for SamplingParams {
@@ -90,6 +94,7 @@ impl Default for SamplingParams {
             mirostat: 0,
             mirostat_tau: 5.0,
             mirostat_eta: 0.1,
+            special: false,
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The vocabulary as plain data, so that text can be made without a model at hand.
 
+use std::collections::HashMap;
+
 use crate::request::Token;
 
 /// Bytes of every token and the set of end-of-generation tokens.
@@ -8,6 +10,9 @@ pub struct TokenTable {
     bytes: Vec<u8>,
     ends: Vec<usize>,
     end_of_generation: Vec<Token>,
+    /// Tokens that are no text by themselves, and how they are written where they should be seen.
+    special: HashMap<Token, Box<[u8]>>,
+    special_by_text: HashMap<Box<[u8]>, Token>,
 }
 
 impl TokenTable {
@@ -22,7 +27,18 @@ impl TokenTable {
             })
             .collect();
         end_of_generation.sort_unstable();
-        Self { bytes, ends, end_of_generation }
+        Self { bytes, ends, end_of_generation, ..Self::default() }
+    }
+
+    /// The same table with the texts of special tokens, such as `<|im_end|>`, which are no text by themselves.
+    pub fn with_special(mut self, texts: impl IntoIterator<Item = (Token, Box<[u8]>)>) -> Self {
+        self.special = texts.into_iter().filter(|(_, text)| !text.is_empty()).collect();
+        // Of two that are written alike the first counts, as in a prompt.
+        for (&token, text) in &self.special {
+            let first = self.special_by_text.entry(text.clone()).or_insert(token);
+            *first = token.min(*first);
+        }
+        self
     }
 
     /// Number of tokens.
@@ -35,11 +51,30 @@ impl TokenTable {
         self.ends.is_empty()
     }
 
-    /// The bytes of a token; empty for control tokens and ids outside the vocabulary.
+    /// The bytes of a token; empty for special tokens and ids outside of the vocabulary.
     pub fn piece(&self, token: Token) -> &[u8] {
         let Some(index) = usize::try_from(token).ok().filter(|&i| i < self.ends.len()) else { return &[] };
         let start = if index == 0 { 0 } else { self.ends[index - 1] };
         &self.bytes[start..self.ends[index]]
+    }
+
+    /// The bytes of a token, and with `special` also those of special tokens, as they are written in a prompt.
+    pub fn text(&self, token: Token, special: bool) -> &[u8] {
+        match self.piece(token) {
+            [] if special => self.special.get(&token).map_or(&[], |text| text),
+            piece => piece,
+        }
+    }
+
+    /// The special token that is written so, and is no text by itself.
+    pub fn special_token(&self, text: &str) -> Option<Token> {
+        self.special_by_text.get(text.as_bytes()).copied()
+    }
+
+    /// Bytes of the longest token, special ones included.
+    pub fn longest(&self) -> usize {
+        let special = self.special.values().map(|text| text.len());
+        (0..self.len()).map(|token| self.piece(token as Token).len()).chain(special).max().unwrap_or(0)
     }
 
     /// Whether the token ends a generation.
@@ -50,5 +85,23 @@ impl TokenTable {
     /// The tokens that end a generation, ascending.
     pub fn end_of_generation(&self) -> &[Token] {
         &self.end_of_generation
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn special_tokens_have_text_on_request_only() {
+        let table = TokenTable::new(["a", "", "bc", ""], vec![1]).with_special([
+            (1, b"<end>"[..].into()),
+            (3, b""[..].into()),
+            (2, b"never seen"[..].into()),
+        ]);
+        assert_eq!((table.text(1, false), table.text(1, true)), (&b""[..], &b"<end>"[..]));
+        assert_eq!((table.text(2, true), table.text(3, true), table.text(9, true)), (&b"bc"[..], &b""[..], &b""[..]));
+        assert_eq!((table.special_token("<end>"), table.special_token("bc")), (Some(1), None));
+        assert_eq!(table.longest(), 10);
     }
 }

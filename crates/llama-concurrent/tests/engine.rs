@@ -505,3 +505,45 @@ fn loading_can_be_watched_and_stopped() {
     let stop = EngineConfig { progress: Some(Arc::new(|_| false)), ..batched(1) };
     assert_eq!(*Engine::load(demo_model(), stop).err().unwrap().kind(), ErrorKind::LoadCancelled);
 }
+
+#[test]
+fn special_tokens_are_text_where_one_asks_for_them() {
+    let engine = engine(batched(2));
+    let prompt = "<|user|>Hello<|end|>";
+    let tokens = engine.tokenize(prompt).unwrap();
+    assert!(engine.detokenize_with(&tokens, true).ends_with(prompt));
+    assert!(!engine.detokenize(&tokens).contains("<|"));
+    let user = engine.tokenize_with("<|user|>", false, true).unwrap()[0];
+    let params = SamplingParams { max_tokens: Some(2), logit_bias: vec![(user, 1000.0)], ..SamplingParams::default() };
+    for (special, text) in [(false, ""), (true, "<|user|><|user|>")] {
+        let params = SamplingParams { special, ..params.clone() };
+        let shown = engine.generate("a", params.clone()).unwrap();
+        assert_eq!((shown.text.as_str(), shown.tokens), (text, vec![user, user]));
+        let stopped =
+            engine.generate("a", SamplingParams { stop: vec!["x".into(), "<|user|>".into()], ..params }).unwrap();
+        assert_eq!((stopped.finish.reason, stopped.finish.stop), (FinishReason::Stop, Some(1)));
+        assert_eq!((stopped.text.as_str(), stopped.tokens.len()), ("", 0));
+    }
+}
+
+#[test]
+fn tokens_and_log_probabilities_end_where_the_text_does() {
+    let engine = engine(batched(2));
+    let params =
+        SamplingParams { max_tokens: Some(30), ignore_eos: true, logprobs: Some(1), ..SamplingParams::default() };
+    let whole = engine.generate("Once upon a time", params.clone()).unwrap();
+    for cut in [3, 10, 20, 40] {
+        let stop = whole.text[cut..cut + 4].to_owned();
+        let done =
+            engine.generate("Once upon a time", SamplingParams { stop: vec![stop.clone()], ..params.clone() }).unwrap();
+        assert_eq!(done.text, whole.text[..whole.text.find(&stop).unwrap()]);
+        assert_eq!(done.tokens.len(), done.logprobs.len());
+        assert!(whole.tokens.starts_with(&done.tokens));
+        let before = done.tokens.len().saturating_sub(1);
+        assert!(engine.detokenize(&done.tokens).starts_with(&done.text));
+        assert!(
+            engine.detokenize(&done.tokens[..before]).len() <= done.text.len(),
+            "only the last may reach over the end"
+        );
+    }
+}

@@ -19,6 +19,7 @@ fn vocabularies() -> Vec<PathBuf> {
     let entries = fs::read_dir(&dir).into_iter().flatten().flatten();
     let mut files: Vec<_> =
         entries.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|e| e == "gguf")).collect();
+    files.retain(|path| with_suffix(path, ".inp").exists());
     files.sort();
     if files.is_empty() {
         eprintln!("skipped: no vocabularies in {}", dir.display());
@@ -26,10 +27,10 @@ fn vocabularies() -> Vec<PathBuf> {
     files
 }
 
-fn with_suffix(path: &Path, suffix: &str) -> String {
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
-    fs::read_to_string(PathBuf::from(name)).expect("texts and tokens lie beside a vocabulary")
+    PathBuf::from(name)
 }
 
 #[test]
@@ -45,8 +46,8 @@ fn real_tokenizers_give_their_published_tokens() {
         let config = EngineConfig { slots: Some(1), threads: Some(1), ..EngineConfig::default() };
         let engine = Engine::load(&model, config).unwrap();
 
-        let texts = with_suffix(&vocabulary, ".inp");
-        let tokens = with_suffix(&vocabulary, ".out");
+        let read = |suffix| fs::read_to_string(with_suffix(&vocabulary, suffix)).unwrap();
+        let (texts, tokens) = (read(".inp"), read(".out"));
         let mut checked = 0;
         for (text, expected) in texts.split("\n__ggml_vocab_test__\n").zip(tokens.lines()) {
             let expected: Vec<i32> = expected.split_whitespace().map(|id| id.parse().unwrap()).collect();

@@ -138,12 +138,12 @@ class BaseEngine:
         return f"<{type(self).__name__} {self._path!r}>"
 
     def tokenize(self, text: str, *, add_special: bool = True, parse_special: bool = True) -> list[int]:
-        """Tokens of a text; with both flags, those of a prompt."""
+        """Tokens of a text; with both flags, those of a prompt, and what some models want behind a complete text."""
         return self._native.tokenize(text, add_special, parse_special)
 
-    def detokenize(self, tokens: Sequence[int]) -> str:
-        """Text of tokens. Control tokens have none; incomplete characters become U+FFFD."""
-        return self._native.detokenize(tokens)
+    def detokenize(self, tokens: Sequence[int], *, special: bool = False) -> str:
+        """Text of tokens. Special tokens have none unless `special`; incomplete characters become U+FFFD."""
+        return self._native.detokenize(tokens, special)
 
     def chat_prompt(
         self,

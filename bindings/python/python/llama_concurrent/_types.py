@@ -65,7 +65,7 @@ class SamplingParams:
     logit_bias: Mapping[int, float] = field(default_factory=dict)
     """Added to the logits of single tokens; minus infinity forbids one."""
     stop: str | Collection[str] = ()
-    """Texts that end the generation and are never part of the output."""
+    """Texts that end the generation and are never part of the output, special tokens such as `<|im_end|>` among them."""
     ignore_eos: bool = False
     """Do not end at the model's end-of-generation tokens."""
     parse_special: bool = True
@@ -87,6 +87,9 @@ class SamplingParams:
     """With each token its log probability and so many of the likeliest tokens, 1000 at most; 0: its own alone."""
     prefix_reuse: bool = True
     """Start from what is there already of equal prompt beginnings."""
+    special: bool = False
+    """Write special tokens into the text, such as `[TOOL_CALLS]`, which are left out otherwise. The token that ends a
+    generation is never part of it."""
 
     def __post_init__(self) -> None:
         """Raises `InvalidRequest` for a value that no request can carry; the engine checks the rest."""

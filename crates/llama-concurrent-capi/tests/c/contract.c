@@ -884,6 +884,30 @@ static void test_chat_and_tokens(void) {
     CHECK(strstr(text, "small boat") && strlen(text) == length);
     CHECK_STATUS(BUFFER_TOO_SMALL, llama_engine_detokenize(engine, tokens, counted, text, 3, &length));
 
+    /* Special tokens are text where one asks for it, and a stop string of one ends a text in any case. */
+    const char *user = "<|user|>";
+    CHECK_OK(llama_engine_tokenize(engine, user, false, true, tokens, n, &counted));
+    CHECK(counted == 1);
+    CHECK_OK(llama_engine_detokenize(engine, tokens, 1, text, sizeof text, &length));
+    CHECK(length == 0 && text[0] == 0);
+    CHECK_OK(llama_engine_detokenize_with(engine, tokens, 1, true, text, sizeof text, &length));
+    CHECK(strcmp(text, user) == 0 && length == strlen(user));
+    static struct log hidden, shown, ended;
+    llama_infer_logit_bias likely = {tokens[0], 1000.0f};
+    llama_infer_params marked = llama_infer_default_params();
+    CHECK(!marked.special);
+    marked.max_tokens = 2;
+    marked.logit_bias = &likely;
+    marked.n_logit_bias = 1;
+    CHECK_OK(llama_infer_async(engine, "A", &marked, on_event, &hidden, NULL));
+    marked.special = true;
+    CHECK_OK(llama_infer_async(engine, "A", &marked, on_event, &shown, NULL));
+    marked.stop = &user;
+    marked.n_stop = 1;
+    CHECK_OK(llama_infer_async(engine, "A", &marked, on_event, &ended, NULL));
+    CHECK_OK(llama_infer_wait_all(engine, PATIENCE_MS));
+    CHECK(hidden.length == 0 && strcmp(shown.text, "<|user|><|user|>") == 0 && ended.length == 0);
+
     /* Stop strings, and a token that is forbidden. */
     static struct log stopped;
     const char *stop[] = {"nothing like it", "."};

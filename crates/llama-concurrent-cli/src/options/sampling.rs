@@ -46,6 +46,10 @@ pub struct SamplingOptions {
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub stop: Vec<String>,
 
+    /// Write special tokens too, such as [TOOL_CALLS], which are left out otherwise
+    #[arg(long)]
+    pub special: bool,
+
     /// Write JSON that is valid under this JSON schema: a file, or the schema itself
     #[arg(long, value_name = "FILE|JSON", group = "constraint")]
     pub json_schema: Option<String>,
@@ -71,6 +75,7 @@ impl SamplingOptions {
             presence_penalty: self.presence_penalty,
             seed: self.seed,
             stop: self.stop.clone(),
+            special: self.special,
             constraint: self.constraint()?,
             ..defaults()
         })

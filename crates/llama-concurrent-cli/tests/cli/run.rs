@@ -231,3 +231,14 @@ fn a_closed_output_is_a_quiet_end() {
         assert_eq!((output.status.code(), err.as_ref()), (Some(0), ""), "{args:?}");
     }
 }
+
+#[test]
+fn special_tokens_are_written_where_one_asks_for_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let grammar = dir.path().join("special.lark");
+    std::fs::write(&grammar, "start: <|user|> \"hi\"").unwrap();
+    let args = ["-p", "A fox", "--grammar-file", grammar.to_str().unwrap()];
+    assert_eq!(run(&args).well().out.trim(), "hi");
+    assert_eq!(run(&[&args[..], &["--special"]].concat()).well().out.trim(), "<|user|>hi");
+    assert_eq!(run(&[&args[..], &["--stop", "<|user|>"]].concat()).well().out.trim(), "");
+}

@@ -128,7 +128,7 @@ impl Answers {
             "tokens_predicted": if silent { 0 } else { timings.n_output_tokens },
             "tokens_evaluated": timings.n_prompt_tokens,
             "generation_settings": generation,
-            "prompt": self.engine.detokenize(&running.prompt),
+            "prompt": self.engine.detokenize_with(&running.prompt, true),
             "has_new_line": part.newline,
             "truncated": finish.reason == FinishReason::Length
                 && timings.n_prompt_tokens + timings.n_output_tokens >= self.engine.n_ctx(),

@@ -1,20 +1,23 @@
 //! `/tokenize`, `/detokenize` and `/apply-template`.
 
-use std::sync::Arc;
+use std::{convert::Infallible, sync::Arc};
 
-use axum::{extract::State, response::Response};
+use axum::{body::Body, extract::State, response::Response};
+use bytes::Bytes;
+use futures_util::stream;
+use llama_concurrent::{Engine, Token};
 use serde_json::{Value, json};
 
 use crate::{
     app::App,
-    body::Body,
+    body::Body as Request,
     error::{ApiResult, json_text},
     fields::wrong,
     openai::messages,
-    prompt,
+    prompt, sse,
 };
 
-pub(crate) async fn tokenize(State(app): State<Arc<App>>, body: Body) -> ApiResult<Response> {
+pub(crate) async fn tokenize(State(app): State<Arc<App>>, body: Request) -> ApiResult<Response> {
     let read = body.read(&app, |app, fields, job| {
         let text = match fields.get("content") {
             Some(Value::String(text)) => text.as_str(),
@@ -24,34 +27,78 @@ pub(crate) async fn tokenize(State(app): State<Arc<App>>, body: Body) -> ApiResu
         let add_special = fields.boolean("add_special")?.unwrap_or(false);
         let parse_special = fields.boolean("parse_special")?.unwrap_or(true);
         let with_pieces = fields.boolean("with_pieces")?.unwrap_or(false);
-        let tokens = app.engine.tokenize_with(text, add_special, parse_special)?;
-        job.check()?;
-        if !with_pieces {
-            return Ok(json!({ "tokens": tokens }).to_string());
-        }
-        let table = app.engine.token_table();
-        let pieces: Vec<Value> = tokens
-            .into_iter()
-            .map(|token| match std::str::from_utf8(table.piece(token)) {
-                Ok(piece) => json!({"id": token, "piece": piece}),
-                Err(_) => json!({"id": token, "piece": table.piece(token)}),
-            })
-            .collect();
-        Ok(json!({ "tokens": pieces }).to_string())
+        let tokens = app.engine.tokenize_while(text, add_special, parse_special, || job.goes_on())?;
+        Ok(Tokens { engine: app.engine.clone(), tokens, with_pieces, written: 0 })
     });
-    Ok(json_text(read.await?))
+    Ok(json_text(Body::from_stream(stream::iter(read.await?.map(Ok::<_, Infallible>)))))
 }
 
-pub(crate) async fn detokenize(State(app): State<Arc<App>>, body: Body) -> ApiResult<Response> {
+/// An answer with tokens, piece by piece: as a whole it may be many times as long as the text.
+struct Tokens {
+    engine: Engine,
+    tokens: Vec<Token>,
+    with_pieces: bool,
+    written: usize,
+}
+
+/// Tokens that are written at once; a piece of them takes some ten thousand bytes.
+const AT_ONCE: usize = 1024;
+
+impl Iterator for Tokens {
+    type Item = Bytes;
+
+    fn next(&mut self) -> Option<Bytes> {
+        if self.written > self.tokens.len() {
+            return None;
+        }
+        let mut out = Vec::new();
+        if self.written == 0 {
+            out.extend_from_slice(b"{\"tokens\":[");
+        }
+        let next = self.tokens.len().min(self.written + AT_ONCE);
+        for &token in &self.tokens[self.written..next] {
+            self.write(token, &mut out);
+        }
+        self.written = next;
+        if next == self.tokens.len() {
+            if out.last() == Some(&b',') {
+                out.pop();
+            }
+            out.extend_from_slice(b"]}");
+            self.written += 1;
+        }
+        Some(out.into())
+    }
+}
+
+impl Tokens {
+    /// Writes a token with a comma behind it.
+    fn write(&self, token: Token, out: &mut Vec<u8>) {
+        if !self.with_pieces {
+            out.extend_from_slice(format!("{token},").as_bytes());
+            return;
+        }
+        out.extend_from_slice(format!("{{\"id\":{token},\"piece\":").as_bytes());
+        let piece = self.engine.token_bytes(token, true);
+        match std::str::from_utf8(piece) {
+            Ok(text) => sse::json(out, &text),
+            // A part of a character.
+            Err(_) => sse::json(out, &piece),
+        }
+        out.extend_from_slice(b"},");
+    }
+}
+
+pub(crate) async fn detokenize(State(app): State<Arc<App>>, body: Request) -> ApiResult<Response> {
     let read = body.read(&app, |app, fields, job| {
         let tokens = prompt::tokens("tokens", fields.list("tokens")?.map_or(&[][..], Vec::as_slice))?;
         job.check()?;
-        Ok(json!({"content": app.engine.detokenize(&tokens)}).to_string())
+        Ok(json!({"content": app.engine.detokenize_with(&tokens, true)}).to_string())
     });
     Ok(json_text(read.await?))
 }
 
-pub(crate) async fn apply_template(State(app): State<Arc<App>>, body: Body) -> ApiResult<Response> {
+pub(crate) async fn apply_template(State(app): State<Arc<App>>, body: Request) -> ApiResult<Response> {
     let read = body.read(&app, |app, fields, job| {
         let prompt = messages::render(app, fields, job)?;
         Ok(json!({ "prompt": prompt }).to_string())

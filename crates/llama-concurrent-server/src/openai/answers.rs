@@ -14,7 +14,7 @@ use crate::{
     app::App,
     error::{ApiError, ApiResult, json_text},
     guard::Peer,
-    logprobs::{Entries, OfChat, OfText},
+    logprobs::{Entries, OfChat, OfText, Offset},
     params::Wish,
     running::{self, Outcome, Running, collect_all},
     sse,
@@ -95,7 +95,9 @@ impl<'a> Choice<'a> {
                 let message = json!({"role": "assistant", "content": text, "refusal": null});
                 (Some(message), None, Logprobs::Chat(OfChat(entries)))
             }
-            Kind::Text => (None, Some(text), Logprobs::Text(OfText(entries, 0))),
+            Kind::Text => {
+                (None, Some(text), Logprobs::Text(OfText(entries, Offset::start(outcome.running.live.params.special))))
+            }
         };
         let finish_reason = answer::finish_reason(&outcome.finish);
         Self { index, message, text, logprobs: scored.then_some(logprobs), finish_reason }

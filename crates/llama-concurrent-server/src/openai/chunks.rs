@@ -7,7 +7,7 @@ use super::FINGERPRINT;
 use crate::{
     answer::{self, Usage},
     app::App,
-    logprobs::{Entries, OfChat, OfText, Scored},
+    logprobs::{Entries, OfChat, OfText, Offset, Scored},
     params::Wish,
     running::Running,
     sse::{self, Format},
@@ -28,12 +28,13 @@ pub(crate) struct Chunks {
     tail: &'static [u8],
     include_usage: bool,
     silent: bool,
+    special: bool,
     n: usize,
     usage: Usage,
     timings: Value,
     engine: Engine,
     /// Of each choice: tokens whose text is not complete yet, and where in the answer they begin.
-    scored: Vec<(Vec<Scored>, usize)>,
+    scored: Vec<(Vec<Scored>, Offset)>,
 }
 
 impl Chunks {
@@ -59,6 +60,7 @@ impl Chunks {
             tail: if wish.include_usage { b"],\"usage\":null}\n\n" } else { b"]}\n\n" },
             include_usage: wish.include_usage,
             silent: wish.silent,
+            special: wish.params.special,
             n: wish.n,
             usage: Usage::default(),
             timings: Value::Null,
@@ -96,9 +98,9 @@ impl Chunks {
                 match self.kind {
                     Kind::Chat => sse::json(out, &OfChat(entries)),
                     Kind::Text => {
-                        let logprobs = OfText(entries, *offset);
+                        let logprobs = OfText(entries, std::mem::take(offset));
                         sse::json(out, &logprobs);
-                        *offset = logprobs.offsets().last().copied().unwrap_or_default();
+                        *offset = logprobs.offsets().1;
                     }
                 }
             }
@@ -113,7 +115,8 @@ impl Chunks {
 
 impl Format for Chunks {
     fn open(&mut self, count: usize, out: &mut Vec<u8>) {
-        self.scored.resize_with(count, Default::default);
+        let offset = Offset::start(self.special);
+        self.scored.resize(count, (Vec::new(), offset));
         if self.kind == Kind::Chat {
             (0..count).for_each(|index| self.choice(out, index, Some(""), true, None));
         }

@@ -80,7 +80,7 @@ impl Texts {
         if count > most {
             return Err(ApiError::field(name, format!("has {count} texts, but one request may have {most}")));
         }
-        Ok(Self { name, tokens: prompt::tokenize(&app.engine, &inputs, job)? })
+        Ok(Self { name, tokens: prompt::tokenize(&app.engine, &inputs, prompt::Use::Embed, job)? })
     }
 }
 

@@ -43,7 +43,7 @@ fn an_answer_has_what_clients_read() {
     assert_eq!(answer["generation_settings"]["seed"], 7);
     assert_eq!(answer["timings"]["predicted_n"], 5);
     assert_eq!(answer["completion_probabilities"][4]["top_logprobs"].as_array().map(Vec::len), Some(2));
-    assert_eq!(answer["prompt"], "A fox");
+    assert_eq!(answer["prompt"], "<|bos|>A fox", "with the special tokens that it really has");
 
     let picked = json!({"prompt": "A fox", "n_predict": 1, "response_fields": ["content", "generation_settings/n_predict", "no"]});
     let (_, answer) = server.post("/completion", &picked);
@@ -98,6 +98,99 @@ fn text_and_tokens_turn_into_each_other() {
     let (_, prompt) =
         server.post("/apply-template", &json!({"messages": [{"role": "user", "content": "Hello there"}]}));
     assert!(prompt["prompt"].as_str().is_some_and(|prompt| prompt.contains("Hello there")));
+}
+
+#[test]
+fn special_tokens_are_text_where_one_asks_for_them() {
+    let server = start();
+    let user = server.engine.tokenize_with("<|user|>", false, true).unwrap()[0];
+    let prompt = "<|user|>Hello<|end|>";
+    let (_, tokens) = server.post("/tokenize", &json!({"content": prompt}));
+    let (_, back) = server.post("/detokenize", &tokens);
+    assert_eq!(back["content"], prompt);
+    let (_, pieces) = server.post("/tokenize", &json!({"content": prompt, "with_pieces": true}));
+    assert_eq!(pieces["tokens"][0], json!({"id": user, "piece": "<|user|>"}));
+    assert_eq!(server.post("/tokenize", &json!({"content": "", "with_pieces": true})).1, json!({"tokens": []}));
+
+    let answer = |more: Value| {
+        let mut body = json!({"prompt": prompt, "n_predict": 2, "temperature": 0, "return_tokens": true});
+        body["logit_bias"] = json!([[user, 1000]]);
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let (status, answer) = server.post("/completion", &body);
+        assert_eq!(status, 200, "{answer}");
+        answer
+    };
+    let hidden = answer(json!({}));
+    assert_eq!((&hidden["content"], &hidden["tokens"]), (&json!(""), &json!([user, user])));
+    assert!(hidden["prompt"].as_str().unwrap().ends_with(prompt), "{hidden}");
+    for shown in [json!({"special": true}), json!({"skip_special_tokens": false})] {
+        let shown = answer(shown);
+        assert_eq!(
+            (&shown["content"], &shown["generation_settings"]["special"]),
+            (&json!("<|user|><|user|>"), &json!(true))
+        );
+    }
+    for special in [false, true] {
+        let stopped = answer(json!({"stop": ["no", "<|user|>"], "special": special}));
+        assert_eq!((&stopped["content"], &stopped["stop_type"]), (&json!(""), &json!("word")));
+        assert_eq!((&stopped["stopping_word"], &stopped["tokens"]), (&json!("<|user|>"), &json!([])));
+    }
+    let (status, error) =
+        server.post("/completion", &json!({"prompt": "a", "special": true, "skip_special_tokens": true}));
+    assert_eq!((status, &error["error"]["param"]), (400, &json!("skip_special_tokens")));
+}
+
+#[test]
+fn what_belongs_to_tokens_ends_where_the_text_does() {
+    let server = start();
+    let body =
+        json!({"prompt": "Once upon a time", "max_tokens": 24, "temperature": 0, "ignore_eos": true, "logprobs": 1});
+    let (_, whole) = server.post("/v1/completions", &body);
+    let text = whole["choices"][0]["text"].as_str().unwrap().to_owned();
+    // In the middle of a word, and so of a token or between two.
+    let stop = &text[text.len() / 2..text.len() / 2 + 5];
+    let mut stopping = body.clone();
+    stopping["stop"] = json!(stop);
+    let expected = &text[..text.find(stop).unwrap()];
+    let check = |text: &str, logprobs: &[Value]| {
+        assert_eq!(text, expected);
+        let list =
+            |name: &str| logprobs.iter().flat_map(|one| one[name].as_array().unwrap().clone()).collect::<Vec<_>>();
+        let of_tokens: String = list("tokens").iter().map(|token| token.as_str().unwrap().to_owned()).collect();
+        assert!(of_tokens.starts_with(expected) && of_tokens.len() < text.len() + 12, "{of_tokens:?}");
+        assert!(list("text_offset").iter().all(|at| at.as_u64().unwrap() < text.chars().count() as u64));
+        assert_eq!(list("tokens").len(), list("token_logprobs").len());
+    };
+    let (_, answer) = server.post("/v1/completions", &stopping);
+    let choice = &answer["choices"][0];
+    check(choice["text"].as_str().unwrap(), std::slice::from_ref(&choice["logprobs"]));
+    stopping["stream"] = json!(true);
+    let events = server.stream("/v1/completions", &stopping);
+    let choices: Vec<&Value> = events.iter().map(|event| &event["choices"][0]).collect();
+    let streamed: String = choices.iter().filter_map(|choice| choice["text"].as_str()).collect();
+    let logprobs: Vec<Value> =
+        choices.iter().map(|choice| choice["logprobs"].clone()).filter(|one| !one.is_null()).collect();
+    check(&streamed, &logprobs);
+}
+
+#[test]
+fn long_runs_of_a_character_never_end_the_server() {
+    let server = start();
+    for run in ["a", "!", "1", " ", "\n", "é", "中", "\u{1f98a}"] {
+        for n in [6508, 100_000] {
+            let text = run.repeat(n);
+            assert_eq!(server.post("/tokenize", &json!({"content": text})).0, 200);
+            for (route, body) in [
+                ("/completion", json!({"prompt": text, "n_predict": 1})),
+                ("/v1/embeddings", json!({"input": text})),
+                ("/v1/chat/completions", json!({"messages": [{"role": "user", "content": text}], "max_tokens": 1})),
+            ] {
+                let status = server.post(route, &body).0;
+                assert!(matches!(status, 200 | 400), "{route} {run:?} x {n}: {status}");
+            }
+        }
+    }
+    assert_eq!(server.get("/health").0, 200);
 }
 
 #[test]

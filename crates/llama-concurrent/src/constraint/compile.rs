@@ -39,12 +39,11 @@ pub(crate) struct Compiler {
 }
 
 impl Compiler {
-    /// For a model with these tokens. `special` gives the text of a token that has no bytes in `table`, such as
-    /// `<|im_end|>`, by which grammars can name it.
-    pub(crate) fn new(table: &TokenTable, special: impl Fn(Token) -> Vec<u8>) -> Result<Self> {
+    /// For a model with these tokens. Grammars can name a special token by its text.
+    pub(crate) fn new(table: &TokenTable) -> Result<Self> {
         let n_vocab = table.len() as Token;
         let word = |token: Token| match table.piece(token) {
-            [] => marked(&special(token)),
+            [] => marked(table.text(token, true)),
             // The marker's byte is in no text.
             piece if piece.contains(&TokTrie::SPECIAL_TOKEN_MARKER) => Vec::new(),
             piece => piece.to_vec(),

@@ -45,7 +45,7 @@ mod tests {
 
     /// Its tokens are the bytes.
     fn compiler() -> Compiler {
-        Compiler::new(&TokenTable::new((0..=255u8).map(|byte| [byte]), vec![]), |_| Vec::new()).expect("a vocabulary")
+        Compiler::new(&TokenTable::new((0..=255u8).map(|byte| [byte]), vec![])).expect("a vocabulary")
     }
 
     fn allows(grammar: &mut Grammar, letter: char) -> bool {

@@ -12,8 +12,19 @@ use crate::{
     request::{Prompt, Request, SamplingParams, Token},
     scheduler::NewSequence,
     stream::EventSink,
+    tokenizer::text::Wishes,
     worker::{Command, Outlet},
 };
+
+/// Whether somebody still waits for the tokens.
+pub(super) type GoOn<'a> = &'a (dyn Fn() -> bool + Sync);
+
+/// What becomes of a prompt.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Use {
+    Continue,
+    Embed,
+}
 
 impl Inner {
     pub(super) fn submit(&self, request: &Request, sink: Box<dyn EventSink>) -> Result<Ticket> {
@@ -25,7 +36,7 @@ impl Inner {
                 "the prompt is empty; give at least one character or token",
             ));
         }
-        let prompt = self.tokenize(&request.prompt)?;
+        let prompt = self.tokenize(&request.prompt, Use::Continue, &|| true)?;
         self.check_fits(&prompt, &request.params)?;
         let grammar = request.params.constraint.as_ref().map(|c| self.compile(c)).transpose()?;
         self.admission.reserve(prompt.len())?;
@@ -62,7 +73,7 @@ impl Inner {
 
     /// Compiles a constraint on this thread; the first one of an engine also prepares the vocabulary.
     pub(super) fn compile(&self, constraint: &Constraint) -> Result<Grammar> {
-        let new = || Compiler::new(self.model.table(), |token| self.model.special_piece(token));
+        let new = || Compiler::new(self.model.table());
         self.grammars.get_or_init(new).as_ref().map_err(Error::clone)?.compile(constraint)
     }
 
@@ -72,7 +83,7 @@ impl Inner {
         options: &EmbedOptions,
         done: impl FnOnce(Result<Embedding>) + Send + 'static,
     ) -> Result<()> {
-        let tokens = self.tokenize(prompt)?;
+        let tokens = self.tokenize(prompt, Use::Embed, &|| true)?;
         let (n_tokens, n_ctx) = (tokens.len(), self.shape.n_ctx);
         if n_tokens == 0 {
             return Err(Error::new(ErrorKind::InvalidRequest, "the text has no tokens; give some other text"));
@@ -104,11 +115,21 @@ impl Inner {
         Ok(())
     }
 
-    fn tokenize(&self, prompt: &Prompt) -> Result<Vec<Token>> {
+    /// The tokens of a prompt; with text that cannot fit it is refused before all of it is tokenized.
+    pub(super) fn tokenize(&self, prompt: &Prompt, to: Use, go_on: GoOn<'_>) -> Result<Vec<Token>> {
+        let wishes = Wishes {
+            begin: true,
+            // Behind a prompt it would say that the text is over, and the model would begin another.
+            end: to == Use::Embed,
+            go_on: Some(go_on),
+            room: Some(self.shape.n_ctx),
+            ..Wishes::default()
+        };
+        let parsed = Wishes { parse_special: true, ..wishes };
         match prompt {
-            Prompt::Text(text) => self.model.tokenize(text, true, true),
-            Prompt::PlainText(text) => self.model.tokenize(text, true, false),
-            Prompt::Marked(marked) => self.model.tokenize(&marked.text, true, true),
+            Prompt::Text(text) => self.model.tokenize(text, &parsed),
+            Prompt::PlainText(text) => self.model.tokenize(text, &wishes),
+            Prompt::Marked(marked) => self.model.tokenize(&marked.text, &Wishes { plain: &marked.plain, ..parsed }),
             Prompt::Tokens(tokens) => {
                 let n_vocab = self.model.table().len();
                 match tokens.iter().find(|&&token| usize::try_from(token).map_or(true, |t| t >= n_vocab)) {

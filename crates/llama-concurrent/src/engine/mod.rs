@@ -15,7 +15,7 @@ use std::{
 
 use crossbeam_channel::Sender;
 
-use self::{copies::Copies, start::Started};
+use self::{copies::Copies, intake::Use, start::Started};
 use crate::{
     admission::Admission,
     backend::llama::{Model, affinity_of},
@@ -31,6 +31,7 @@ use crate::{
     router::Router,
     stream::{EventSink, Flow, stream},
     text::{ChatMessage, ChatOptions, ChatTemplate, Utf8Decoder},
+    tokenizer::text::Wishes,
     topology::{Placement, WorkerPlan},
     vocab::TokenTable,
     worker::{Command, WorkerShared},
@@ -224,34 +225,72 @@ impl Engine {
         Ok(Prompt::Text(template.render(messages, options)?))
     }
 
-    /// Tokens of a text as a prompt: with BOS where the model wants it, special tokens recognised.
+    /// Tokens of a text as a prompt: with BOS where the model wants it, special tokens recognised. What a model may want
+    /// behind a text is left out, as in every prompt that is to be continued.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidRequest`] if the tokenizer refuses the text.
     pub fn tokenize(&self, text: &str) -> Result<Vec<Token>> {
-        self.tokenize_with(text, true, true)
+        self.inner.model.tokenize(text, &Wishes { begin: true, parse_special: true, ..Wishes::default() })
     }
 
-    /// Tokens of a text. `add_special` adds BOS and the like where the model wants them; `parse_special` reads special
-    /// tokens that are written out in the text.
+    /// Tokens of a text. `add_special` adds BOS and the like where the model wants them, before the text and behind it;
+    /// `parse_special` reads special tokens that are written out in the text.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidRequest`] if the tokenizer refuses the text.
     pub fn tokenize_with(&self, text: &str, add_special: bool, parse_special: bool) -> Result<Vec<Token>> {
-        self.inner.model.tokenize(text, add_special, parse_special)
+        self.tokenize_while(text, add_special, parse_special, || true)
     }
 
-    /// Text of tokens; control tokens have none, incomplete characters become U+FFFD.
+    /// As [`tokenize_with`](Self::tokenize_with), for texts that others send: it gives up when `go_on` returns false,
+    /// which it asks at each special token.
+    ///
+    /// # Errors
+    /// As [`tokenize_with`](Self::tokenize_with); [`ErrorKind::ShuttingDown`] if it gave up.
+    pub fn tokenize_while(
+        &self,
+        text: &str,
+        add_special: bool,
+        parse_special: bool,
+        go_on: impl Fn() -> bool + Sync,
+    ) -> Result<Vec<Token>> {
+        let wishes =
+            Wishes { begin: add_special, end: add_special, parse_special, go_on: Some(&go_on), ..Wishes::default() };
+        self.inner.model.tokenize(text, &wishes)
+    }
+
+    /// The tokens that [`submit`](Self::submit) makes of a prompt. It gives up when `go_on` returns false, which it
+    /// asks at each special token, and for a prompt that is far too long for a slot as soon as that is certain.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidRequest`] if the tokenizer refuses the text, or a token is none of the vocabulary;
+    /// [`ErrorKind::PromptTooLong`]; [`ErrorKind::ShuttingDown`] if it gave up.
+    pub fn tokenize_prompt(&self, prompt: &Prompt, go_on: impl Fn() -> bool + Sync) -> Result<Vec<Token>> {
+        self.inner.tokenize(prompt, Use::Continue, &go_on)
+    }
+
+    /// As [`tokenize_prompt`](Self::tokenize_prompt), for a text that is to be embedded: with what the model wants behind it.
+    ///
+    /// # Errors
+    /// As [`tokenize_prompt`](Self::tokenize_prompt).
+    pub fn tokenize_to_embed(&self, text: &Prompt, go_on: impl Fn() -> bool + Sync) -> Result<Vec<Token>> {
+        self.inner.tokenize(text, Use::Embed, &go_on)
+    }
+
+    /// Text of tokens, as a reader of an answer sees it: special tokens have none, incomplete characters become U+FFFD.
     pub fn detokenize(&self, tokens: &[Token]) -> String {
         self.detokenize_with(tokens, false)
     }
 
-    /// As [`detokenize`](Self::detokenize), with special tokens written out, such as `<|im_end|>`, if `special`.
+    /// As [`detokenize`](Self::detokenize), with special tokens written out, such as `<|im_end|>`, if `special`: then a
+    /// prompt comes back as it was written.
     pub fn detokenize_with(&self, tokens: &[Token], special: bool) -> String {
+        let table = self.token_table();
         let mut decoder = Utf8Decoder::new();
         let mut text = String::new();
         for &token in tokens {
-            decoder.push(&self.token_bytes(token, special), &mut text);
+            decoder.push(table.text(token, special), &mut text);
         }
         decoder.finish(&mut text);
         text
@@ -259,11 +298,8 @@ impl Engine {
 
     /// The bytes of a token, which may be a part of a character; empty for ids outside of the vocabulary, and without
     /// `special` for special tokens.
-    pub fn token_bytes(&self, token: Token, special: bool) -> Vec<u8> {
-        match self.inner.model.table().piece(token) {
-            [] if special => self.inner.model.special_piece(token),
-            piece => piece.to_vec(),
-        }
+    pub fn token_bytes(&self, token: Token, special: bool) -> &[u8] {
+        self.token_table().text(token, special)
     }
 
     /// Bytes of every token, and the tokens that end a generation.

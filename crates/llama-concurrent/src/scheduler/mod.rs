@@ -127,7 +127,7 @@ impl Scheduler {
         self.totals.requests.submitted += 1;
         let place = Place::new(new.priority, new.submitted, self.arrivals, self.config.batch_aging);
         let id = new.id;
-        let sequence = Sequence::new(new, place, self.config.shape.n_ctx);
+        let sequence = Sequence::new(new, place, self.config.shape.n_ctx, &self.vocab);
         self.next_deadline = self.next_deadline.into_iter().chain(sequence.next_deadline()).min();
         let key = self.sequences.insert(sequence);
         self.keys.insert(id, key);
@@ -277,11 +277,8 @@ impl Scheduler {
             }
         }
         let slot = sequence.slot.map_or(0, |slot| self.slots.index(slot));
-        if stop.is_none()
-            && let Some(delta) = sequence.take_held_text(slot)
-        {
-            self.notices.push(Notice::Event { id, event: Event::Delta(delta) });
-        }
+        let notices = &mut self.notices;
+        sequence.show_rest(slot, &mut |delta| notices.push(Notice::Event { id, event: Event::Delta(delta) }));
         let requests = &mut self.totals.requests;
         match reason {
             FinishReason::Stop => requests.stopped += 1,

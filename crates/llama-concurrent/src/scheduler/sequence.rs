@@ -9,7 +9,7 @@ use crate::{
     logprobs::TokenLogprobs,
     metrics::{SlotStats, Timings},
     request::{Delta, Priority, RequestId, SamplingParams, Token},
-    text::TextStream,
+    text::TokenText,
     vocab::TokenTable,
 };
 
@@ -70,12 +70,14 @@ pub(super) struct Sequence {
     pub(super) submitted: Duration,
     pub(super) admitted: Option<Duration>,
     last_token: Option<Duration>,
-    text: TextStream,
+    text: TokenText<Shown>,
+    /// Special tokens that are stop strings, by the place of those.
+    stop_tokens: Vec<(Token, usize)>,
     pub(super) timings: Timings,
 }
 
 impl Sequence {
-    pub(super) fn new(new: NewSequence, place: Place, n_ctx: usize) -> Self {
+    pub(super) fn new(new: NewSequence, place: Place, n_ctx: usize, vocab: &TokenTable) -> Self {
         let n_prompt = new.prompt.len();
         let max_output = new.params.max_tokens.map_or(usize::MAX, |n| n as usize);
         Self {
@@ -91,7 +93,8 @@ impl Sequence {
             submitted: new.submitted,
             admitted: None,
             last_token: None,
-            text: TextStream::new(&new.params.stop),
+            text: TokenText::new(&new.params.stop),
+            stop_tokens: stop_tokens(&new.params.stop, vocab),
             timings: Timings { n_prompt_tokens: n_prompt, ..Timings::default() },
             tokens: new.prompt,
             params: new.params,
@@ -127,10 +130,14 @@ impl Sequence {
         slot: usize,
         now: Duration,
         vocab: &TokenTable,
-        emit: impl FnOnce(Delta),
+        mut emit: impl FnMut(Delta),
     ) -> Advance {
         if !self.params.ignore_eos && vocab.is_end_of_generation(token) {
             return Advance::EndOfGeneration;
+        }
+        if let Some(&(_, which)) = self.stop_tokens.iter().find(|(stop, _)| *stop == token) {
+            self.show_rest(slot, &mut emit);
+            return Advance::StopString(which);
         }
         match self.last_token.replace(now) {
             Some(last) => self.timings.itl.push(now.saturating_sub(last)),
@@ -140,25 +147,24 @@ impl Sequence {
         let index = self.timings.n_output_tokens;
         self.timings.n_output_tokens += 1;
 
-        let step = self.text.push(vocab.piece(token));
+        let (special, shown) = (self.params.special, Shown { token, index, logprobs });
+        let stop =
+            self.text.push(shown, vocab.text(token, special), &mut |shown, text| emit(delta(shown, text, index, slot)));
         let full = self.tokens.len() >= self.max_total;
-        let mut text = step.text;
-        if full && step.stop.is_none() {
-            text.push_str(&self.text.finish());
+        if full {
+            self.show_rest(slot, &mut emit);
         }
-        emit(Delta { text, token: Some(token), index, logprobs, slot });
-        match step.stop {
+        match stop {
             Some(which) => Advance::StopString(which),
             None if full => Advance::Full,
             None => Advance::Continue,
         }
     }
 
-    /// Text that was held back in case a character or a stop string would be completed.
-    pub(super) fn take_held_text(&mut self, slot: usize) -> Option<Delta> {
-        let text = self.text.finish();
-        let index = self.timings.n_output_tokens;
-        (!text.is_empty()).then_some(Delta { text, token: None, index, logprobs: None, slot })
+    /// Emits what was held back in case a character or a stop string would be completed; nothing after a stop string.
+    pub(super) fn show_rest(&mut self, slot: usize, emit: &mut impl FnMut(Delta)) {
+        let next = self.timings.n_output_tokens;
+        self.text.finish(&mut |shown, text| emit(delta(shown, text, next, slot)));
     }
 
     pub(super) fn slot_stats(&self) -> SlotStats {
@@ -186,4 +192,23 @@ impl Sequence {
         }
         assert_eq!(self.tokens.len(), self.n_prompt + self.timings.n_output_tokens);
     }
+}
+
+/// What a reader is told of a token besides its text.
+struct Shown {
+    token: Token,
+    index: usize,
+    logprobs: Option<Box<TokenLogprobs>>,
+}
+
+fn delta(shown: Option<Shown>, text: String, next: usize, slot: usize) -> Delta {
+    match shown {
+        Some(Shown { token, index, logprobs }) => Delta { text, token: Some(token), index, logprobs, slot },
+        None => Delta { text, token: None, index: next, logprobs: None, slot },
+    }
+}
+
+fn stop_tokens(stops: &[String], vocab: &TokenTable) -> Vec<(Token, usize)> {
+    let token = |(which, stop): (usize, &String)| vocab.special_token(stop).map(|token| (token, which));
+    stops.iter().enumerate().filter_map(token).collect()
 }

@@ -8,6 +8,8 @@ use super::utf8::Utf8Decoder;
 pub struct TextStream {
     decoder: Utf8Decoder,
     matcher: StopMatcher,
+    /// Bytes of text so far, shown or not.
+    total: usize,
     /// Reused between pushes, so that a token without text costs no allocation.
     decoded: String,
 }
@@ -25,7 +27,7 @@ pub struct Step {
 impl TextStream {
     /// A stream that ends at the first of `stops` to complete (see [`StopMatcher`]); none are needed, none may be empty.
     pub fn new(stops: &[String]) -> Self {
-        Self { decoder: Utf8Decoder::new(), matcher: StopMatcher::new(stops), decoded: String::new() }
+        Self { decoder: Utf8Decoder::new(), matcher: StopMatcher::new(stops), total: 0, decoded: String::new() }
     }
 
     /// Takes the bytes of one token. After a stop string, further pieces are ignored: their steps have no text and report
@@ -33,6 +35,7 @@ impl TextStream {
     pub fn push(&mut self, piece: &[u8]) -> Step {
         self.decoded.clear();
         self.decoder.push(piece, &mut self.decoded);
+        self.total += self.decoded.len();
         self.match_decoded()
     }
 
@@ -41,9 +44,20 @@ impl TextStream {
     pub fn finish(&mut self) -> String {
         self.decoded.clear();
         self.decoder.finish(&mut self.decoded);
+        self.total += self.decoded.len();
         let mut text = self.match_decoded().text;
         self.matcher.finish(&mut text);
         text
+    }
+
+    /// Bytes of text so far, those that wait included.
+    pub(super) fn decoded(&self) -> usize {
+        self.total
+    }
+
+    /// Whether an incomplete character or the beginning of a stop string waits.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.decoder.has_pending() || self.matcher.has_pending()
     }
 
     fn match_decoded(&mut self) -> Step {

@@ -6,16 +6,18 @@
 
 mod detokenizer;
 mod stop;
+mod token_text;
 mod utf8;
 
 pub use detokenizer::{Step, TextStream};
 pub use llama_concurrent_template::{ChatError, ChatMessage, ChatOptions, ChatTemplate};
 pub use stop::{StopMatcher, StopStatus};
+pub use token_text::TokenText;
 pub use utf8::Utf8Decoder;
 
 /// Property tests run the same cases every time; a failure prints its case, so none needs to be kept in a file.
 #[cfg(test)]
-fn seeded() -> proptest::test_runner::Config {
+pub(crate) fn seeded() -> proptest::test_runner::Config {
     proptest::test_runner::Config {
         rng_seed: proptest::test_runner::RngSeed::Fixed(1),
         failure_persistence: None,

@@ -76,6 +76,8 @@ unsafe extern "C" {
         size: usize,
     ) -> i32;
 
+    pub(super) fn lc_special_tokens(vocab: *const sys::llama_vocab, tokens: *mut sys::llama_token, n_max: i32) -> i32;
+
     pub(super) fn lc_memory_of(context: *const sys::llama_context) -> Memory;
 
     pub(super) fn lc_each_weight(

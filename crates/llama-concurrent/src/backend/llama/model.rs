@@ -26,6 +26,11 @@ use crate::{
     gguf::{GraphFaults, TensorType, graph_faults, is_matrix, is_of_experts, products},
     products::{ProductShare, Shares},
     request::Token,
+    tokenizer::{
+        effort::Effort,
+        partition::{SpecialToken, SpecialTokens},
+        text::{RawTokenizer, TextTokenizer, Wishes},
+    },
     vocab::TokenTable,
 };
 
@@ -59,6 +64,7 @@ impl Weight {
 pub(crate) struct Model {
     raw: NonNull<sys::llama_model>,
     table: TokenTable,
+    tokenizer: TextTokenizer,
     /// `None` where only the vocabulary was loaded.
     kernels: Option<Kernels>,
     /// "mapped", "written" or "off".
@@ -138,8 +144,8 @@ impl Model {
                 format!("llama.cpp cannot load {}: {}", path.display(), reason.join("; ")),
             ));
         };
-        let (table, faults) = (TokenTable::default(), GraphFaults::default());
-        let mut model = Self { raw, table, kernels, pack_cache: "off", warnings, faults };
+        let (table, tokenizer, faults) = (TokenTable::default(), TextTokenizer::default(), GraphFaults::default());
+        let mut model = Self { raw, table, tokenizer, kernels, pack_cache: "off", warnings, faults };
         if let Some(cache) = cache {
             let outcome = cache.finish(&mut |share| progress.tell_writing(share)).unwrap_or_else(|words| {
                 model.warnings.push(words);
@@ -154,6 +160,7 @@ impl Model {
         }
         model.table = model.read_table();
         model.faults = model.metadata(c"general.architecture").as_deref().map(graph_faults).unwrap_or_default();
+        model.tokenizer = model.read_tokenizer()?;
         Ok(model)
     }
 
@@ -307,11 +314,6 @@ impl Model {
         (n >= 0).then(|| text.to_string_lossy().into_owned())
     }
 
-    /// The text of a token as special tokens are written, such as `<|im_end|>`.
-    pub(crate) fn special_piece(&self, token: Token) -> Vec<u8> {
-        if usize::try_from(token).is_ok_and(|t| t < self.table.len()) { self.piece(token, true) } else { Vec::new() }
-    }
-
     /// Whether the KV of a sequence can be cut and copied at any position.
     pub(super) fn has_plain_kv(&self) -> bool {
         // SAFETY: the model is alive.
@@ -340,15 +342,32 @@ impl Model {
         (text(bos), text(eos))
     }
 
-    /// Tokens of a text, with the special tokens that the model wants around every prompt where `add_special` is set.
-    pub(crate) fn tokenize(&self, text: &str, add_special: bool, parse_special: bool) -> Result<Vec<Token>> {
+    /// Tokens of a text.
+    ///
+    /// # Errors
+    /// As [`TextTokenizer::tokenize`].
+    pub(crate) fn tokenize(&self, text: &str, wishes: &Wishes<'_>) -> Result<Vec<Token>> {
+        let mut tokens = self.tokenizer.tokenize(self, text, wishes)?;
+        self.drop_second_bos(&mut tokens);
+        Ok(tokens)
+    }
+
+    /// llama.cpp's own tokenizer; what it makes of the bytes is appended.
+    fn call_tokenizer(
+        &self,
+        text: &[u8],
+        add_special: bool,
+        parse_special: bool,
+        tokens: &mut Vec<Token>,
+    ) -> Result<()> {
         let refuse =
             |why: String| Error::new(ErrorKind::InvalidRequest, format!("the text cannot be tokenized: {why}"));
         let length = i32::try_from(text.len()).map_err(|_| refuse(format!("{} bytes are too many", text.len())))?;
+        let start = tokens.len();
         // One token per byte and the special ones always suffice, except for tokenizers that normalise.
-        let mut tokens: Vec<Token> = vec![0; text.len() + 8];
+        let mut room = length.saturating_add(8);
         for _ in 0..2 {
-            let room = i32::try_from(tokens.len()).unwrap_or(i32::MAX);
+            tokens.resize(start + room as usize, 0);
             let mut message = ffi::Message::new();
             // SAFETY: text and token buffers are valid for the lengths given; llama.cpp only reads the vocabulary.
             let n = unsafe {
@@ -356,7 +375,7 @@ impl Model {
                     self.vocab(),
                     text.as_ptr().cast(),
                     length,
-                    tokens.as_mut_ptr(),
+                    tokens[start..].as_mut_ptr(),
                     room,
                     add_special,
                     parse_special,
@@ -366,15 +385,68 @@ impl Model {
             };
             match usize::try_from(n) {
                 Ok(n) => {
-                    tokens.truncate(n);
-                    self.drop_second_bos(&mut tokens);
-                    return Ok(tokens);
+                    tokens.truncate(start + n);
+                    return Ok(());
                 }
                 Err(_) if n == i32::MIN => return Err(refuse(message.text())),
-                Err(_) => tokens.resize(n.unsigned_abs() as usize, 0),
+                Err(_) => room = -n,
             }
         }
         Err(refuse("the tokenizer disagrees with itself about the number of tokens".into()))
+    }
+
+    /// llama.cpp's tokenizer on a whole text, special tokens and all.
+    #[cfg(test)]
+    pub(crate) fn tokenize_by_llama_cpp(&self, text: &str, add_special: bool, parse_special: bool) -> Vec<Token> {
+        let mut tokens = Vec::new();
+        self.call_tokenizer(text.as_bytes(), add_special, parse_special, &mut tokens).expect("it takes the text");
+        self.drop_second_bos(&mut tokens);
+        tokens
+    }
+
+    fn read_tokenizer(&self) -> Result<TextTokenizer> {
+        let kind = self.metadata(c"tokenizer.ggml.model").unwrap_or_default();
+        let mut around = Vec::new();
+        self.call_tokenizer(b"", true, false, &mut around)?;
+        // SAFETY: the vocabulary is alive.
+        let adds_bos = unsafe { sys::llama_vocab_get_add_bos(self.vocab()) };
+        let (before, behind) = match around[..] {
+            [] => (None, None),
+            [one] if adds_bos => (Some(one), None),
+            [one] => (None, Some(one)),
+            [first, .., last] => (Some(first), Some(last)),
+        };
+        Ok(TextTokenizer {
+            special: SpecialTokens::new(self.special_tokens()),
+            effort: Effort::of(&kind, self.metadata(c"tokenizer.ggml.pre").as_deref()),
+            before,
+            behind,
+            // The others may leave out white space, accents or whatever they do not know.
+            longest_token: matches!(kind.as_str(), "llama" | "gpt2" | "gemma4").then(|| self.table.longest().max(1)),
+        })
+    }
+
+    pub(crate) fn special_tokens(&self) -> Vec<SpecialToken> {
+        let mut ids: Vec<Token> = vec![0; self.table.len()];
+        // SAFETY: the vocabulary is alive, and the buffer has room for all of its tokens.
+        let n = unsafe { ffi::lc_special_tokens(self.vocab(), ids.as_mut_ptr(), ids.len() as i32) };
+        ids.truncate(usize::try_from(n).unwrap_or(0));
+        let special = |token: Token| {
+            // SAFETY: the token is of the vocabulary, which is alive; the text is its own and ends with NUL.
+            let (attributes, text) = unsafe {
+                let text = CStr::from_ptr(sys::llama_vocab_get_text(self.vocab(), token));
+                (sys::llama_vocab_get_attr(self.vocab(), token), text.to_bytes().to_vec())
+            };
+            let has = |attribute| attributes & attribute != 0;
+            SpecialToken {
+                token,
+                text,
+                control: has(sys::LLAMA_TOKEN_ATTR_CONTROL | sys::LLAMA_TOKEN_ATTR_UNKNOWN),
+                strip_left: has(sys::LLAMA_TOKEN_ATTR_LSTRIP),
+                strip_right: has(sys::LLAMA_TOKEN_ATTR_RSTRIP),
+            }
+        };
+        ids.into_iter().map(special).filter(|special| !special.text.is_empty()).collect()
     }
 
     /// Templates often write BOS themselves; llama.cpp then adds a second one, which degrades the answer.
@@ -421,7 +493,16 @@ impl Model {
             // SAFETY: the token is in the vocabulary.
             .filter(|&token| unsafe { sys::llama_vocab_is_eog(self.vocab(), token) })
             .collect();
-        TokenTable::new((0..n_vocab).map(|token| self.piece(token, false)), ends)
+        let table = TokenTable::new((0..n_vocab).map(|token| self.piece(token, false)), ends);
+        let special = (0..n_vocab).filter(|&token| table.piece(token).is_empty());
+        let special = special.map(|token| (token, self.piece(token, true).into())).collect::<Vec<_>>();
+        table.with_special(special)
+    }
+}
+
+impl RawTokenizer for Model {
+    fn append(&self, text: &[u8], tokens: &mut Vec<Token>) -> Result<()> {
+        self.call_tokenizer(text, false, false, tokens)
     }
 }
 

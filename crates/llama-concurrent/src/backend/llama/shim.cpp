@@ -7,6 +7,7 @@
 #include "llama-kv-cache.h"
 #include "llama.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <string>
@@ -72,6 +73,27 @@ int32_t lc_tokenize(const llama_vocab * vocab, const char * text, int32_t length
                     bool add_special, bool parse_special, char * message, size_t size) {
     return guard::call<int32_t>(message, size, INT32_MIN, [&] {
         return llama_tokenize(vocab, text, length, tokens, n_max, add_special, parse_special);
+    });
+}
+
+// The tokens whose texts llama.cpp looks for in a text, in its order. It sorts them by length with std::sort, which leaves
+// equal ones in an order that only the same call on the same ids gives. Returns their number, and writes at most n_max.
+int32_t lc_special_tokens(const llama_vocab * vocab, llama_token * tokens, int32_t n_max) {
+    return guard::call<int32_t>(nullptr, 0, -1, [&] {
+        const int32_t n_vocab = llama_vocab_n_tokens(vocab);
+        std::vector<size_t> length(n_vocab);
+        std::vector<llama_token> special;
+        for (llama_token id = 0; id < n_vocab; ++id) {
+            if (llama_vocab_get_attr(vocab, id) &
+                (LLAMA_TOKEN_ATTR_CONTROL | LLAMA_TOKEN_ATTR_USER_DEFINED | LLAMA_TOKEN_ATTR_UNKNOWN)) {
+                length[id] = std::strlen(llama_vocab_get_text(vocab, id));
+                special.push_back(id);
+            }
+        }
+        std::sort(special.begin(), special.end(),
+                  [&](const llama_token a, const llama_token b) { return length[a] > length[b]; });
+        std::copy_n(special.begin(), std::min<size_t>(special.size(), n_max), tokens);
+        return (int32_t) special.size();
     });
 }
 

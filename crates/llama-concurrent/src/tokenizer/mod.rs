@@ -1,4 +1,15 @@
-//! A model's tokenizer without its weights.
+//! Texts to tokens, and a model's tokenizer without its weights.
+//!
+//! llama.cpp's tokenizer is asked for text without special tokens only: it looks for those in time that grows with the
+//! square of the text, and never looks whether its caller still waits. [`partition`] finds them instead, [`effort`] knows
+//! how much stack and time the rest takes, [`text`] puts the parts together.
+
+pub(crate) mod effort;
+pub(crate) mod partition;
+#[cfg(test)]
+#[allow(clippy::single_range_in_vec_init, reason = "lists of one plain range are meant")]
+mod tests;
+pub(crate) mod text;
 
 use std::path::Path;
 
@@ -34,7 +45,8 @@ impl Tokenizer {
     /// # Errors
     /// [`ErrorKind::InvalidRequest`](crate::ErrorKind::InvalidRequest) if the tokenizer refuses the text.
     pub fn tokenize_with(&self, text: &str, add_special: bool, parse_special: bool) -> Result<Vec<Token>> {
-        self.model.tokenize(text, add_special, parse_special)
+        let wishes = text::Wishes { begin: add_special, end: add_special, parse_special, ..text::Wishes::default() };
+        self.model.tokenize(text, &wishes)
     }
 
     /// Bytes of every token, and the tokens that end a generation.
