@@ -87,7 +87,7 @@ impl Write for Stderr {
             let _ = match self.format {
                 LogFormat::Text => writeln!(stderr(), "warning: {message}"),
                 LogFormat::Json => {
-                    writeln!(stderr(), "{}", serde_json::json!({"level": "WARN", "fields": {"message": message}}))
+                    writeln!(stderr(), "{}", serde_json::json!({"fields": {"message": message}, "level": "WARN"}))
                 }
             };
         }

@@ -45,7 +45,9 @@ impl FromRequest<Arc<App>> for Body {
             ApiError::unavailable("too many large requests are being read").with_retry(Duration::from_secs(1))
         })?;
         let peer = request.extensions().get::<Peer>().cloned();
-        let read = timeout(limits.body_timeout, whole(request, most, peer.as_ref())).await;
+        let read =
+            timeout(limits.body_timeout, whole(request, told.map_or(0, |told| told as usize), most, peer.as_ref()))
+                .await;
         let bytes = read.map_err(|_| {
             let message = "the body of the request did not come in time";
             ApiError::new(StatusCode::REQUEST_TIMEOUT, "timeout_error", message)
@@ -77,9 +79,10 @@ impl Body {
     }
 }
 
-async fn whole(request: Request, most: usize, peer: Option<&Peer>) -> ApiResult<Bytes> {
+/// `told` is how many bytes are announced: room for all of them is made at once, as growing copies what is there.
+async fn whole(request: Request, told: usize, most: usize, peer: Option<&Peer>) -> ApiResult<Bytes> {
     let mut parts = request.into_body().into_data_stream();
-    let mut whole = BytesMut::new();
+    let mut whole = BytesMut::with_capacity(told);
     let ended = async {
         match peer {
             Some(peer) => peer.attendance.until_end().await,

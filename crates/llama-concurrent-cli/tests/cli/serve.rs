@@ -60,6 +60,25 @@ impl Server {
         text
     }
 
+    /// Asks `n` times over one connection, some requests behind each other.
+    fn ask(&self, n: usize) {
+        let mut connection = self.connect();
+        let request = b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n";
+        let mut left = n;
+        while left > 0 {
+            let some = left.min(100);
+            connection.write_all(&request.repeat(some)).unwrap();
+            let mut answers = Vec::new();
+            while answers.windows(4).filter(|end| end == b"\r\n\r\n").count() < some || !answers.ends_with(b"}") {
+                let mut part = [0; 64 << 10];
+                let read = connection.read(&mut part).expect("/health is answered");
+                assert!(read > 0, "the connection stays");
+                answers.extend_from_slice(&part[..read]);
+            }
+            left -= some;
+        }
+    }
+
     fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(self.child.id() as i32), signal).unwrap();
     }
@@ -133,21 +152,33 @@ fn messages_that_nobody_reads_stop_nothing() {
         command.stdout(Stdio::null()).stderr(Stdio::piped());
         command
     });
-    let mut connection = server.connect();
     // Some 200 bytes of a message each, and a pipe holds 64 KiB.
-    for _ in 0..2000 {
-        connection.write_all(b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
-        let mut answer = Vec::new();
-        while !answer.ends_with(b"}") {
-            let mut part = [0; 512];
-            let n = connection.read(&mut part).expect("/health is answered");
-            assert!(n > 0, "the connection stays");
-            answer.extend_from_slice(&part[..n]);
-        }
-    }
-    drop(connection);
+    server.ask(2000);
     server.signal(Signal::SIGTERM);
     assert_eq!(server.code(), Some(0), "it does not wait for a reader at its end either");
+}
+
+#[test]
+fn messages_that_are_lost_are_counted() {
+    for (format, told) in [("text", "warning: "), ("json", "{\"fields\":")] {
+        let mut server = Server::start(&["--log", "info", "--log-format", format], |mut command| {
+            command.stdout(Stdio::null()).stderr(Stdio::piped());
+            command
+        });
+        // More than may wait.
+        server.ask(12_000);
+        let mut messages = server.child.stderr.take().unwrap();
+        let reader = std::thread::spawn(move || {
+            let mut text = String::new();
+            messages.read_to_string(&mut text).map(|_| text)
+        });
+        server.ask(1);
+        server.signal(Signal::SIGTERM);
+        assert_eq!(server.code(), Some(0));
+        let text = reader.join().unwrap().unwrap();
+        let lost = text.lines().find(|line| line.contains("messages were lost"));
+        assert!(lost.is_some_and(|line| line.starts_with(told)), "{lost:?} of {} bytes", text.len());
+    }
 }
 
 #[test]

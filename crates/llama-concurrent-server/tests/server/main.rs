@@ -3,6 +3,7 @@
 
 mod connections;
 mod heavy;
+mod hostile;
 mod limits;
 mod native;
 mod openai;
