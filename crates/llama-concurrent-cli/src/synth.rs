@@ -3,16 +3,19 @@
 use std::{
     io::{Write, stdout},
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use clap::{
     Args,
     builder::{PossibleValue, PossibleValuesParser, TypedValueParser},
 };
-use llama_concurrent::gguf::{
-    GgufError, Header,
-    synth::{self, Shape, SynthOptions, SynthReport, WeightType},
+use llama_concurrent::{
+    gguf::{
+        GgufError, Header,
+        synth::{self, Shape, SynthOptions, SynthReport, WeightType},
+    },
+    write_tiny_model,
 };
 
 use crate::{console, failure::Failure, format::bytes, interrupt::Interrupts};
@@ -21,6 +24,7 @@ const EXAMPLES: &str = "\
 Examples:
   llama-concurrent synth --preset tinyllama-1.1b -o tiny.gguf
   llama-concurrent synth --preset qwen2.5-0.5b --type q8_0 --vocab real-qwen.gguf -o qwen.gguf
+  llama-concurrent synth --arch gemma3 -o gemma3.gguf
 
 The file is as large and as fast as the real model and says nothing sensible. Equal options give equal files.";
 
@@ -28,8 +32,12 @@ The file is as large and as fast as the real model and says nothing sensible. Eq
 #[command(after_help = EXAMPLES)]
 pub struct SynthArgs {
     /// Shape of the model
-    #[arg(long, value_name = "NAME", value_parser = presets())]
-    preset: &'static Shape,
+    #[arg(long, value_name = "NAME", value_parser = presets(), required_unless_present = "arch")]
+    preset: Option<&'static Shape>,
+
+    /// Instead a tiny model of this architecture, with weights in F32, for tests; `list` prints all of them
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["preset", "weight_type", "vocab", "layers"])]
+    arch: Option<String>,
 
     /// How weights are stored: q4_0, q8_0 or f16
     #[arg(long = "type", value_name = "TYPE", default_value_t = WeightType::Q4_0)]
@@ -48,8 +56,8 @@ pub struct SynthArgs {
     layers: Option<u32>,
 
     /// File to write
-    #[arg(short, long, value_name = "FILE")]
-    output: PathBuf,
+    #[arg(short, long, value_name = "FILE", required_unless_present = "arch")]
+    output: Option<PathBuf>,
 
     /// Replace the file if it is there
     #[arg(long)]
@@ -57,28 +65,40 @@ pub struct SynthArgs {
 }
 
 pub fn synth(args: &SynthArgs) -> Result<(), Failure> {
-    if args.output.is_dir() {
-        let example = args.output.join("model.gguf");
-        let message = format!("{} is a directory; give a file, as in {}", args.output.display(), example.display());
+    if args.arch.as_deref() == Some("list") {
+        synth::architectures().into_iter().try_for_each(|name| writeln!(stdout(), "{name}"))?;
+        return Ok(());
+    }
+    let Some(output) = &args.output else {
+        return Err(Failure::BadInput("--output is missing: the file to write".into()));
+    };
+    if output.is_dir() {
+        let example = output.join("model.gguf");
+        let message = format!("{} is a directory; give a file, as in {}", output.display(), example.display());
         return Err(Failure::BadInput(message));
     }
-    if args.output.exists() && !args.force {
-        return Err(Failure::BadInput(format!("{} is there already; --force replaces it", args.output.display())));
+    if output.exists() && !args.force {
+        return Err(Failure::BadInput(format!("{} is there already; --force replaces it", output.display())));
     }
-    let report = write(args)?;
-    let summary = Header::read(&report.path).and_then(|header| header.check_model())?;
-    writeln!(stdout(), "{summary}\n\nwrote {} to {}", bytes(report.file_bytes as f64), report.path.display())?;
+    match (&args.arch, args.preset) {
+        (Some(name), _) => write_tiny_model(name, args.seed, output)?,
+        (None, Some(preset)) => _ = write(args, preset, output)?,
+        (None, None) => return Err(Failure::BadInput("give --preset or --arch".into())),
+    }
+    let summary = Header::read(output).and_then(|header| header.check_model())?;
+    let file_bytes = output.metadata()?.len();
+    writeln!(stdout(), "{summary}\n\nwrote {} to {}", bytes(file_bytes as f64), output.display())?;
     Ok(())
 }
 
 /// Writes the file under a bar. Ctrl-C leaves nothing behind.
-fn write(args: &SynthArgs) -> Result<SynthReport, Failure> {
+fn write(args: &SynthArgs, preset: &Shape, output: &Path) -> Result<SynthReport, Failure> {
     let options = SynthOptions {
         weight_type: args.weight_type,
         vocab_donor: args.vocab.clone(),
         seed: args.seed,
         n_layer: args.layers,
-        ..SynthOptions::new(args.preset.clone())
+        ..SynthOptions::new(preset.clone())
     };
     let bar = console::progress_bar(0, "writing {wide_bar:.cyan/dim} {binary_bytes}/{binary_total_bytes} {eta}");
     let interrupts = Interrupts::listen();
@@ -91,7 +111,7 @@ fn write(args: &SynthArgs) -> Result<SynthReport, Failure> {
         }
     };
     let written: Result<Result<SynthReport, GgufError>, _> =
-        catch_unwind(AssertUnwindSafe(|| synth::write(&options, &args.output, &mut progress)));
+        catch_unwind(AssertUnwindSafe(|| synth::write(&options, output, &mut progress)));
     bar.finish_and_clear();
     match written {
         Ok(report) => Ok(report?),

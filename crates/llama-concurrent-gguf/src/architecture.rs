@@ -160,8 +160,13 @@ fn printable(name: &str) -> String {
     name.chars().take(64).flat_map(char::escape_debug).collect()
 }
 
+/// The architectures of models that generate text, in no order.
+pub(super) fn generators() -> impl Iterator<Item = &'static str> {
+    [KEY_EQUALS_VALUE_EQUALS_ROPE, KEY_EQUALS_VALUE, FREE].into_iter().flatten().copied()
+}
+
 #[cfg(test)]
 pub(super) fn all_names() -> impl Iterator<Item = &'static str> {
     let others = OTHERS.iter().flat_map(|(names, _)| *names);
-    [KEY_EQUALS_VALUE_EQUALS_ROPE, KEY_EQUALS_VALUE, FREE].into_iter().flatten().chain(others).copied()
+    generators().chain(others.copied())
 }

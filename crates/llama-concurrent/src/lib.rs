@@ -46,7 +46,7 @@ mod worker;
 
 #[doc(hidden)]
 pub use backend::llama::chooser;
-pub use backend::llama::system_info;
+pub use backend::llama::{system_info, write_tiny_model};
 pub use config::{DEFAULT_N_CTX, DEFAULT_SLOTS, EngineConfig, KvType, LoadProgress, PackCache, PoolShape, Strategy};
 pub use constraint::{Constraint, Grammar};
 pub use embedding::{EmbedOptions, Embedding, Pooling};

@@ -5,6 +5,23 @@ use std::{fs, path::Path};
 use crate::{Files, call, demo_model, run};
 
 #[test]
+fn a_tiny_model_of_an_architecture_runs() {
+    let files = Files::new();
+    let out = files.path("tiny.gguf");
+    let list = call(&["synth", "--arch", "list"]).well().out;
+    assert!(list.lines().any(|name| name == "gpt-oss"), "{list}");
+    let told = call(&["synth", "--arch", "gpt-oss", "-o", &out]).well().out;
+    assert!(told.contains("gpt-oss") && told.contains("window        16 tokens"), "{told}");
+    for more in [&["--swa-full"][..], &[]] {
+        run(&[&["-m", &out, "-p", "The people", "--max-tokens", "2", "--ignore-eos"][..], more].concat()).well();
+    }
+    call(&["synth", "--arch", "bert", "-o", &files.path("bert.gguf")]).refused(&["'bert'"]);
+    call(&["synth", "--arch", "gpt-oss", "--type", "q8_0", "-o", &files.path("q8.gguf")]).refused(&["--arch"]);
+    call(&["synth", "--arch", "gpt-oss"]).refused(&["--output"]);
+    assert!(!Path::new(&files.path("bert.gguf")).exists());
+}
+
+#[test]
 fn a_synthetic_model_is_written_inspected_and_run() {
     let files = Files::new();
     let out = files.path("small.gguf");

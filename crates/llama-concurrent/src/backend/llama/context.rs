@@ -51,8 +51,9 @@ impl Context {
         // SAFETY: a plain constructor.
         let mut params = unsafe { sys::llama_context_default_params() };
         params.n_ctx = small(shape.n_ctx * shape.slots);
-        params.n_batch = small(shape.n_batch);
-        params.n_ubatch = small(shape.n_batch);
+        // Some graphs of recurrent models cannot be laid out for a largest batch that its sequences do not divide.
+        params.n_ubatch = small(shape.n_batch.next_multiple_of(shape.slots));
+        params.n_batch = params.n_ubatch;
         params.n_seq_max = small(shape.slots);
         let all_logits = output == Output::Logits && model.faults().needs_all_logits;
         params.n_outputs_max = small(match output {

@@ -86,6 +86,14 @@ unsafe extern "C" {
         user_data: *mut c_void,
     );
 
+    pub(super) fn lc_each_tensor(
+        path: *const c_char,
+        each: extern "C" fn(*const c_char, *const i64, *mut c_void),
+        user_data: *mut c_void,
+        message: *mut c_char,
+        size: usize,
+    ) -> bool;
+
     pub(super) fn lc_weight_ranges(model: *const sys::llama_model, ranges: *mut Range, max: usize) -> usize;
 
     pub(super) fn lc_kv_can_swap(context: *const sys::llama_context) -> bool;

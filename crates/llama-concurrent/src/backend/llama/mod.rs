@@ -20,6 +20,7 @@ mod sampler;
 #[cfg(test)]
 mod tests;
 mod threadpool;
+mod tiny;
 
 use std::{
     sync::Arc,
@@ -35,6 +36,7 @@ pub(crate) use self::pack_cache::PackedFile;
 pub(crate) use self::place::{affinity_of, settle, settle_worker};
 #[doc(hidden)]
 pub use self::sampler::chooser;
+pub use self::tiny::write_tiny_model;
 use self::{
     context::{Context, Output},
     ffi::Range,

@@ -1,6 +1,7 @@
 // llama.cpp reports some failures as C++ exceptions or aborts, which must not unwind into Rust or end the process.
 // Each function here does one call and turns them into an ordinary result (guard.h); nothing else lives here.
 
+#include "gguf.h"
 #include "guard.h"
 #include "llama-ext.h"
 #include "llama-kv-cache-iswa.h"
@@ -141,6 +142,28 @@ void lc_each_weight(const llama_model * model, void (*each)(const lc_weight *, v
             }
         }
         return 0;
+    });
+}
+
+// Names each tensor, with its four dimensions, of the model that a file of metadata alone describes; whether it could be
+// made. The weights are never set.
+bool lc_each_tensor(const char * path, void (*each)(const char *, const int64_t *, void *), void * user_data, char * message,
+                    size_t size) {
+    return guard::call<bool>(message, size, false, [&] {
+        gguf_context * metadata = gguf_init_from_file(path, {true, nullptr});
+        if (!metadata) {
+            return false;
+        }
+        llama_model_params params = llama_model_default_params();
+        llama_model * model = llama_model_init_from_user(metadata, [](ggml_tensor *, void *) {}, nullptr, params);
+        if (model) {
+            for (const auto & [name, tensor] : llama_internal_get_tensor_map(model)) {
+                each(name.c_str(), tensor->ne, user_data);
+            }
+            llama_model_free(model);
+        }
+        gguf_free(metadata);
+        return model != nullptr;
     });
 }
 
