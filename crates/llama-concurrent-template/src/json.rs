@@ -7,6 +7,8 @@ use minijinja::value::Kwargs;
 use minijinja::{Error, ErrorKind, Value};
 use serde_json::Value as Json;
 
+use crate::printer::float_repr;
+
 /// `value | tojson(ensure_ascii=False, indent=None, separators=None, sort_keys=False)`, as transformers defines it.
 pub(super) fn tojson(value: &Value, ensure_ascii: Option<bool>, options: Kwargs) -> Result<String, Error> {
     if value.is_undefined() {
@@ -65,7 +67,7 @@ impl Style {
             Json::Null => out.push_str("null"),
             Json::Bool(value) => out.push_str(if *value { "true" } else { "false" }),
             Json::Number(number) => match number.as_f64().filter(|_| number.is_f64()) {
-                Some(float) => out.push_str(&python_float(float)),
+                Some(float) => out.push_str(&float_repr(float)),
                 None => out.push_str(&number.to_string()),
             },
             Json::String(text) => self.write_string(text, out),
@@ -126,21 +128,6 @@ impl Style {
                     out.push_str(&format!("\\u{unit:04x}"));
                 }
             }
-        }
-    }
-}
-
-/// Python's `repr`: as Rust's, but the exponent has a sign and at least two digits.
-fn python_float(float: f64) -> String {
-    let text = format!("{float:?}");
-    match text.split_once('e') {
-        None => text,
-        Some((digits, exponent)) => {
-            let (sign, exponent) = match exponent.strip_prefix('-') {
-                Some(exponent) => ('-', exponent),
-                None => ('+', exponent),
-            };
-            format!("{digits}e{sign}{exponent:0>2}")
         }
     }
 }

@@ -8,8 +8,12 @@ mod dialect;
 mod error;
 #[cfg(test)]
 mod families;
+mod filters;
 mod generation;
 mod json;
+mod percent;
+mod predicates;
+mod printer;
 mod python;
 #[cfg(test)]
 mod tests;
@@ -86,11 +90,12 @@ impl Default for ChatOptions {
 /// - Variables: `messages`, `tools` and `documents` (none unless given), `add_generation_prompt`, `bos_token`,
 ///   `eos_token`, and whatever [`ChatOptions::extra`] holds. An undefined variable prints as nothing and counts as false;
 ///   looking into one is an error.
-/// - Functions and filters: `raise_exception(message)`, `strftime_now(format)`, `tojson` as `json.dumps` writes it,
-///   `namespace`, `range`, `break` and `continue`, the usual methods of Python's strings and dicts.
+/// - Functions, filters and tests: those of Jinja, as they behave in Python on undefined, none and empty values;
+///   `raise_exception(message)`, `strftime_now(format)`, `tojson` as `json.dumps` writes it, `fromjson`, `break` and
+///   `continue`, the methods of Python's strings, lists and dicts, the operator `%` behind a string.
 /// - `{% generation %}` blocks, which mark text to train on, print their content.
-/// - Missing: `include` and `import`, the operator `%` on strings, `cycler`, `joiner`, `lipsum`. An unknown filter or
-///   test is an error only when a rendering gets to it.
+/// - Missing: `include` and `import`, `varargs` and `kwargs` in macros, `lipsum`. An unknown filter or test is an error
+///   only when a rendering gets to it.
 ///
 /// A rendering runs at most 5 million steps of the template engine (a fraction of a second, and enough for ten thousand
 /// messages) and nests several dozen macro calls at most; beyond either it is a [`ChatError::Render`]. These limits turn
@@ -116,7 +121,7 @@ impl ChatTemplate {
         let mut environment = dialect::environment();
         // As Jinja does; a template edited on Windows must not put carriage returns into prompts.
         let source = source.replace("\r\n", "\n").replace('\r', "\n");
-        let source = generation::as_plain_blocks(&source).into_owned();
+        let source = percent::as_filter(&generation::as_plain_blocks(&source)).into_owned();
         environment.add_template_owned(TEMPLATE, source).map_err(ChatError::compiling)?;
         Ok(Self { environment, bos_token: bos_token.to_owned(), eos_token: eos_token.to_owned() })
     }
