@@ -664,7 +664,7 @@ static void test_constraints_and_logprobs(void) {
     CHECK_OK(llama_infer_async(engine, "A fox", &params, check_logprobs, &n_tokens, &id));
     CHECK_OK(llama_infer_wait(engine, id, PATIENCE_MS));
     CHECK(n_tokens > 0);
-    params.reserved_2[2] = true;
+    params.reserved_2[1] = true;
     CHECK_STATUS(INVALID_ARGUMENT, llama_infer_async(engine, "A", &params, ignore, NULL, NULL));
     CHECK_OK(llama_engine_free(engine));
 }
