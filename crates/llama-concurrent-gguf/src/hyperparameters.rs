@@ -167,6 +167,13 @@ fn check_rope(header: &Header, name: &str, architecture: Architecture, sizes: &H
             sizes.head_dim_k
         )));
     }
+    let widest = header.u32(&format!("{name}.attention.key_length_swa"))?.unwrap_or(0).max(sizes.head_dim_k);
+    if sizes.n_head[0] > 0 && given.is_some_and(|dims| dims > widest) {
+        return Err(Problem::invalid(format!(
+            "'{key}' is {dims}, and heads are {widest} wide; llama.cpp aborts when it turns more than there is: the file \
+             was written wrongly"
+        )));
+    }
     let rotates = given.is_some() || architecture.heads == HeadRule::KeyEqualsValueEqualsRope;
     if rotates && !dims.is_multiple_of(2) {
         return Err(Problem::invalid(format!(

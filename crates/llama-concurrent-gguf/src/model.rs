@@ -11,7 +11,7 @@ use super::header::Header;
 use super::hyperparameters::Hyperparameters;
 use super::split;
 use super::summary::{MatrixGroup, ModelSummary, ModelWork, file_type_name};
-use super::tensor::{OUTPUT, TensorInfo, TensorType, is_matrix, is_of_experts};
+use super::tensor::{OUTPUT, TensorInfo, TensorType, is_by_element, is_matrix, is_of_experts};
 use super::value::Value;
 use super::vocabulary;
 use super::window;
@@ -236,13 +236,9 @@ fn check_type(tensor: &TensorInfo) -> Result<(), Problem> {
             tensor_type.name()
         )));
     }
-    // ggml's add, multiply and rotary embedding abort on a second operand of another type.
-    let added_or_multiplied = name.ends_with(".bias")
-        || name.ends_with("_norm.weight")
-        || name.ends_with("rope_freqs.weight")
-        || name.ends_with("rope_factors_long.weight")
-        || name.ends_with("rope_factors_short.weight");
-    if added_or_multiplied && *tensor_type != TensorType::F32 {
+    // ggml's add, multiply, rotary embedding and scans abort on a second operand of another type. Whatever is one row is one.
+    let is_by_element = tensor.dims.len() < 2 || is_by_element(name);
+    if is_by_element && *tensor_type != TensorType::F32 {
         return Err(Problem::unsupported(format!(
             "the tensor '{name}' is of type {}, and llama.cpp aborts unless it is F32; convert the model again with \
              llama.cpp's convert_hf_to_gguf.py",

@@ -157,13 +157,17 @@ pub(super) fn size_of(dims: &[u64], tensor_type: TensorType) -> Option<(u64, u64
 const EMBEDDINGS: &str = "token_embd.weight";
 pub(super) const OUTPUT: &str = "output.weight";
 
-/// Tensors with more than one row that no row of a batch is multiplied with, by the last part of their names: they are looked
-/// up, added, or multiplied element by element.
+/// By the last part of their names.
 #[rustfmt::skip]
-const NO_MATRICES: &[&str] = &[
-    "attn_compressor_ape", "attn_sinks", "conv", "embed_tokens", "exp_probs_b", "ffn_gate_tid2eid",
-    "indexer_compressor_ape", "per_layer_token_embd", "position_embd", "rope_factors_long", "rope_factors_short",
-    "rope_freqs", "ssm_a", "ssm_d", "time_mix_decay", "time_mix_first", "time_mix_ln", "time_mix_r_k", "token_types",
+const BY_ELEMENT: &[&str] = &[
+    "attn_sinks", "conv", "exp_probs_b", "rope_factors_long", "rope_factors_short", "rope_freqs", "ssm_a", "ssm_d",
+    "time_mix_decay", "time_mix_first", "time_mix_ln", "time_mix_r_k",
+];
+/// Tensors of which rows are looked up.
+#[rustfmt::skip]
+const LOOKED_UP: &[&str] = &[
+    "attn_compressor_ape", "embed_tokens", "ffn_gate_tid2eid", "indexer_compressor_ape", "per_layer_token_embd",
+    "position_embd", "token_types",
 ];
 
 /// Whether the rows of a batch are multiplied with this tensor, in a model with or without an output matrix of its own: if
@@ -173,10 +177,20 @@ pub fn is_matrix(name: &str, dims: &[u64], has_output: bool) -> bool {
     if !has_rows || (name == EMBEDDINGS && has_output) {
         return false;
     }
-    let last = name.strip_suffix(".weight").unwrap_or(name).rsplit('.').next().unwrap_or(name);
-    let is_by_element =
-        matches!(last, "bias" | "scale") || ["_norm", "lerp", "conv1d"].iter().any(|p| last.contains(p));
-    !is_by_element && !NO_MATRICES.contains(&last)
+    !is_by_element(name) && !LOOKED_UP.contains(&last_part(name))
+}
+
+/// Whether a tensor is added, multiplied element by element, or scanned with.
+pub(super) fn is_by_element(name: &str) -> bool {
+    let last = last_part(name);
+    matches!(last, "bias" | "scale")
+        || ["_norm", "lerp", "conv1d"].iter().any(|part| last.contains(part))
+        || BY_ELEMENT.contains(&last)
+}
+
+/// Of `blk.0.attn_q.weight` the last word that says what it is.
+fn last_part(name: &str) -> &str {
+    name.strip_suffix(".weight").unwrap_or(name).rsplit('.').next().unwrap_or(name)
 }
 
 /// Whether a tensor holds the matrices of several experts, of which a row is multiplied with some.

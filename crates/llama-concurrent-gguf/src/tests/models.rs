@@ -117,6 +117,22 @@ fn sizes_that_llama_cpp_would_abort_on() {
 }
 
 #[test]
+fn no_more_is_turned_than_a_head_is_wide() {
+    let mut plan = tiny_model();
+    for (key, value) in &mut plan.metadata {
+        *key = key.replace("llama.", "gemma3.");
+        match key.as_str() {
+            "general.architecture" => *value = text("gemma3"),
+            "gemma3.rope.dimension_count" => *value = Value::U32(16),
+            _ => {}
+        }
+    }
+    assert_refused(check(&plan), Invalid, "'gemma3.rope.dimension_count' is 16, and heads are 8 wide");
+    plan.metadata.push(("gemma3.attention.key_length_swa".to_owned(), Value::U32(16)));
+    check(&plan).expect("the heads of the other layers are wider");
+}
+
+#[test]
 fn settings_of_the_wrong_type_or_length() {
     let refused = |key: &str, value: Value, words: &str| {
         assert_refused(check(&tiny_model_with(&[(key, value)], &[])), Invalid, words);
@@ -152,6 +168,11 @@ fn tensors_that_llama_cpp_would_abort_on() {
     assert_refused(changed(0, &|t| t.dims[1] = 5), Invalid, "the 4 tokens of the vocabulary");
     assert_refused(changed(1, &|t| t.tensor_type = TensorType::F16), Unsupported, "aborts unless it is F32");
     assert_refused(changed(2, &|t| t.tensor_type = TensorType::from_id(24).unwrap()), Unsupported, "of type I8");
+    for name in ["blk.0.ssm_dt_norm", "blk.0.attn_q_norm.weight", "blk.0.ssm_d.weight", "blk.0.ssm_conv1d.weight"] {
+        let renamed = |t: &mut TensorPlan| t.name = name.to_owned();
+        assert_refused(changed(2, &renamed), Unsupported, "aborts unless it is F32");
+    }
+    assert_refused(changed(2, &|t| t.dims = vec![32]), Unsupported, "aborts unless it is F32");
     assert_refused(changed(3, &|t| t.name = "blk.9.attn_norm.weight".to_owned()), Invalid, "'blk.1.attn_norm.weight'");
 }
 

@@ -21,27 +21,39 @@ fn likeliest(logits: &[f32]) -> Token {
     (0..logits.len()).max_by(|&a, &b| logits[a].total_cmp(&logits[b])).unwrap_or(0) as Token
 }
 
-/// The tokens that follow, and the log probability of the first, by calls of one row in a context of one sequence.
-fn row_by_row(path: &Path, prompts: &[Vec<Token>]) -> Vec<(Vec<Token>, f32)> {
+/// The tokens that follow and the logits that they were chosen from, by calls of one row in a context of one sequence.
+fn row_by_row(path: &Path, prompts: &[Vec<Token>]) -> Vec<Vec<(Token, Vec<f32>)>> {
     let config = EngineConfig { kernels: false, ..EngineConfig::default() };
     let model = Arc::new(Model::load(path, &config, None).unwrap());
     let shape = PoolShape { contexts: 1, slots: 1, n_ctx: 128, n_batch: 16 };
     let mut backend = LlamaBackend::new(model, shape, &config, &WorkerPlan::anywhere(1)).unwrap();
     let one = |prompt: &Vec<Token>| {
         backend.contexts[0].truncate(0, 0);
-        let mut next = prompt.clone();
-        let mut first = None;
+        let (mut tokens, mut steps) = (prompt.clone(), Vec::new());
         for pos in 0..prompt.len() + N_OUTPUT as usize - 1 {
-            let logits = logits_after(&mut backend, 0, next[pos], pos);
+            let logits = logits_after(&mut backend, 0, tokens[pos], pos);
             if pos + 1 >= prompt.len() {
-                let token = likeliest(&logits);
-                first.get_or_insert_with(|| TokenLogprobs::of(&logits, token, 0).logprob);
-                next.push(token);
+                tokens.push(likeliest(&logits));
+                steps.push((likeliest(&logits), logits));
             }
         }
-        (next.split_off(prompt.len()), first.unwrap())
+        steps
     };
     prompts.iter().map(one).collect()
+}
+
+/// Sums are taken in another order in company, so a near tie may fall otherwise, and what follows is another text.
+fn assert_same(what: &str, got: &Completion, expected: &[(Token, Vec<f32>)]) {
+    for (step, ((&token, logprobs), (wanted, logits))) in got.tokens.iter().zip(&got.logprobs).zip(expected).enumerate()
+    {
+        let off = (logprobs.logprob - TokenLogprobs::of(logits, token, 0).logprob).abs();
+        assert!(off < 0.05, "{what}: token {step}, {token}, has a log probability that is {off} off");
+        if token != *wanted {
+            let lost = logits[*wanted as usize] - logits[token as usize];
+            assert!(lost < 0.1, "{what}: token {step} is {token} and not {wanted}, which is {lost} likelier");
+            return;
+        }
+    }
 }
 
 fn together(engine: &Engine, prompts: &[Vec<Token>]) -> Vec<Completion> {
@@ -72,11 +84,10 @@ fn assert_right_in_company(path: &Path) {
     let expected = row_by_row(path, &prompts);
     // The second time prefixes may be found, or slots taken over.
     for round in 0..2 {
-        for (n, (got, (tokens, logprob))) in together(&engine, &prompts).iter().zip(&expected).enumerate() {
+        for (n, (got, expected)) in together(&engine, &prompts).iter().zip(&expected).enumerate() {
             let name = path.file_name().unwrap().display();
-            let off = (got.logprobs[0].logprob - logprob).abs();
-            assert!(off < 0.02, "{name}, prompt {n}, round {round}: the first log probability is {off} off");
-            assert_eq!(&got.tokens, tokens, "{name}, prompt {n}, round {round}");
+            assert_eq!(got.tokens.len(), expected.len());
+            assert_same(&format!("{name}, prompt {n}, round {round}"), got, expected);
         }
     }
 }
