@@ -5,12 +5,17 @@
 
 mod budget;
 mod compile;
+mod digits;
 mod gbnf;
+mod json_schema;
 mod recent;
+#[cfg(test)]
+mod walks;
 
 use llguidance::{Matcher, toktrie::SimpleVob};
 
 pub(crate) use self::compile::Compiler;
+use self::digits::Digits;
 use crate::request::Token;
 
 /// What an output has to look like. Tokens that would break it are made impossible before one is chosen.
@@ -25,10 +30,15 @@ use crate::request::Token;
 pub enum Constraint {
     /// Any JSON object.
     JsonObject,
-    /// JSON that is valid under this JSON schema, itself written in JSON. Properties come in the order of the schema.
-    /// Keywords that cannot be held to are refused. White space is one space, or one or two ends of line and an
-    /// indentation of up to 20 characters, so that no model gets lost in it; `x-guidance` in the schema can change that,
-    /// see llguidance.
+    /// JSON that is valid under this JSON schema, itself written in JSON. Properties come in the order of the schema; an
+    /// object that lists properties or patterns of names and does not mention `additionalProperties` has no others, so
+    /// that no model goes on inventing some. Keywords that cannot be held to are refused. Three are followed only in part:
+    /// `oneOf` as `anyOf`, `uniqueItems` where the items are an `enum` (up to four values exactly, more by the number of
+    /// items), and `format` where it is one of JSON Schema's own for dates, times, addresses, URIs and UUIDs.
+    ///
+    /// White space is one space, or one or two ends of line and an indentation of up to 20 characters, and a number has up
+    /// to 16 digits before and after its point unless its bounds want more, so that no model gets lost in them;
+    /// `x-guidance` in the schema can change the white space, see llguidance.
     JsonSchema(String),
     /// A text that this regular expression matches as a whole, in the syntax of the crate `regex`, without look-around,
     /// anchors and groups that capture.
@@ -57,6 +67,8 @@ pub struct Grammar {
     matcher: Matcher,
     /// The id behind the vocabulary that stands for the end.
     end: Token,
+    /// Where the text is JSON.
+    digits: Option<Digits>,
 }
 
 /// What may follow.
@@ -84,6 +96,9 @@ impl Grammar {
         let mut mask = self.matcher.compute_mask().map_err(|e| self.describe(e))?;
         let may_end = mask.is_allowed(self.end as u32);
         mask.disallow_token(self.end as u32);
+        if let Some(digits) = &self.digits {
+            digits.limit(&mut mask, may_end);
+        }
         Ok(if mask.is_zero() { Allowed::Nothing } else { Allowed::Tokens { mask, may_end } })
     }
 
@@ -93,12 +108,20 @@ impl Grammar {
     /// As [`allowed`](Self::allowed).
     pub(crate) fn accept(&mut self, token: Token) -> Result<bool, String> {
         self.matcher.consume_token(token as u32).map_err(|e| self.describe(e))?;
+        if let Some(digits) = &mut self.digits {
+            digits.pass(token);
+        }
         Ok(self.matcher.is_stopped())
     }
 
     /// A copy that shares nothing with this one. Where caches are shared, what is too complex for one copy is so for all.
     fn apart(&self) -> Self {
-        Self { source: self.source.clone(), matcher: self.matcher.deep_clone(), end: self.end }
+        Self {
+            source: self.source.clone(),
+            matcher: self.matcher.deep_clone(),
+            end: self.end,
+            digits: self.digits.clone(),
+        }
     }
 
     fn describe(&self, error: impl std::fmt::Display) -> String {
@@ -114,7 +137,7 @@ impl Grammar {
 impl Clone for Grammar {
     /// At the same place in the text, and independent from there on; what was learned of the vocabulary is shared.
     fn clone(&self) -> Self {
-        Self { source: self.source.clone(), matcher: self.matcher.clone(), end: self.end }
+        Self { source: self.source.clone(), matcher: self.matcher.clone(), end: self.end, digits: self.digits.clone() }
     }
 }
 

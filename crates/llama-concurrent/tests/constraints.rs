@@ -319,6 +319,14 @@ fn what_cannot_be_held_to_is_refused_in_words() {
         (Constraint::JsonSchema("3".into()), "object or boolean"),
         (schema(json!({"type": "nonsense"})), "nonsense"),
         (schema(json!({"not": {"type": "string"}})), "not"),
+        (schema(json!({"$ref": "#"})), "without end"),
+        (schema(json!(false)), "no value"),
+        (schema(json!({"type": "string", "enum": [1, 2]})), "nsatisfiable"),
+        (Constraint::Regex(r"[^\s\S]".into()), "no text"),
+        (Constraint::Lark("root ::= a; a ::= b; b ::= a".replace("; ", "\n")), "without end"),
+        (Constraint::Lark("root ::= \"(\" root \")\"".into()), "without end"),
+        (Constraint::Lark("start: a\na: b\nb: a\n".into()), "no text"),
+        (Constraint::Regex(format!("{}{}", "a?".repeat(3000), "a".repeat(3000))), "cannot be used"),
         (schema(json!({"type": "string", "minLength": 3, "maxLength": 1})), "minLength"),
         (schema(json!({"$ref": "file:///etc/passwd"})), "$ref"),
         (Constraint::JsonSchema(format!("{}{}", "[".repeat(100_000), "]".repeat(100_000))), "recursion"),
@@ -398,13 +406,76 @@ fn too_complex_a_grammar_ends_its_own_request() {
             ..SamplingParams::default()
         }))
         .unwrap();
-    let optional = Constraint::Regex(format!("{}{}", "a?".repeat(3000), "a".repeat(3000)));
+    let optional = Constraint::Regex(format!("x{{20}}{}{}", "a?".repeat(3000), "a".repeat(3000)));
     let error = engine.generate("A fox", with(optional)).unwrap_err();
     assert_eq!(*error.kind(), ErrorKind::Decode);
     assert!(error.to_string().contains("regular expression"), "{error}");
     assert_eq!(other.wait().unwrap().tokens.len(), 100);
     let done = engine.generate("A fox", with(Constraint::Regex("yes|no".into()))).unwrap();
     assert!(["yes", "no"].contains(&done.text.as_str()));
+}
+
+/// What ends a model's text otherwise is the limit of its tokens.
+#[test]
+fn numbers_come_to_an_end() {
+    let engine = demo(1);
+    // A model that writes the digit 7 wherever it may.
+    let seven = (0..engine.token_table().len() as i32)
+        .filter(|&token| engine.token_bytes(token, true).starts_with(b"7"))
+        .map(|token| (token, 50.0))
+        .collect::<Vec<_>>();
+    for (schema, most) in [
+        (json!({"type": "integer"}), 16),
+        (json!({"type": "integer", "minimum": 5}), 16),
+        (json!({"type": "number"}), 34),
+        (json!({}), 34),
+        (json!({"type": "array", "items": {"type": "integer"}, "minItems": 1, "maxItems": 1}), 16),
+    ] {
+        let params =
+            SamplingParams { logit_bias: seven.clone(), max_tokens: Some(100), ..with(self::schema(schema.clone())) };
+        let done = engine.generate("A fox", params).unwrap();
+        assert_eq!(done.finish.reason, FinishReason::Stop, "{schema}: {}", done.text);
+        let n_digits = done.text.bytes().filter(u8::is_ascii_digit).count();
+        assert!((3..=most).contains(&n_digits), "{schema}: {}", done.text);
+    }
+    // Bounds that ask for more get more.
+    let large = json!({"type": "integer", "minimum": 1_000_000_000_000_000_000_i64});
+    let done = engine.generate("A fox", with(schema(large))).unwrap();
+    assert!(done.text.parse::<u128>().unwrap() >= 1_000_000_000_000_000_000, "{}", done.text);
+}
+
+/// As pydantic, OpenAPI and their like write them; each ends and is what was asked for.
+#[test]
+fn schemas_of_common_libraries_are_taken() {
+    let closed =
+        json!({"type": "object", "properties": {"name": {"type": "string", "maxLength": 8}}, "required": ["name"]});
+    let names = ["name"];
+    for text in texts(&schema(closed)) {
+        let keys = serde_json::from_str::<serde_json::Map<String, Value>>(&text).unwrap();
+        assert!(keys.keys().eq(names), "{text}");
+    }
+    let limited = json!({"type": "object", "propertyNames": {"enum": ["a", "b"]},
+        "additionalProperties": {"type": "integer", "minimum": 0, "maximum": 9}});
+    for text in texts(&schema(limited)) {
+        let found = serde_json::from_str::<serde_json::Map<String, Value>>(&text).unwrap();
+        assert!(found.keys().all(|name| ["a", "b"].contains(&name.as_str())), "{text}");
+    }
+    let set = json!({"type": "array", "items": {"enum": ["x", "y", "z"]}, "uniqueItems": true, "minItems": 2});
+    for text in texts(&schema(set)) {
+        let found: Vec<String> = serde_json::from_str(&text).unwrap();
+        assert!(found.len() >= 2 && found.iter().collect::<BTreeSet<_>>().len() == found.len(), "{text}");
+    }
+    let escaped = json!({"$ref": "#/$defs/a~1b", "$defs": {"a/b": {"type": "boolean"}}});
+    assert!(texts(&schema(escaped)).iter().all(|text| text.parse::<bool>().is_ok()));
+    let pet = |name: &str| {
+        json!({"type": "object", "required": [name],
+            "properties": {name: {"type": "string", "format": "path", "maxLength": 5}}})
+    };
+    let one_of = json!({"oneOf": [pet("cat"), pet("dog")]});
+    for text in texts(&schema(one_of)) {
+        let found = serde_json::from_str::<serde_json::Map<String, Value>>(&text).unwrap();
+        assert_eq!(found.len(), 1, "{text}");
+    }
 }
 
 #[test]

@@ -9,7 +9,12 @@ use llguidance::{
 };
 use serde_json::{Value, json};
 
-use super::{Constraint, Grammar, budget, gbnf, recent::Recent};
+use super::{
+    Constraint, Grammar, budget,
+    digits::{Digits, Numeric},
+    gbnf, json_schema,
+    recent::Recent,
+};
 use crate::{
     error::{Error, ErrorKind, Result},
     request::Token,
@@ -34,6 +39,7 @@ const WHITE_SPACE: &str = r" |\n{1,2}[ \t]{0,20}";
 /// Compiles constraints for one model.
 pub(crate) struct Compiler {
     factory: ParserFactory,
+    numeric: Arc<Numeric>,
     end: Token,
     pub(super) recent: Recent,
 }
@@ -60,7 +66,8 @@ impl Compiler {
         let limits = factory.limits_mut();
         limits.verbose_errors = false;
         limits.max_grammar_size = MAX_SYMBOLS;
-        Ok(Self { factory, end: n_vocab, recent: Recent::default() })
+        let numeric = Arc::new(Numeric::new(environment, n_vocab));
+        Ok(Self { factory, numeric, end: n_vocab, recent: Recent::default() })
     }
 
     /// A grammar at its beginning; a copy, if the same was asked for lately.
@@ -71,6 +78,12 @@ impl Compiler {
         let grammar = self.compile_anew(constraint)?;
         self.recent.keep(&grammar);
         Ok(grammar)
+    }
+
+    /// The bytes of a token.
+    #[cfg(test)]
+    pub(super) fn bytes(&self, token: Token) -> &[u8] {
+        self.factory.tok_env().tok_trie().token(token as u32)
     }
 
     fn compile_anew(&self, constraint: &Constraint) -> Result<Grammar> {
@@ -86,7 +99,8 @@ impl Compiler {
                 }
                 let (init, abilities) = (GrammarInit::Serialized(grammar), InferenceCapabilities::default());
                 let parser = self.factory.create_parser_from_init_ext(init, Logger::new(0, 0), abilities, limits);
-                parser.map(|parser| looked_ahead(Matcher::new(Ok(parser)))).map_err(|e| first_words(&format!("{e:#}")))
+                let parser = parser.map_err(|e| first_words(&format!("{e:#}")))?;
+                looked_ahead(Matcher::new(Ok(parser)))
             };
             let thread = std::thread::Builder::new().name("llama-constraint".into()).stack_size(STACK_BYTES);
             match thread.spawn_scoped(scope, compile).map(|thread| thread.join()) {
@@ -95,15 +109,33 @@ impl Compiler {
                 Err(e) => Err(Error::new(ErrorKind::OutOfMemory, format!("cannot start a thread: {e}"))),
             }
         })?;
-        Ok(Grammar { source: constraint.clone(), matcher, end: self.end })
+        let is_json = matches!(constraint, Constraint::JsonObject | Constraint::JsonSchema(_));
+        let digits = is_json.then(|| Digits::new(self.numeric.clone()));
+        Ok(Grammar { source: constraint.clone(), matcher, end: self.end, digits })
     }
 }
 
-/// With what the first mask learns of the vocabulary, which all copies then have. Where that is too complex, as before: who
-/// asks learns of it.
-fn looked_ahead(matcher: Matcher) -> Matcher {
+/// With what the first mask learns of the vocabulary, which all copies then have.
+///
+/// # Errors
+/// In words, where nothing can begin: no text is of this form, or it is too complex.
+fn looked_ahead(mut matcher: Matcher) -> Result<Matcher, String> {
+    let nothing = "no text of this vocabulary is of that form";
+    if matcher.is_stopped() {
+        return match matcher.is_accepting() {
+            Ok(true) => Ok(matcher),
+            _ => Err(nothing.into()),
+        };
+    }
     let mut ahead = matcher.deep_clone();
-    if ahead.compute_mask().is_ok() { ahead } else { matcher }
+    match ahead.compute_mask() {
+        Ok(mask) if mask.is_zero() => Err(nothing.into()),
+        Ok(_) => Ok(ahead),
+        Err(e) => Err(match first_words(&e.to_string()).as_str() {
+            "NoExtensionBias" => nothing.into(),
+            words => words.to_owned(),
+        }),
+    }
 }
 
 fn marked(text: &[u8]) -> Vec<u8> {
@@ -112,7 +144,7 @@ fn marked(text: &[u8]) -> Vec<u8> {
 
 fn top_level(constraint: &Constraint) -> Result<TopLevelGrammar, String> {
     let (Constraint::JsonSchema(text) | Constraint::Regex(text) | Constraint::Lark(text)) = constraint else {
-        return Ok(TopLevelGrammar::from_json_schema(with_bounded_space(json!({"type": "object"}))));
+        return Ok(TopLevelGrammar::from_json_schema(with_options(json!({"type": "object"}))));
     };
     if text.len() > MAX_BYTES {
         return Err(format!("it has {} bytes; at most {MAX_BYTES} are taken", text.len()));
@@ -126,20 +158,23 @@ fn top_level(constraint: &Constraint) -> Result<TopLevelGrammar, String> {
         }
         _ => {
             let schema = serde_json::from_str(text).map_err(|e| format!("it is not JSON: {e}"))?;
+            let schema = json_schema::rewrite(&schema)?;
             budget::check(&schema)?;
-            Ok(TopLevelGrammar::from_json_schema(with_bounded_space(schema)))
+            Ok(TopLevelGrammar::from_json_schema(with_options(schema)))
         }
     }
 }
 
-/// Adds the bound on white space, unless the schema has its own wishes.
-fn with_bounded_space(mut schema: Value) -> Value {
+/// Adds the bound on white space, and `oneOf` as `anyOf` where it is not plain that the options exclude each other, unless
+/// the schema has its own wishes.
+fn with_options(mut schema: Value) -> Value {
     if let Value::Object(schema) = &mut schema {
         let options = schema.entry("x-guidance").or_insert_with(|| json!({}));
-        if let Value::Object(options) = options
-            && !options.contains_key("whitespace_flexible")
-        {
-            options.entry("whitespace_pattern").or_insert_with(|| WHITE_SPACE.into());
+        if let Value::Object(options) = options {
+            options.entry("coerce_one_of").or_insert(true.into());
+            if !options.contains_key("whitespace_flexible") {
+                options.entry("whitespace_pattern").or_insert_with(|| WHITE_SPACE.into());
+            }
         }
     }
     schema

@@ -19,7 +19,11 @@ pub(super) fn is_gbnf(text: &str) -> bool {
 /// # Errors
 /// In words, with the line.
 pub(super) fn to_lark(text: &str) -> Result<String, String> {
-    Ok(Writer::new(Parser::new(text).rules()?).write())
+    let mut rules = Parser::new(text).rules()?;
+    if !prune(&mut rules) {
+        return Err("no text is of the rule 'root': whichever way is taken, it comes back to itself without end".into());
+    }
+    Ok(Writer::new(rules).write())
 }
 
 enum What {
@@ -73,6 +77,10 @@ impl Writer {
     fn write(mut self) -> String {
         self.out = format!("start: {}\n", self.name(0));
         for (index, rule) in std::mem::take(&mut self.rules).into_iter().enumerate() {
+            // One that never ends, which nothing refers to any more.
+            if rule.is_empty() {
+                continue;
+            }
             let is_terminal = self.regular[index];
             let sequence = |items: Vec<Item>| if is_terminal { self.text(&items) } else { self.with_runs(items) };
             let alternatives = rule.into_iter().map(sequence).collect::<Vec<_>>().join(" | ");
@@ -135,6 +143,45 @@ impl Writer {
         self.define(&name, &self.text(&run));
         Some(name)
     }
+}
+
+/// Takes away alternatives that never come to an end, so that none of them is begun; whether the first rule has one left.
+fn prune(rules: &mut [Rule]) -> bool {
+    let needs = |item: &Item| match item.what {
+        What::Rule(rule) if item.min > 0 => Some(rule),
+        _ => None,
+    };
+    // From nothing up: a rule ends once all that one of its alternatives needs does.
+    let mut used_by = vec![Vec::new(); rules.len()];
+    let mut missing: Vec<Vec<usize>> = Vec::new();
+    for (index, rule) in rules.iter().enumerate() {
+        let each = rule.iter().enumerate().map(|(alternative, items)| {
+            let needed: Vec<usize> = items.iter().filter_map(needs).collect();
+            needed.iter().for_each(|&rule| used_by[rule].push((index, alternative)));
+            needed.len()
+        });
+        missing.push(each.collect());
+    }
+    let ends_at_once = |index: &usize| missing[*index].contains(&0);
+    let mut ready: Vec<usize> = (0..rules.len()).filter(ends_at_once).collect();
+    let mut ends = vec![false; rules.len()];
+    ready.iter().for_each(|&index| ends[index] = true);
+    while let Some(rule) = ready.pop() {
+        for &(index, alternative) in &used_by[rule] {
+            missing[index][alternative] -= 1;
+            if missing[index][alternative] == 0 && !ends[index] {
+                ends[index] = true;
+                ready.push(index);
+            }
+        }
+    }
+    for rule in rules.iter_mut() {
+        rule.retain(|items| items.iter().filter_map(needs).all(|rule| ends[rule]));
+        for items in rule {
+            items.retain(|item| !matches!(item.what, What::Rule(rule) if !ends[rule]));
+        }
+    }
+    ends[0]
 }
 
 /// A rule is regular when all that it refers to are; those that refer to themselves, on whatever way, never become so.
