@@ -440,6 +440,33 @@ typedef struct llama_infer_params {
     bool special;
     /** False: for later versions. */
     bool reserved_2[2];
+    /** Tokens that end the generation as the model's own end-of-generation tokens do; NULL (default) if there are none. */
+    const int32_t *stop_token_ids;
+    /** Number of `stop_token_ids`. */
+    size_t n_stop_token_ids;
+    /** Output tokens before which no token may end the generation; a stop string still does. Default: 0. */
+    uint32_t min_tokens;
+    /**
+     * Keep the tokens whose surprise is closest to the expected one, until their probabilities add up to this; 1 (default)
+     * is off.
+     */
+    float typical_p;
+    /** Drop tokens whose logit is more than so many standard deviations below the largest; 0 (default) is off. */
+    float top_n_sigma;
+    /** How probable it is that of the tokens above `xtc_threshold` only the least likely stays; 0 (default) is off. */
+    float xtc_probability;
+    /** Probability from which a token counts for XTC; above 0.5 it is off. Default: 0.1. */
+    float xtc_threshold;
+    /** Moves the temperature by up to this, up where the model is undecided and down where it is sure; 0 (default) is off. */
+    float dynatemp_range;
+    /** How the uncertainty is mapped to that range; 1 (default) is linear. */
+    float dynatemp_exponent;
+    /** Mirostat 1 or 2 in place of `top_k`, `top_p` and the other cuts; 0 (default) is off. */
+    uint32_t mirostat;
+    /** Mirostat's target for the surprise, in bits. Default: 5. */
+    float mirostat_tau;
+    /** Mirostat's learning rate. Default: 0.1. */
+    float mirostat_eta;
 } llama_infer_params;
 
 /** Identifies what one `llama_infer_*` call started. Never 0, never given out twice in a process. */

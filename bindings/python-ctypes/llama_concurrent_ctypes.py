@@ -218,6 +218,18 @@ class _CInferParams(ctypes.Structure):
         ("prefix_reuse", c_bool),
         ("special", c_bool),
         ("reserved_2", c_bool * 2),
+        ("stop_token_ids", POINTER(c_int32)),
+        ("n_stop_token_ids", c_size_t),
+        ("min_tokens", c_uint32),
+        ("typical_p", c_float),
+        ("top_n_sigma", c_float),
+        ("xtc_probability", c_float),
+        ("xtc_threshold", c_float),
+        ("dynatemp_range", c_float),
+        ("dynatemp_exponent", c_float),
+        ("mirostat", c_uint32),
+        ("mirostat_tau", c_float),
+        ("mirostat_eta", c_float),
     ]
 
 
@@ -657,6 +669,28 @@ class InferParams(TypedDict, total=False):
     """Start from what is there already of equal prompt beginnings. Default: True."""
     special: bool | None
     """Write special tokens into the text, such as "[TOOL_CALLS]", which are left out otherwise. Default: False."""
+    min_tokens: int | None
+    """Output tokens before which no token may end the generation; a stop string still does. Default: 0."""
+    stop_token_ids: Sequence[int] | None
+    """Tokens that end the generation as the model's own end-of-generation tokens do."""
+    typical_p: float | None
+    """Keep the tokens whose surprise is closest to the expected one, until their probabilities add up to this; 1 is off. Default: 1.0."""
+    top_n_sigma: float | None
+    """Drop tokens whose logit is more than so many standard deviations below the largest; 0 is off. Default: 0.0."""
+    xtc_probability: float | None
+    """How probable it is that of the tokens above `xtc_threshold` only the least likely stays; 0 is off. Default: 0.0."""
+    xtc_threshold: float | None
+    """Probability from which a token counts for XTC; above 0.5 it is off. Default: 0.1."""
+    dynatemp_range: float | None
+    """Moves the temperature by up to this, up where the model is undecided; 0 is off. Default: 0.0."""
+    dynatemp_exponent: float | None
+    """How the uncertainty is mapped to that range; 1 is linear. Default: 1.0."""
+    mirostat: int | None
+    """Mirostat 1 or 2 in place of `top_k`, `top_p` and the other cuts; 0 is off. Default: 0."""
+    mirostat_tau: float | None
+    """Mirostat's target for the surprise, in bits. Default: 5.0."""
+    mirostat_eta: float | None
+    """Mirostat's learning rate. Default: 0.1."""
 
 
 def _engine_params(values: Mapping[str, Any]) -> _CEngineParams:
@@ -684,6 +718,10 @@ def _infer_params(values: Mapping[str, Any]) -> _CInferParams:
             biases = [_CLogitBias(_int32(token, "a token"), bias) for token, bias in value.items()]
             params.logit_bias = (_CLogitBias * len(biases))(*biases)
             params.n_logit_bias = len(biases)
+        elif name == "stop_token_ids":
+            tokens = [_int32(token, "a token of stop_token_ids") for token in value]
+            params.stop_token_ids = (c_int32 * len(tokens))(*tokens)
+            params.n_stop_token_ids = len(tokens)
         elif name in ("chat_tools", "chat_variables", "json_schema"):
             setattr(params, name, _encode(value if isinstance(value, str) else json.dumps(value), name))
         elif ctype is c_char_p:
@@ -691,6 +729,13 @@ def _infer_params(values: Mapping[str, Any]) -> _CInferParams:
         else:
             setattr(params, name, _scalar(name, ctype, value, Status.INVALID_REQUEST))
     return params
+
+
+def _refuse_logprobs(values: Mapping[str, Any]) -> None:
+    """Raises `InvalidRequest` where log probabilities are asked for and nothing would have them."""
+    if values.get("logprobs") is not None:
+        message = "logprobs come with the events of infer_async, whose callback gets them; a result has none"
+        raise _error(Status.INVALID_REQUEST, message)
 
 
 def _known(values: Mapping[str, Any], struct: type[ctypes.Structure], allowed: Any) -> Iterator[tuple[str, Any, Any]]:
@@ -1253,10 +1298,12 @@ class Engine:
 
         Raises what `infer_async` raises, and the error with which the request failed.
         """
+        _refuse_logprobs(params)
         return self._finish(self._start(self._prompt(prompt), None, params))
 
     def chat(self, messages: Sequence[Message], **params: Unpack[InferParams]) -> Result:
         """As `generate`, with messages of a chat, rendered with the model's template."""
+        _refuse_logprobs(params)
         return self._finish(self._start(self._chat(messages), None, params))
 
     def stream(self, prompt: Prompt, **params: Unpack[InferParams]) -> Stream:
@@ -1264,10 +1311,12 @@ class Engine:
 
         Raises what `infer_async` raises; the iteration raises the error with which the request failed.
         """
+        _refuse_logprobs(params)
         return Stream(self, self._prompt(prompt), params)
 
     def stream_chat(self, messages: Sequence[Message], **params: Unpack[InferParams]) -> Stream:
         """As `stream`, with messages of a chat, rendered with the model's template."""
+        _refuse_logprobs(params)
         return Stream(self, self._chat(messages), params)
 
     def generate_batch(
@@ -1287,6 +1336,7 @@ class Engine:
         """
         if isinstance(prompts, str):
             raise TypeError("prompts must be a sequence of str, not one str")
+        _refuse_logprobs(params)
         raw = _infer_params(params)
         if not prompts:
             return []

@@ -354,6 +354,23 @@ class Generation(unittest.TestCase):
             self.assertEqual(event.logprobs[0], event.logprobs[1], "greedy takes the likeliest")
             self.assertTrue(event.logprobs[2][1] <= event.logprobs[1][1] <= 0)
 
+    def test_logprobs_are_refused_where_nothing_has_them(self) -> None:
+        for call in (self.engine.generate, self.engine.stream):
+            with self.assertRaisesRegex(llama.InvalidRequest, "infer_async"):
+                call("A fox", logprobs=2)
+        with self.assertRaisesRegex(llama.InvalidRequest, "infer_async"):
+            self.engine.generate_batch(["A fox"], logprobs=2)
+
+    def test_tokens_that_end_a_text(self) -> None:
+        free = self.engine.generate("A fox", max_tokens=8, ignore_eos=True).tokens
+        stop = [free[3]]
+        result = self.engine.generate("A fox", max_tokens=8, ignore_eos=True, stop_token_ids=stop)
+        self.assertEqual((result.reason, result.tokens), ("stop", free[: free.index(free[3])]))
+        later = self.engine.generate("A fox", max_tokens=8, ignore_eos=True, stop_token_ids=stop, min_tokens=6)
+        self.assertGreaterEqual(len(later.tokens), 6)
+        with self.assertRaisesRegex(llama.InvalidRequest, "top_n_sigma"):
+            self.engine.generate("A fox", top_n_sigma=-1.0)
+
     def test_prefix_reuse(self) -> None:
         prompt = "The lighthouse keeper looked out over the sea and waited for the boat. " * 3
         self.engine.generate(prompt, max_tokens=2)

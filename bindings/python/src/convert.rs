@@ -9,7 +9,7 @@ use pyo3::{
     Borrowed,
     exceptions::{PyOverflowError, PyTypeError, PyValueError},
     prelude::*,
-    types::{PyDict, PyString},
+    types::{PyByteArray, PyBytes, PyDict, PyFrozenSet, PySet, PyString},
 };
 
 use crate::errors;
@@ -35,6 +35,12 @@ impl<'py> FromPyObject<'_, 'py> for PromptLike {
                 Err(error) => Err(invalid("the prompt is not valid Unicode", &error)),
             };
         }
+        // Their elements are numbers or texts too, but nobody means them as tokens.
+        if let Some(instead) = no_list(prompt)? {
+            let kind = prompt.get_type().name()?;
+            let what = format!("a prompt is a str or a list of tokens, which are int, not {kind}; {instead}");
+            return Err(PyTypeError::new_err(what));
+        }
         match prompt.extract() {
             Ok(tokens) => Ok(Self::Tokens(tokens)),
             Err(error) if error.is_instance_of::<PyOverflowError>(py) => {
@@ -46,6 +52,17 @@ impl<'py> FromPyObject<'_, 'py> for PromptLike {
             }
         }
     }
+}
+
+/// What to do instead of passing something that only looks like a list.
+fn no_list(value: Borrowed<'_, '_, PyAny>) -> PyResult<Option<&'static str>> {
+    if value.is_instance_of::<PyBytes>() || value.is_instance_of::<PyByteArray>() {
+        return Ok(Some("decode the bytes, as in data.decode()"));
+    }
+    if value.is_instance_of::<PyDict>() || value.is_instance_of::<PySet>() || value.is_instance_of::<PyFrozenSet>() {
+        return Ok(Some("make a list of what is in it"));
+    }
+    Ok(None)
 }
 
 /// The attributes of `llama_concurrent.SamplingParams`.
@@ -74,6 +91,17 @@ pub struct Sampling {
     logprobs: Option<u32>,
     prefix_reuse: bool,
     special: bool,
+    min_tokens: u32,
+    stop_token_ids: Vec<i32>,
+    typical_p: f32,
+    top_n_sigma: f32,
+    xtc_probability: f32,
+    xtc_threshold: f32,
+    dynatemp_range: f32,
+    dynatemp_exponent: f32,
+    mirostat: u32,
+    mirostat_tau: f32,
+    mirostat_eta: f32,
 }
 
 impl Sampling {
@@ -109,7 +137,17 @@ impl Sampling {
             special: self.special,
             constraint: self.constraint()?,
             logprobs: self.logprobs,
-            ..SamplingParams::default()
+            min_tokens: self.min_tokens,
+            stop_token_ids: self.stop_token_ids.clone(),
+            typical_p: self.typical_p,
+            top_n_sigma: self.top_n_sigma,
+            xtc_probability: self.xtc_probability,
+            xtc_threshold: self.xtc_threshold,
+            dynatemp_range: self.dynatemp_range,
+            dynatemp_exponent: self.dynatemp_exponent,
+            mirostat: self.mirostat,
+            mirostat_tau: self.mirostat_tau,
+            mirostat_eta: self.mirostat_eta,
         };
         let limit = |name: &str, seconds: Option<f64>| match seconds.map(Duration::try_from_secs_f64) {
             None => Ok(None),

@@ -280,6 +280,11 @@ impl NativeEngine {
     }
 
     fn detokenize(&self, py: Python<'_>, tokens: Vec<i32>, special: bool) -> PyResult<String> {
+        let n_vocab = self.get(py)?.model().n_vocab as usize;
+        if let Some(token) = tokens.iter().find(|&&token| usize::try_from(token).map_or(true, |t| t >= n_vocab)) {
+            let message = format!("token {token} is not in the vocabulary, which has the tokens 0 to {}", n_vocab - 1);
+            return Err(errors::named(py, "InvalidRequest", &message, None)?);
+        }
         self.with(py, |engine| Ok(engine.detokenize_with(&tokens, special)))
     }
 

@@ -212,6 +212,15 @@ def test_errors_of_futures(engine):
         ("A", {"temperature": "hot"}, TypeError, "temperature is 'hot', but must be a number"),
         (7, {}, TypeError, "not int"),
         (["A", 7], {}, TypeError, "not int"),
+        (b"hello", {}, TypeError, "not bytes; decode"),
+        (bytearray(b"hello"), {}, TypeError, "not bytearray; decode"),
+        ({"A": 1}, {}, TypeError, "not dict; make a list"),
+        ({"A", "B"}, {}, TypeError, "not set; make a list"),
+        ({1, 2}, {}, TypeError, "not set; make a list"),
+        (["A", b"B"], {}, TypeError, "not bytes; decode"),
+        ("A", {"stop_token_ids": [10**6]}, llama.InvalidRequest, "stop_token_ids"),
+        ("A", {"min_tokens": 5, "max_tokens": 4}, llama.InvalidRequest, "min_tokens is 5"),
+        ("A", {"mirostat": 3}, llama.InvalidRequest, "mirostat is 3"),
     ],
 )
 def test_bad_requests(engine, prompt, params, error, words):
@@ -293,7 +302,15 @@ def test_arguments_of_calls_are_named(engine):
         (lambda: engine.chat_prompt([{"role": "user", "content": "A"}], tools=[object()]), "tools cannot be"),
         (lambda: engine.chat_prompt([{"role": "user", "content": "A"}], variables={"a": math.inf}), "variables cannot be"),
         (lambda: engine.tokenize(7), "text"),
-        (lambda: engine.detokenize("7"), "tokens"),
+        (lambda: engine.detokenize("7"), "tokens is '7', but must be a list of int"),
+        (lambda: engine.detokenize([10**6]), "token 1000000 is not in the vocabulary"),
+        (lambda: engine.detokenize([-5]), "token -5 is not in the vocabulary"),
+        (lambda: engine.detokenize([10**12]), "out of range"),
+        (lambda: engine.chat("hello"), "messages is a list of dicts"),
+        (lambda: engine.chat(["hello"]), "a message is a dict"),
+        (lambda: engine.generate(["A"], progress=5), "progress is 5, but must be True, False or a function"),
+        (lambda: engine.generate("A", max_tokens=3), r"pass SamplingParams\(max_tokens=...\)"),
+        (lambda: engine.generate("A", speed=3), "no keyword argument 'speed'"),
     ]:
         with pytest.raises((TypeError, llama.InvalidRequest), match=words):
             call()
@@ -481,3 +498,17 @@ def test_packed_weights_are_kept(tmp_path):
         assert second.generate("A fox", SHORT).text == text
     with pytest.raises(llama.InvalidConfig, match="mmap"):
         Engine(model, pack_cache=True, mmap=False)
+
+
+def test_tokens_that_end_a_text_and_seeds_that_nobody_gave(engine):
+    free = engine.generate(PROMPT, SHORT).tokens
+    stopped = SamplingParams(max_tokens=12, ignore_eos=True, stop_token_ids=[free[3]])
+    result = engine.generate(PROMPT, stopped)
+    assert result.finish_reason == "stop" and result.tokens == free[: free.index(free[3])]
+    later = engine.generate(PROMPT, dataclasses.replace(stopped, min_tokens=9))
+    assert len(later.tokens) >= 9
+    wild = SamplingParams(max_tokens=12, temperature=5.0, top_k=0, top_p=1.0, min_p=0.0, seed=None)
+    assert len({engine.generate(PROMPT, wild).text for _ in range(4)}) > 1
+    for name, value in [("typical_p", 0.5), ("top_n_sigma", 1.0), ("mirostat", 2), ("xtc_probability", 0.5)]:
+        changed = dataclasses.replace(wild, seed=1, **{name: value})
+        assert engine.generate(PROMPT, changed).text == engine.generate(PROMPT, changed).text

@@ -127,6 +127,31 @@ pub struct llama_infer_params {
     pub special: c_bool,
     /// False: for later versions.
     pub reserved_2: [c_bool; 2],
+    /// Tokens that end the generation as the model's own end-of-generation tokens do; NULL (default) if there are none.
+    pub stop_token_ids: *const i32,
+    /// Number of `stop_token_ids`.
+    pub n_stop_token_ids: usize,
+    /// Output tokens before which no token may end the generation; a stop string still does. Default: 0.
+    pub min_tokens: u32,
+    /// Keep the tokens whose surprise is closest to the expected one, until their probabilities add up to this; 1 (default)
+    /// is off.
+    pub typical_p: f32,
+    /// Drop tokens whose logit is more than so many standard deviations below the largest; 0 (default) is off.
+    pub top_n_sigma: f32,
+    /// How probable it is that of the tokens above `xtc_threshold` only the least likely stays; 0 (default) is off.
+    pub xtc_probability: f32,
+    /// Probability from which a token counts for XTC; above 0.5 it is off. Default: 0.1.
+    pub xtc_threshold: f32,
+    /// Moves the temperature by up to this, up where the model is undecided and down where it is sure; 0 (default) is off.
+    pub dynatemp_range: f32,
+    /// How the uncertainty is mapped to that range; 1 (default) is linear.
+    pub dynatemp_exponent: f32,
+    /// Mirostat 1 or 2 in place of `top_k`, `top_p` and the other cuts; 0 (default) is off.
+    pub mirostat: u32,
+    /// Mirostat's target for the surprise, in bits. Default: 5.
+    pub mirostat_tau: f32,
+    /// Mirostat's learning rate. Default: 0.1.
+    pub mirostat_eta: f32,
 }
 
 // SAFETY: `#[repr(C)]`, starts with its size; numbers and raw pointers.
@@ -134,7 +159,7 @@ unsafe impl Versioned for llama_infer_params {
     const INITIALIZER: &'static str = "start from llama_infer_default_params()";
 }
 
-crate::ends_with!(llama_infer_params, reserved_2: [c_bool; 2]);
+crate::ends_with!(llama_infer_params, mirostat_eta: f32);
 
 impl llama_infer_params {
     pub fn defaults() -> Self {
@@ -173,6 +198,18 @@ impl llama_infer_params {
             prefix_reuse: true.into(),
             special: sampling.special.into(),
             reserved_2: [false.into(); 2],
+            stop_token_ids: std::ptr::null(),
+            n_stop_token_ids: 0,
+            min_tokens: sampling.min_tokens,
+            typical_p: sampling.typical_p,
+            top_n_sigma: sampling.top_n_sigma,
+            xtc_probability: sampling.xtc_probability,
+            xtc_threshold: sampling.xtc_threshold,
+            dynatemp_range: sampling.dynatemp_range,
+            dynatemp_exponent: sampling.dynatemp_exponent,
+            mirostat: sampling.mirostat,
+            mirostat_tau: sampling.mirostat_tau,
+            mirostat_eta: sampling.mirostat_eta,
         }
     }
 
@@ -205,10 +242,11 @@ impl llama_infer_params {
             n => return Err(Failure::unknown(Status::InvalidRequest, "priority", n, "llama_infer_priority")),
         };
         // SAFETY: the caller's promise.
-        let (stop, logit_bias) = unsafe {
+        let (stop, logit_bias, stop_token_ids) = unsafe {
             (
                 pointers::texts(self.stop, self.n_stop, "stop")?,
                 pointers::slice(self.logit_bias, self.n_logit_bias, "logit_bias")?,
+                pointers::slice(self.stop_token_ids, self.n_stop_token_ids, "stop_token_ids")?,
             )
         };
         let params = SamplingParams {
@@ -234,7 +272,17 @@ impl llama_infer_params {
                     Failure::new(Status::InvalidRequest, format!("logprobs is {n}, but must be -1 (none) or more"))
                 })?),
             },
-            ..SamplingParams::default()
+            stop_token_ids: stop_token_ids.to_vec(),
+            min_tokens: self.min_tokens,
+            typical_p: self.typical_p,
+            top_n_sigma: self.top_n_sigma,
+            xtc_probability: self.xtc_probability,
+            xtc_threshold: self.xtc_threshold,
+            dynatemp_range: self.dynatemp_range,
+            dynatemp_exponent: self.dynatemp_exponent,
+            mirostat: self.mirostat,
+            mirostat_tau: self.mirostat_tau,
+            mirostat_eta: self.mirostat_eta,
         };
         let request = Request {
             prompt,

@@ -220,6 +220,42 @@ struct DefaultOptions {
     #[arg(long)]
     special: bool,
 
+    /// Keep the tokens of about the expected surprise whose probabilities add up to P; 1 is off
+    #[arg(long, alias = "typical", value_name = "P", default_value_t = ServerConfig::default().defaults.typical_p, allow_negative_numbers = true)]
+    typical_p: f32,
+
+    /// Drop tokens whose logit is more than X standard deviations below the largest; 0 is off
+    #[arg(long, alias = "top-nsigma", value_name = "X", default_value_t = ServerConfig::default().defaults.top_n_sigma, allow_negative_numbers = true)]
+    top_n_sigma: f32,
+
+    /// How probable it is that of the tokens above --xtc-threshold only the least likely stays; 0 is off
+    #[arg(long, value_name = "P", default_value_t = ServerConfig::default().defaults.xtc_probability, allow_negative_numbers = true)]
+    xtc_probability: f32,
+
+    /// Probability from which a token counts for XTC
+    #[arg(long, value_name = "P", default_value_t = ServerConfig::default().defaults.xtc_threshold, allow_negative_numbers = true)]
+    xtc_threshold: f32,
+
+    /// Move the temperature by up to X, up where the model is undecided; 0 is off
+    #[arg(long, value_name = "X", default_value_t = ServerConfig::default().defaults.dynatemp_range, allow_negative_numbers = true)]
+    dynatemp_range: f32,
+
+    /// How the uncertainty is mapped to --dynatemp-range; 1 is linear
+    #[arg(long, alias = "dynatemp-exp", value_name = "X", default_value_t = ServerConfig::default().defaults.dynatemp_exponent, allow_negative_numbers = true)]
+    dynatemp_exponent: f32,
+
+    /// Mirostat 1 or 2 in place of --top-k, --top-p and the other cuts; 0 is off
+    #[arg(long, value_name = "N", default_value_t = ServerConfig::default().defaults.mirostat, allow_negative_numbers = true)]
+    mirostat: u32,
+
+    /// Mirostat's target for the surprise, in bits
+    #[arg(long, alias = "mirostat-ent", value_name = "X", default_value_t = ServerConfig::default().defaults.mirostat_tau, allow_negative_numbers = true)]
+    mirostat_tau: f32,
+
+    /// Mirostat's learning rate
+    #[arg(long, alias = "mirostat-lr", value_name = "X", default_value_t = ServerConfig::default().defaults.mirostat_eta, allow_negative_numbers = true)]
+    mirostat_eta: f32,
+
     /// Seed of the random choice; -1 draws one for each request
     #[arg(short, long, value_name = "N", default_value_t = -1, allow_negative_numbers = true,
         value_parser = clap::value_parser!(i64).range(-1..=i64::from(u32::MAX)))]
@@ -334,7 +370,24 @@ impl DefaultOptions {
             frequency_penalty: self.frequency_penalty,
             penalty_last_n: self.repeat_last_n,
             special: self.special,
-            ..SamplingParams::default()
+            typical_p: self.typical_p,
+            top_n_sigma: self.top_n_sigma,
+            xtc_probability: self.xtc_probability,
+            xtc_threshold: self.xtc_threshold,
+            dynatemp_range: self.dynatemp_range,
+            dynatemp_exponent: self.dynatemp_exponent,
+            mirostat: self.mirostat,
+            mirostat_tau: self.mirostat_tau,
+            mirostat_eta: self.mirostat_eta,
+            // Each request has its own.
+            seed: 0,
+            logit_bias: Vec::new(),
+            stop: Vec::new(),
+            ignore_eos: false,
+            logprobs: None,
+            constraint: None,
+            min_tokens: 0,
+            stop_token_ids: Vec::new(),
         })
     }
 }

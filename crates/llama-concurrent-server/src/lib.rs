@@ -29,6 +29,7 @@ mod error;
 mod fields;
 mod guard;
 mod hosts;
+mod known;
 mod live;
 mod logprobs;
 mod metrics;

@@ -9,6 +9,7 @@ use crate::{
     constraint,
     error::{ApiError, ApiResult},
     fields::{Fields, integer, wrong},
+    known,
     work::Job,
 };
 
@@ -32,6 +33,7 @@ pub(crate) struct Wish {
 
 impl Wish {
     pub(crate) fn read(fields: &Fields<'_>, app: &App, job: &Job) -> ApiResult<Self> {
+        known::check_generating(fields)?;
         let config = &app.config;
         let max_tokens = max_tokens(fields)?;
         let mut params = sampling(fields, config)?;
@@ -72,12 +74,7 @@ fn max_tokens(fields: &Fields<'_>) -> ApiResult<Option<Option<u32>>> {
 
 fn sampling(fields: &Fields<'_>, config: &ServerConfig) -> ApiResult<SamplingParams> {
     let mut params = config.defaults.clone();
-    params.seed = match fields.integer(&["seed"], i64::MIN..=i64::MAX)? {
-        // Clients send seeds of 64 bits too; llama-server's -1 and its unsigned form mean a random one.
-        Some(seed) if seed >= 0 && seed != i64::from(u32::MAX) => seed as u32,
-        Some(_) => fastrand::u32(..),
-        None => config.seed.unwrap_or_else(|| fastrand::u32(..)),
-    };
+    params.seed = seed(fields)?.unwrap_or_else(|| config.seed.unwrap_or_else(|| fastrand::u32(..)));
     let numbers = [
         (&mut params.temperature, &["temperature"][..]),
         (&mut params.top_p, &["top_p"]),
@@ -128,7 +125,86 @@ fn sampling(fields: &Fields<'_>, config: &ServerConfig) -> ApiResult<SamplingPar
     if let Some(special) = special(fields)? {
         params.special = special;
     }
+    if let Some(least) = fields.integer(&["min_tokens"], 0..=i64::from(u32::MAX))? {
+        params.min_tokens = least as u32;
+    }
+    if let Some(tokens) = fields.list("stop_token_ids")? {
+        let path = fields.path("stop_token_ids");
+        let each = tokens.iter().enumerate();
+        let read = each.map(|(i, token)| {
+            integer(&format!("{path}[{i}]"), token, 0..=i64::from(Token::MAX)).map(|token| token as Token)
+        });
+        params.stop_token_ids = read.collect::<ApiResult<_>>()?;
+    }
+    samplers(fields, &mut params)?;
     Ok(params)
+}
+
+/// A seed of up to 64 bits, of which the lower half counts; a negative one is random, as is llama-server's unsigned -1.
+fn seed(fields: &Fields<'_>) -> ApiResult<Option<u32>> {
+    if let Some(seed) = fields.get("seed").and_then(Value::as_u64) {
+        return Ok(Some(if seed == u64::from(u32::MAX) { fastrand::u32(..) } else { seed as u32 }));
+    }
+    if fields.get("seed").and_then(Value::as_f64).is_some_and(|seed| seed.abs() >= 9e15) {
+        return Err(ApiError::field(fields.path("seed"), format!("must be at most {}", u64::MAX)));
+    }
+    let seed = fields.integer(&["seed"], i64::MIN..=i64::MAX)?;
+    Ok(seed.map(|seed| u32::try_from(seed).unwrap_or_else(|_| fastrand::u32(..))))
+}
+
+/// llama-server's list of samplers: those that it leaves out are off. They run in the order that is theirs here.
+fn samplers(fields: &Fields<'_>, params: &mut SamplingParams) -> ApiResult<()> {
+    const ORDER: [(&str, &str, char); 9] = [
+        ("penalties", "", 'e'),
+        ("dry", "", 'd'),
+        ("top_n_sigma", "", 's'),
+        ("top_k", "top-k", 'k'),
+        ("typ_p", "typical_p", 'y'),
+        ("top_p", "top-p", 'p'),
+        ("min_p", "min-p", 'm'),
+        ("xtc", "", 'x'),
+        ("temperature", "temp", 't'),
+    ];
+    let path = fields.path("samplers");
+    let place = |name: &str| ORDER.iter().position(|(first, second, _)| name == *first || name == *second);
+    let places: Option<Vec<usize>> = match fields.get("samplers") {
+        None => return Ok(()),
+        Some(Value::String(letters)) if letters.contains([';', '_']) => letters.split(';').map(place).collect(),
+        Some(Value::String(letters)) => {
+            letters.chars().map(|c| ORDER.iter().position(|(.., letter)| *letter == c)).collect()
+        }
+        Some(Value::Array(_)) => fields.texts("samplers")?.unwrap_or_default().iter().map(|name| place(name)).collect(),
+        Some(other) => return Err(wrong(&path, "a list of names or a string of letters", other)),
+    };
+    let names = ORDER.map(|(name, ..)| name).join(", ");
+    let places = places.ok_or_else(|| ApiError::field(&path, format!("can name these: {names}")))?;
+    if places.is_sorted() {
+        let off = SamplingParams::default();
+        let is_off = |name: &str| place(name).is_none_or(|place| !places.contains(&place));
+        let SamplingParams { penalty_last_n, top_n_sigma, top_k, typical_p, top_p, min_p, xtc_probability, .. } =
+            params;
+        for (name, set) in [
+            ("penalties", &mut (|| *penalty_last_n = 0) as &mut dyn FnMut()),
+            ("top_n_sigma", &mut || *top_n_sigma = off.top_n_sigma),
+            ("top_k", &mut || *top_k = 0),
+            ("typ_p", &mut || *typical_p = off.typical_p),
+            ("top_p", &mut || *top_p = 1.0),
+            ("min_p", &mut || *min_p = 0.0),
+            ("xtc", &mut || *xtc_probability = off.xtc_probability),
+        ] {
+            if is_off(name) {
+                set();
+            }
+        }
+        if is_off("temperature") && params.temperature > 0.0 {
+            (params.temperature, params.dynatemp_range) = (1.0, 0.0);
+        }
+        return Ok(());
+    }
+    Err(ApiError::field(
+        path,
+        format!("cannot change the order of samplers, which is {names}; leave it out, or name some in this order"),
+    ))
 }
 
 /// Whether special tokens are written: llama-server's name for it, or that of vLLM and others, which says the opposite.
@@ -273,6 +349,8 @@ pub(crate) fn settings(params: &SamplingParams, stream: bool) -> Value {
         "stop": params.stop,
         "ignore_eos": params.ignore_eos,
         "special": params.special,
+        "min_tokens": params.min_tokens,
+        "stop_token_ids": params.stop_token_ids,
         "n_probs": params.logprobs.unwrap_or(0),
         "typical_p": params.typical_p,
         "top_n_sigma": params.top_n_sigma,
@@ -285,4 +363,48 @@ pub(crate) fn settings(params: &SamplingParams, stream: bool) -> Value {
         "mirostat_eta": params.mirostat_eta,
         "stream": stream,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn seeds_have_up_to_64_bits() {
+        let read = |seed: Value| seed_of(&json!({"seed": seed}));
+        assert_eq!(read(json!(7)).unwrap(), Some(7));
+        assert_eq!(read(json!(u64::MAX - 1)).unwrap(), Some(u32::MAX - 1));
+        assert_eq!(read(json!(1_u64 << 63)).unwrap(), Some(0));
+        assert!(read(json!(-1)).unwrap().is_some(), "a random one");
+        assert_eq!(read(Value::Null).unwrap(), None);
+        let larger: Value = serde_json::from_str("18446744073709551616").unwrap();
+        let error = read(larger).unwrap_err().json();
+        assert!(error["error"]["message"].as_str().unwrap().contains("18446744073709551615"), "{error}");
+        assert!(read(json!(1.5)).is_err() && read(json!("7")).is_err());
+    }
+
+    fn seed_of(body: &Value) -> ApiResult<Option<u32>> {
+        seed(&Fields::body(body).unwrap())
+    }
+
+    #[test]
+    fn samplers_that_are_left_out_are_off() {
+        let read = |samplers: Value| {
+            let body = json!({"samplers": samplers});
+            let mut params = SamplingParams { temperature: 0.8, xtc_probability: 0.5, ..SamplingParams::default() };
+            self::samplers(&Fields::body(&body).unwrap(), &mut params).map(|()| params)
+        };
+        let params = read(json!(["top_k", "temperature"])).unwrap();
+        assert_eq!((params.top_k, params.top_p, params.min_p, params.temperature), (40, 1.0, 0.0, 0.8));
+        assert_eq!((params.penalty_last_n, params.xtc_probability), (0, 0.0));
+        let all = ["penalties", "dry", "top_n_sigma", "top_k", "typ_p", "top_p", "min_p", "xtc", "temperature"];
+        assert_eq!(read(json!(all)).unwrap(), read(Value::Null).unwrap());
+        assert_eq!(read(json!("edskypmxt")).unwrap(), read(Value::Null).unwrap());
+        for bad in [json!(["temperature", "top_k"]), json!(["infill"]), json!("tk"), json!(7), json!([1])] {
+            let error = read(bad.clone()).unwrap_err().json();
+            assert!(error["error"]["param"].as_str().unwrap().starts_with("samplers"), "{bad}: {error}");
+        }
+    }
 }

@@ -65,6 +65,11 @@ pub struct SamplingParams {
     /// Write special tokens into the text, such as `[TOOL_CALLS]` or `<|channel|>`, which are left out otherwise. The token
     /// that ends a generation is never part of it.
     pub special: bool,
+    /// Output tokens before which neither an end-of-generation token nor one of [`stop_token_ids`](Self::stop_token_ids)
+    /// may come; 0 is off. Stop strings end a text before, and so does a constraint under which it is complete.
+    pub min_tokens: u32,
+    /// Tokens that end the generation as the model's own end-of-generation tokens do, and are no part of the output.
+    pub stop_token_ids: Vec<Token>,
 }
 
 impl Default for SamplingParams {
@@ -95,6 +100,8 @@ impl Default for SamplingParams {
             mirostat_tau: 5.0,
             mirostat_eta: 0.1,
             special: false,
+            min_tokens: 0,
+            stop_token_ids: Vec::new(),
         }
     }
 }
@@ -120,11 +127,19 @@ impl SamplingParams {
     /// Checks every range; `n_vocab` bounds the ids of `logit_bias`. Constraints are checked where they are compiled.
     pub(crate) fn validate(&self, n_vocab: usize) -> Result<()> {
         self.validate_numbers()?;
+        let in_vocabulary = |token: Token| usize::try_from(token).is_ok_and(|t| t < n_vocab);
+        for &token in &self.stop_token_ids {
+            let range = format!("an id below the vocabulary's size of {n_vocab}");
+            require(in_vocabulary(token), "a token of stop_token_ids", token, &range)?;
+        }
+        if let Some(most) = self.max_tokens {
+            require(self.min_tokens <= most, "min_tokens", self.min_tokens, &format!("at most max_tokens, {most}"))?;
+        }
         require(self.stop.len() <= Self::MAX_STOPS, "the number of stop strings", self.stop.len(), "at most 1000")?;
         require(self.stop.iter().all(|s| !s.is_empty()), "a stop string", "empty", "at least one character")?;
         for &(token, bias) in &self.logit_bias {
             require(
-                usize::try_from(token).is_ok_and(|t| t < n_vocab),
+                in_vocabulary(token),
                 "a token of logit_bias",
                 token,
                 &format!("an id below the vocabulary's size of {n_vocab}"),
@@ -180,7 +195,7 @@ mod tests {
     fn each_range_is_checked_and_named() {
         let good = SamplingParams::default();
         assert!(good.validate(10).is_ok());
-        let bad: [(&str, SamplingParams); 19] = [
+        let bad: [(&str, SamplingParams); 21] = [
             ("max_tokens", SamplingParams { max_tokens: Some(0), ..good.clone() }),
             ("temperature", SamplingParams { temperature: f32::NAN, ..good.clone() }),
             ("top_p", SamplingParams { top_p: 0.0, ..good.clone() }),
@@ -198,6 +213,8 @@ mod tests {
             ("mirostat_eta", SamplingParams { mirostat_eta: -0.1, ..good.clone() }),
             ("stop string", SamplingParams { stop: vec![String::new()], ..good.clone() }),
             ("stop strings", SamplingParams { stop: vec!["a".into(); 1001], ..good.clone() }),
+            ("stop_token_ids", SamplingParams { stop_token_ids: vec![10], ..good.clone() }),
+            ("min_tokens", SamplingParams { min_tokens: 5, max_tokens: Some(4), ..good.clone() }),
             ("logit_bias", SamplingParams { logit_bias: vec![(10, 0.0)], ..good.clone() }),
             ("logit_bias", SamplingParams { logit_bias: vec![(1, f32::INFINITY)], ..good.clone() }),
         ];

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequenc
 from types import TracebackType
 from typing import Any, overload
 
-from ._base import BaseEngine, Collector, Progress, Stream as BaseStream, is_list, list_requests
+from ._base import BaseEngine, Collector, Progress, Stream as BaseStream, is_list, list_requests, refuse_keywords
 from ._native import NativeGeneration
 from ._types import Message, Prompt, Result, Results, SamplingParams, outcome
 
@@ -64,12 +64,16 @@ class AsyncEngine(BaseEngine):
         params: SamplingParams | None = None,
         *,
         progress: Callable[[int, int], object] | None = None,
+        **unknown: object,
     ) -> Result | Results:
         """Generates for one prompt, or for a list of any length, whose results keep its order.
 
         `progress` is called on another thread with the number of finished prompts and of all. Errors as of
         `Engine.generate`.
         """
+        refuse_keywords(unknown, "progress")
+        if progress is not None and not callable(progress):
+            raise TypeError(f"progress is {progress!r:.80}, but must be a function or None")
         if is_list(prompt):
             return await self._generate_list(prompt, params, progress)  # type: ignore[arg-type]
         collector = Collector()

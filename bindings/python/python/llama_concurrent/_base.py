@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import atexit
 import os
+import random
 import sys
 import weakref
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from concurrent.futures import CancelledError
 from numbers import Integral
 from pathlib import Path
 from typing import Any, Literal
 
 from ._check import check
-from ._errors import InvalidConfig
+from ._errors import InvalidConfig, InvalidRequest
 from ._native import NativeEngine, NativeGeneration
 from ._requests import Requests
 from ._types import (
@@ -142,8 +143,17 @@ class BaseEngine:
         return self._native.tokenize(text, add_special, parse_special)
 
     def detokenize(self, tokens: Sequence[int], *, special: bool = False) -> str:
-        """Text of tokens. Special tokens have none unless `special`; incomplete characters become U+FFFD."""
-        return self._native.detokenize(tokens, special)
+        """Text of tokens. Special tokens have none unless `special`; incomplete characters become U+FFFD.
+
+        Raises:
+            InvalidRequest: There is no such token.
+        """
+        if isinstance(tokens, (str, bytes)) or not isinstance(tokens, Iterable):
+            raise TypeError(f"tokens is {tokens!r:.80}, but must be a list of int")
+        try:
+            return self._native.detokenize(list(tokens), special)
+        except OverflowError:
+            raise InvalidRequest("a token is out of range: none is that large") from None
 
     def chat_prompt(
         self,
@@ -265,13 +275,23 @@ def list_requests(
 ) -> list[tuple[Prompt, NativeSampling]]:
     """The requests for a list of prompts: in the batch class, each with a seed of its own."""
     params = params or SamplingParams()
-    seeds = ((params.seed + index) % 2**32 for index in range(2**63))
+    first = random.randrange(2**32) if params.seed is None else params.seed
+    seeds = ((first + index) % 2**32 for index in range(2**63))
     return [(prompt, NativeSampling(params, seed=seed, priority="batch")) for prompt, seed in zip(prompts, seeds)]
+
+
+def refuse_keywords(unknown: Mapping[str, object], known: str) -> None:
+    """Raises `TypeError` for keyword arguments that a method has not; most of them belong to `SamplingParams`."""
+    for name in unknown:
+        if name in SamplingParams.__dataclass_fields__:
+            raise TypeError(f"{name} is a field of SamplingParams: pass SamplingParams({name}=...)")
+        raise TypeError(f"there is no keyword argument {name!r}; there is {known}")
 
 
 def is_list(prompts: object) -> bool:
     """Whether these are several prompts: neither a text nor the tokens of one. Iterators of prompts are, too."""
-    if isinstance(prompts, str) or not isinstance(prompts, Iterable):
+    # Bytes, dicts and sets are no prompts at all, which the native part says.
+    if isinstance(prompts, (str, bytes, bytearray, Mapping, Set)) or not isinstance(prompts, Iterable):
         return False
     if isinstance(prompts, Sequence):
         return not (len(prompts) > 0 and isinstance(prompts[0], Integral))

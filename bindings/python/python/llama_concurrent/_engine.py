@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, overload
 
-from ._base import BaseEngine, Collector, Progress, is_list, list_requests
+from ._base import BaseEngine, Collector, Progress, is_list, list_requests, refuse_keywords
 from ._base import Stream as BaseStream
 from ._native import NativeGeneration
 from ._requests import Request
@@ -59,6 +59,7 @@ class Engine(BaseEngine):
         params: SamplingParams | None = None,
         *,
         progress: bool | Callable[[int, int], object] = False,
+        **unknown: object,
     ) -> Result | Results:
         """Generates for one prompt, or for a list of any length, whose results keep its order.
 
@@ -76,6 +77,9 @@ class Engine(BaseEngine):
             Overloaded: The queue is full.
             DeadlineExceeded: `timeout` or `queue_timeout` passed.
         """
+        refuse_keywords(unknown, "progress")
+        if not isinstance(progress, bool) and not callable(progress):
+            raise TypeError(f"progress is {progress!r:.80}, but must be True, False or a function")
         if not is_list(prompt):
             return _collect(self._submit(prompt, params))  # type: ignore[arg-type]
         requests = list_requests(prompt, params)  # type: ignore[arg-type]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict, Union
@@ -60,8 +61,8 @@ class SamplingParams:
     """Subtracted once if a token was seen in that window; 0 is off."""
     penalty_last_n: int = 64
     """Window of the penalties in tokens, over prompt and output."""
-    seed: int = 0
-    """Seed of the random choice; prompt i of a list uses `seed + i`."""
+    seed: int | None = 0
+    """Seed of the random choice; prompt i of a list uses `seed + i`. None draws one for each request or list."""
     logit_bias: Mapping[int, float] = field(default_factory=dict)
     """Added to the logits of single tokens; minus infinity forbids one."""
     stop: str | Collection[str] = ()
@@ -90,10 +91,32 @@ class SamplingParams:
     special: bool = False
     """Write special tokens into the text, such as `[TOOL_CALLS]`, which are left out otherwise. The token that ends a
     generation is never part of it."""
+    min_tokens: int = 0
+    """Output tokens before which no token may end the generation; a stop string still does."""
+    stop_token_ids: Collection[int] = ()
+    """Tokens that end the generation as the model's own end-of-generation tokens do, and are no part of the output."""
+    typical_p: float = 1.0
+    """Keep the tokens whose surprise is closest to the expected one, until their probabilities add up to this; 1 is off."""
+    top_n_sigma: float = 0.0
+    """Drop tokens whose logit is more than so many standard deviations below the largest; 0 is off."""
+    xtc_probability: float = 0.0
+    """How probable it is that of the tokens above `xtc_threshold` only the least likely stays; 0 is off."""
+    xtc_threshold: float = 0.1
+    """Probability from which a token counts for XTC; above 0.5 it is off."""
+    dynatemp_range: float = 0.0
+    """Moves the temperature by up to this, up where the model is undecided; 0 is off."""
+    dynatemp_exponent: float = 1.0
+    """How the uncertainty is mapped to that range; 1 is linear."""
+    mirostat: int = 0
+    """Mirostat 1 or 2 in place of `top_k`, `top_p` and the other cuts; 0 is off."""
+    mirostat_tau: float = 5.0
+    """Mirostat's target for the surprise, in bits."""
+    mirostat_eta: float = 0.1
+    """Mirostat's learning rate."""
 
     def __post_init__(self) -> None:
         """Raises `InvalidRequest` for a value that no request can carry; the engine checks the rest."""
-        check(SamplingParams, vars(self), InvalidRequest, most=2**32 - 1, logit_bias=2**31 - 1)
+        check(SamplingParams, vars(self), InvalidRequest, most=2**32 - 1, logit_bias=2**31 - 1, stop_token_ids=2**31 - 1)
         for name in ("queue_timeout", "timeout"):
             value = getattr(self, name)
             if value is not None and not 0 <= value < 2**63:
@@ -253,7 +276,9 @@ class NativeSampling:
         self.__dict__.update({name: getattr(params, name) for name in params.__dataclass_fields__})
         self.logit_bias: list[tuple[int, float]] = list(params.logit_bias.items())
         self.stop: list[str] = [params.stop] if isinstance(params.stop, str) else list(params.stop)
+        self.stop_token_ids: list[int] = list(params.stop_token_ids)
         self.json_schema: str | None = _schema_text(params.json_schema)
+        self.seed: int = random.randrange(2**32) if params.seed is None else params.seed
         self.__dict__.update(changes)
 
 
@@ -279,10 +304,19 @@ def as_json(name: str, value: Any) -> str:
 
 def as_messages(messages: Iterable[Message]) -> list[tuple[str, str]]:
     """Messages as pairs. Raises `TypeError` for one that has other keys."""
+    if isinstance(messages, (str, bytes, Mapping)) or not isinstance(messages, Iterable):
+        example = '[{"role": "user", "content": "Hello"}]'
+        raise TypeError(f"messages is a list of dicts such as {example}, not {type(messages).__name__}")
     pairs = []
     for message in messages:
+        if not isinstance(message, Mapping):
+            raise TypeError(f"a message is a dict with the keys 'role' and 'content', not {type(message).__name__}")
         if set(message) != {"role", "content"}:
             raise TypeError(f"a message has the keys 'role' and 'content', not {sorted(message)}")
+        for key in ("role", "content"):
+            if not isinstance(message[key], str):
+                kind = type(message[key]).__name__
+                raise TypeError(f"{key!r} of a message is a str, not {kind}; join the texts of content parts")
         pairs.append((message["role"], message["content"]))
     return pairs
 

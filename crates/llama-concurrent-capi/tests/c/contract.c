@@ -656,6 +656,34 @@ static void test_constraints_and_logprobs(void) {
     CHECK_STATUS(INVALID_REQUEST, llama_infer_async(engine, "A fox", &params, ignore, NULL, NULL));
     ERROR_SAYS("nothing");
 
+    params = of_length(3);
+    int32_t first[8];
+    memset(&log, 0, sizeof log);
+    CHECK_OK(llama_infer_async(engine, "A fox", &params, on_event, &log, &id));
+    CHECK_OK(llama_infer_wait(engine, id, PATIENCE_MS));
+    size_t n_first = 0;
+    CHECK_OK(llama_engine_tokenize(engine, log.text, false, false, first, 8, &n_first));
+    char whole[sizeof log.text];
+    strcpy(whole, log.text);
+    // The very token that would come next ends the text, unless more have to come before.
+    params.stop_token_ids = first;
+    params.n_stop_token_ids = 1;
+    memset(&log, 0, sizeof log);
+    CHECK_OK(llama_infer_async(engine, "A fox", &params, on_event, &log, &id));
+    CHECK_OK(llama_infer_wait(engine, id, PATIENCE_MS));
+    CHECK(strlen(log.text) < strlen(whole));
+    params.min_tokens = 4;
+    CHECK_STATUS(INVALID_REQUEST, llama_infer_async(engine, "A fox", &params, ignore, NULL, NULL));
+    ERROR_SAYS("min_tokens");
+    params = of_length(3);
+    params.mirostat = 3;
+    CHECK_STATUS(INVALID_REQUEST, llama_infer_async(engine, "A fox", &params, ignore, NULL, NULL));
+    ERROR_SAYS("mirostat");
+    params.mirostat = 0;
+    params.typical_p = 2;
+    CHECK_STATUS(INVALID_REQUEST, llama_infer_async(engine, "A fox", &params, ignore, NULL, NULL));
+    ERROR_SAYS("typical_p");
+
     params = of_length(10);
     params.logprobs = -2;
     CHECK_STATUS(INVALID_REQUEST, llama_infer_async(engine, "A fox", &params, ignore, NULL, NULL));

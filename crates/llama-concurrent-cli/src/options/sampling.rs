@@ -50,6 +50,50 @@ pub struct SamplingOptions {
     #[arg(long)]
     pub special: bool,
 
+    /// Go on for at least N tokens before the model may end
+    #[arg(long, value_name = "N", default_value_t = defaults().min_tokens, allow_negative_numbers = true)]
+    pub min_tokens: u32,
+
+    /// End the text before this token; may be given several times
+    #[arg(long = "stop-token-id", value_name = "ID")]
+    pub stop_token_ids: Vec<i32>,
+
+    /// Keep the tokens of about the expected surprise whose probabilities add up to P; 1 is off
+    #[arg(long, alias = "typical", value_name = "P", default_value_t = defaults().typical_p, allow_negative_numbers = true)]
+    pub typical_p: f32,
+
+    /// Drop tokens whose logit is more than X standard deviations below the largest; 0 is off
+    #[arg(long, alias = "top-nsigma", value_name = "X", default_value_t = defaults().top_n_sigma, allow_negative_numbers = true)]
+    pub top_n_sigma: f32,
+
+    /// How probable it is that of the tokens above --xtc-threshold only the least likely stays; 0 is off
+    #[arg(long, value_name = "P", default_value_t = defaults().xtc_probability, allow_negative_numbers = true)]
+    pub xtc_probability: f32,
+
+    /// Probability from which a token counts for XTC
+    #[arg(long, value_name = "P", default_value_t = defaults().xtc_threshold, allow_negative_numbers = true)]
+    pub xtc_threshold: f32,
+
+    /// Move the temperature by up to X, up where the model is undecided; 0 is off
+    #[arg(long, value_name = "X", default_value_t = defaults().dynatemp_range, allow_negative_numbers = true)]
+    pub dynatemp_range: f32,
+
+    /// How the uncertainty is mapped to --dynatemp-range; 1 is linear
+    #[arg(long, alias = "dynatemp-exp", value_name = "X", default_value_t = defaults().dynatemp_exponent, allow_negative_numbers = true)]
+    pub dynatemp_exponent: f32,
+
+    /// Mirostat 1 or 2 in place of --top-k, --top-p and the other cuts; 0 is off
+    #[arg(long, value_name = "N", default_value_t = defaults().mirostat, allow_negative_numbers = true)]
+    pub mirostat: u32,
+
+    /// Mirostat's target for the surprise, in bits
+    #[arg(long, alias = "mirostat-ent", value_name = "X", default_value_t = defaults().mirostat_tau, allow_negative_numbers = true)]
+    pub mirostat_tau: f32,
+
+    /// Mirostat's learning rate
+    #[arg(long, alias = "mirostat-lr", value_name = "X", default_value_t = defaults().mirostat_eta, allow_negative_numbers = true)]
+    pub mirostat_eta: f32,
+
     /// Write JSON that is valid under this JSON schema: a file, or the schema itself
     #[arg(long, value_name = "FILE|JSON", group = "constraint")]
     pub json_schema: Option<String>,
@@ -77,7 +121,22 @@ impl SamplingOptions {
             stop: self.stop.clone(),
             special: self.special,
             constraint: self.constraint()?,
-            ..defaults()
+            min_tokens: self.min_tokens,
+            stop_token_ids: self.stop_token_ids.clone(),
+            typical_p: self.typical_p,
+            top_n_sigma: self.top_n_sigma,
+            xtc_probability: self.xtc_probability,
+            xtc_threshold: self.xtc_threshold,
+            dynatemp_range: self.dynatemp_range,
+            dynatemp_exponent: self.dynatemp_exponent,
+            mirostat: self.mirostat,
+            mirostat_tau: self.mirostat_tau,
+            mirostat_eta: self.mirostat_eta,
+            max_tokens: None,
+            penalty_last_n: defaults().penalty_last_n,
+            logit_bias: Vec::new(),
+            ignore_eos: false,
+            logprobs: None,
         })
     }
 

@@ -217,6 +217,39 @@ fn stop_strings_and_deadlines_end_a_text() {
 }
 
 #[test]
+fn tokens_end_a_text_and_samplers_are_named_as_in_llama_cpp() {
+    let args = ["-p", "A fox", "--max-tokens", "8", "--ignore-eos", "--json"];
+    let free = run(&args).well().json();
+    let third = free[0]["tokens"][2].to_string();
+    let stopped = run(&[&args[..], &["--stop-token-id", &third]].concat()).well().json();
+    assert_eq!(stopped[0]["finish_reason"], "stop");
+    assert!(stopped[0]["n_output_tokens"].as_u64() < Some(3), "{stopped:?}");
+    let later = run(&[&args[..], &["--stop-token-id", &third, "--min-tokens", "7"]].concat()).well().json();
+    assert!(later[0]["n_output_tokens"].as_u64() >= Some(7), "{later:?}");
+    let samplers = [
+        "--typical-p",
+        "0.9",
+        "--top-n-sigma",
+        "1",
+        "--xtc-probability",
+        "0.1",
+        "--xtc-threshold",
+        "0.2",
+        "--dynatemp-range",
+        "0.1",
+        "--dynatemp-exp",
+        "1",
+        "--mirostat-lr",
+        "0.1",
+        "--mirostat-ent",
+        "5",
+    ];
+    run(&[&args[..], &samplers].concat()).well();
+    let refused = run(&[&args[..], &["--mirostat", "3"]].concat());
+    assert!(refused.code == Some(2) && refused.err.contains("mirostat"), "{}", refused.err);
+}
+
+#[test]
 fn a_closed_output_is_a_quiet_end() {
     for args in [
         &["run", "--threads", "1", "-p", "A fox", "--json"][..],

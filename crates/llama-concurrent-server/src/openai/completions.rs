@@ -9,7 +9,7 @@ use crate::{
     app::App,
     body::Body,
     clients::Client,
-    error::{ApiError, ApiResult},
+    error::ApiResult,
     guard::Peer,
     params::Wish,
     prompt,
@@ -23,12 +23,6 @@ pub(crate) async fn completions(
     body: Body,
 ) -> ApiResult<Response> {
     let read = body.read(&app, |app, fields, job| {
-        if fields.boolean("echo")? == Some(true) {
-            return Err(ApiError::field("echo", "cannot be true: this server answers with the continuation only"));
-        }
-        if fields.text("suffix")?.is_some_and(|suffix| !suffix.is_empty()) {
-            return Err(ApiError::field("suffix", "cannot be used: this server continues texts at their end only"));
-        }
         let wish = Wish::read(fields, app, job)?;
         let (prompts, _) = prompt::read("prompt", fields.required("prompt")?)?;
         prepare(app, &prompts, wish, job)

@@ -14,7 +14,7 @@ use crate::{
     clients::Client,
     error::{ApiError, ApiResult, json_text},
     fields::Fields,
-    prompt,
+    known, prompt,
     work::{Job, Load},
 };
 
@@ -29,11 +29,15 @@ pub(crate) async fn openai(State(app): State<Arc<App>>, client: Client, body: Bo
                 return Err(ApiError::field("encoding_format", must));
             }
         };
+        let dimensions = dimensions(app, fields)?;
         let name = if fields.get("input").is_none() && fields.get("content").is_some() { "content" } else { "input" };
-        Ok((Texts::read(app, fields, name, job)?, as_base64))
+        Ok((Texts::read(app, fields, name, job)?, as_base64, dimensions))
     });
-    let (texts, as_base64) = read.await?;
-    let embeddings = embed(&app, client, texts).await?;
+    let (texts, as_base64, dimensions) = read.await?;
+    let mut embeddings = embed(&app, client, texts).await?;
+    if let Some(dimensions) = dimensions {
+        embeddings.iter_mut().for_each(|embedding| shorten(&mut embedding.values, dimensions));
+    }
     let model = app.config.model_name.clone();
     answer(&app, embeddings, move |embeddings| {
         let n: usize = embeddings.iter().map(|embedding| embedding.n_prompt_tokens).sum();
@@ -58,6 +62,9 @@ pub(crate) async fn openai(State(app): State<Arc<App>>, client: Client, body: Bo
 /// `/embedding`: a list, in which each text has a list of one vector.
 pub(crate) async fn native(State(app): State<Arc<App>>, client: Client, body: Body) -> ApiResult<Response> {
     let read = body.read(&app, |app, fields, job| {
+        if fields.get("dimensions").is_some() {
+            return Err(ApiError::field("dimensions", "cannot be used here; /v1/embeddings has it"));
+        }
         let name = if fields.get("content").is_some() { "content" } else { "input" };
         Texts::read(app, fields, name, job)
     });
@@ -75,6 +82,7 @@ struct Texts {
 
 impl Texts {
     fn read(app: &App, fields: &Fields<'_>, name: &'static str, job: &Job) -> ApiResult<Self> {
+        known::check_embedding(fields)?;
         let (inputs, _) = prompt::read(name, fields.required(name)?)?;
         let (count, most) = (inputs.len(), app.config.limits.max_generations);
         if count > most {
@@ -115,6 +123,21 @@ async fn one(app: &App, name: &str, tokens: Vec<Token>) -> ApiResult<Embedding> 
     match result.await {
         Ok(embedding) => Ok(embedding?),
         Err(_) => Err(ApiError::unavailable("the server is shutting down; the request was cancelled")),
+    }
+}
+
+/// How many numbers a vector is to have.
+fn dimensions(app: &App, fields: &Fields<'_>) -> ApiResult<Option<usize>> {
+    let most = i64::from(app.engine.model().n_embd);
+    Ok(fields.integer(&["dimensions"], 1..=most)?.map(|n| n as usize))
+}
+
+/// The first numbers of a vector, again of the length 1, as models are trained for whose vectors may be cut.
+fn shorten(values: &mut Vec<f32>, dimensions: usize) {
+    values.truncate(dimensions);
+    let length = values.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt();
+    if length > 0.0 {
+        values.iter_mut().for_each(|value| *value = (f64::from(*value) / length) as f32);
     }
 }
 

@@ -169,6 +169,13 @@ fn texts_are_embedded_alike_in_both_encodings() {
     assert_eq!((vectors.len(), vectors[0].len()), (3, server.engine.model().n_embd as usize));
     assert_eq!(vectors[0], vectors[1]);
     assert_ne!(vectors[0], vectors[2]);
+    let (_, short) = server.post("/v1/embeddings", &json!({"input": "A fox", "dimensions": 8}));
+    let cut: Vec<f64> = short["data"][0]["embedding"].as_array().unwrap().iter().filter_map(Value::as_f64).collect();
+    let length = cut.iter().map(|value| value * value).sum::<f64>();
+    assert!(cut.len() == 8 && (length - 1.0).abs() < 1e-5, "{cut:?}");
+    let ratio = |values: &[f64], at: usize| values[at] / values[0];
+    let whole: Vec<f64> = vectors[0].iter().filter_map(Value::as_f64).collect();
+    assert!((ratio(&cut, 7) - ratio(&whole, 7)).abs() < 1e-3, "the same direction");
     let (_, packed) = server.post("/v1/embeddings", &json!({"input": "A fox", "encoding_format": "base64"}));
     let bytes = packed["data"][0]["embedding"].as_str().unwrap().len() / 4 * 3;
     assert!(bytes.abs_diff(4 * vectors[0].len()) < 3, "four bytes a number");
@@ -181,4 +188,32 @@ fn the_model_is_listed_and_found() {
     assert_eq!((status, &list["data"][0]["id"]), (200, &json!("default")));
     assert_eq!(server.get("/v1/models/default").0, 200);
     assert_eq!(server.get("/v1/models/other").0, 404);
+}
+
+#[test]
+fn forms_of_vllm_are_held_to() {
+    let server = start();
+    for (field, value, allowed) in [
+        ("structured_outputs", json!({"choice": ["yes", "no."]}), &["yes", "no."][..]),
+        ("guided_choice", json!(["left", "right"]), &["left", "right"]),
+        ("guided_regex", json!("[ab]"), &["a", "b"]),
+        ("guided_json", json!({"const": 7}), &["7"]),
+        ("guided_grammar", json!("root ::= \"x\""), &["x"]),
+    ] {
+        let mut body = json!({"prompt": "A fox", "max_tokens": 20});
+        body[field] = value;
+        let (status, answer) = server.post("/v1/completions", &body);
+        let text = answer["choices"][0]["text"].as_str().unwrap_or_default();
+        assert!(status == 200 && allowed.contains(&text), "{field}: {answer}");
+    }
+    let body = json!({"prompt": "A fox", "max_tokens": 6, "temperature": 0, "ignore_eos": true, "return_tokens": true});
+    let (_, free) = server.post("/completion", &body);
+    let mut stopped = body.clone();
+    stopped["stop_token_ids"] = json!([free["tokens"][2]]);
+    let (_, answer) = server.post("/completion", &stopped);
+    assert!(answer["tokens"].as_array().unwrap().len() < 3, "{answer}");
+    assert_eq!(answer["stop_type"], "eos");
+    stopped["min_tokens"] = json!(5);
+    let (_, answer) = server.post("/completion", &stopped);
+    assert!(answer["tokens"].as_array().unwrap().len() >= 5, "{answer}");
 }

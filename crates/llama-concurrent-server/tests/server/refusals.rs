@@ -52,6 +52,16 @@ fn a_wrong_field_is_named() {
         (chat("messages", json!([{"role": "assistant", "tool_calls": [{"id": "1"}]}])), "messages[0].tool_calls"),
         (("/v1/completions", json!({})), "prompt"),
         (("/v1/completions", json!({"prompt": "A", "echo": true})), "echo"),
+        (chat("best_of", json!(3)), "best_of"),
+        (chat("reasoning_format", json!("deepseek")), "reasoning_format"),
+        (native("dry_multiplier", json!(0.8)), "dry_multiplier"),
+        (native("lora", json!([{"id": 0, "scale": 1.0}])), "lora"),
+        (native("samplers", json!(["temperature", "top_k"])), "samplers"),
+        (native("stop_token_ids", json!([-1])), "stop_token_ids[0]"),
+        (native("min_tokens", json!("2")), "min_tokens"),
+        (native("structured_outputs", json!({"json": {}, "regex": "a"})), "structured_outputs.regex"),
+        (("/v1/embeddings", json!({"input": "A", "dimensions": 100_000})), "dimensions"),
+        (("/v1/embeddings", json!({"input": "A", "input_type": "query"})), "input_type"),
         (("/v1/embeddings", json!({"input": {"a": 1}})), "input.prompt_string"),
         (("/tokenize", json!({"content": 7})), "content"),
         (("/detokenize", json!({"tokens": ["a"]})), "tokens[0]"),
@@ -61,6 +71,16 @@ fn a_wrong_field_is_named() {
         let (status, error) = server.post(path, &body);
         assert_eq!((status, &error["error"]["param"]), (400, &json!(param)), "{path} {body}: {error}");
         assert_eq!(error["error"]["type"], "invalid_request_error");
+    }
+    // Forms that no text has, each before anything is generated.
+    for (field, value) in [
+        ("regex", json!(r"[^\s\S]")),
+        ("json_schema", json!({"$ref": "#"})),
+        ("json_schema", json!({"type": "string", "enum": [1]})),
+        ("grammar", json!("root ::= a\na ::= b\nb ::= a")),
+    ] {
+        let (status, error) = server.post("/completion", &native(field, value.clone()).1);
+        assert_eq!((status, &error["error"]["type"]), (400, &json!("invalid_request_error")), "{value}: {error}");
     }
     // Values that only the engine can judge; its words name them.
     for (field, value) in [("min_p", json!(2)), ("repeat_penalty", json!(0)), ("top_p", json!(1.5))] {

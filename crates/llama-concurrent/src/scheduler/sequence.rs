@@ -132,7 +132,8 @@ impl Sequence {
         vocab: &TokenTable,
         mut emit: impl FnMut(Delta),
     ) -> Advance {
-        if !self.params.ignore_eos && vocab.is_end_of_generation(token) {
+        let ends = !self.params.ignore_eos && vocab.is_end_of_generation(token);
+        if ends || self.params.stop_token_ids.contains(&token) {
             return Advance::EndOfGeneration;
         }
         if let Some(&(_, which)) = self.stop_tokens.iter().find(|(stop, _)| *stop == token) {

@@ -23,8 +23,10 @@ pub(super) struct Sampler {
     /// `None`: the likeliest token, nothing else.
     chain: Option<LlamaSampler>,
     grammar: Option<Box<Grammar>>,
-    /// Tokens that the model may end with under the grammar.
+    /// Tokens that end the text: the model's own, and the caller's.
     ends: Vec<Token>,
+    /// Tokens that have to come before one of those may.
+    before_end: u32,
     logprobs: Option<usize>,
     /// The logits as the model gave them, kept while a token is chosen.
     raw: Vec<f32>,
@@ -61,9 +63,10 @@ impl Sampler {
             chain.accept_many(history.iter().map(|&token| LlamaToken(token)));
             chain
         });
-        let ends = if params.ignore_eos { Vec::new() } else { vocab.end_of_generation().to_vec() };
+        let mut ends = if params.ignore_eos { Vec::new() } else { vocab.end_of_generation().to_vec() };
+        ends.extend(&params.stop_token_ids);
         let logprobs = params.logprobs.map(|n| n as usize);
-        Self { bias, chain, grammar, ends, logprobs, raw: Vec::new() }
+        Self { bias, chain, grammar, ends, before_end: params.min_tokens, logprobs, raw: Vec::new() }
     }
 
     /// Chooses a token and remembers it. `candidates` is scratch space.
@@ -74,6 +77,10 @@ impl Sampler {
         }
         for &(token, bias) in &self.bias {
             logits[token as usize] += bias;
+        }
+        if self.before_end > 0 {
+            self.before_end -= 1;
+            self.ends.iter().for_each(|&end| logits[end as usize] = f32::NEG_INFINITY);
         }
         match self.restrict(logits) {
             Ok(true) => {}
@@ -252,6 +259,10 @@ mod tests {
         {
             assert!((0..32).all(|seed| choose(&SamplingParams { seed, ..cut.clone() }, &logits) == Some(0)));
         }
+        let mut vocab_end = SamplingParams { min_tokens: 1, ..greedy.clone() };
+        assert_eq!(choose(&vocab_end, &logits), Some(1), "token 0 ends, which may not come yet");
+        vocab_end.stop_token_ids = vec![1];
+        assert_eq!(choose(&vocab_end, &logits), Some(2));
         let nothing = SamplingParams { logit_bias: (0..4).map(|t| (t, f32::NEG_INFINITY)).collect(), ..greedy };
         assert_eq!(choose(&nothing, &logits), None);
     }

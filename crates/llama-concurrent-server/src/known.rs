@@ -1,0 +1,258 @@
+//! Fields that clients of llama-server, OpenAI and vLLM send and that this server does not follow: each is of no consequence, or
+//! refused in words unless its value means "off". None that changes an answer is ignored in silence.
+
+use serde_json::Value;
+
+use crate::{
+    error::{ApiError, ApiResult},
+    fields::Fields,
+};
+
+/// What becomes of a field.
+enum Fate {
+    /// Nothing that it says would change an answer here; why.
+    Harmless(#[cfg_attr(not(test), allow(dead_code, reason = "for the documentation"))] &'static str),
+    /// A 400 unless it is off; what to do instead.
+    Refused(Off, &'static str),
+}
+
+/// The values of a field that ask for nothing, besides null.
+enum Off {
+    /// Only its absence.
+    Absent,
+    /// `false`.
+    False,
+    /// 0 and less.
+    NotPositive,
+    /// Less than 0.
+    Negative,
+    /// An empty string, list or object.
+    Empty,
+    /// One of these numbers.
+    Numbers(&'static [f64]),
+    /// 1, or what another field says.
+    As(&'static str),
+    /// One of these words.
+    Words(&'static [&'static str]),
+}
+
+use Fate::{Harmless, Refused};
+
+/// Fields of the generating routes.
+const GENERATING: &[(&str, Fate)] = &[
+    // OpenAI
+    ("model", Harmless("there is one model")),
+    ("user", Harmless("it names the caller")),
+    ("safety_identifier", Harmless("it names the caller")),
+    ("metadata", Harmless("nothing is stored")),
+    ("store", Harmless("nothing is stored")),
+    ("service_tier", Harmless("there is one tier")),
+    ("prompt_cache_key", Harmless("equal beginnings of prompts are found without it")),
+    ("prompt_cache_retention", Harmless("the cache is a slot's, and as long as it")),
+    ("prediction", Harmless("it only makes answers faster")),
+    ("parallel_tool_calls", Harmless("calls of tools are refused")),
+    ("modalities", Refused(Off::Words(&["text"]), "this server answers with text only")),
+    ("audio", Refused(Off::Absent, "this server answers with text only")),
+    ("web_search_options", Refused(Off::Absent, "this server searches nothing")),
+    ("verbosity", Refused(Off::Words(&["medium"]), "ask for it in the prompt")),
+    ("best_of", Refused(Off::As("n"), "use 'n' and choose among the answers by their log probabilities")),
+    ("echo", Refused(Off::False, "this server answers with the continuation only; put the prompt in front yourself")),
+    ("suffix", Refused(Off::Empty, "this server continues texts at their end only")),
+    // vLLM
+    ("use_beam_search", Refused(Off::False, "use 'n' with a 'temperature'")),
+    ("length_penalty", Refused(Off::Numbers(&[0.0, 1.0]), "there is no beam search; use 'n'")),
+    ("early_stopping", Refused(Off::False, "there is no beam search; use 'n'")),
+    ("include_stop_str_in_output", Refused(Off::False, "add the stop string yourself where the reason is 'stop'")),
+    ("prompt_logprobs", Refused(Off::Negative, "log probabilities are those of the answer; use 'logprobs'")),
+    ("prompt_embeds", Refused(Off::Empty, "give text or token ids")),
+    ("truncate_prompt_tokens", Refused(Off::Absent, "shorten the prompt with /tokenize")),
+    ("bad_words", Refused(Off::Empty, "forbid texts by 'logit_bias', as [[\"text\", false]]")),
+    ("allowed_token_ids", Refused(Off::Empty, "use a 'grammar' or 'logit_bias'")),
+    ("logits_processors", Refused(Off::Empty, "use 'logit_bias' or a 'grammar'")),
+    ("return_token_ids", Refused(Off::False, "/completion has them, with 'return_tokens'")),
+    ("return_tokens_as_token_ids", Refused(Off::False, "/completion has them, with 'return_tokens'")),
+    (
+        "guided_whitespace_pattern",
+        Refused(Off::Absent, "write 'x-guidance': {'whitespace_pattern': ...} in the schema"),
+    ),
+    ("guided_decoding_backend", Harmless("there is one")),
+    ("structural_tag", Refused(Off::Absent, "use a 'grammar'")),
+    ("cache_salt", Refused(Off::Empty, "send 'cache_prompt': false to share no beginnings")),
+    ("kv_transfer_params", Refused(Off::Empty, "KV caches stay in this process")),
+    ("spaces_between_special_tokens", Harmless("texts are put together from the bytes of the tokens")),
+    ("include_reasoning", Harmless("an answer is given whole")),
+    ("request_id", Harmless("the header x-request-id names a request")),
+    ("enable_thinking", Refused(Off::Absent, "send 'chat_template_kwargs': {'enable_thinking': ...}")),
+    ("thinking", Refused(Off::Absent, "send 'chat_template_kwargs' as the model's template reads it")),
+    ("reasoning", Refused(Off::Absent, "send 'chat_template_kwargs' as the model's template reads it")),
+    // llama-server
+    ("dry_multiplier", Refused(Off::NotPositive, "use 'repeat_penalty', 'frequency_penalty' or 'presence_penalty'")),
+    ("dry_base", Harmless("of no effect without 'dry_multiplier'")),
+    ("dry_allowed_length", Harmless("of no effect without 'dry_multiplier'")),
+    ("dry_penalty_last_n", Harmless("of no effect without 'dry_multiplier'")),
+    ("dry_sequence_breakers", Harmless("of no effect without 'dry_multiplier'")),
+    ("adaptive_target", Refused(Off::Negative, "use 'mirostat'")),
+    ("adaptive_decay", Harmless("of no effect without 'adaptive_target'")),
+    ("min_keep", Refused(Off::Numbers(&[0.0, 1.0]), "raise 'top_p' or lower 'min_p'")),
+    ("lora", Refused(Off::Empty, "merge the adapter into the model's file")),
+    ("n_keep", Harmless("the context is never shifted")),
+    ("n_discard", Harmless("the context is never shifted")),
+    ("n_cache_reuse", Harmless("it only makes prompts faster")),
+    ("id_slot", Harmless("an answer does not depend on its slot")),
+    ("backend_sampling", Harmless("it says where, not what")),
+    ("sse_ping_interval", Harmless("silence is broken every 15 s")),
+    ("verbose", Harmless("it adds figures about llama-server")),
+    ("n_indent", Refused(Off::NotPositive, "use a 'grammar'")),
+    ("t_max_predict_ms", Refused(Off::NotPositive, "use 'max_tokens', or the option --timeout of the server")),
+    ("t_max_prompt_ms", Refused(Off::NotPositive, "shorten the prompt, or use the option --timeout of the server")),
+    ("return_progress", Refused(Off::False, "the WebSocket at /ws tells when a prompt is computed")),
+    ("post_sampling_probs", Refused(Off::False, "probabilities are the model's own, before the samplers")),
+    ("grammar_lazy", Refused(Off::False, "a grammar holds from the first token on")),
+    ("grammar_triggers", Refused(Off::Empty, "a grammar holds from the first token on")),
+    ("grammar_type", Harmless("the form of a grammar is seen from its first rule")),
+    ("preserved_tokens", Harmless("calls of tools are refused")),
+    ("parse_tool_calls", Harmless("calls of tools are refused")),
+    ("chat_format", Harmless("answers are not parsed")),
+    ("chat_parser", Harmless("answers are not parsed")),
+    ("generation_prompt", Harmless("answers are not parsed")),
+    (
+        "reasoning_format",
+        Refused(Off::Words(&["none", "auto"]), "an answer's text is whole; read the thoughts out of it"),
+    ),
+    ("reasoning_budget_tokens", Refused(Off::Negative, "use 'max_tokens'")),
+    ("thinking_budget_tokens", Refused(Off::Negative, "use 'max_tokens'")),
+    ("reasoning_budget_message", Harmless("of no effect without 'reasoning_budget_tokens'")),
+    ("reasoning_budget_start_tag", Harmless("of no effect without 'reasoning_budget_tokens'")),
+    ("reasoning_budget_end_tag", Harmless("of no effect without 'reasoning_budget_tokens'")),
+    ("reasoning_budget_end_tags", Harmless("of no effect without 'reasoning_budget_tokens'")),
+    ("reasoning_control", Refused(Off::False, "an answer cannot be steered while it is written")),
+    ("input_prefix", Refused(Off::Empty, "this server continues texts at their end only")),
+    ("input_suffix", Refused(Off::Empty, "this server continues texts at their end only")),
+    ("input_extra", Refused(Off::Empty, "this server continues texts at their end only")),
+    ("multimodal_data", Refused(Off::Empty, "this server reads text only")),
+];
+
+/// Fields of the routes for embeddings.
+const EMBEDDING: &[(&str, Fate)] = &[
+    ("model", Harmless("there is one model")),
+    ("user", Harmless("it names the caller")),
+    ("priority", Harmless("embeddings take their turn between the steps of generations")),
+    ("truncate_prompt_tokens", Refused(Off::Absent, "shorten the text with /tokenize")),
+    ("input_type", Refused(Off::Absent, "put the model's instruction in front of the text")),
+    ("embd_normalize", Refused(Off::Numbers(&[2.0]), "vectors have the length 1 by the Euclidean norm")),
+];
+
+impl Off {
+    fn holds(&self, value: &Value, fields: &Fields<'_>) -> bool {
+        let number = value.as_f64();
+        match self {
+            Off::Absent => false,
+            Off::False => *value == Value::Bool(false),
+            Off::NotPositive => number.is_some_and(|n| n <= 0.0),
+            Off::Negative => number.is_some_and(|n| n < 0.0),
+            Off::Empty => match value {
+                Value::String(text) => text.is_empty(),
+                Value::Array(list) => list.is_empty(),
+                Value::Object(map) => map.is_empty(),
+                _ => false,
+            },
+            Off::Numbers(numbers) => number.is_some_and(|n| numbers.contains(&n)),
+            Off::As(other) => number == Some(1.0) || fields.get(other).is_some_and(|other| other == value),
+            Off::Words(words) => match value {
+                Value::String(word) => words.contains(&word.as_str()),
+                Value::Array(list) => list.iter().all(|one| one.as_str().is_some_and(|word| words.contains(&word))),
+                _ => false,
+            },
+        }
+    }
+
+    /// As the table in the documentation has it.
+    #[cfg(test)]
+    fn told(&self) -> String {
+        match self {
+            Off::Absent => "absent".into(),
+            Off::False => "false".into(),
+            Off::NotPositive => "0 or less".into(),
+            Off::Negative => "less than 0".into(),
+            Off::Empty => "empty".into(),
+            Off::Numbers(numbers) => numbers.iter().map(f64::to_string).collect::<Vec<_>>().join(" or "),
+            Off::As(other) => format!("1 or equal to `{other}`"),
+            Off::Words(words) => words.join(" or "),
+        }
+    }
+}
+
+/// Refuses what a request to generate asks for and would not get.
+pub(crate) fn check_generating(fields: &Fields<'_>) -> ApiResult<()> {
+    check(fields, GENERATING)
+}
+
+/// Refuses what a request for embeddings asks for and would not get.
+pub(crate) fn check_embedding(fields: &Fields<'_>) -> ApiResult<()> {
+    check(fields, EMBEDDING)
+}
+
+fn check(fields: &Fields<'_>, table: &[(&str, Fate)]) -> ApiResult<()> {
+    for (name, fate) in table {
+        let (Refused(off, instead), Some(value)) = (fate, fields.get(name)) else { continue };
+        if !off.holds(value, fields) {
+            return Err(ApiError::field(fields.path(name), format!("cannot be used: {instead}")));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_would_change_an_answer_is_refused_by_name() {
+        let long = json!({"echo": true, "best_of": 3, "lora": [{"id": 0, "scale": 1}], "dry_multiplier": 0.8,
+            "use_beam_search": true, "bad_words": ["x"], "reasoning_format": "deepseek", "t_max_predict_ms": 500,
+            "post_sampling_probs": true, "prompt_logprobs": 0, "allowed_token_ids": [1], "modalities": ["audio"]});
+        for (name, value) in long.as_object().unwrap() {
+            let body = json!({ name.as_str(): value });
+            let error = check_generating(&Fields::body(&body).unwrap()).unwrap_err().json();
+            assert_eq!(error["error"]["param"], name.as_str(), "{error}");
+        }
+        let off = json!({"echo": false, "best_of": 1, "lora": [], "dry_multiplier": 0, "dry_base": 1.75, "suffix": "",
+            "use_beam_search": null, "reasoning_format": "auto", "t_max_predict_ms": -1, "modalities": ["text"],
+            "n_keep": 5, "model": "any", "something": "unknown"});
+        assert!(check_generating(&Fields::body(&off).unwrap()).is_ok());
+        let body = json!({"input_type": "query"});
+        assert!(check_embedding(&Fields::body(&body).unwrap()).is_err());
+    }
+
+    #[test]
+    fn the_table_stands_in_the_documentation() {
+        let mut rows = String::from("| field | what becomes of it |\n|---|---|\n");
+        for (name, fate) in GENERATING {
+            rows += &match fate {
+                Harmless(why) => format!("| `{name}` | of no consequence: {why} |\n"),
+                Refused(off, instead) => format!("| `{name}` | 400 unless {}: {instead} |\n", off.told()),
+            };
+        }
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/server.md");
+        let document = std::fs::read_to_string(path).unwrap();
+        let (begin, end) = ("<!-- fields: written by a test -->\n", "<!-- end of fields -->");
+        let from = document.find(begin).expect("a place for the table") + begin.len();
+        let to = from + document[from..].find(end).expect("an end of the table");
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            std::fs::write(path, format!("{}{rows}{}", &document[..from], &document[to..])).unwrap();
+        } else {
+            assert!(document[from..to] == rows, "docs/server.md is old; run this test with UPDATE_DOCS=1");
+        }
+    }
+
+    #[test]
+    fn no_field_stands_twice() {
+        for table in [GENERATING, EMBEDDING] {
+            let mut names: Vec<&str> = table.iter().map(|(name, _)| *name).collect();
+            names.sort_unstable();
+            assert!(names.windows(2).all(|pair| pair[0] != pair[1]), "{names:?}");
+        }
+    }
+}
