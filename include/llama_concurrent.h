@@ -337,6 +337,16 @@ typedef struct llama_engine_params {
     bool swa_full;
     /** Must be zero. */
     bool reserved[7];
+    /**
+     * Render chats with this template instead of the one in the model's file: Jinja source, or the name of one that comes
+     * with this library, such as "chatml". NULL (default): the file's own, or ChatML where it has none.
+     */
+    const char *chat_template;
+    /**
+     * Variables of the chat template as a JSON object, such as `{"enable_thinking": false}`; those of a call
+     * (`chat_variables`) replace them one by one. NULL (default) for none.
+     */
+    const char *chat_template_kwargs;
 } llama_engine_params;
 
 /** Something that is added to the logit of one token. */
@@ -467,6 +477,21 @@ typedef struct llama_infer_params {
     float mirostat_tau;
     /** Mirostat's learning rate. Default: 0.1. */
     float mirostat_eta;
+    /**
+     * Chats: the messages as a JSON list of objects, as in OpenAI's API, with all that the template reads: contents in
+     * parts, `tool_calls`, `tool_call_id`, `reasoning_content` and others. Then there is no argument `messages`: it is NULL,
+     * and `n_messages` 0. NULL (default): that argument.
+     */
+    const char *chat_messages;
+    /** Chats: one of `llama_infer_continuation`. Default: AUTO. */
+    int32_t continue_final_message;
+    /**
+     * Chats: read special tokens also where they are written inside messages. False (default): a control token in a
+     * message is plain text, so that nobody can close his message and speak as another.
+     */
+    bool chat_parse_special;
+    /** False: for later versions. */
+    bool reserved_3[3];
 } llama_infer_params;
 
 /** Identifies what one `llama_infer_*` call started. Never 0, never given out twice in a process. */

@@ -107,6 +107,7 @@ _LOG_LEVELS = {"error": 1, "warn": 2, "info": 3, "debug": 4, "trace": 5}
 _STRATEGIES = {"auto": 0, "sequential": 1, "round-robin": 2, "batched": 3}
 _KV_TYPES = {"f16": 0, "q8_0": 1, "f32": 2}
 _PRIORITIES = {"interactive": 0, "batch": 1}
+_CONTINUATIONS = {"auto": 0, "never": 1, "last": 2, "content": 3, "reasoning_content": 4}
 _PLACEMENTS = {"auto": 0, "node": 1, "l3": 2, "none": 3}
 _REPLICATES = {"auto": 0, "always": 1, "never": 2}
 _CHOICES = {
@@ -114,6 +115,7 @@ _CHOICES = {
     "type_k": _KV_TYPES,
     "type_v": _KV_TYPES,
     "priority": _PRIORITIES,
+    "continue_final_message": _CONTINUATIONS,
     "placement": _PLACEMENTS,
     "replicate": _REPLICATES,
 }
@@ -177,6 +179,8 @@ class _CEngineParams(ctypes.Structure):
         ("nodes", c_char_p),
         ("swa_full", c_bool),
         ("reserved", c_bool * 7),
+        ("chat_template", c_char_p),
+        ("chat_template_kwargs", c_char_p),
     ]
 
 
@@ -230,6 +234,10 @@ class _CInferParams(ctypes.Structure):
         ("mirostat", c_uint32),
         ("mirostat_tau", c_float),
         ("mirostat_eta", c_float),
+        ("chat_messages", c_char_p),
+        ("continue_final_message", c_int32),
+        ("chat_parse_special", c_bool),
+        ("reserved_3", c_bool * 3),
     ]
 
 
@@ -542,13 +550,21 @@ Prompt = str | Sequence[int]
 """A text, or tokens that are used as they are."""
 
 
-class Message(TypedDict):
-    """One message of a chat."""
+class Message(TypedDict, total=False):
+    """One message of a chat. The template sees all of its keys, also others than these."""
 
     role: str
-    """Who speaks: mostly "system", "user" or "assistant"."""
-    content: str
-    """What is said."""
+    """Who speaks: mostly "system", "user", "assistant" or "tool"."""
+    content: str | list[dict[str, Any]] | None
+    """What is said: a text, or a list of parts."""
+    name: str
+    """Whose message it is, or of which tool."""
+    tool_calls: list[dict[str, Any]]
+    """The tools that the model called."""
+    tool_call_id: str
+    """The call that this is the result of."""
+    reasoning_content: str | None
+    """What the model thought before it answered."""
 
 
 class EngineParams(TypedDict, total=False):
@@ -612,6 +628,10 @@ class EngineParams(TypedDict, total=False):
     """CPUs that compute threads may use, such as "0-7,16". Default: all that this process may use."""
     nodes: str | None
     """NUMA nodes whose cores and memory are used, such as "0,1". Default: all."""
+    chat_template: str | None
+    """Render chats with this template instead of the model's own: Jinja source, or a name such as "chatml"."""
+    chat_template_kwargs: str | Mapping[str, Any] | None
+    """Variables of the chat template; JSON text, or what `json.dumps` accepts."""
 
 
 class InferParams(TypedDict, total=False):
@@ -691,6 +711,12 @@ class InferParams(TypedDict, total=False):
     """Mirostat's target for the surprise, in bits. Default: 5.0."""
     mirostat_eta: float | None
     """Mirostat's learning rate. Default: 0.1."""
+    chat_messages: str | Sequence[Message] | None
+    """Chats: the messages, which the methods for chats take as an argument."""
+    continue_final_message: Literal["auto", "never", "last", "content", "reasoning_content"] | None
+    """Chats: whether the model continues the last message. Default: "auto", if it is the assistant's."""
+    chat_parse_special: bool | None
+    """Chats: read special tokens also where they are written inside messages. Default: False."""
 
 
 def _engine_params(values: Mapping[str, Any]) -> _CEngineParams:
@@ -699,7 +725,9 @@ def _engine_params(values: Mapping[str, Any]) -> _CEngineParams:
     for name, ctype, value in _known(values, _CEngineParams, EngineParams):
         if name == "pack_cache":
             params.pack_cache = None if value is False else b"" if value is True else os.fsencode(value)
-        elif name in ("cpus", "nodes"):
+        elif name == "chat_template_kwargs":
+            setattr(params, name, _encode(value if isinstance(value, str) else json.dumps(value), name))
+        elif ctype is c_char_p:
             setattr(params, name, _encode(value, name))
         else:
             setattr(params, name, _scalar(name, ctype, value, Status.INVALID_CONFIG))
@@ -722,7 +750,7 @@ def _infer_params(values: Mapping[str, Any]) -> _CInferParams:
             tokens = [_int32(token, "a token of stop_token_ids") for token in value]
             params.stop_token_ids = (c_int32 * len(tokens))(*tokens)
             params.n_stop_token_ids = len(tokens)
-        elif name in ("chat_tools", "chat_variables", "json_schema"):
+        elif name in ("chat_tools", "chat_variables", "chat_messages", "json_schema"):
             setattr(params, name, _encode(value if isinstance(value, str) else json.dumps(value), name))
         elif ctype is c_char_p:
             setattr(params, name, _encode(value, name))
@@ -797,12 +825,11 @@ def _tokens(tokens: Sequence[int]) -> Any:
         raise _error(Status.INVALID_REQUEST, "a token does not fit into 32 bits") from None
 
 
-def _messages(messages: Sequence[Message]) -> Any:
+def _messages(messages: Sequence[Message]) -> str:
     for message in messages:
-        if set(message) != {"role", "content"}:
-            raise TypeError(f"a message must have the keys 'role' and 'content' and no others, not {sorted(message)}")
-    raw = [_CMessage(_encode(m["role"], "a role"), _encode(m["content"], "a message")) for m in messages]
-    return (_CMessage * len(raw))(*raw)
+        if not isinstance(message, Mapping) or not isinstance(message.get("role"), str) or "content" not in message:
+            raise TypeError(f"a message is a dict with the keys 'role' and 'content', not {message!r}")
+    return json.dumps(list(messages))
 
 
 def _milliseconds(seconds: float) -> int:
@@ -1366,7 +1393,13 @@ class Engine:
         return self._submission("llama_infer_tokens_async", _tokens(prompt), len(prompt))
 
     def _chat(self, messages: Sequence[Message]) -> _Submission:
-        return self._submission("llama_infer_chat_async", _messages(messages), len(messages))
+        text = _encode(_messages(messages), "the messages")
+
+        def submit(params: _CInferParams, callback: Any, user_data: int | None) -> int:
+            params.chat_messages = text
+            return self._submission("llama_infer_chat_async", None, 0)(params, callback, user_data)
+
+        return submit
 
     def _submission(self, function: str, *what: Any) -> _Submission:
         def submit(params: _CInferParams, callback: Any, user_data: int | None) -> int:
@@ -1410,9 +1443,10 @@ class Engine:
     # Text and tokens
 
     def chat_prompt(self, messages: Sequence[Message], **params: Unpack[InferParams]) -> str:
-        """The prompt that the model's template makes of messages."""
-        raw = _infer_params(params)
-        return self._written("llama_engine_chat_prompt", _messages(messages), len(messages), ctypes.byref(raw))
+        """The prompt that the model's template makes of messages, as text: to have it answered, use `chat`, which knows what in
+        it is plain text."""
+        raw = _infer_params({**params, "chat_messages": _messages(messages)})
+        return self._written("llama_engine_chat_prompt", None, 0, ctypes.byref(raw))
 
     def tokenize(self, text: str, add_special: bool = True, parse_special: bool = True) -> list[int]:
         """The tokens of a text.

@@ -76,6 +76,17 @@ def with_objects(conversation):
     return conversation
 
 
+def adapted(conversation):
+    """The same conversation as llama-server gives it to a template that reads texts: parts joined, empty for null."""
+    conversation = with_objects(conversation)
+    for message in conversation["messages"]:
+        if isinstance(message.get("content"), list):
+            message["content"] = "\n".join(part["text"] for part in message["content"])
+        elif message.get("content") is None:
+            message["content"] = ""
+    return conversation
+
+
 def templates(folder):
     conversations = json.loads((DATA / "conversations.json").read_text())
     expected = {}
@@ -86,6 +97,7 @@ def templates(folder):
             expected[file.stem][name] = {
                 "transformers": render(source, conversation),
                 "objects": render(source, with_objects(conversation)),
+                "adapted": render(source, adapted(conversation)),
             }
     (folder / "expected.json").write_text(json.dumps(expected, indent=1, ensure_ascii=False))
     print(len(expected), "templates in", folder / "expected.json")

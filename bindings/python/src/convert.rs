@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use llama_concurrent::{
-    Completion, Constraint, Finish, FinishReason, Priority, Prompt, Request, SamplingParams, Timings, TokenLogprobs,
+    Completion, Constraint, Finish, FinishReason, MarkedText, Priority, Prompt, Request, SamplingParams, Timings,
+    TokenLogprobs,
 };
 use pyo3::{
     Borrowed,
@@ -17,6 +18,8 @@ use crate::errors;
 /// A prompt: text, or tokens.
 pub enum PromptLike {
     Text(String),
+    /// A `ChatPrompt`, which says where it quotes somebody.
+    Marked(MarkedText),
     Tokens(Vec<i32>),
 }
 
@@ -31,6 +34,12 @@ impl<'py> FromPyObject<'_, 'py> for PromptLike {
         };
         if let Ok(text) = prompt.cast::<PyString>() {
             return match text.to_str() {
+                // Only a subclass of ours has it; a plain str is the common case.
+                Ok(text) if !prompt.is_exact_instance_of::<PyString>() && prompt.hasattr("plain")? => {
+                    let plain: Vec<(usize, usize)> = prompt.getattr("plain")?.extract()?;
+                    let plain = plain.into_iter().map(|(start, end)| start..end).collect();
+                    Ok(Self::Marked(MarkedText::new(text, plain)))
+                }
                 Ok(text) => Ok(Self::Text(text.to_owned())),
                 Err(error) => Err(invalid("the prompt is not valid Unicode", &error)),
             };
@@ -110,6 +119,8 @@ impl Sampling {
         let prompt = match prompt {
             PromptLike::Text(text) if self.parse_special => Prompt::Text(text),
             PromptLike::Text(text) => Prompt::PlainText(text),
+            PromptLike::Marked(marked) if self.parse_special => Prompt::Marked(marked),
+            PromptLike::Marked(marked) => Prompt::PlainText(marked.text),
             PromptLike::Tokens(tokens) => Prompt::Tokens(tokens),
         };
         let priority = match self.priority.as_str() {

@@ -8,7 +8,9 @@ use std::{
 };
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
-use llama_concurrent::{ChatMessage, ChatOptions, Completion, Engine, EngineConfig, PackCache, Prompt, Request};
+use llama_concurrent::{
+    ChatMessage, ChatOptions, Completion, Continuation, Engine, EngineConfig, PackCache, Prompt, Request,
+};
 use pyo3::{exceptions::PyValueError, prelude::*, types::PyDict};
 
 use crate::{
@@ -50,6 +52,8 @@ struct Options {
     replicate: String,
     cpus: Option<Vec<usize>>,
     nodes: Option<Vec<usize>>,
+    chat_template: Option<String>,
+    chat_template_kwargs: Option<String>,
     progress: Option<Py<PyAny>>,
 }
 
@@ -88,6 +92,12 @@ impl Options {
             replicate: self.replicate.parse()?,
             cpus: self.cpus,
             nodes: self.nodes,
+            chat_template: self.chat_template,
+            // The Python part has written it, from a dict.
+            chat_template_kwargs: self
+                .chat_template_kwargs
+                .and_then(|json| serde_json::from_str(&json).ok())
+                .unwrap_or_default(),
             // Always there, for Ctrl-C.
             progress: Some(Arc::new(move |share| {
                 let go_on = Python::attach(|py| {
@@ -253,26 +263,42 @@ impl NativeEngine {
         results.into_iter().map(|result| convert::outcome(py, result)).collect()
     }
 
-    #[pyo3(signature = (messages, add_generation_prompt, tools, variables))]
+    /// The prompt of messages in JSON, and the ranges of its bytes that are plain text.
+    #[pyo3(signature = (messages, add_generation_prompt, continue_final_message, tools, variables, parse_special))]
+    #[expect(clippy::too_many_arguments, reason = "they are the arguments of a Python function")]
     fn chat_prompt(
         &self,
         py: Python<'_>,
-        messages: Vec<(String, String)>,
+        messages: String,
         add_generation_prompt: bool,
+        continue_final_message: Option<&str>,
         tools: Option<String>,
         variables: Option<String>,
-    ) -> PyResult<String> {
-        let messages: Vec<_> = messages.into_iter().map(|(role, content)| ChatMessage::new(role, content)).collect();
+        parse_special: bool,
+    ) -> PyResult<(String, Vec<(usize, usize)>)> {
         let wrong = |error: serde_json::Error| PyValueError::new_err(error.to_string());
+        let messages: Vec<ChatMessage> = serde_json::from_str(&messages).map_err(wrong)?;
         let options = ChatOptions {
             add_generation_prompt,
+            continue_final_message: match continue_final_message {
+                None => Continuation::Auto,
+                Some("never") => Continuation::Never,
+                Some("last") => Continuation::Last,
+                Some("content") => Continuation::Content,
+                Some("reasoning_content") => Continuation::Reasoning,
+                Some(other) => return Err(PyValueError::new_err(format!("no such field: {other}"))),
+            },
             tools: tools.as_deref().map(serde_json::from_str).transpose().map_err(wrong)?,
             extra: variables.as_deref().map_or(Ok(Default::default()), serde_json::from_str).map_err(wrong)?,
+            parse_special,
         };
-        match self.with(py, |engine| engine.chat_prompt(&messages, &options))? {
-            Prompt::Text(text) | Prompt::PlainText(text) => Ok(text),
-            _ => Err(errors::named(py, "InternalError", "a chat was rendered to something else than text", None)?),
-        }
+        let prompt = self.with(py, |engine| engine.chat_prompt(&messages, &options))?;
+        let text = prompt.text().unwrap_or_default().to_owned();
+        let plain = match prompt {
+            Prompt::Marked(marked) => marked.plain.into_iter().map(|range| (range.start, range.end)).collect(),
+            _ => Vec::new(),
+        };
+        Ok((text, plain))
     }
 
     fn tokenize(&self, py: Python<'_>, text: String, add_special: bool, parse_special: bool) -> PyResult<Vec<i32>> {

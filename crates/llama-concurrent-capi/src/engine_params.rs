@@ -153,6 +153,12 @@ pub struct llama_engine_params {
     pub swa_full: c_bool,
     /// Must be zero.
     pub reserved: [c_bool; 7],
+    /// Render chats with this template instead of the one in the model's file: Jinja source, or the name of one that comes
+    /// with this library, such as "chatml". NULL (default): the file's own, or ChatML where it has none.
+    pub chat_template: *const c_char,
+    /// Variables of the chat template as a JSON object, such as `{"enable_thinking": false}`; those of a call
+    /// (`chat_variables`) replace them one by one. NULL (default) for none.
+    pub chat_template_kwargs: *const c_char,
 }
 
 // SAFETY: `#[repr(C)]`, starts with its size; numbers, a raw pointer and an optional function.
@@ -160,7 +166,7 @@ unsafe impl Versioned for llama_engine_params {
     const INITIALIZER: &'static str = "start from llama_engine_default_params()";
 }
 
-crate::ends_with!(llama_engine_params, reserved: [c_bool; 7]);
+crate::ends_with!(llama_engine_params, chat_template_kwargs: *const c_char);
 
 /// A pointer that we hand back to its owner and never follow.
 #[derive(Clone, Copy)]
@@ -207,11 +213,13 @@ impl llama_engine_params {
             nodes: std::ptr::null(),
             swa_full: config.swa_full.into(),
             reserved: [0; 7],
+            chat_template: std::ptr::null(),
+            chat_template_kwargs: std::ptr::null(),
         }
     }
 
     /// # Safety
-    /// `pack_cache`, `cpus` and `nodes` are NULL or NUL-terminated strings.
+    /// `pack_cache`, `cpus`, `nodes`, `chat_template` and `chat_template_kwargs` are NULL or NUL-terminated strings.
     pub unsafe fn config(&self) -> Result<EngineConfig> {
         let chosen = |n: u32| (n > 0).then_some(n as usize);
         let millis = |ms: u32| Duration::from_millis(ms.into());
@@ -260,6 +268,18 @@ impl llama_engine_params {
             cpus: unsafe { list(self.cpus, "cpus") }?,
             // SAFETY: as above.
             nodes: unsafe { list(self.nodes, "nodes") }?,
+            // SAFETY: as above.
+            chat_template: unsafe { pointers::optional_text(self.chat_template, "chat_template") }?.map(str::to_owned),
+            // SAFETY: as above.
+            chat_template_kwargs: match unsafe {
+                pointers::optional_text(self.chat_template_kwargs, "chat_template_kwargs")
+            }? {
+                Some(json) => serde_json::from_str(json).map_err(|error| {
+                    let message = format!("chat_template_kwargs is not a JSON object: {error}");
+                    Failure::new(Status::InvalidConfig, message)
+                })?,
+                None => serde_json::Map::new(),
+            },
         })
     }
 }

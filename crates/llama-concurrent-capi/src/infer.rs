@@ -157,12 +157,9 @@ pub unsafe extern "C" fn llama_engine_chat_prompt(
     boundary(|| unsafe {
         let engine = ENGINES.get(engine)?;
         let params = llama_infer_params::read(params)?;
-        match chat_prompt(&engine, messages, n_messages, &params)? {
-            Prompt::Text(text) | Prompt::PlainText(text) => {
-                pointers::fill_text(&text, buffer, capacity, length, "buffer")
-            }
-            _ => Err(Failure::new(Status::Internal, "a chat was rendered to something else than text")),
-        }
+        let prompt = chat_prompt(&engine, messages, n_messages, &params)?;
+        let text = prompt.text().unwrap_or_default();
+        pointers::fill_text(text, buffer, capacity, length, "buffer")
     })
 }
 
@@ -174,8 +171,13 @@ unsafe fn chat_prompt(
     n_messages: usize,
     params: &llama_infer_params,
 ) -> Result<Prompt> {
-    let mut chat = Vec::new();
     // SAFETY: the caller's promise.
+    if let Some(chat) = unsafe { params.chat_messages(n_messages)? } {
+        // SAFETY: as above.
+        return Ok(engine.engine.chat_prompt(&chat, &unsafe { params.chat_options()? })?);
+    }
+    let mut chat = Vec::new();
+    // SAFETY: as above.
     unsafe {
         for (i, message) in pointers::slice(messages, n_messages, "messages")?.iter().enumerate() {
             chat.push(ChatMessage::new(

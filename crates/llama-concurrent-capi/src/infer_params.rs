@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use llama_concurrent::{ChatOptions, Constraint, Priority, Prompt, Request, SamplingParams};
+use llama_concurrent::{ChatMessage, ChatOptions, Constraint, Continuation, Priority, Prompt, Request, SamplingParams};
 
 use crate::{
     boundary::{Failure, Result, boundary},
@@ -25,6 +25,22 @@ pub enum llama_infer_priority {
     Interactive = 0,
     /// Fills what interactive requests leave, and is never starved.
     Batch = 1,
+}
+
+/// Whether the model continues the last message of a chat.
+#[repr(i32)]
+#[derive(Clone, Copy)]
+pub enum llama_infer_continuation {
+    /// A last message of the assistant is continued; after any other the model begins its own.
+    Auto = 0,
+    /// Never: a last message of the assistant is finished.
+    Never = 1,
+    /// The last message, whoever began it: its content, or its reasoning where it has nothing else.
+    Last = 2,
+    /// The content of the last message.
+    Content = 3,
+    /// The reasoning of the last message.
+    Reasoning = 4,
 }
 
 /// Something that is added to the logit of one token.
@@ -152,6 +168,17 @@ pub struct llama_infer_params {
     pub mirostat_tau: f32,
     /// Mirostat's learning rate. Default: 0.1.
     pub mirostat_eta: f32,
+    /// Chats: the messages as a JSON list of objects, as in OpenAI's API, with all that the template reads: contents in
+    /// parts, `tool_calls`, `tool_call_id`, `reasoning_content` and others. Then there is no argument `messages`: it is NULL,
+    /// and `n_messages` 0. NULL (default): that argument.
+    pub chat_messages: *const c_char,
+    /// Chats: one of `llama_infer_continuation`. Default: AUTO.
+    pub continue_final_message: i32,
+    /// Chats: read special tokens also where they are written inside messages. False (default): a control token in a
+    /// message is plain text, so that nobody can close his message and speak as another.
+    pub chat_parse_special: c_bool,
+    /// False: for later versions.
+    pub reserved_3: [c_bool; 3],
 }
 
 // SAFETY: `#[repr(C)]`, starts with its size; numbers and raw pointers.
@@ -159,7 +186,7 @@ unsafe impl Versioned for llama_infer_params {
     const INITIALIZER: &'static str = "start from llama_infer_default_params()";
 }
 
-crate::ends_with!(llama_infer_params, mirostat_eta: f32);
+crate::ends_with!(llama_infer_params, reserved_3: [c_bool; 3]);
 
 impl llama_infer_params {
     pub fn defaults() -> Self {
@@ -210,6 +237,10 @@ impl llama_infer_params {
             mirostat: sampling.mirostat,
             mirostat_tau: sampling.mirostat_tau,
             mirostat_eta: sampling.mirostat_eta,
+            chat_messages: std::ptr::null(),
+            continue_final_message: llama_infer_continuation::Auto as i32,
+            chat_parse_special: chat.parse_special.into(),
+            reserved_3: [false.into(); 3],
         }
     }
 
@@ -220,7 +251,7 @@ impl llama_infer_params {
     pub unsafe fn read(params: *const Self) -> Result<Self> {
         // SAFETY: the caller's promise.
         let params = unsafe { pointers::read_sized(params, Self::defaults(), "params") }?;
-        if params.reserved.iter().chain(&params.reserved_2).any(|&byte| byte != 0) {
+        if params.reserved.iter().chain(&params.reserved_2).chain(&params.reserved_3).any(|&byte| byte != 0) {
             return Err(Failure::argument("params->reserved is not false; start from llama_infer_default_params()"));
         }
         Ok(params)
@@ -337,6 +368,53 @@ impl llama_infer_params {
             extra: variables
                 .map_or(Ok(serde_json::Map::new()), serde_json::from_str)
                 .map_err(|error| wrong("chat_variables", error))?,
+            continue_final_message: self.continuation()?,
+            parse_special: self.chat_parse_special != 0,
+        })
+    }
+
+    fn continuation(&self) -> Result<Continuation> {
+        use llama_infer_continuation as Named;
+        [
+            (Named::Auto, Continuation::Auto),
+            (Named::Never, Continuation::Never),
+            (Named::Last, Continuation::Last),
+            (Named::Content, Continuation::Content),
+            (Named::Reasoning, Continuation::Reasoning),
+        ]
+        .into_iter()
+        .find_map(|(named, wish)| (named as i32 == self.continue_final_message).then_some(wish))
+        .ok_or_else(|| {
+            Failure::unknown(
+                Status::InvalidRequest,
+                "continue_final_message",
+                self.continue_final_message,
+                "llama_infer_continuation",
+            )
+        })
+    }
+
+    /// The messages that are given as JSON; `None` where there are none, and the argument `messages` holds.
+    ///
+    /// # Safety
+    /// As [`request`](Self::request).
+    pub unsafe fn chat_messages(&self, n_messages: usize) -> Result<Option<Vec<ChatMessage>>> {
+        // SAFETY: the caller's promise.
+        let Some(json) = (unsafe { pointers::optional_text(self.chat_messages, "chat_messages")? }) else {
+            return Ok(None);
+        };
+        if n_messages > 0 {
+            return Err(Failure::new(
+                Status::InvalidRequest,
+                "chat_messages and the argument messages are both set; use one of them",
+            ));
+        }
+        let messages = serde_json::from_str(json);
+        messages.map(Some).map_err(|error| {
+            Failure::new(
+                Status::InvalidRequest,
+                format!("chat_messages is not a JSON list of objects with a role: {error}"),
+            )
         })
     }
 

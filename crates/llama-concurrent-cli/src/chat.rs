@@ -11,7 +11,7 @@ use std::{
 use clap::Args;
 use crossterm::style::Stylize;
 use llama_concurrent::{
-    ChatMessage, ChatOptions, Engine, EngineConfig, Event, FinishReason, Prompt, Request, SamplingParams, Token,
+    ChatMessage, ChatOptions, Engine, EngineConfig, Event, FinishReason, Request, SamplingParams, Token,
 };
 
 use crate::{
@@ -55,6 +55,10 @@ pub struct ChatArgs {
     #[arg(long, value_name = "TOKENS", allow_negative_numbers = true)]
     max_tokens: Option<u32>,
 
+    /// Read special tokens also where they are written inside messages
+    #[arg(long)]
+    parse_special: bool,
+
     #[command(flatten)]
     engine: EngineOptions,
 
@@ -67,9 +71,10 @@ pub fn chat(args: &ChatArgs) -> Result<(), Failure> {
     let config = EngineConfig { slots: args.engine.slots.or(Some(1)), ..args.engine.config() };
     let engine = model::load(&model::locate(args.engine.model.as_deref())?, config)?;
     let params = SamplingParams { max_tokens: args.max_tokens, ..args.sampling.params()? };
-    let mut conversation = Conversation { engine, params, history: History::new(args.system.as_deref()) };
+    let options = ChatOptions { parse_special: args.parse_special, ..ChatOptions::default() };
+    let mut conversation = Conversation { engine, params, options, history: History::new(args.system.as_deref()) };
     // A model that cannot chat should say so before the first message is typed.
-    conversation.engine.chat_prompt(&[ChatMessage::user("Hello")], &ChatOptions::default())?;
+    conversation.engine.chat_prompt(&[ChatMessage::user("Hello")], &conversation.options)?;
 
     let mut input = Input::open()?;
     if input.is_interactive() {
@@ -102,6 +107,7 @@ pub fn chat(args: &ChatArgs) -> Result<(), Failure> {
 struct Conversation {
     engine: Engine,
     params: SamplingParams,
+    options: ChatOptions,
     history: History,
 }
 
@@ -138,11 +144,8 @@ impl Conversation {
     }
 
     fn prompt(&self) -> Result<Vec<Token>, Failure> {
-        match self.engine.chat_prompt(self.history.messages(), &ChatOptions::default())? {
-            Prompt::Tokens(tokens) => Ok(tokens),
-            Prompt::Text(text) => Ok(self.engine.tokenize(&text)?),
-            other => Err(Failure::Failed(format!("the chat template gave an unknown kind of prompt: {other:?}"))),
-        }
+        let prompt = self.engine.chat_prompt(self.history.messages(), &self.options)?;
+        Ok(self.engine.tokenize_prompt(&prompt, || true)?)
     }
 
     /// Prints the answer and returns it. Ctrl-C ends it, and what was said so far counts.

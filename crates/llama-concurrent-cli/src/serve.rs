@@ -80,6 +80,11 @@ struct ServerOptions {
     #[arg(long, value_name = "FILE")]
     api_key_file: Vec<std::path::PathBuf>,
 
+    /// Read special tokens also where they are written inside chat messages, as llama-server does: anybody can then close
+    /// his message and speak as another
+    #[arg(long)]
+    parse_special: bool,
+
     /// Let web pages of this origin call the server, such as https://example.org; * is all. May be given several times
     #[arg(long, alias = "cors-origins", value_name = "ORIGIN", value_delimiter = ',')]
     cors_origin: Vec<String>,
@@ -298,6 +303,7 @@ impl ServeArgs {
             slots: !self.server.no_slots,
             cors_origins: self.server.cors_origin.clone(),
             allowed_hosts: self.server.allowed_hosts.clone(),
+            parse_special: self.server.parse_special,
             limits: self.limits.limits()?,
         })
     }

@@ -27,6 +27,9 @@ pub struct ServerConfig {
     /// Names by which the server may be called, besides addresses and `localhost`, where requests need no key; `*` is all.
     /// A server that other machines reach also takes names without a dot and those that end in `.local` or `.internal`.
     pub allowed_hosts: Vec<String>,
+    /// Read special tokens also where they are written inside of chat messages, as llama-server does: anybody can then close
+    /// his message and speak as another.
+    pub parse_special: bool,
     /// How much of everything.
     pub limits: Limits,
 }
@@ -44,6 +47,7 @@ impl Default for ServerConfig {
             slots: true,
             cors_origins: Vec::new(),
             allowed_hosts: Vec::new(),
+            parse_special: false,
             limits: Limits::default(),
         }
     }

@@ -17,11 +17,19 @@ pub(crate) struct PromptInput(Vec<Piece>);
 enum Piece {
     Text(String),
     Tokens(Vec<Token>),
+    /// What a chat template has made.
+    Chat(Prompt),
 }
 
 impl From<String> for PromptInput {
     fn from(text: String) -> Self {
         Self(vec![Piece::Text(text)])
+    }
+}
+
+impl From<Prompt> for PromptInput {
+    fn from(prompt: Prompt) -> Self {
+        Self(vec![Piece::Chat(prompt)])
     }
 }
 
@@ -114,6 +122,7 @@ impl PromptInput {
                 Piece::Text(text) if index == 0 => all.extend(engine.tokenize_prompt(&text.clone().into(), go_on)?),
                 Piece::Text(text) => all.extend(engine.tokenize_while(text, false, true, go_on)?),
                 Piece::Tokens(tokens) => all.extend(tokens),
+                Piece::Chat(prompt) => all.extend(engine.tokenize_prompt(prompt, go_on)?),
             }
         }
         Ok(all)

@@ -49,6 +49,14 @@ fn raise_exception(message: &Value) -> Result<Value, Error> {
     Err(Error::new(ErrorKind::InvalidOperation, "raise_exception").with_source(raised))
 }
 
+/// Variables that some templates cannot do without, and transformers does not have.
+pub(super) fn further_variables(tools: Option<&serde_json::Value>) -> impl Iterator<Item = (String, String)> {
+    let now = Zoned::now();
+    let functions = tools.map(ToString::to_string).unwrap_or_default();
+    [("datetime".to_owned(), format_time(&now, "%b %d %Y").unwrap_or_default()), ("functions".to_owned(), functions)]
+        .into_iter()
+}
+
 fn strftime_now(format: &str) -> Result<String, Error> {
     format_time(&Zoned::now(), format)
 }

@@ -24,6 +24,23 @@ pub enum ChatError {
         /// What the template says.
         message: String,
     },
+    /// These messages cannot be a chat, whatever the template is.
+    #[error("{message}")]
+    Messages {
+        /// What is wrong with which message.
+        message: String,
+    },
+    /// The template leaves out what somebody said.
+    #[error(
+        "the chat template does not show the text of message {index} ({role}): the model would not see it. Give the \
+         message another role or another place, or give another template"
+    )]
+    Lost {
+        /// Which message, from 0.
+        index: usize,
+        /// Who said it.
+        role: String,
+    },
     /// The template failed on these messages, tools or extra variables.
     #[error(
         "the chat template fails on this input{}: {message}; give the messages, tools and extra variables the form that \

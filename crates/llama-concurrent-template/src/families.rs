@@ -5,7 +5,7 @@
 mod templates;
 
 use self::templates::*;
-use super::{ChatError, ChatMessage, ChatOptions, ChatTemplate};
+use super::{ChatError, ChatMessage, ChatOptions, ChatTemplate, Continuation};
 use serde_json::json;
 
 type Messages<'a> = &'a [(&'a str, &'a str)];
@@ -40,12 +40,12 @@ fn expect_refusal(template: &str, messages: Messages, message: &str) {
 
 /// The options that ask for an answer.
 fn ask() -> ChatOptions {
-    ChatOptions::default()
+    ChatOptions { continue_final_message: Continuation::Never, ..ChatOptions::default() }
 }
 
 /// The options for a finished conversation.
 fn finished() -> ChatOptions {
-    ChatOptions { add_generation_prompt: false, ..ask() }
+    ChatOptions { add_generation_prompt: false, continue_final_message: Continuation::Never, ..ask() }
 }
 
 fn with_tools(mut options: ChatOptions) -> ChatOptions {
@@ -212,7 +212,13 @@ fn gemma() {
          日本 😀?<end_of_turn>\n\
          <start_of_turn>model\n",
     );
-    expect_refusal(GEMMA, SYSTEM, "role system is not supported");
+    // The template refuses the role, so the message is put in front of the next one.
+    expect(
+        GEMMA,
+        SYSTEM,
+        ask(),
+        "<s><start_of_turn>user\nBe brief.\n Hi <b> & 'you'<end_of_turn>\n<start_of_turn>model\n",
+    );
     expect_refusal(GEMMA, &[("user", "a"), ("user", "b")], "two messages of role user in a row");
 }
 

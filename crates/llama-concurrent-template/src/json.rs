@@ -7,7 +7,7 @@ use minijinja::value::Kwargs;
 use minijinja::{Error, ErrorKind, Value};
 use serde_json::Value as Json;
 
-use crate::printer::float_repr;
+use crate::{contents::NONCHARACTERS, printer::float_repr};
 
 /// `value | tojson(ensure_ascii=False, indent=None, separators=None, sort_keys=False)`, as transformers defines it.
 pub(super) fn tojson(value: &Value, ensure_ascii: Option<bool>, options: Kwargs) -> Result<String, Error> {
@@ -120,8 +120,8 @@ impl Style {
             return out.push_str(&quoted);
         }
         for character in quoted.chars() {
-            // Python escapes DEL too.
-            if character.is_ascii() && character != '\x7f' {
+            // Python escapes DEL too. Nobody wrote a noncharacter: it marks something, and must come out as it is.
+            if (character.is_ascii() && character != '\x7f') || NONCHARACTERS.contains(&character) {
                 out.push(character);
             } else {
                 for unit in character.encode_utf16(&mut [0; 2]) {

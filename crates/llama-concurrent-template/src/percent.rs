@@ -113,7 +113,7 @@ fn as_filter_in_code(code: &str) -> String {
     rewritten[2..rewritten.len() - 2].to_owned()
 }
 
-fn skip_space(source: &str, from: usize) -> usize {
+pub(super) fn skip_space(source: &str, from: usize) -> usize {
     source.len() - source[from..].trim_start().len()
 }
 
@@ -158,7 +158,7 @@ fn after_word(source: &str, from: usize) -> usize {
     source[from..].find(|character| !is_word(character)).map_or(source.len(), |offset| from + offset)
 }
 
-fn after_bracket(source: &str, from: usize) -> usize {
+pub(super) fn after_bracket(source: &str, from: usize) -> usize {
     let mut depth = 0_usize;
     let mut at = from;
     while let Some(character) = source[at..].chars().next() {

@@ -14,6 +14,11 @@ fn messages() -> Vec<ChatMessage> {
     MESSAGES.iter().map(|&(role, content)| ChatMessage::new(role, content)).collect()
 }
 
+/// Messages as they are, the last of the assistant too.
+fn whole() -> ChatOptions {
+    ChatOptions { continue_final_message: Continuation::Never, ..ChatOptions::default() }
+}
+
 fn render(template: &str) -> Result<String, ChatError> {
     let options = ChatOptions {
         extra: json!({
@@ -24,9 +29,9 @@ fn render(template: &str) -> Result<String, ChatError> {
         .as_object()
         .cloned()
         .unwrap_or_default(),
-        ..ChatOptions::default()
+        ..whole()
     };
-    ChatTemplate::compile(template, "<s>", "</s>")?.render(&messages(), &options)
+    ChatTemplate::compile(template, "<s>", "</s>")?.render_as_it_is(&messages(), &options)
 }
 
 #[track_caller]
@@ -155,7 +160,7 @@ fn generation_blocks_print_their_content() {
 fn extra_variables_replace_tokens_but_not_messages() {
     let template = "{{ bos_token }}{{ mode }}{{ messages | length }}{{ add_generation_prompt }}";
     let template = ChatTemplate::compile(template, "<s>", "").unwrap();
-    let mut options = ChatOptions::default();
+    let mut options = whole();
     for (name, value) in [
         ("bos_token", json!("B")),
         ("mode", json!("M")),
@@ -164,7 +169,7 @@ fn extra_variables_replace_tokens_but_not_messages() {
     ] {
         options.extra.insert(name.into(), value);
     }
-    assert_eq!(template.render(&messages(), &options), Ok("BM3True".to_owned()));
+    assert_eq!(template.render_as_it_is(&messages(), &options), Ok("BM3True".to_owned()));
 }
 
 #[test]
@@ -239,10 +244,10 @@ fn endless_work_and_endless_recursion_end() {
 fn a_panic_of_the_engine_is_an_error_and_harms_nothing() {
     let template = "{% for m in messages[::-1] %}{{ m.role }},{% endfor %}";
     let template = ChatTemplate::compile(template, "", "").unwrap();
-    let options = ChatOptions::default();
-    let error = template.render(&[], &options).unwrap_err();
+    let options = whole();
+    let error = template.render_as_it_is(&[], &options).unwrap_err();
     assert!(matches!(error, ChatError::Render { line: None, .. }));
-    assert_eq!(template.render(&messages(), &options).as_deref(), Ok("assistant,user,system,"));
+    assert_eq!(template.render_as_it_is(&messages(), &options).as_deref(), Ok("assistant,user,system,"));
 }
 
 #[test]

@@ -195,6 +195,12 @@ pub struct EngineConfig {
     pub nodes: Option<Vec<usize>>,
     /// Whether each NUMA node gets a copy of the weights, which costs their size once more for each node.
     pub replicate: Replicate,
+    /// Render chats with this template instead of the one in the model's file: Jinja source, or the name of one that comes
+    /// with this library ([`BUILTIN_TEMPLATES`](crate::BUILTIN_TEMPLATES)).
+    pub chat_template: Option<String>,
+    /// Variables of the chat template, such as `enable_thinking`; those of a call ([`ChatOptions`](crate::ChatOptions)) replace
+    /// them one by one.
+    pub chat_template_kwargs: serde_json::Map<String, serde_json::Value>,
 }
 
 impl Default for EngineConfig {
@@ -229,6 +235,8 @@ impl Default for EngineConfig {
             cpus: None,
             nodes: None,
             replicate: Replicate::default(),
+            chat_template: None,
+            chat_template_kwargs: serde_json::Map::new(),
         }
     }
 }

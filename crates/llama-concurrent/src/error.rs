@@ -95,6 +95,7 @@ impl From<ChatError> for Error {
     fn from(error: ChatError) -> Self {
         let kind = match error {
             ChatError::NoTemplate => ErrorKind::NoChatTemplate,
+            ChatError::Messages { .. } => ErrorKind::InvalidRequest,
             _ => ErrorKind::ChatTemplate,
         };
         Self::new(kind, error.to_string())

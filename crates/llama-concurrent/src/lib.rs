@@ -54,6 +54,7 @@ pub use engine::{Engine, Ticket};
 pub use error::{Error, ErrorKind, Result};
 pub use generation::{Events, Generation};
 pub use llama_concurrent_gguf as gguf;
+pub use llama_concurrent_template::BUILTIN_NAMES as BUILTIN_TEMPLATES;
 pub use logprobs::{TokenLogprob, TokenLogprobs};
 pub use metrics::{
     CallTotals, EngineStats, MemoryStats, RequestTotals, SlotStats, Timings, WorkerStats, WorkerTotals, quantile,
@@ -64,6 +65,6 @@ pub use request::{
     Token,
 };
 pub use stream::{EventSink, Flow};
-pub use text::{ChatMessage, ChatOptions};
+pub use text::{ChatCapabilities, ChatMessage, ChatOptions, Continuation};
 pub use tokenizer::Tokenizer;
 pub use topology::{Placement, PlacementPolicy, Replicate};

@@ -53,6 +53,23 @@ impl Prompt {
     }
 }
 
+impl Prompt {
+    /// The text of a prompt that is not made of tokens.
+    pub fn text(&self) -> Option<&str> {
+        match self {
+            Prompt::Text(text) | Prompt::PlainText(text) => Some(text),
+            Prompt::Marked(marked) => Some(&marked.text),
+            Prompt::Tokens(_) => None,
+        }
+    }
+}
+
+impl From<MarkedText> for Prompt {
+    fn from(marked: MarkedText) -> Self {
+        Prompt::Marked(marked)
+    }
+}
+
 impl From<&str> for Prompt {
     fn from(text: &str) -> Self {
         Prompt::Text(text.to_owned())

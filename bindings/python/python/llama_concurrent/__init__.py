@@ -37,7 +37,7 @@ from ._errors import (
     ShuttingDown,
 )
 from ._requests import Request
-from ._types import EngineStats, Message, Prompt, Result, Results, SamplingParams, TokenLogprobs
+from ._types import ChatPrompt, EngineStats, Message, Prompt, Result, Results, SamplingParams, TokenLogprobs
 
 __version__ = _build.version
 
@@ -46,6 +46,7 @@ __all__ = [
     "AsyncEngine",
     "AsyncStream",
     "BuildInfo",
+    "ChatPrompt",
     "ChatTemplateError",
     "DeadlineExceeded",
     "DecodeError",

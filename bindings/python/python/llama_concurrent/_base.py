@@ -19,6 +19,7 @@ from ._native import NativeEngine, NativeGeneration
 from ._requests import Requests
 from ._types import (
     EngineStats,
+    ChatPrompt,
     Message,
     NativeSampling,
     News,
@@ -64,6 +65,8 @@ class BaseEngine:
         type_v: Literal["f16", "q8_0", "f32"] = "f16",
         flash_attn: bool = True,
         swa_full: bool = False,
+        chat_template: str | None = None,
+        chat_template_kwargs: dict[str, Any] | None = None,
         pin: bool = True,
         poll: int = 50,
         kernels: Literal["auto", "off"] = "auto",
@@ -102,6 +105,10 @@ class BaseEngine:
             flash_attn: Use llama.cpp's flash attention.
             swa_full: Keep KV of all tokens also in layers with a sliding window: more memory, and prompts can share a
                 beginning long after its sequence went on.
+            chat_template: Render chats with this template instead of the one in the model's file: Jinja source, or the
+                name of one that comes with this library, such as "chatml".
+            chat_template_kwargs: Variables of the chat template, such as `{"enable_thinking": False}`; those of a call
+                replace them one by one.
             pin: Pin each compute thread to its own core.
             poll: How long idle compute threads spin before they sleep, 0 to 100.
             kernels: "auto" computes with this library's own kernels where the CPU has what they need; "off" leaves all to
@@ -127,6 +134,8 @@ class BaseEngine:
         for name in ("cpus", "nodes"):
             options[name] = None if options[name] is None else list(options[name])
         options["kernels"] = kernels == "auto"
+        if chat_template_kwargs is not None:
+            options["chat_template_kwargs"] = as_json("chat_template_kwargs", chat_template_kwargs)
         # For the native part: no path is no file, an empty one is beside the model.
         options["pack_cache"] = None if pack_cache is False else "" if pack_cache is True else os.fspath(pack_cache)
         self._path = os.fspath(DEMO_MODEL if model is None else model)
@@ -159,19 +168,47 @@ class BaseEngine:
         self,
         messages: Iterable[Message],
         *,
-        add_generation_prompt: bool = True,
+        add_generation_prompt: bool | None = None,
+        continue_final_message: bool | Literal["content", "reasoning_content"] | None = None,
         tools: list[Any] | None = None,
         variables: dict[str, Any] | None = None,
-    ) -> str:
+        parse_special: bool = False,
+    ) -> ChatPrompt:
         """The prompt that the model's own template makes of messages. `tools` and `variables` are for the template.
 
+        Args:
+            messages: Dicts with `role` and `content`, and whatever else the template reads: `tool_calls`, `tool_call_id`,
+                `name`, `reasoning_content`.
+            add_generation_prompt: End with the opening of an answer. None: unless a message is continued.
+            continue_final_message: Have the model continue the last message: its content or, by name, its reasoning. None:
+                if it is the assistant's.
+            tools: The tools that the model may call, as JSON schemas.
+            variables: Further variables of the template, such as `{"enable_thinking": False}`.
+            parse_special: Read special tokens also where they are written inside messages. By default a control token in
+                a message is plain text, so that nobody can close his message and speak as another.
+
         Raises:
-            NoChatTemplate: The model has none.
-            ChatTemplateError: It cannot be rendered with these messages.
+            ChatTemplateError: The template refuses or cannot show the messages.
+            InvalidRequest: The messages are no chat.
         """
-        tools_text = None if tools is None else as_json("tools", tools)
-        variables_text = None if variables is None else as_json("variables", variables)
-        return self._native.chat_prompt(as_messages(messages), add_generation_prompt, tools_text, variables_text)
+        if continue_final_message and add_generation_prompt:
+            raise InvalidRequest("continue_final_message and add_generation_prompt cannot both be true")
+        continued: str | None = continue_final_message if isinstance(continue_final_message, str) else None
+        if isinstance(continue_final_message, bool):
+            continued = "last" if continue_final_message else "never"
+        elif continued not in (None, "content", "reasoning_content"):
+            raise InvalidRequest(
+                f"continue_final_message is {continued!r}, but must be True, False, 'content' or 'reasoning_content'"
+            )
+        text, plain = self._native.chat_prompt(
+            as_messages(messages),
+            add_generation_prompt is not False,
+            continued,
+            None if tools is None else as_json("tools", tools),
+            None if variables is None else as_json("variables", variables),
+            parse_special,
+        )
+        return ChatPrompt(text, plain)
 
     def stats(self) -> EngineStats:
         """What was decided, what was done, what is going on. Cheap: no worker is asked."""

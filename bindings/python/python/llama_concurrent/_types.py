@@ -26,13 +26,34 @@ News = Union[
 FinishReason = Literal["stop", "length", "cancelled", "deadline", "error"]
 
 
-class Message(TypedDict):
-    """One message of a chat."""
+class ChatPrompt(str):
+    """The prompt that a template made of messages: a str that knows where it quotes special tokens that somebody wrote. Change
+    it, and it is an ordinary str, in which they count."""
+
+    plain: list[tuple[int, int]]
+    """Ranges of its UTF-8 bytes in which nothing is read as a special token."""
+
+    def __new__(cls, text: str, plain: list[tuple[int, int]]) -> ChatPrompt:
+        prompt = super().__new__(cls, text)
+        prompt.plain = plain
+        return prompt
+
+
+class Message(TypedDict, total=False):
+    """One message of a chat. The template sees all of its keys, also others than these."""
 
     role: str
-    """Who speaks: mostly "system", "user" or "assistant"."""
-    content: str
-    """What is said."""
+    """Who speaks: mostly "system", "user", "assistant" or "tool"."""
+    content: str | list[dict[str, Any]] | None
+    """What is said: a text, or a list of parts."""
+    name: str
+    """Whose message it is, or of which tool."""
+    tool_calls: list[dict[str, Any]]
+    """The tools that the model called."""
+    tool_call_id: str
+    """The call that this is the result of."""
+    reasoning_content: str | None
+    """What the model thought before it answered."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -302,23 +323,19 @@ def as_json(name: str, value: Any) -> str:
         raise InvalidRequest(f"{name} cannot be written as JSON: {error}") from None
 
 
-def as_messages(messages: Iterable[Message]) -> list[tuple[str, str]]:
-    """Messages as pairs. Raises `TypeError` for one that has other keys."""
+def as_messages(messages: Iterable[Message]) -> str:
+    """Messages as JSON text. Raises `TypeError` for what is no message."""
     if isinstance(messages, (str, bytes, Mapping)) or not isinstance(messages, Iterable):
         example = '[{"role": "user", "content": "Hello"}]'
         raise TypeError(f"messages is a list of dicts such as {example}, not {type(messages).__name__}")
-    pairs = []
+    checked = []
     for message in messages:
         if not isinstance(message, Mapping):
-            raise TypeError(f"a message is a dict with the keys 'role' and 'content', not {type(message).__name__}")
-        if set(message) != {"role", "content"}:
-            raise TypeError(f"a message has the keys 'role' and 'content', not {sorted(message)}")
-        for key in ("role", "content"):
-            if not isinstance(message[key], str):
-                kind = type(message[key]).__name__
-                raise TypeError(f"{key!r} of a message is a str, not {kind}; join the texts of content parts")
-        pairs.append((message["role"], message["content"]))
-    return pairs
+            raise TypeError(f"a message is a dict with 'role' and 'content', not {type(message).__name__}")
+        if not isinstance(message.get("role"), str):
+            raise TypeError(f"a message has a 'role', which is a str; this one has {sorted(map(str, message))}")
+        checked.append(dict(message))
+    return as_json("messages", checked)
 
 
 def checked(result: Result) -> Result:

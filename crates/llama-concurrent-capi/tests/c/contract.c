@@ -895,6 +895,28 @@ static void test_chat_and_tokens(void) {
     CHECK(strlen(prompt) == length);
     CHECK_OK(llama_infer_async(engine, prompt, &params, on_event, &plain, NULL));
 
+    /* The same messages as JSON, and what only JSON can say. */
+    char again[1024];
+    llama_infer_params json = llama_infer_default_params();
+    json.chat_messages = "[{\"role\": \"user\", \"content\": [{\"type\": \"text\", \"text\": \"What is the capital of France?\"}]}]";
+    CHECK_OK(llama_engine_chat_prompt(engine, NULL, 0, &json, again, sizeof again, NULL));
+    CHECK(strcmp(prompt, again) == 0);
+    CHECK_STATUS(INVALID_REQUEST, llama_engine_chat_prompt(engine, messages, 1, &json, again, sizeof again, NULL));
+    json.chat_messages = "[{\"role\": \"user\", \"content\": \"Hi\"}, {\"role\": \"assistant\", \"content\": \"So\"}]";
+    CHECK_OK(llama_engine_chat_prompt(engine, NULL, 0, &json, again, sizeof again, NULL));
+    CHECK(strcmp(again + strlen(again) - 2, "So") == 0);
+    json.continue_final_message = LLAMA_INFER_CONTINUATION_NEVER;
+    CHECK_OK(llama_engine_chat_prompt(engine, NULL, 0, &json, again, sizeof again, NULL));
+    CHECK(strcmp(again + strlen(again) - 2, "So") != 0);
+    json.continue_final_message = 9;
+    CHECK_STATUS(INVALID_REQUEST, llama_engine_chat_prompt(engine, NULL, 0, &json, again, sizeof again, NULL));
+    json.continue_final_message = LLAMA_INFER_CONTINUATION_AUTO;
+    json.chat_messages = "{}";
+    CHECK_STATUS(INVALID_REQUEST, llama_engine_chat_prompt(engine, NULL, 0, &json, again, sizeof again, NULL));
+    json.chat_messages = NULL;
+    json.reserved_3[0] = true;
+    CHECK_STATUS(INVALID_ARGUMENT, llama_engine_chat_prompt(engine, messages, 1, &json, again, sizeof again, NULL));
+
     size_t n = 0, counted = 0;
     CHECK_STATUS(BUFFER_TOO_SMALL, llama_engine_tokenize(engine, prompt, true, true, NULL, 0, &n));
     CHECK_OK(llama_engine_count_tokens(engine, prompt, &counted));

@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     fn contents(history: &History) -> Vec<&str> {
-        history.messages().iter().map(|message| message.content.as_str()).collect()
+        history.messages().iter().filter_map(|message| message.content.as_str()).collect()
     }
 
     #[test]

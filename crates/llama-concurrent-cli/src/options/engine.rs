@@ -71,6 +71,18 @@ pub struct EngineOptions {
     #[arg(long)]
     pub no_repack: bool,
 
+    /// Render chats with this template instead of the model's own: Jinja source, or a name such as chatml
+    #[arg(long, value_name = "TEMPLATE", allow_hyphen_values = true, conflicts_with = "chat_template_file")]
+    pub chat_template: Option<String>,
+
+    /// Render chats with the template in this file
+    #[arg(long, value_name = "FILE", value_parser = content)]
+    pub chat_template_file: Option<String>,
+
+    /// Variables of the chat template, as JSON, such as '{"enable_thinking": false}'
+    #[arg(long, value_name = "JSON", value_parser = object)]
+    pub chat_template_kwargs: Option<serde_json::Map<String, serde_json::Value>>,
+
     #[command(flatten)]
     pub placement: PlacementOptions,
 }
@@ -95,9 +107,20 @@ impl EngineOptions {
             }),
             flash_attn: !self.no_flash_attn,
             swa_full: self.swa_full,
+            chat_template: self.chat_template_file.clone().or_else(|| self.chat_template.clone()),
+            chat_template_kwargs: self.chat_template_kwargs.clone().unwrap_or_default(),
             ..EngineConfig::default()
         })
     }
+}
+
+/// What a file holds.
+fn content(path: &str) -> Result<String, String> {
+    std::fs::read_to_string(path).map_err(|error| format!("it cannot be read: {error}"))
+}
+
+fn object(text: &str) -> Result<serde_json::Map<String, serde_json::Value>, String> {
+    serde_json::from_str(text).map_err(|error| format!("it is no JSON object: {error}"))
 }
 
 fn strategies() -> impl TypedValueParser<Value = Strategy> {

@@ -49,8 +49,30 @@ fn what_is_no_text_is_refused_by_line() {
 }
 
 #[test]
-fn a_model_without_a_template_cannot_chat() {
+fn a_model_without_a_template_chats_in_chatml_and_says_so() {
     let files = Files::new();
     let model = files.changed_model("tokenizer.chat_template", "tokenizer.chat_templete");
-    chat(&["-m", &model], "Who are you?\n").refused(&["chat template"]);
+    let done = chat(&["-m", &model, "--max-tokens", "5", "--log", "warn"], "Who are you?\n");
+    assert_eq!(done.code, Some(0), "{}", done.err);
+    assert!(done.err.contains("no chat template") && done.err.contains("ChatML"), "{}", done.err);
+}
+
+#[test]
+fn another_template_can_be_given() {
+    let files = Files::new();
+    let loses = "{% for m in messages %}{{ m.role }}{{ mode }}{% endfor %}";
+    let file =
+        files.write("template.jinja", b"{% for m in messages %}{{ raise_exception('mode ' + mode) }}{% endfor %}");
+    let kwargs = "{\"mode\": \"M\"}";
+    for (args, words) in [
+        (&["--chat-template", loses][..], &["does not show the text"][..]),
+        (&["--chat-template-file", &file, "--chat-template-kwargs", kwargs], &["mode M"]),
+        (&["--chat-template", "a\n{% if"], &["chat_template", "line 2"]),
+        (&["--chat-template", "chatml", "--chat-template-file", &file], &["cannot be used with"]),
+        (&["--chat-template-file", "/nowhere"], &["cannot be read"]),
+        (&["--chat-template-kwargs", "[]"], &["no JSON object"]),
+    ] {
+        chat(args, "Who are you?\n").refused(words);
+    }
+    chat(&["--chat-template", "chatml", "--max-tokens", "5", "--parse-special"], "Who are you?\n").well();
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::{extract::State, http::StatusCode, response::Response};
+use llama_concurrent::ChatCapabilities;
 use serde_json::json;
 
 use crate::{app::App, error::json_response, openai::FINGERPRINT, params::settings};
@@ -17,6 +18,8 @@ pub(crate) async fn props(State(app): State<Arc<App>>) -> Response {
         "total_slots": stats.slots,
         "model_alias": app.config.model_name,
         "model_path": app.config.model_path,
+        "chat_template": app.engine.chat_template(),
+        "chat_template_caps": app.engine.chat_capabilities().map(ChatCapabilities::to_json),
         "has_chat_template": app.engine.model().has_chat_template,
         "modalities": {"vision": false, "audio": false},
         "build_info": FINGERPRINT,

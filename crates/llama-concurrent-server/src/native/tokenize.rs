@@ -101,7 +101,7 @@ pub(crate) async fn detokenize(State(app): State<Arc<App>>, body: Request) -> Ap
 pub(crate) async fn apply_template(State(app): State<Arc<App>>, body: Request) -> ApiResult<Response> {
     let read = body.read(&app, |app, fields, job| {
         let prompt = messages::render(app, fields, job)?;
-        Ok(json!({ "prompt": prompt }).to_string())
+        Ok(json!({ "prompt": prompt.text() }).to_string())
     });
     Ok(json_text(read.await?))
 }

@@ -1,6 +1,6 @@
 //! Chat messages of a request as a prompt.
 
-use llama_concurrent::{ChatMessage, ChatOptions, Prompt};
+use llama_concurrent::{ChatMessage, ChatOptions, Continuation, Prompt};
 use serde_json::Value;
 
 use super::tools;
@@ -11,15 +11,12 @@ use crate::{
     work::Job,
 };
 
-/// The text that the model's template makes of `messages`.
-pub(crate) fn render(app: &App, fields: &Fields<'_>, job: &Job) -> ApiResult<String> {
+/// The prompt that the model's template makes of `messages`.
+pub(crate) fn render(app: &App, fields: &Fields<'_>, job: &Job) -> ApiResult<Prompt> {
     let messages = read(fields, job)?;
-    let options = options(fields)?;
+    let options = options(app, fields)?;
     job.check()?;
-    match app.engine.chat_prompt(&messages, &options)? {
-        Prompt::Text(text) | Prompt::PlainText(text) => Ok(text),
-        _ => Err(ApiError::bad_request("the chat template gives no text")),
-    }
+    Ok(app.engine.chat_prompt(&messages, &options)?)
 }
 
 fn read(fields: &Fields<'_>, job: &Job) -> ApiResult<Vec<ChatMessage>> {
@@ -37,39 +34,50 @@ fn read(fields: &Fields<'_>, job: &Job) -> ApiResult<Vec<ChatMessage>> {
         .collect()
 }
 
+/// The template sees all fields of a message.
 fn message(path: String, value: &Value) -> ApiResult<ChatMessage> {
     let fields = Fields::at(path, value)?;
     fields.required("role")?;
     let role = match fields.text("role")?.unwrap_or_default() {
-        // What OpenAI calls system messages of its newer models; templates do not know it.
-        "developer" => "system",
         "" => return Err(ApiError::field(fields.path("role"), "must not be empty")),
         role => role,
     };
-    if fields.list("tool_calls")?.is_some_and(|calls| !calls.is_empty()) {
-        let must = "cannot be shown to the model: write the calls into 'content' as the model writes them";
-        return Err(ApiError::field(fields.path("tool_calls"), must));
+    for name in ["name", "tool_call_id", "reasoning_content"] {
+        fields.text(name)?;
     }
-    let content =
-        fields.get("content").map_or_else(|| Ok(String::new()), |value| content(&fields.path("content"), value))?;
-    Ok(ChatMessage::new(role, content))
+    let has_calls = calls(&fields)?;
+    let object = value.as_object();
+    let has = |name| object.is_some_and(|object| object.contains_key(name));
+    let may_lack_content = role == "assistant" && has_calls;
+    if !has("content") && !may_lack_content {
+        let must = if role == "assistant" { "is required where there are no 'tool_calls'" } else { "is required" };
+        return Err(ApiError::field(fields.path("content"), must));
+    }
+    let content = fields.get("content").cloned().unwrap_or_default();
+    check_content(&fields.path("content"), &content)?;
+    let mut message = ChatMessage::new(role, content);
+    for (name, value) in object.into_iter().flatten() {
+        if name != "role" && name != "content" {
+            message = message.with(name, value.clone());
+        }
+    }
+    Ok(message)
 }
 
 /// A string, or a list of parts of which only texts can be read.
-fn content(path: &str, value: &Value) -> ApiResult<String> {
+fn check_content(path: &str, value: &Value) -> ApiResult<()> {
     let parts = match value {
-        Value::String(text) => return Ok(text.clone()),
+        Value::String(_) | Value::Null => return Ok(()),
         Value::Array(parts) => parts,
         other => return Err(wrong(path, "a string or a list of parts", other)),
     };
-    let mut texts = Vec::with_capacity(parts.len());
     for (index, part) in parts.iter().enumerate() {
         let part = Fields::at(format!("{path}[{index}]"), part)?;
         part.required("type")?;
         match part.text("type")? {
             Some("text") => {
                 part.required("text")?;
-                texts.extend(part.text("text")?);
+                part.text("text")?;
             }
             Some(other) => {
                 let kind = part.path("type");
@@ -78,20 +86,63 @@ fn content(path: &str, value: &Value) -> ApiResult<String> {
             None => {}
         }
     }
-    Ok(texts.join("\n"))
+    Ok(())
 }
 
-fn options(fields: &Fields<'_>) -> ApiResult<ChatOptions> {
+/// Whether a message has calls of tools, which are what OpenAI's are.
+fn calls(fields: &Fields<'_>) -> ApiResult<bool> {
+    let list = fields.list("tool_calls")?.map_or(&[][..], Vec::as_slice);
+    for (index, call) in list.iter().enumerate() {
+        let call = Fields::at(format!("{}[{index}]", fields.path("tool_calls")), call)?;
+        call.required("function")?;
+        let Some(function) = call.object("function")? else { continue };
+        function.required("name")?;
+        function.text("name")?;
+        match function.get("arguments") {
+            None | Some(Value::String(_) | Value::Object(_)) => {}
+            Some(other) => return Err(wrong(&function.path("arguments"), "a string of JSON or an object", other)),
+        }
+    }
+    Ok(!list.is_empty())
+}
+
+fn options(app: &App, fields: &Fields<'_>) -> ApiResult<ChatOptions> {
     let mut options = ChatOptions::default();
-    if let Some(add) = fields.boolean("add_generation_prompt")? {
-        options.add_generation_prompt = add;
+    let generate = fields.boolean("add_generation_prompt")?;
+    options.add_generation_prompt = generate.unwrap_or(true);
+    options.continue_final_message = continuation(fields)?;
+    let continues = !matches!(options.continue_final_message, Continuation::Auto | Continuation::Never);
+    if continues && generate == Some(true) {
+        let must =
+            "cannot be true together with 'add_generation_prompt': the last message is continued, or a new one begins";
+        return Err(ApiError::field(fields.path("continue_final_message"), must));
     }
     if fields.list("tools")?.is_some_and(|tools| !tools.is_empty()) && !tools::are_forbidden(fields) {
         options.tools = fields.get("tools").cloned();
     }
+    // OpenAI's name of what some templates read.
+    if let Some(effort) = fields.text("reasoning_effort")? {
+        options.extra.insert("reasoning_effort".into(), effort.into());
+    }
     fields.object("chat_template_kwargs")?;
     if let Some(Value::Object(extra)) = fields.get("chat_template_kwargs") {
-        options.extra = extra.clone();
+        options.extra.extend(extra.clone());
     }
+    options.parse_special = fields.boolean("parse_special")?.unwrap_or(app.config.parse_special);
     Ok(options)
+}
+
+fn continuation(fields: &Fields<'_>) -> ApiResult<Continuation> {
+    match fields.get("continue_final_message") {
+        None => Ok(Continuation::Auto),
+        Some(Value::Bool(true)) => Ok(Continuation::Last),
+        Some(Value::Bool(false)) => Ok(Continuation::Never),
+        Some(Value::String(field)) if field == "content" => Ok(Continuation::Content),
+        Some(Value::String(field)) if field == "reasoning_content" => Ok(Continuation::Reasoning),
+        Some(Value::String(other)) => {
+            let must = format!("must be true, false, \"content\" or \"reasoning_content\", but is \"{other}\"");
+            Err(ApiError::field(fields.path("continue_final_message"), must))
+        }
+        Some(other) => Err(wrong(&fields.path("continue_final_message"), "true, false or the name of a field", other)),
+    }
 }

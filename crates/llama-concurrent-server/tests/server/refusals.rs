@@ -49,7 +49,22 @@ fn a_wrong_field_is_named() {
         (native("mirostat", json!(3)), "mirostat"),
         (chat("tools", json!([{"type": "function", "function": {"name": "f"}}])), "tools"),
         (chat("tool_choice", json!("required")), "tool_choice"),
-        (chat("messages", json!([{"role": "assistant", "tool_calls": [{"id": "1"}]}])), "messages[0].tool_calls"),
+        (chat("messages", json!([{"role": "user"}])), "messages[0].content"),
+        (chat("messages", json!([{"role": "assistant", "tool_calls": []}])), "messages[0].content"),
+        (
+            chat("messages", json!([{"role": "assistant", "tool_calls": [{"id": "1"}]}])),
+            "messages[0].tool_calls[0].function",
+        ),
+        (
+            chat(
+                "messages",
+                json!([{"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": 7}}]}]),
+            ),
+            "messages[0].tool_calls[0].function.arguments",
+        ),
+        (chat("messages", json!([{"role": "tool", "content": "a", "tool_call_id": 1}])), "messages[0].tool_call_id"),
+        (chat("parse_special", json!("yes")), "parse_special"),
+        (chat("reasoning_effort", json!(1)), "reasoning_effort"),
         (("/v1/completions", json!({})), "prompt"),
         (("/v1/completions", json!({"prompt": "A", "echo": true})), "echo"),
         (chat("best_of", json!(3)), "best_of"),

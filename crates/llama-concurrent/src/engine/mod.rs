@@ -1,5 +1,6 @@
 //! The engine: one handle for callers of any thread. `start` loads and starts it, `intake` takes requests.
 
+mod chat;
 mod copies;
 mod intake;
 mod invariance;
@@ -15,7 +16,7 @@ use std::{
 
 use crossbeam_channel::Sender;
 
-use self::{copies::Copies, intake::Use, start::Started};
+use self::{chat::Chat, copies::Copies, intake::Use, start::Started};
 use crate::{
     admission::Admission,
     backend::llama::{Model, affinity_of},
@@ -30,7 +31,7 @@ use crate::{
     request::{Completion, Event, Prompt, Request, RequestId, SamplingParams, Token},
     router::Router,
     stream::{EventSink, Flow, stream},
-    text::{ChatMessage, ChatOptions, ChatTemplate, Utf8Decoder},
+    text::{ChatCapabilities, ChatMessage, ChatOptions, Utf8Decoder},
     tokenizer::text::Wishes,
     topology::{Placement, WorkerPlan},
     vocab::TokenTable,
@@ -51,7 +52,7 @@ struct Inner {
     copies: Copies,
     summary: ModelSummary,
     products: Vec<ProductShare>,
-    chat: OnceLock<Result<ChatTemplate>>,
+    chat: Chat,
     grammars: OnceLock<Result<Compiler>>,
     strategy: Strategy,
     shape: PoolShape,
@@ -207,22 +208,25 @@ impl Engine {
         }
     }
 
-    /// Renders chat messages with the model's own template, as a prompt for [`Request::new`].
+    /// Renders chat messages with the model's own template, or the one that was configured, as a prompt for
+    /// [`Request::new`]. Control tokens that are written inside messages are plain text in it, unless
+    /// [`parse_special`](ChatOptions::parse_special) is set.
     ///
     /// # Errors
-    /// [`ErrorKind::NoChatTemplate`], [`ErrorKind::ChatTemplate`]; [`ErrorKind::InvalidRequest`] without messages.
+    /// [`ErrorKind::ChatTemplate`] where the template refuses or cannot show the messages; [`ErrorKind::InvalidRequest`] for
+    /// messages that are no chat.
     pub fn chat_prompt(&self, messages: &[ChatMessage], options: &ChatOptions) -> Result<Prompt> {
-        if messages.is_empty() {
-            return Err(Error::new(ErrorKind::InvalidRequest, "the chat has no messages; give at least one"));
-        }
-        let inner = &self.inner;
-        let template = inner.chat.get_or_init(|| {
-            let source = inner.model.chat_template().unwrap_or_default();
-            let (bos, eos) = inner.model.bos_and_eos_text();
-            Ok(ChatTemplate::compile(&source, &bos, &eos)?)
-        });
-        let template = template.as_ref().map_err(Error::clone)?;
-        Ok(Prompt::Text(template.render(messages, options)?))
+        self.inner.chat.prompt(messages, options)
+    }
+
+    /// What the chat template reads of a conversation; `None` where it does not compile.
+    pub fn chat_capabilities(&self) -> Option<ChatCapabilities> {
+        self.inner.chat.capabilities()
+    }
+
+    /// The source of the chat template that is used; `None` where it does not compile.
+    pub fn chat_template(&self) -> Option<&str> {
+        self.inner.chat.source()
     }
 
     /// Tokens of a text as a prompt: with BOS where the model wants it, special tokens recognised. What a model may want

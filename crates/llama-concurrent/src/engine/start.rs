@@ -8,7 +8,7 @@ use std::{
 
 use crossbeam_channel::{bounded, unbounded};
 
-use super::{Inner, WorkerHandle, copies::Copies, invariance, lock};
+use super::{Inner, WorkerHandle, chat::Chat, copies::Copies, invariance, lock};
 use crate::{
     admission::Admission,
     backend::{
@@ -60,6 +60,7 @@ impl Inner {
         }
         placement.warnings.extend(summary.warnings.iter().chain(unmapped).chain(model.warnings()).cloned());
         placement.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+        let chat = Chat::new(&model, config)?;
         let total_slots = shape.contexts * shape.slots * n_workers;
         let admission = Arc::new(Admission::new(total_slots, config.max_queued_requests, config.max_queued_tokens));
         let epoch = Instant::now();
@@ -69,7 +70,7 @@ impl Inner {
             copies,
             products: model_products,
             summary,
-            chat: OnceLock::new(),
+            chat,
             grammars: OnceLock::new(),
             strategy,
             shape,

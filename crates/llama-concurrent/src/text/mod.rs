@@ -10,7 +10,9 @@ mod token_text;
 mod utf8;
 
 pub use detokenizer::{Step, TextStream};
-pub use llama_concurrent_template::{ChatError, ChatMessage, ChatOptions, ChatTemplate};
+pub use llama_concurrent_template::{
+    Capabilities as ChatCapabilities, ChatError, ChatMessage, ChatOptions, ChatTemplate, Continuation,
+};
 pub use stop::{StopMatcher, StopStatus};
 pub use token_text::TokenText;
 pub use utf8::Utf8Decoder;

@@ -326,12 +326,35 @@ impl Model {
         usize::try_from(unsafe { sys::llama_model_n_swa(self.raw.as_ptr()) }).unwrap_or(0)
     }
 
-    /// The model's own chat template.
-    pub(crate) fn chat_template(&self) -> Option<String> {
-        // SAFETY: the model is alive; the result is NULL or a NUL-terminated string owned by the model.
-        let template = unsafe { sys::llama_model_chat_template(self.raw.as_ptr(), std::ptr::null()) };
+    /// The model's own chat template, or another one of its file by name.
+    pub(crate) fn chat_template(&self, name: Option<&CStr>) -> Option<String> {
+        let name = name.map_or(std::ptr::null(), CStr::as_ptr);
+        // SAFETY: the model is alive, and the name NULL or NUL-terminated; the result is NULL or a NUL-terminated string
+        // owned by the model.
+        let template = unsafe { sys::llama_model_chat_template(self.raw.as_ptr(), name) };
         // SAFETY: as above.
         (!template.is_null()).then(|| unsafe { CStr::from_ptr(template) }.to_string_lossy().into_owned())
+    }
+
+    /// How control tokens are written, and how those are that users of the vocabulary have added.
+    pub(crate) fn special_texts(&self) -> (Vec<String>, Vec<String>) {
+        let (mut control, mut user_defined) = (Vec::new(), Vec::new());
+        for token in 0..self.table.len() as Token {
+            // SAFETY: the token is of the vocabulary, which is alive; its text is NUL-terminated and lives as long.
+            let (attributes, text) = unsafe {
+                let text = CStr::from_ptr(sys::llama_vocab_get_text(self.vocab(), token));
+                (sys::llama_vocab_get_attr(self.vocab(), token), text)
+            };
+            let texts = if attributes & (sys::LLAMA_TOKEN_ATTR_CONTROL | sys::LLAMA_TOKEN_ATTR_UNKNOWN) != 0 {
+                &mut control
+            } else if attributes & sys::LLAMA_TOKEN_ATTR_USER_DEFINED != 0 {
+                &mut user_defined
+            } else {
+                continue;
+            };
+            texts.extend(text.to_str().ok().filter(|text| !text.is_empty()).map(str::to_owned));
+        }
+        (control, user_defined)
     }
 
     /// How BOS and EOS are written, empty where the model has none; chat templates use them.
