@@ -74,6 +74,7 @@ impl Hyperparameters {
             Hyperparameters { n_layer, n_embd, n_ctx_train, n_head, n_head_kv, head_dim_k, head_dim_v, n_expert_used };
         check_rope(header, name, architecture, &sizes)?;
         check_floats(header, name)?;
+        check_wkv(header, name)?;
         Ok(sizes)
     }
 
@@ -225,4 +226,20 @@ fn positive(header: &Header, key: &str) -> Result<u32, Problem> {
 
 fn missing(key: &str) -> Problem {
     Problem::invalid(format!("'{key}' is missing, and llama.cpp cannot load a model without it; get another copy"))
+}
+
+/// `ggml_compute_forward_rwkv_wkv7_f32` reads rows of a head in steps of up to 64 floats, beyond the row where it is shorter.
+/// All published models have heads of 64.
+fn check_wkv(header: &Header, name: &str) -> Result<(), Problem> {
+    const STEP: u32 = 64;
+    if !["rwkv7", "arwkv7"].contains(&name) {
+        return Ok(());
+    }
+    let key = format!("{name}.wkv.head_size");
+    match header.u32(&key)? {
+        Some(size) if size == 0 || !size.is_multiple_of(STEP) => Err(Problem::invalid(format!(
+            "'{key}' is {size}, and llama.cpp computes heads of a multiple of {STEP} only; the file was converted wrongly"
+        ))),
+        _ => Ok(()),
+    }
 }

@@ -399,3 +399,24 @@ fn a_sliding_window_is_found_as_the_architecture_writes_it() {
     assert_eq!(window.mean_tokens(8192, 512), 1536.0 * 0.75 + 8192.0 * 0.25);
     assert_eq!(window.mean_tokens(1000, 512), 1000.0);
 }
+
+#[test]
+fn heads_that_llama_cpp_reads_beyond_are_refused() {
+    let of = |name: &str, head_size: u32| {
+        let mut plan = tiny_model_with(&[("general.architecture", text(name))], &[]);
+        for (key, _) in &mut plan.metadata {
+            if let Some(rest) = key.strip_prefix("llama.") {
+                *key = format!("{name}.{rest}");
+            }
+        }
+        plan.metadata.push((format!("{name}.wkv.head_size"), Value::U32(head_size)));
+        check(&plan)
+    };
+    for name in ["rwkv7", "arwkv7"] {
+        for wrong in [0, 16, 96] {
+            assert_refused(of(name, wrong), Invalid, "a multiple of 64");
+        }
+        of(name, 64).unwrap();
+    }
+    of("rwkv6", 16).unwrap();
+}
