@@ -176,6 +176,21 @@ enum {
     LLAMA_INFER_PRIORITY_BATCH = 1,
 };
 
+/** Whether the model continues the last message of a chat. */
+typedef int32_t llama_infer_continuation;
+enum {
+    /** A last message of the assistant is continued; after any other the model begins its own. */
+    LLAMA_INFER_CONTINUATION_AUTO = 0,
+    /** Never: a last message of the assistant is finished. */
+    LLAMA_INFER_CONTINUATION_NEVER = 1,
+    /** The last message, whoever began it: its content, or its reasoning where it has nothing else. */
+    LLAMA_INFER_CONTINUATION_LAST = 2,
+    /** The content of the last message. */
+    LLAMA_INFER_CONTINUATION_CONTENT = 3,
+    /** The reasoning of the last message. */
+    LLAMA_INFER_CONTINUATION_REASONING = 4,
+};
+
 /** How workers are laid out over the machine. */
 typedef int32_t llama_engine_placement;
 enum {
