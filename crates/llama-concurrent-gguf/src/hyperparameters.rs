@@ -148,6 +148,9 @@ fn check_floats(header: &Header, name: &str) -> Result<(), Problem> {
     Ok(())
 }
 
+/// Architectures without rotary positions, whose files may say so with a 0.
+const WITHOUT_ROTATION: [&str; 8] = ["baichuan", "bloom", "glm5-next", "gpt2", "jais", "mpt", "refact", "starcoder"];
+
 fn check_rope(header: &Header, name: &str, architecture: Architecture, sizes: &Hyperparameters) -> Result<(), Problem> {
     let scaling = format!("{name}.rope.scaling.type");
     if let Some(kind) = header.str(&scaling)?
@@ -166,6 +169,11 @@ fn check_rope(header: &Header, name: &str, architecture: Architecture, sizes: &H
             "'{key}' is {dims}, and heads are {} wide; llama.cpp aborts where they differ in a model of the \
              architecture '{name}'",
             sizes.head_dim_k
+        )));
+    }
+    if given == Some(0) && sizes.n_head[0] > 0 && !WITHOUT_ROTATION.contains(&name) {
+        return Err(Problem::invalid(format!(
+            "'{key}' is 0, and llama.cpp never ends to turn positions over no dimensions; the file was written wrongly"
         )));
     }
     let widest = header.u32(&format!("{name}.attention.key_length_swa"))?.unwrap_or(0).max(sizes.head_dim_k);

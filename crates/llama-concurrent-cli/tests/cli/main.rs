@@ -42,7 +42,8 @@ impl Done {
     /// Asserts exit code 2 and one complaint that holds each of the words.
     fn refused(self, words: &[&str]) -> Self {
         assert_eq!(self.code, Some(2), "stderr: {}", self.err);
-        assert!(self.err.starts_with("error: ") && self.err.matches("error: ").count() == 1, "{}", self.err);
+        let complaints = self.err.lines().filter(|line| line.starts_with("error: ")).count();
+        assert!(self.err.starts_with("error: ") && complaints == 1, "{}", self.err);
         for word in words {
             assert!(self.err.contains(word), "'{word}' is missing in: {}", self.err);
         }

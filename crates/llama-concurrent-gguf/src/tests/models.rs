@@ -420,3 +420,10 @@ fn heads_that_llama_cpp_reads_beyond_are_refused() {
     }
     of("rwkv6", 16).unwrap();
 }
+
+#[test]
+fn rotation_over_no_dimensions_is_refused() {
+    let with = |dims| check(&tiny_model_with(&[("llama.rope.dimension_count", Value::U32(dims))], &[]));
+    assert!(with(8).is_ok());
+    assert_refused(with(0), Invalid, "'llama.rope.dimension_count' is 0");
+}
