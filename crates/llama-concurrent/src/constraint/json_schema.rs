@@ -305,7 +305,7 @@ impl<'a> Writer<'a> {
             from += 1;
             if list.len() < max {
                 let longer = values.iter().filter(|value| !list.contains(value));
-                let longer: Vec<_> = longer.map(|value| [&list[..], &[value.clone()]].concat()).collect();
+                let longer: Vec<_> = longer.map(|value| [&list[..], std::slice::from_ref(value)].concat()).collect();
                 lists.extend(longer);
             }
         }
