@@ -188,7 +188,7 @@ enum {
     /** The content of the last message. */
     LLAMA_INFER_CONTINUATION_CONTENT = 3,
     /** The reasoning of the last message. */
-    LLAMA_INFER_CONTINUATION_REASONING = 4,
+    LLAMA_INFER_CONTINUATION_REASONING_CONTENT = 4,
 };
 
 /** How workers are laid out over the machine. */

@@ -610,9 +610,6 @@ class EngineParams(TypedDict, total=False):
     """Check every weight for NaN and infinity while loading. Default: False."""
     flash_attn: bool | None
     """Use flash attention; a "q8_0" V cache needs it. Default: True."""
-    swa_full: bool | None
-    """Keep KV of all tokens also in layers with a sliding window: more memory, and prompts can share a beginning long after
-    its sequence went on. Default: False."""
     pin: bool | None
     """Pin each compute thread to its own core. Default: True."""
     kernels: bool | None
@@ -628,6 +625,9 @@ class EngineParams(TypedDict, total=False):
     """CPUs that compute threads may use, such as "0-7,16". Default: all that this process may use."""
     nodes: str | None
     """NUMA nodes whose cores and memory are used, such as "0,1". Default: all."""
+    swa_full: bool | None
+    """Keep KV of all tokens also in layers with a sliding window: more memory, and prompts can share a beginning long after
+    its sequence went on. Default: False."""
     chat_template: str | None
     """Render chats with this template instead of the model's own: Jinja source, or a name such as "chatml"."""
     chat_template_kwargs: str | Mapping[str, Any] | None
@@ -689,10 +689,10 @@ class InferParams(TypedDict, total=False):
     """Start from what is there already of equal prompt beginnings. Default: True."""
     special: bool | None
     """Write special tokens into the text, such as "[TOOL_CALLS]", which are left out otherwise. Default: False."""
-    min_tokens: int | None
-    """Output tokens before which no token may end the generation; a stop string still does. Default: 0."""
     stop_token_ids: Sequence[int] | None
     """Tokens that end the generation as the model's own end-of-generation tokens do."""
+    min_tokens: int | None
+    """Output tokens before which no token may end the generation; a stop string still does. Default: 0."""
     typical_p: float | None
     """Keep the tokens whose surprise is closest to the expected one, until their probabilities add up to this; 1 is off. Default: 1.0."""
     top_n_sigma: float | None

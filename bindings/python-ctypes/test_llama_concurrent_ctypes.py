@@ -54,6 +54,7 @@ ENUMS = {
     "llama_engine_placement": ("LLAMA_ENGINE_PLACEMENT_", llama._PLACEMENTS),
     "llama_engine_replicate": ("LLAMA_ENGINE_REPLICATE_", llama._REPLICATES),
     "llama_infer_priority": ("LLAMA_INFER_PRIORITY_", llama._PRIORITIES),
+    "llama_infer_continuation": ("LLAMA_INFER_CONTINUATION_", llama._CONTINUATIONS),
 }
 
 
@@ -127,7 +128,7 @@ class Module(unittest.TestCase):
     """What needs no engine."""
 
     def test_keywords_are_the_fields(self) -> None:
-        internal = {"reserved", "reserved_2", "reserved_3", "size", "progress", "progress_user_data", "n_stop", "n_logit_bias", "queue"}
+        internal = {"reserved", "reserved_2", "reserved_3", "size", "progress", "progress_user_data", "n_stop", "n_stop_token_ids", "n_logit_bias", "queue"}
         for struct, keywords in (
             (llama._CEngineParams, llama.EngineParams),
             (llama._CInferParams, llama.InferParams),

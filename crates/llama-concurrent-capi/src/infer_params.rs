@@ -40,7 +40,7 @@ pub enum llama_infer_continuation {
     /// The content of the last message.
     Content = 3,
     /// The reasoning of the last message.
-    Reasoning = 4,
+    ReasoningContent = 4,
 }
 
 /// Something that is added to the logit of one token.
@@ -380,7 +380,7 @@ impl llama_infer_params {
             (Named::Never, Continuation::Never),
             (Named::Last, Continuation::Last),
             (Named::Content, Continuation::Content),
-            (Named::Reasoning, Continuation::Reasoning),
+            (Named::ReasoningContent, Continuation::Reasoning),
         ]
         .into_iter()
         .find_map(|(named, wish)| (named as i32 == self.continue_final_message).then_some(wish))
