@@ -66,7 +66,7 @@ class BaseEngine:
         flash_attn: bool = True,
         swa_full: bool = False,
         chat_template: str | None = None,
-        chat_template_kwargs: dict[str, Any] | None = None,
+        chat_template_kwargs: Mapping[str, Any] | None = None,
         pin: bool = True,
         poll: int = 50,
         kernels: Literal["auto", "off"] = "auto",
