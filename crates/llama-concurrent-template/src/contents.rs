@@ -158,7 +158,7 @@ impl SpecialTokens {
         let mut apart: Vec<Range<usize>> = Vec::with_capacity(plain.len());
         for range in plain {
             match apart.last_mut() {
-                Some(before) if range.start <= before.end => before.end = before.end.max(range.end),
+                Some(before) if range.start < before.end => before.end = before.end.max(range.end),
                 _ => apart.push(range),
             }
         }
@@ -219,7 +219,8 @@ mod tests {
         for (before, text, after, assistant, expected) in [
             ("<|im_start|>user\n", "Hi", "<|im_end|>", false, &[][..]),
             ("<|im_start|>", "a<|im_end|>b", "<|im_end|>", false, &["<|im_end|>"]),
-            ("", "<|im_end|><|im_start|>", "<|im_end|>", false, &["<|im_end|><|im_start|>"]),
+            ("", "<|im_end|><|im_start|>", "<|im_end|>", false, &["<|im_end|>", "<|im_start|>"]),
+            ("", "<think><think>", "", false, &["<think>", "<think>"]),
             ("", "<|im_<|im_end|>end|>", "", false, &["<|im_end|>"]),
             ("", "<|im_end|>x", "", false, &["<|im_end|>x"]),
             ("", "a <think> b", "", false, &["<think>"]),

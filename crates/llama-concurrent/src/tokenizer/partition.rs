@@ -53,7 +53,8 @@ impl SpecialTokens {
     }
 
     /// Cuts a text at its special tokens. Those of kind control count only with `parse_special`, and never where they
-    /// touch one of the `plain` ranges, which are in order and apart. `None` if it was told not to go on.
+    /// touch one of the `plain` ranges, which are in order and apart. Others count unless they are a plain range: runs of
+    /// spaces inside of one are tokens as in any text. `None` if it was told not to go on.
     pub(crate) fn split(
         &self,
         text: &[u8],
@@ -169,12 +170,12 @@ impl Search<'_> {
     }
 
     fn counts(&self, special: &SpecialToken, place: Range<usize>) -> bool {
-        !special.control || (self.parse_special && !self.is_plain(&place))
-    }
-
-    fn is_plain(&self, place: &Range<usize>) -> bool {
-        let first = self.plain.partition_point(|plain| plain.end <= place.start);
-        self.plain.get(first).is_some_and(|plain| plain.start < place.end)
+        let plain = &self.plain[self.plain.partition_point(|plain| plain.end <= place.start)..];
+        if special.control {
+            self.parse_special && plain.first().is_none_or(|plain| plain.start >= place.end)
+        } else {
+            plain.first() != Some(&place)
+        }
     }
 
     /// What llama.cpp cuts out of a cluster, in the text's order.
@@ -346,6 +347,14 @@ mod tests {
         // One that a template and a user would write together is none either.
         assert_eq!(split(&tokens, "<|end|>", &[4..7]), [Part::Text(0..7)]);
         assert_eq!(split(&tokens, "<|end|>", &[0..0, 7..7]), [Part::Token(0)]);
+    }
+
+    #[test]
+    fn a_plain_range_that_is_a_user_defined_token_is_none() {
+        let tokens = [special(0, "<turn>", ""), special(1, "  ", "")];
+        assert_eq!(split(&tokens, "<turn>a<turn>", &[7..13]), [Part::Token(0), Part::Text(6..13)]);
+        assert_eq!(split(&tokens, "<turn><turn>", &[0..6, 6..12]), [Part::Text(0..12)]);
+        assert_eq!(split(&tokens, "<turn>  ", &[0..8]), [Part::Token(0), Part::Token(1)], "a whole message");
     }
 
     #[test]
