@@ -1,7 +1,7 @@
 // What llama-server makes of chat templates: the other reference beside transformers.
 //
 //   g++ -std=c++17 -O1 -I $LLAMA/common -I $LLAMA/include -I $LLAMA/ggml/include -I $LLAMA/vendor llama_server.cpp
-//       -L $OUT/lib -lllama-common -lllama-common-base -lllama -lggml -lggml-cpu -lggml-base -fopenmp -lpthread -ldl -o llama_server
+//       -L $OUT/lib -L $OUT/build/common -lllama-common -lllama-common-base -lllama -lggml -lggml-cpu -lggml-base -fopenmp -lpthread -ldl -o llama_server
 //   ./llama_server DIR conversations.json > DIR/llama_server.json
 //
 // LLAMA is the source of llama.cpp in the registry of cargo, OUT the output folder of its build in target/.

@@ -29,8 +29,8 @@ DATE = datetime.datetime(2026, 1, 2, 3, 4, 5)
 def fetch(folder):
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
-        pip = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-build-isolation", "--no-binary", ":all:"]
-        subprocess.run([*pip, "--dest", scratch, SDIST], check=False)
+        pip = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-binary", "llama-cpp-python"]
+        subprocess.run([*pip, "--dest", scratch, SDIST], check=True)
         (archive,) = Path(scratch).glob("*.tar.gz")
         with tarfile.open(archive) as tar:
             for member in tar:

@@ -6,11 +6,7 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Rest;
 use minijinja::{Environment, Error, ErrorKind, Value};
 
-use crate::{filters, predicates, printer, python};
-
-/// Steps per rendering. A message takes some hundreds in the longest templates, so this is enough for ten thousand of
-/// them. Five million steps measured 0.1 to 0.2 s in an optimized build.
-const FUEL: u64 = 5_000_000;
+use crate::{filters, limits, predicates, printer, python};
 
 /// The message of a template that called `raise_exception`, as the source of the engine's error.
 #[derive(Debug, thiserror::Error)]
@@ -21,7 +17,7 @@ pub(super) struct Raised(pub(super) String);
 pub(super) fn environment() -> Environment<'static> {
     let mut environment = Environment::new();
     environment.set_syntax(whitespace_as_in_transformers());
-    environment.set_fuel(Some(FUEL));
+    environment.set_fuel(Some(limits::STEPS));
     // Errors then name the expression that is undefined; that costs next to nothing until a rendering fails.
     environment.set_debug(true);
     environment.set_unknown_method_callback(python::call_method);

@@ -53,7 +53,21 @@ pub(super) fn add_to(environment: &mut Environment<'static>) {
         percent::format(format, &arguments)
     });
     environment.add_filter(percent::FILTER, |format: &str, argument: &Value| percent::apply(format, argument));
+    environment.add_filter("batch", |state: &State, value: Value, count: usize, fill: Option<Value>| {
+        own::batch(state, value, checked_count(count)?, fill)
+    });
+    environment.add_filter("slice", |state: &State, value: Value, count: usize, fill: Option<Value>| {
+        own::slice(state, value, checked_count(count)?, fill)
+    });
     over_the_truthy(environment);
+}
+
+/// The engine makes so many items, however few there are to group.
+fn checked_count(count: usize) -> Result<usize, Error> {
+    if count > 1 << 16 {
+        return Err(wrong(format!("{count} items in a group; at most 65536 are taken")));
+    }
+    Ok(count)
 }
 
 /// In Jinja these give nothing for whatever counts as false, and so also for `false` and `0`.

@@ -21,12 +21,27 @@ pub(super) fn tojson(value: &Value, ensure_ascii: Option<bool>, options: Kwargs)
 
     let mut json = serde_json::to_value(value)
         .map_err(|error| Error::new(ErrorKind::InvalidOperation, "tojson cannot write this").with_source(error))?;
+    if depth(&json) > DEEPEST {
+        let detail = format!("tojson of a value that is nested more than {DEEPEST} times");
+        return Err(Error::new(ErrorKind::InvalidOperation, detail));
+    }
     if sort_keys {
         json.sort_all_objects();
     }
     let mut out = String::new();
     style.write(&json, 0, &mut out);
     Ok(out)
+}
+
+/// How often values are nested at most that are printed. Python gives up there too.
+pub(super) const DEEPEST: usize = 1000;
+
+fn depth(json: &Json) -> usize {
+    match json {
+        Json::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
+        Json::Object(map) => 1 + map.values().map(depth).max().unwrap_or(0),
+        _ => 0,
+    }
 }
 
 /// How `json.dumps` lays out a document.

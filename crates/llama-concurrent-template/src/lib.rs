@@ -15,6 +15,7 @@ mod families;
 mod filters;
 mod generation;
 mod json;
+mod limits;
 mod lists;
 mod message;
 mod percent;

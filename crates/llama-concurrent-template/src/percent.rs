@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 use minijinja::formatting::{FormatStyle, format as format_with};
 use minijinja::value::ValueKind;
-use minijinja::{Error, Value};
+use minijinja::{Error, ErrorKind, Value};
 
 use crate::printer::repr;
 
@@ -19,6 +19,7 @@ pub(super) fn apply(text: &str, argument: &Value) -> Result<String, Error> {
         return format(text, &argument.try_iter()?.collect::<Vec<_>>());
     }
     if argument.kind() == ValueKind::Map && text.contains("%(") {
+        check_widths(text)?;
         let named: minijinja::value::Kwargs = argument
             .try_iter()?
             .map(|key| Ok((key.to_string(), argument.get_item(&key)?)))
@@ -30,8 +31,43 @@ pub(super) fn apply(text: &str, argument: &Value) -> Result<String, Error> {
     format(text, std::slice::from_ref(argument))
 }
 
+/// Refuses widths and precisions of more than five digits in a printf-style format: they take the time and memory that they say.
+fn check_widths(text: &str) -> Result<(), Error> {
+    for mut spec in text.split('%').skip(1) {
+        if let Some((_, rest)) = spec.strip_prefix('(').and_then(|named| named.split_once(')')) {
+            spec = rest;
+        }
+        let spec = spec.trim_start_matches(['#', '-', '+', ' ', '0']);
+        let precision = spec.trim_start_matches(|byte: char| byte.is_ascii_digit());
+        check_width(&spec[..spec.len() - precision.len()])?;
+        if let Some(precision) = precision.strip_prefix('.') {
+            check_width(precision)?;
+        }
+    }
+    Ok(())
+}
+
+/// The same for `str.format`.
+pub(super) fn check_fields(text: &str) -> Result<(), Error> {
+    for field in text.split('{').skip(1) {
+        let field = field.split_once('}').map_or(field, |(field, _)| field);
+        field.split(|character: char| !character.is_ascii_digit()).try_for_each(check_width)?;
+    }
+    Ok(())
+}
+
+fn check_width(text: &str) -> Result<(), Error> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    if digits > 5 {
+        let message = format!("a width of {digits} digits in a format; at most 5 are taken");
+        return Err(Error::new(ErrorKind::InvalidOperation, message));
+    }
+    Ok(())
+}
+
 /// As Python's operator on a tuple of these.
 pub(super) fn format(text: &str, arguments: &[Value]) -> Result<String, Error> {
+    check_widths(text)?;
     if !text.contains("%r") {
         return format_with(FormatStyle::Printf, text, arguments);
     }

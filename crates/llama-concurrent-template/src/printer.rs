@@ -5,6 +5,8 @@ use std::fmt::Write;
 use minijinja::Value;
 use minijinja::value::ValueKind;
 
+use crate::json::DEEPEST;
+
 /// `str(value)`.
 pub(crate) fn text_of(value: &Value) -> String {
     match value.as_str() {
@@ -17,26 +19,27 @@ pub(crate) fn text_of(value: &Value) -> String {
 /// `repr(value)`.
 pub(crate) fn repr(value: &Value) -> String {
     let mut out = String::new();
-    write_repr(value, &mut out);
+    write_repr(value, 0, &mut out);
     out
 }
 
-fn write_repr(value: &Value, out: &mut String) {
+fn write_repr(value: &Value, depth: usize, out: &mut String) {
     match value.kind() {
+        ValueKind::Seq | ValueKind::Iterable | ValueKind::Map if depth == DEEPEST => out.push_str("..."),
         ValueKind::Undefined => out.push_str("Undefined"),
         ValueKind::String => quote(value.as_str().unwrap_or_default(), out),
         ValueKind::Number => match f64::try_from(value.clone()) {
             Ok(float) if !value.is_integer() => out.push_str(&float_repr(float)),
             _ => write!(out, "{value}").unwrap_or_default(),
         },
-        ValueKind::Seq | ValueKind::Iterable => write_items(value, out),
+        ValueKind::Seq | ValueKind::Iterable => write_items(value, depth, out),
         ValueKind::Map => {
             out.push('{');
             for (index, key) in value.try_iter().into_iter().flatten().enumerate() {
                 out.push_str(if index > 0 { ", " } else { "" });
-                write_repr(&key, out);
+                write_repr(&key, depth + 1, out);
                 out.push_str(": ");
-                write_repr(&value.get_item(&key).unwrap_or_default(), out);
+                write_repr(&value.get_item(&key).unwrap_or_default(), depth + 1, out);
             }
             out.push('}');
         }
@@ -44,13 +47,13 @@ fn write_repr(value: &Value, out: &mut String) {
     }
 }
 
-fn write_items(value: &Value, out: &mut String) {
+fn write_items(value: &Value, depth: usize, out: &mut String) {
     let (open, close) = if value.is_tuple() { ('(', ')') } else { ('[', ']') };
     out.push(open);
     let mut n_items = 0;
     for item in value.try_iter().into_iter().flatten() {
         out.push_str(if n_items > 0 { ", " } else { "" });
-        write_repr(&item, out);
+        write_repr(&item, depth + 1, out);
         n_items += 1;
     }
     if n_items == 1 && value.is_tuple() {

@@ -5,6 +5,7 @@ use minijinja::{Error, ErrorKind, State, Value};
 use minijinja_contrib::pycompat::unknown_method_callback;
 
 use crate::filters::pad;
+use crate::percent;
 
 /// Calls `method` of `value` as Python would.
 pub(super) fn call_method(state: &mut State, value: &Value, method: &str, arguments: &[Value]) -> Result<Value, Error> {
@@ -92,6 +93,10 @@ pub(super) fn call_method(state: &mut State, value: &Value, method: &str, argume
             let (affix, start, end): (Value, Option<i64>, Option<i64>) = from_args(arguments)?;
             let (from, to) = bounds(text, start, end);
             unknown_method_callback(state, &Value::from(&text[from..to.max(from)]), method, &[affix])
+        }
+        "format" => {
+            percent::check_fields(text)?;
+            unknown_method_callback(state, value, method, arguments)
         }
         "zfill" => {
             let (width,): (usize,) = from_args(arguments)?;

@@ -1,5 +1,6 @@
 //! Compiling a template, and rendering messages with it.
 
+use std::iter;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use minijinja::value::Serde;
@@ -8,7 +9,9 @@ use serde_json::{Map, Value as Json};
 
 use crate::adapt::{self, Form, REASONING};
 use crate::contents::{Rendered, SpecialTokens, unused_characters};
-use crate::{Capabilities, ChatError, ChatMessage, ChatOptions, Continuation, dialect, generation, lists, percent};
+use crate::{
+    Capabilities, ChatError, ChatMessage, ChatOptions, Continuation, dialect, generation, limits, lists, percent,
+};
 
 /// The name of the one template in its environment. No file ending, as that could turn HTML escaping on.
 const TEMPLATE: &str = "chat template";
@@ -36,10 +39,10 @@ type Message = Map<String, Json>;
 /// is empty, arguments of calls become objects or texts, `developer` becomes `system`. Where the text of a user would not be
 /// in the prompt, that is an error.
 ///
-/// A rendering runs at most 5 million steps of the template engine (a fraction of a second, and enough for ten thousand
-/// messages) and nests several dozen macro calls at most; beyond either it is a [`ChatError::Render`]. These limits turn
-/// mistakes into errors. They are no sandbox: a template made to do harm can still take memory, or overflow the stack
-/// with a value nested without end. Load templates only from where you would load a program.
+/// A template comes with a file from anywhere, so it has limits, and beyond each it is an error: 256 KiB of source, 8 KiB for one
+/// expression or tag, several dozen nested calls of macros, and 100,000 steps of the template engine and 5,000 more for
+/// each value in the chat, up to 5 million (a fraction of a second). What a template prints and keeps has no limit: one that doubles a
+/// text again and again takes all memory.
 #[derive(Debug, Clone)]
 pub struct ChatTemplate {
     environment: Environment<'static>,
@@ -52,6 +55,7 @@ pub struct ChatTemplate {
 
 /// What is rendered, and how its end is made.
 struct Job<'a> {
+    environment: &'a Environment<'static>,
     messages: Vec<Message>,
     options: &'a ChatOptions,
     /// The field of the last message that the model continues.
@@ -75,6 +79,11 @@ impl ChatTemplate {
         if source.trim().is_empty() {
             return Err(ChatError::NoTemplate);
         }
+        limits::check(source)?;
+        limits::compiling(|| Self::compile_here(source, bos_token, eos_token))?
+    }
+
+    fn compile_here(source: &str, bos_token: &str, eos_token: &str) -> Result<Self, ChatError> {
         let mut environment = dialect::environment();
         // As Jinja does; a template edited on Windows must not put carriage returns into prompts.
         let source = source.replace("\r\n", "\n").replace('\r', "\n");
@@ -83,15 +92,13 @@ impl ChatTemplate {
         environment.add_template_owned(TEMPLATE, rewritten).map_err(ChatError::compiling)?;
         let (bos_token, eos_token) = (bos_token.to_owned(), eos_token.to_owned());
         let render = |messages: Json, tools: Option<Json>, variables: Map<String, Json>| {
-            let options = ChatOptions { tools, extra: variables, ..ChatOptions::default() };
             let messages = messages.as_array().cloned().unwrap_or_default();
             let tokens = (bos_token.as_str(), eos_token.as_str());
-            let render = |extra: &Map<String, Json>| {
-                raw(&environment, tokens, &messages, options.tools.as_ref(), extra, true).ok()
-            };
-            render(&options.extra).or_else(|| {
-                let further = dialect::further_variables(options.tools.as_ref());
-                let mut extra = options.extra.clone();
+            let render =
+                |extra: &Map<String, Json>| raw(&environment, tokens, &messages, tools.as_ref(), extra, true).ok();
+            render(&variables).or_else(|| {
+                let further = dialect::further_variables(tools.as_ref());
+                let mut extra = variables.clone();
                 extra.extend(further.map(|(name, value)| (name, value.into())));
                 render(&extra)
             })
@@ -145,13 +152,29 @@ impl ChatTemplate {
     ///
     /// As [`render`](Self::render).
     pub fn render_marked(&self, messages: &[ChatMessage], options: &ChatOptions) -> Result<Rendered, ChatError> {
+        let of_messages =
+            messages.iter().flat_map(|message| iter::once(&message.content).chain(message.fields.values()));
+        let steps = limits::steps(of_messages.chain(&options.tools).chain(options.extra.values()));
+        limits::rendering(steps, |steps| {
+            let mut environment = self.environment.clone();
+            environment.set_fuel(Some(steps));
+            self.render_in(&environment, messages, options)
+        })?
+    }
+
+    fn render_in(
+        &self,
+        environment: &Environment<'static>,
+        messages: &[ChatMessage],
+        options: &ChatOptions,
+    ) -> Result<Rendered, ChatError> {
         let continued = continued(messages, options.continue_final_message)?;
         // The one role that gpt-oss knows and others do not.
         let has_developer = self.source.contains("<|channel|>");
         let form = Form::of(&self.capabilities);
         let attempt = |form| {
             let messages = adapt::adapt(messages, form, &self.capabilities, has_developer)?;
-            self.attempt(&Job { messages, options, continued })
+            self.attempt(&Job { environment, messages, options, continued })
         };
         let first = match attempt(form) {
             Ok(rendered) => return Ok(rendered),
@@ -174,7 +197,7 @@ impl ChatTemplate {
             options.extra.entry(name).or_insert(value.into());
         }
         let messages = adapt::adapt(messages, form, &self.capabilities, has_developer)?;
-        self.attempt(&Job { messages, options: &options, continued }).map_err(|_| first)
+        self.attempt(&Job { environment, messages, options: &options, continued }).map_err(|_| first)
     }
 
     /// A rendering of messages as they are: nothing is adapted, kept apart, continued or checked.
@@ -182,7 +205,8 @@ impl ChatTemplate {
     pub(crate) fn render_as_it_is(&self, messages: &[ChatMessage], options: &ChatOptions) -> Result<String, ChatError> {
         let tokens = (self.bos_token.as_str(), self.eos_token.as_str());
         let (tools, extra) = (options.tools.as_ref(), &options.extra);
-        raw(&self.environment, tokens, messages, tools, extra, options.add_generation_prompt)
+        let render = |_| raw(&self.environment, tokens, messages, tools, extra, options.add_generation_prompt);
+        limits::rendering(limits::STEPS, render)?
     }
 
     fn attempt(&self, job: &Job<'_>) -> Result<Rendered, ChatError> {
@@ -209,7 +233,7 @@ impl ChatTemplate {
         }
         let render = |messages: &[Message], generate: bool| {
             let tokens = (self.bos_token.as_str(), self.eos_token.as_str());
-            raw(&self.environment, tokens, messages, tools.as_ref(), &extra, generate)
+            raw(job.environment, tokens, messages, tools.as_ref(), &extra, generate)
         };
         let text = match job.continued {
             None => render(&messages, options.add_generation_prompt)?,

@@ -264,3 +264,110 @@ fn messages_have_the_usual_json() {
     assert_eq!(serde_json::to_value(&message).unwrap(), json);
     assert_eq!(serde_json::from_value::<ChatMessage>(json).unwrap(), message);
 }
+
+/// A template comes with a file from anywhere.
+#[test]
+fn hostile_sources_are_errors_or_texts_and_never_end_the_process() {
+    // As much as the bounds of a source let through.
+    let fill = |bytes: usize, unit: &str| unit.repeat(bytes / unit.len());
+    let nested = |open: &str, middle: &str, close: &str| {
+        let n = 8_100 / (open.len() + close.len());
+        format!("{{{{ {}{middle}{} }}}}", open.repeat(n), close.repeat(n))
+    };
+    let statements = |open: &str, close: &str| {
+        let n = 262_000 / (open.len() + close.len());
+        format!("{}x{}", open.repeat(n), close.repeat(n))
+    };
+    let sources = [
+        nested("(", "1", ")"),
+        nested("[", "1", "]"),
+        nested("{1:", "1", "}"),
+        nested("(", "", ""),
+        nested("not ", "1", ""),
+        nested("-", "1", ""),
+        nested("1+", "1", ""),
+        nested("1~", "1", ""),
+        nested("2**", "1", ""),
+        nested("1 and ", "1", ""),
+        nested("1 or ", "1", ""),
+        nested("1<", "1", ""),
+        nested("1 in ", "1", ""),
+        nested("1 if 1 else ", "1", ""),
+        nested("1,", "1", ""),
+        nested("", "a", ".a"),
+        nested("", "a", "[0]"),
+        nested("", "a", "()"),
+        nested("", "a", "|string"),
+        nested("", "a", " is defined"),
+        nested("range(", "1", ")"),
+        statements("{% if 1 %}", "{% endif %}"),
+        statements("{% for x in [1] %}", "{% endfor %}"),
+        statements("{% macro a() %}", "{% endmacro %}"),
+        statements("{% set a %}", "{% endset %}"),
+        statements("{% filter upper %}", "{% endfilter %}"),
+        format!("{{% if 0 %}}{}{{% endif %}}", fill(262_000, "{%elif 1%}")),
+        "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}".into(),
+        "{% macro m() %}{% set x = caller() %}{% endmacro %}{% call m() %}{% call m() %}{{ m() }}{% endcall %}{% endcall %}".into(),
+        "{% for a in range(100000) %}{% for b in range(100000) %}{% for c in range(100000) %}{% endfor %}{% endfor %}{% endfor %}".into(),
+        "{{ 'a' * 9999999999 }}".into(),
+        "{{ [1] * 9999999999 }}".into(),
+        "{{ 'a'.replace('', 'a' * 100000) * 100000 }}".into(),
+        "{{ range(9999999999) | list }}".into(),
+        "{{ 9 ** 9 ** 9 ** 9 }}".into(),
+        "{{ '%999999999d' | format(1) }}".into(),
+        "{{ '%(a)-999999999d' % {'a': 1} }}".into(),
+        "{{ '%.999999999f' % 1.5 }}".into(),
+        "{{ '%*d' % (999999999, 1) }}".into(),
+        "{{ '{:é>999999999}'.format(1) }}{{ '{:0999999999.2f}'.format(1) }}".into(),
+        "{{ 'a'.expandtabs(999999999) }}{{ 'a'.zfill(999999999) }}{{ '\t'.expandtabs(999999999) }}".into(),
+        "{{ 'a b' | wordwrap(1, wrapstring='b' * 99999999) }}{{ [1] | batch(999999999, 0) }}{{ [1] | slice(999999999) }}".into(),
+        "{{ 'a' | indent(9999999999) }}{{ 'a' | center(9999999999) }}".into(),
+        "{{ 'a'.ljust(9999999999) }}".into(),
+        "{{ {'a': 1} | tojson(indent=9999999999) }}".into(),
+    ];
+    // A value as deep as the steps allow, and all that walks through it.
+    let deep = |operation: &str| {
+        let deeper = format!("{}ns.x{}", "[".repeat(60), "]".repeat(60));
+        let nest = |name: &str| {
+            format!("{{% for i in range(700) %}}{{% set {name} = {} %}}{{% endfor %}}", deeper.replace("ns.x", name))
+        };
+        format!("{{% set ns = namespace(x=[1], y=[1]) %}}{}{}{operation}", nest("ns.x"), nest("ns.y"))
+    };
+    let walks = [
+        "",
+        "{{ ns.x }}",
+        "{{ ns.x | tojson }}",
+        "{{ ns.x == ns.y }}",
+        "{{ [ns.x, ns.y] | sort }}",
+        "{{ [ns.x, ns.y] | unique }}",
+        "{{ ns.x in [ns.y] }}",
+        "{{ ns.x ~ 'a' }}",
+        "{{ ns.x | string }}",
+        "{{ ns.x | pprint }}",
+        "{{ {ns.x: 1} }}",
+        "{{ ns.x < ns.y }}",
+        "{{ [ns.x, ns.y] | max }}",
+        "{{ ns.x | tojson(indent=1) }}",
+        "{{ '%r' % ns.x }}",
+        "{{ '%s' % ns.x }}",
+        "{{ ns.x | sum }}",
+        "{{ ns.x | join }}",
+        "{{ ns.x | list }}",
+        "{{ {1: ns.x} | dictsort }}",
+        "{{ {1: ns.x} | items }}",
+        "{{ raise_exception(ns.x) }}",
+        "{{ ns.x.a }}",
+        "{{ 'a'[ns.x] }}",
+        "{{ ns.x() }}",
+        "{{ ns.x | nowhere }}",
+        "{{ ns.x + 1 }}",
+    ];
+    for source in sources.into_iter().chain(walks.map(deep)) {
+        let shown: String = source.chars().take(60).collect();
+        println!("{shown}");
+        let messages = [ChatMessage::user("Hi")];
+        let made = ChatTemplate::compile(&source, "<s>", "</s>");
+        let made = made.map(|template| template.render(&messages, &ChatOptions::default()).map(|text| text.len()));
+        println!("  {made:.200?}");
+    }
+}

@@ -49,6 +49,16 @@ fn rendered(template: &Result<ChatTemplate, String>, conversation: &Value) -> Re
     template.render(&messages, &options).map_err(|error| error.to_string())
 }
 
+/// A conversation that ends with a user's message, with a thousand messages before that.
+fn long_conversation(short: &Value) -> Value {
+    let mut long = short.clone();
+    let messages = long["messages"].as_array_mut().unwrap();
+    let turn = messages[messages.len() - 3..messages.len() - 1].to_vec();
+    let last = messages.pop();
+    messages.extend(std::iter::repeat_n(turn, 500).flatten().chain(last));
+    long
+}
+
 /// The day is another one in each.
 fn without_dates(text: &str) -> String {
     const MONTHS: &str = "(January|February|March|April|May|June|July|August|September|October|November|December|Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sep|Oct|Nov|Dec)";
@@ -71,6 +81,10 @@ fn real_templates_render_as_in_transformers_or_llama_server() {
     for (name, expected) in transformers.as_object().unwrap() {
         let source = fs::read_to_string(folder.join(format!("{name}.jinja"))).unwrap();
         let template = ChatTemplate::compile(&source, "<s>", "</s>").map_err(|error| error.to_string());
+        let long = rendered(&template, &long_conversation(&conversations["turns"]));
+        if let Err(error) = long {
+            assert!(rendered(&template, &conversations["turns"]).is_err(), "{name}: 1,000 messages: {error}");
+        }
         for (conversation, input) in conversations.as_object().unwrap() {
             let ours = rendered(&template, input).map(|text| without_dates(&text));
             let (ours, reference) = (ours.as_ref(), &expected[conversation]);
