@@ -881,6 +881,9 @@ llama_infer_status llama_infer_chat_async(struct llama_engine *engine,
 /**
  * The prompt that the model's template makes of messages, as `llama_infer_chat_async` uses it.
  *
+ * It is one text: special tokens that are written inside a message count again when this text is sent as a prompt. To have
+ * messages answered that others wrote, use `llama_infer_chat_async`, which keeps them apart.
+ *
  * Written to `buffer` with a NUL, if `capacity` bytes suffice for both; its length without the NUL goes to `*length` in
  * any case. `BUFFER_TOO_SMALL` otherwise: ask with a capacity of 0 first. `params` may be NULL, and so may `length`, and
  * `buffer` if `capacity` is 0.

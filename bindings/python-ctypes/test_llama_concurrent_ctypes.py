@@ -7,6 +7,7 @@ The library is found as the module finds it; the model is LLAMA_CONCURRENT_MODEL
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import gc
 import inspect
@@ -66,6 +67,14 @@ def eventually(condition) -> bool:
             return False
         time.sleep(0.005)
     return True
+
+
+def with_pre_tokenizer(name: str) -> bytes:
+    """The demo model with another pre-tokenizer. The name of the model gives up as many bytes, so that nothing moves."""
+    model, string = Path(MODEL).read_bytes(), lambda text: len(text).to_bytes(8, "little") + text.encode()
+    called = "llama-concurrent demo"
+    model = model.replace(string("gpt-2"), string(name), 1)
+    return model.replace(string(called), string(called[len(name) - len("gpt-2") :]), 1)
 
 
 def field_names(struct: type[ctypes.Structure]) -> list[str]:
@@ -634,6 +643,36 @@ class Generation(unittest.TestCase):
             self.engine.chat([])
         with self.assertRaises(TypeError):
             self.engine.chat([{"role": "user"}])
+
+    def test_long_runs_of_a_character(self) -> None:
+        """With pre-tokenizers whose regular expressions call themselves for each character."""
+        with tempfile.TemporaryDirectory() as directory:
+            for name in ("bloom", "deepseek-llm", "falcon", "gpt-4o", "tekken"):
+                path = Path(directory) / f"{name}.gguf"
+                path.write_bytes(with_pre_tokenizer(name))
+                with llama.load(str(path), slots=1, threads=1, pin=False) as engine, self.subTest(name):
+                    for n in (6508, 100_000):
+                        tokens = engine.tokenize("a" * n, add_special=False)
+                        self.assertEqual(engine.detokenize(tokens).lstrip(), "a" * n)
+                        with contextlib.suppress(llama.PromptTooLong):
+                            engine.generate("a" * n, max_tokens=1)
+                    with self.assertRaisesRegex(llama.InvalidRequest, "break the run up"):
+                        engine.tokenize("a" * 1_500_000)
+                    self.assertEqual(engine.generate("A", max_tokens=1, ignore_eos=True).n_output_tokens, 1)
+
+    def test_a_chat_template_of_the_callers(self) -> None:
+        template = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}{{ mode }}"
+        messages = [{"role": "user", "content": "Hi"}]
+        options = {"slots": 1, "threads": 1, "pin": False}
+        with llama.load(MODEL, chat_template=template, chat_template_kwargs={"mode": "M"}, **options) as engine:
+            self.assertEqual(engine.chat_prompt(messages), "<user>HiM")
+            self.assertEqual(engine.chat_prompt(messages, chat_variables={"mode": "N"}), "<user>HiN")
+        with llama.load(MODEL, chat_template="chatml", **options) as engine:
+            self.assertTrue(engine.chat_prompt(messages).startswith("<|im_start|>user\nHi<|im_end|>"))
+        with self.assertRaisesRegex(llama.InvalidConfig, "line 1"):
+            llama.load(MODEL, chat_template="{% if %}", **options)
+        with self.assertRaisesRegex(llama.InvalidConfig, "chat_template_kwargs"):
+            llama.load(MODEL, chat_template_kwargs="[1]", **options)
 
     def test_tokens(self) -> None:
         for text in ("Once upon a time", "Grüße, 世界 🙂", "a", ""):

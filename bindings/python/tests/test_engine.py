@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from fractions import Fraction
+from pathlib import Path
 
 import llama_concurrent as llama
 import pytest
@@ -109,6 +110,29 @@ def test_long_runs_of_a_character_have_tokens(engine, run):
         assert engine.detokenize(tokens) in (run * n, " " + run * n)
         with contextlib.suppress(PromptTooLong):
             engine.generate(run * n, SHORT)
+
+
+@pytest.mark.parametrize("name", ["bloom", "deepseek-llm", "falcon", "gpt-4o", "tekken"])
+def test_long_runs_with_pre_tokenizers_that_call_themselves(tmp_path, name):
+    def string(text):
+        return len(text).to_bytes(8, "little") + text.encode()
+
+    # The name of the model gives up as many bytes as that of the pre-tokenizer gets, so that nothing behind them moves.
+    model = (Path(llama.__file__).parent / "demo.gguf").read_bytes()
+    called = "llama-concurrent demo"
+    model = model.replace(string("gpt-2"), string(name), 1)
+    model = model.replace(string(called), string(called[len(name) - len("gpt-2") :]), 1)
+    path = tmp_path / "model.gguf"
+    path.write_bytes(model)
+    with Engine(path, slots=1, threads=1, pin=False) as engine:
+        for n in (6508, 100_000):
+            tokens = engine.tokenize("a" * n, add_special=False)
+            assert engine.detokenize(tokens).lstrip() == "a" * n
+            with contextlib.suppress(PromptTooLong):
+                engine.generate("a" * n, SHORT)
+        with pytest.raises(llama.InvalidRequest, match="break the run up"):
+            engine.tokenize("a" * 1_500_000)
+        assert engine.generate("A", SHORT).n_output_tokens == 12
 
 
 def test_a_list_of_token_prompts(engine):

@@ -7,6 +7,7 @@
  * DIRECTORY holds broken model files. Without TEST, all run. Nothing here depends on time: who waits does so for events,
  * with a limit of a minute or two that only a defect reaches.
  */
+#define _GNU_SOURCE /* memmem */
 #include <llama_concurrent.h>
 #include <math.h>
 #include <poll.h>
@@ -431,6 +432,117 @@ static void test_broken_files(void) {
     CHECK(llama_engine_load(directory, NULL, &engine) != LLAMA_INFER_STATUS_OK);
     CHECK_STATUS(MODEL_NOT_FOUND, llama_engine_load("\xff\xfe", NULL, &engine)); /* a path is bytes */
     CHECK(engine == untouched);
+}
+
+/* Writes the demo model with the name of another pre-tokenizer, instead of "gpt-2". The name of the model gives up as many
+ * bytes, so that nothing behind them moves. */
+static void write_with_pre_tokenizer(const char *path, const char *name) {
+    static const char old[] = "\5\0\0\0\0\0\0\0gpt-2", model_name[] = "\x15\0\0\0\0\0\0\0llama-concurrent demo";
+    FILE *file = fopen(model, "rb");
+    CHECK(file && fseek(file, 0, SEEK_END) == 0);
+    const size_t size = (size_t)ftell(file), longer = strlen(name) - 5;
+    char *bytes = malloc(size);
+    rewind(file);
+    CHECK(bytes && fread(bytes, 1, size, file) == size && fclose(file) == 0);
+    char *at = memmem(bytes, size, model_name, sizeof model_name - 1);
+    CHECK(at != NULL);
+    char *from = at + sizeof model_name - 1, *pre = memmem(from, size - (size_t)(from - bytes), old, sizeof old - 1);
+    CHECK(pre != NULL);
+    *at = (char)(*at - (char)longer);
+    memmove(from - longer, from, (size_t)(pre - from));
+    char *to = pre - longer;
+    memcpy(to, old, 8);
+    *to = (char)strlen(name);
+    memcpy(to + 8, name, strlen(name));
+    file = fopen(path, "wb");
+    CHECK(file && fwrite(bytes, 1, size, file) == size && fclose(file) == 0);
+    free(bytes);
+}
+
+static bool is_answer(llama_infer_status status) {
+    return status == LLAMA_INFER_STATUS_OK || status == LLAMA_INFER_STATUS_INVALID_REQUEST ||
+           status == LLAMA_INFER_STATUS_PROMPT_TOO_LONG;
+}
+
+/* With pre-tokenizers whose regular expressions call themselves for each character. */
+static void test_long_runs_of_a_character(void) {
+    static const char *const names[] = {"bloom", "deepseek-llm", "falcon", "gpt-4o", "tekken"};
+    static const size_t lengths[] = {6508, 100000, 1500000};
+    char path[4096];
+    char *text = malloc(1500001);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        snprintf(path, sizeof path, "%s/%s.gguf", directory, names[i]);
+        write_with_pre_tokenizer(path, names[i]);
+        llama_engine_params engine_params = llama_engine_default_params();
+        engine_params.slots = engine_params.threads = 1;
+        engine_params.pin = false;
+        llama_engine *engine = NULL;
+        CHECK_OK(llama_engine_load(path, &engine_params, &engine));
+        const llama_infer_params params = of_length(1);
+        for (size_t l = 0; l < sizeof lengths / sizeof *lengths; l++) {
+            memset(text, 'a', lengths[l]);
+            text[lengths[l]] = '\0';
+            const int too_long = lengths[l] > 1000000;
+            size_t n = 0;
+            llama_infer_status status = llama_engine_count_tokens(engine, text, &n);
+            CHECK(too_long ? status == LLAMA_INFER_STATUS_INVALID_REQUEST : status == LLAMA_INFER_STATUS_OK && n > 1);
+            status = llama_infer_async(engine, text, &params, ignore, NULL, NULL);
+            CHECK(is_answer(status) && (!too_long || status != LLAMA_INFER_STATUS_OK));
+            const llama_infer_message message = {"user", text};
+            status = llama_infer_chat_async(engine, &message, 1, &params, ignore, NULL, NULL);
+            CHECK(is_answer(status) && (!too_long || status != LLAMA_INFER_STATUS_OK));
+        }
+        static struct log log;
+        memset(&log, 0, sizeof log);
+        CHECK_OK(llama_infer_async(engine, "A small boat", &params, on_event, &log, NULL));
+        CHECK_OK(llama_infer_wait_all(engine, PATIENCE_MS));
+        CHECK(log.finished == 1 && log.reason == LLAMA_INFER_FINISH_REASON_LENGTH);
+        CHECK_OK(llama_engine_free(engine));
+        CHECK(remove(path) == 0);
+    }
+    free(text);
+}
+
+/* A template of the caller's instead of the file's, and variables for it. */
+static void test_chat_template(void) {
+    llama_engine_params params = llama_engine_default_params();
+    params.slots = params.threads = 1;
+    params.pin = false;
+    params.chat_template = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}{{ mode }}";
+    params.chat_template_kwargs = "{\"mode\": \"M\"}";
+    llama_engine *engine = NULL;
+    CHECK_OK(llama_engine_load(model, &params, &engine));
+    const llama_infer_message messages[] = {{"user", "Hi"}};
+    char prompt[64];
+    CHECK_OK(llama_engine_chat_prompt(engine, messages, 1, NULL, prompt, sizeof prompt, NULL));
+    CHECK(strcmp(prompt, "<user>HiM") == 0);
+    llama_infer_params other = llama_infer_default_params();
+    other.chat_variables = "{\"mode\": \"N\"}";
+    CHECK_OK(llama_engine_chat_prompt(engine, messages, 1, &other, prompt, sizeof prompt, NULL));
+    CHECK(strcmp(prompt, "<user>HiN") == 0);
+    CHECK_OK(llama_engine_free(engine));
+
+    params.chat_template = "chatml"; /* one of llama.cpp's names */
+    CHECK_OK(llama_engine_load(model, &params, &engine));
+    CHECK_OK(llama_engine_chat_prompt(engine, messages, 1, NULL, prompt, sizeof prompt, NULL));
+    CHECK(strncmp(prompt, "<|im_start|>user\nHi<|im_end|>", 29) == 0);
+    CHECK_OK(llama_engine_free(engine));
+
+    static const struct {
+        const char *text, *variables, *says;
+    } wrong[] = {
+        {"{% if %}", NULL, "line 1"},
+        {"\xff", NULL, "chat_template"},
+        {"x", "[1]", "chat_template_kwargs"},
+        {"x", "{", "chat_template_kwargs"},
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        params.chat_template = wrong[i].text;
+        params.chat_template_kwargs = wrong[i].variables;
+        engine = NULL;
+        CHECK(llama_engine_load(model, &params, &engine) != LLAMA_INFER_STATUS_OK && engine == NULL);
+        ERROR_SAYS(wrong[i].says);
+    }
 }
 
 static void test_null_everywhere(void) {
@@ -1354,6 +1466,8 @@ static const struct {
     TEST(a_blocked_callback_delays_only_its_own_request),
     TEST(a_reader_that_falls_behind_pauses_and_loses_nothing),
     TEST(broken_files),
+    TEST(long_runs_of_a_character),
+    TEST(chat_template),
     TEST(null_everywhere),
     TEST(handles_and_ids),
     TEST(structs_of_other_versions),

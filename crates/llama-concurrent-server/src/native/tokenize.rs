@@ -4,9 +4,10 @@ use std::{convert::Infallible, sync::Arc};
 
 use axum::{body::Body, extract::State, response::Response};
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use llama_concurrent::{Engine, Token};
 use serde_json::{Value, json};
+use tokio::task::yield_now;
 
 use crate::{
     app::App,
@@ -30,7 +31,12 @@ pub(crate) async fn tokenize(State(app): State<Arc<App>>, body: Request) -> ApiR
         let tokens = app.engine.tokenize_while(text, add_special, parse_special, || job.goes_on())?;
         Ok(Tokens { engine: app.engine.clone(), tokens, with_pieces, written: 0 })
     });
-    Ok(json_text(Body::from_stream(stream::iter(read.await?.map(Ok::<_, Infallible>)))))
+    // While the client takes all that comes, hyper asks for more than a megabyte before it lets others go on.
+    let parts = stream::iter(read.await?).then(|part| async {
+        yield_now().await;
+        Ok::<_, Infallible>(part)
+    });
+    Ok(json_text(Body::from_stream(parts)))
 }
 
 /// An answer with tokens, piece by piece: as a whole it may be many times as long as the text.

@@ -11,11 +11,12 @@ mod openai;
 mod refusals;
 mod shutdown;
 mod socket;
+mod tokenizers;
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpStream},
-    path::Path,
+    path::{Path, PathBuf},
     sync::mpsc,
     thread::{self, JoinHandle, sleep},
     time::{Duration, Instant},
@@ -47,8 +48,15 @@ fn start() -> Server {
 }
 
 fn start_with(engine: EngineConfig, config: ServerConfig) -> Server {
-    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/demo.gguf");
-    let engine = Engine::load(model, engine).expect("the demo model loads");
+    start_model(&demo(), engine, config)
+}
+
+fn demo() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/demo.gguf")
+}
+
+fn start_model(model: &Path, engine: EngineConfig, config: ServerConfig) -> Server {
+    let engine = Engine::load(model, engine).expect("the model loads");
     let (stop, stopped) = oneshot::channel();
     let (sender, address) = mpsc::channel();
     let of_server = engine.clone();
