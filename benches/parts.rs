@@ -11,13 +11,9 @@ use std::{
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use crossbeam_channel::bounded;
-use llama_concurrent::{
-    PoolShape, Priority, SamplingParams,
-    backend::{StepOutcome, StepPlan},
-    scheduler::{NewSequence, Scheduler, SchedulerConfig},
-    text::TextStream,
-    vocab::TokenTable,
-};
+use llama_concurrent::{Priority, SamplingParams};
+use llama_concurrent_scheduler::{NewSequence, Scheduler, SchedulerConfig, StepOutcome, StepPlan, text::TextStream};
+use llama_concurrent_types::{PoolShape, TokenTable};
 
 /// 1000 pieces, some of them parts of a character, with none, one and eight stop strings.
 fn detokenizer(c: &mut Criterion) {
@@ -49,7 +45,7 @@ fn sampling(c: &mut Criterion) {
         let usual = SamplingParams { temperature: 0.8, top_k: 40, top_p: 0.95, ..SamplingParams::default() };
         let nucleus = SamplingParams { temperature: 0.8, top_k: 0, top_p: 0.95, ..SamplingParams::default() };
         for (name, params) in [("greedy", greedy), ("top-k 40, top-p 0.95", usual), ("top-p 0.95", nucleus)] {
-            let mut choose = llama_concurrent::chooser(&params, &vocab);
+            let mut choose = llama_concurrent_llama::chooser(&params, &vocab);
             let mut scratch = logits.clone();
             group.bench_function(BenchmarkId::new(name, n_vocab), |b| b.iter(|| black_box(choose(&mut scratch))));
         }

@@ -5,12 +5,9 @@
 use std::{hint::black_box, sync::Arc, time::Duration};
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use llama_concurrent::{
-    PoolShape, Priority, SamplingParams,
-    backend::{StepOutcome, StepPlan},
-    scheduler::{NewSequence, Scheduler, SchedulerConfig},
-    vocab::TokenTable,
-};
+use llama_concurrent::{Priority, SamplingParams};
+use llama_concurrent_scheduler::{NewSequence, Scheduler, SchedulerConfig, StepOutcome, StepPlan};
+use llama_concurrent_types::{PoolShape, TokenTable};
 
 const STEP: Duration = Duration::from_millis(50);
 

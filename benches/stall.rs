@@ -8,7 +8,8 @@
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use llama_concurrent::{Engine, EngineConfig, Request, SamplingParams, Strategy, Token, quantile};
+use llama_concurrent::{Engine, EngineConfig, Request, SamplingParams, Strategy, Token};
+use llama_concurrent_types::quantile;
 
 #[derive(Parser)]
 struct Args {

@@ -7,7 +7,8 @@ use std::{
     time::Duration,
 };
 
-use llama_concurrent::{EngineConfig, KvType, PackCache, PlacementPolicy, Replicate, Strategy, topology::parse_list};
+use llama_concurrent::{EngineConfig, KvType, PackCache, PlacementPolicy, Replicate, Strategy};
+use llama_concurrent_topology::parse_list;
 
 use crate::{
     boundary::{Failure, Result, boundary},

@@ -187,7 +187,7 @@ fn every_kind_has_its_status() {
         ErrorKind::Internal,
     ];
     // A kind that was added to the engine and not here would silently become `Internal`.
-    let source = include_str!("../../llama-concurrent/src/error.rs");
+    let source = include_str!("../../llama-concurrent-types/src/error.rs");
     let (_, body) = source.split_once("pub enum ErrorKind {").unwrap();
     let (body, _) = body.split_once("\n}").unwrap();
     let variants =

@@ -2,7 +2,8 @@
 
 use std::{io, process::ExitCode};
 
-use llama_concurrent::{Error, ErrorKind, gguf::GgufError};
+use llama_concurrent::{Error, ErrorKind};
+use llama_concurrent_gguf::GgufError;
 
 use crate::console;
 

@@ -275,7 +275,7 @@ impl ServeArgs {
     fn engine_config(&self) -> Result<EngineConfig, Failure> {
         let mut config = EngineConfig { max_queued_requests: self.limits.max_queue, ..self.engine.config() };
         if let Some(total) = self.server.ctx_size.filter(|&total| total > 0) {
-            let slots = *config.slots.get_or_insert(llama_concurrent::DEFAULT_SLOTS);
+            let slots = *config.slots.get_or_insert(llama_concurrent_types::DEFAULT_SLOTS);
             config.n_ctx = Some(total / slots.max(1));
             if total / slots.max(1) < 16 {
                 return Err(Failure::BadInput(format!(

@@ -10,12 +10,10 @@ use clap::{
     Args,
     builder::{PossibleValue, PossibleValuesParser, TypedValueParser},
 };
-use llama_concurrent::{
-    gguf::{
-        GgufError, Header,
-        synth::{self, Shape, SynthOptions, SynthReport, WeightType},
-    },
-    write_tiny_model,
+use llama_concurrent::write_tiny_model;
+use llama_concurrent_gguf::{
+    GgufError, Header,
+    synth::{self, Shape, SynthOptions, SynthReport, WeightType},
 };
 
 use crate::{console, failure::Failure, format::bytes, interrupt::Interrupts};

@@ -10,10 +10,8 @@ use std::{
 };
 
 use clap::Args;
-use llama_concurrent::{
-    gguf::Header,
-    topology::{Machine, ModelSize, plan},
-};
+use llama_concurrent_gguf::Header;
+use llama_concurrent_topology::{Machine, ModelSize, plan};
 
 use crate::{console::print_json, failure::Failure, options::EngineOptions};
 

@@ -14,8 +14,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use llama_concurrent::{Engine, EngineConfig, Event, Request, SamplingParams, quantile};
+use llama_concurrent::{Engine, EngineConfig, Event, Request, SamplingParams};
 use llama_concurrent_server::{ServerConfig, run};
+use llama_concurrent_types::quantile;
 use tokio::sync::oneshot;
 
 const STREAMS: usize = 16;

@@ -1,7 +1,8 @@
 //! Log probabilities in the three forms that clients read. They are written straight into an answer: with 1000 for each
 //! token, values in between would take a hundred times their memory.
 
-use llama_concurrent::{Engine, Token, TokenLogprobs, text::Utf8Decoder};
+use llama_concurrent::{Engine, Token, TokenLogprobs};
+use llama_concurrent_scheduler::text::Utf8Decoder;
 use serde::{
     Serialize, Serializer,
     ser::{SerializeMap, SerializeStruct},

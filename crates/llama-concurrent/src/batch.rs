@@ -3,12 +3,9 @@
 use std::{collections::VecDeque, convert::Infallible, ops::ControlFlow, time::Duration};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
+use llama_concurrent_types::{Completion, ErrorKind, Priority, Prompt, Request, Result, SamplingParams};
 
-use crate::{
-    engine::{Engine, Ticket},
-    error::{ErrorKind, Result},
-    request::{Completion, Priority, Prompt, Request, SamplingParams},
-};
+use crate::engine::{Engine, Ticket};
 
 /// The longest time between two looks at whether to go on.
 const TICK: Duration = Duration::from_millis(100);

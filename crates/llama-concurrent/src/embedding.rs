@@ -1,45 +1,6 @@
-//! Embeddings: a text as one vector, from what the model makes of its tokens.
+//! A text on its way to its vector.
 
-use crate::{
-    error::{Error, ErrorKind, Result},
-    request::Token,
-};
-
-/// How the vectors of a text's tokens become one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Pooling {
-    /// Their mean.
-    Mean,
-    /// The vector of the first token.
-    Cls,
-    /// The vector of the last token.
-    Last,
-}
-
-/// How a text is embedded.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EmbedOptions {
-    /// How the vectors of the tokens become one; `None` takes what the model's file says, and the mean where it says nothing.
-    pub pooling: Option<Pooling>,
-    /// Scale the vector to length 1, so that dot products are cosines.
-    pub normalize: bool,
-}
-
-impl Default for EmbedOptions {
-    fn default() -> Self {
-        Self { pooling: None, normalize: true }
-    }
-}
-
-/// A text as a vector.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Embedding {
-    /// The vector; its length is the width of the model.
-    pub values: Vec<f32>,
-    /// Tokens of the text, special ones included.
-    pub n_prompt_tokens: usize,
-}
+use llama_concurrent_types::{Embedding, Error, ErrorKind, Pooling, Result, Token};
 
 type Done = Box<dyn FnOnce(Result<Embedding>) + Send>;
 
@@ -78,12 +39,7 @@ impl EmbedJob {
         for vector in vectors {
             let position = self.computed;
             self.computed += 1;
-            let counts = match self.pooling {
-                Pooling::Mean => true,
-                Pooling::Cls => position == 0,
-                Pooling::Last => self.computed == self.tokens.len(),
-            };
-            if counts {
+            if self.pooling.takes(position, self.tokens.len()) {
                 self.sums.resize(vector.len(), 0.0);
                 self.sums.iter_mut().zip(vector).for_each(|(sum, &value)| *sum += f64::from(value));
             }
@@ -114,11 +70,8 @@ impl EmbedJob {
             return Err(Error::new(ErrorKind::Decode, "the model's output is not a number"));
         }
         // Pooling sums up; the mean differs from that by a factor.
-        let scale = match self.pooling {
-            _ if self.normalize && length > 0.0 => 1.0 / length,
-            Pooling::Mean => 1.0 / self.tokens.len() as f64,
-            Pooling::Cls | Pooling::Last => 1.0,
-        };
+        let scale =
+            if self.normalize && length > 0.0 { 1.0 / length } else { 1.0 / self.pooling.divisor(self.tokens.len()) };
         sums.iter_mut().for_each(|x| *x *= scale);
         let values = sums.into_iter().map(|x| x as f32).collect();
         Ok(Embedding { values, n_prompt_tokens: self.tokens.len() })

@@ -7,12 +7,10 @@ use std::{
 };
 
 use futures_core::Stream;
+use llama_concurrent_types::{Collector, Completion, Event, RequestId, Result};
 
 use crate::{
     engine::Ticket,
-    error::{Error, Result},
-    logprobs::TokenLogprobs,
-    request::{Completion, Delta, Event, Finish, FinishReason, RequestId, Token},
     stream::{Received, StreamSource},
 };
 
@@ -127,41 +125,6 @@ impl Drop for Generation {
     fn drop(&mut self) {
         if !self.finished {
             self.ticket.cancel();
-        }
-    }
-}
-
-/// Puts events together to a completion.
-#[derive(Debug, Default)]
-pub(crate) struct Collector {
-    text: String,
-    tokens: Vec<Token>,
-    logprobs: Vec<TokenLogprobs>,
-}
-
-impl Collector {
-    /// Takes an event; the last one gives the result.
-    pub(crate) fn take(&mut self, event: Event) -> Option<Result<Completion>> {
-        match event {
-            Event::Delta(Delta { text, token, logprobs, .. }) => {
-                self.text.push_str(&text);
-                self.tokens.extend(token);
-                self.logprobs.extend(logprobs.map(|boxed| *boxed));
-                None
-            }
-            Event::Finished(finish) => Some(self.finish(*finish)),
-        }
-    }
-
-    fn finish(&mut self, finish: Finish) -> Result<Completion> {
-        match (finish.reason, &finish.error) {
-            (FinishReason::Error, Some(error)) => Err(Error::clone(error)),
-            _ => Ok(Completion {
-                text: std::mem::take(&mut self.text),
-                tokens: std::mem::take(&mut self.tokens),
-                logprobs: std::mem::take(&mut self.logprobs),
-                finish,
-            }),
         }
     }
 }

@@ -21,50 +21,25 @@
 //! is one thread that repeats three lines: its [scheduler] plans one `llama_decode`, a [backend]
 //! carries it out, the scheduler turns the result into events. DESIGN.md in the repository has the reasons and figures.
 
-mod admission;
-pub mod backend;
 mod batch;
-mod config;
-mod constraint;
 mod embedding;
 mod engine;
-mod error;
 mod generation;
-mod logprobs;
-mod metrics;
-mod products;
-mod request;
-mod router;
-mod sampling;
-pub mod scheduler;
 mod stream;
-pub mod text;
-mod tokenizer;
-pub mod topology;
-pub mod vocab;
 mod worker;
 
-#[doc(hidden)]
-pub use backend::llama::chooser;
-pub use backend::llama::{system_info, write_tiny_model};
-pub use config::{DEFAULT_N_CTX, DEFAULT_SLOTS, EngineConfig, KvType, LoadProgress, PackCache, PoolShape, Strategy};
-pub use constraint::{Constraint, Grammar};
-pub use embedding::{EmbedOptions, Embedding, Pooling};
 pub use engine::{Engine, Ticket};
-pub use error::{Error, ErrorKind, Result};
 pub use generation::{Events, Generation};
-pub use llama_concurrent_gguf as gguf;
-pub use llama_concurrent_template::BUILTIN_NAMES as BUILTIN_TEMPLATES;
-pub use logprobs::{TokenLogprob, TokenLogprobs};
-pub use metrics::{
-    CallTotals, EngineStats, MemoryStats, RequestTotals, SlotStats, Timings, WorkerStats, WorkerTotals, quantile,
+pub use llama_concurrent_gguf::ModelSummary;
+pub use llama_concurrent_llama::{Tokenizer, system_info, write_tiny_model};
+pub use llama_concurrent_template::{
+    BUILTIN_NAMES as BUILTIN_TEMPLATES, Capabilities as ChatCapabilities, ChatMessage, ChatOptions, Continuation,
 };
-pub use products::{ProductShare, describe_products, planned_products, share_of_kernels};
-pub use request::{
-    Completion, Delta, Event, Finish, FinishReason, MarkedText, Priority, Prompt, Request, RequestId, SamplingParams,
-    Token,
+pub use llama_concurrent_topology::Placement;
+pub use llama_concurrent_types::{
+    CallTotals, Completion, Constraint, Delta, EmbedOptions, Embedding, EngineConfig, EngineStats, Error, ErrorKind,
+    Event, Finish, FinishReason, KvType, LoadProgress, MarkedText, MemoryStats, PackCache, PlacementPolicy, Pooling,
+    Priority, ProductShare, Prompt, Replicate, Request, RequestId, RequestTotals, Result, SamplingParams, SlotStats,
+    Strategy, Timings, Token, TokenLogprob, TokenLogprobs, WorkerStats, WorkerTotals,
 };
 pub use stream::{EventSink, Flow};
-pub use text::{ChatCapabilities, ChatMessage, ChatOptions, Continuation};
-pub use tokenizer::Tokenizer;
-pub use topology::{Placement, PlacementPolicy, Replicate};

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::request::Event;
+use llama_concurrent_types::Event;
 
 /// Whether a request should go on being decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,7 +133,7 @@ impl StreamSource {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::request::Delta;
+    use llama_concurrent_types::Delta;
 
     fn delta(index: usize) -> Event {
         Event::Delta(Delta { text: String::new(), token: None, index, logprobs: None, slot: 0 })

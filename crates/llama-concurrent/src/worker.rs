@@ -13,17 +13,12 @@ use std::{
 };
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
-
-use crate::{
-    admission::Admission,
-    backend::Backend,
-    embedding::EmbedJob,
-    error::{Error, ErrorKind},
-    metrics::{SlotStats, Timings, WorkerTotals},
-    request::{Event, Finish, FinishReason, RequestId},
-    scheduler::{NewSequence, Notice, Scheduler},
-    stream::Flow,
+use llama_concurrent_scheduler::{Admission, Backend, NewSequence, Notice, Scheduler, WorkerLoad};
+use llama_concurrent_types::{
+    Error, ErrorKind, Event, Finish, FinishReason, RequestId, SlotStats, Timings, WorkerTotals,
 };
+
+use crate::{embedding::EmbedJob, stream::Flow};
 
 pub(crate) use outlet::Outlet;
 
@@ -45,8 +40,8 @@ pub(crate) enum Command {
 
 /// What a worker and the engine both look at.
 pub(crate) struct WorkerShared {
-    /// Requests handed to this worker and not finished; the router compares these.
-    pub(crate) load: AtomicUsize,
+    /// Requests handed to this worker and not finished.
+    pub(crate) unfinished: AtomicUsize,
     /// Slots of the workers before this one: its own are numbered from there.
     first_slot: usize,
     /// Published after every step.
@@ -58,11 +53,16 @@ pub(crate) struct WorkerShared {
 impl WorkerShared {
     pub(crate) fn new(first_slot: usize, n_slots: usize) -> Self {
         let slots = Mutex::new(vec![SlotStats::default(); n_slots]);
-        Self { load: AtomicUsize::new(0), first_slot, totals: Mutex::default(), slots }
+        Self { unfinished: AtomicUsize::new(0), first_slot, totals: Mutex::default(), slots }
     }
 
     pub(crate) fn slots(&self) -> Vec<SlotStats> {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What the router wants to know.
+    pub(crate) fn load(&self) -> WorkerLoad {
+        WorkerLoad { unfinished: self.unfinished.load(Ordering::Relaxed), totals: self.totals() }
     }
 
     pub(crate) fn totals(&self) -> WorkerTotals {
@@ -118,7 +118,7 @@ impl<B: Backend> Worker<B> {
 
     /// Ends when told to shut down and every request that was handed over has ended, also one still on its way.
     fn serve(&mut self) {
-        while self.running || self.shared.load.load(Ordering::Acquire) > 0 {
+        while self.running || self.shared.unfinished.load(Ordering::Acquire) > 0 {
             self.take_commands();
             let plan = self.scheduler.plan(self.epoch.elapsed());
             let outcome = self.backend.run(&plan);
@@ -145,7 +145,7 @@ impl<B: Backend> Worker<B> {
         if let Some(error) = ended
             && let Some(job) = self.embeddings.pop_front()
         {
-            self.shared.load.fetch_sub(1, Ordering::AcqRel);
+            self.shared.unfinished.fetch_sub(1, Ordering::AcqRel);
             self.admission.finished(None);
             match error {
                 None => job.finish(),
@@ -160,7 +160,7 @@ impl<B: Backend> Worker<B> {
             if job.computed() == 0 {
                 self.admission.left_queue(job.n_tokens());
             }
-            self.shared.load.fetch_sub(1, Ordering::AcqRel);
+            self.shared.unfinished.fetch_sub(1, Ordering::AcqRel);
             self.admission.finished(None);
             job.fail(error.clone());
         }
@@ -250,7 +250,7 @@ impl<B: Backend> Worker<B> {
     }
 
     fn release(&self, timings: &Timings) {
-        self.shared.load.fetch_sub(1, Ordering::AcqRel);
+        self.shared.unfinished.fetch_sub(1, Ordering::AcqRel);
         let service = timings.e2e.saturating_sub(timings.queue);
         self.admission.finished((service > Duration::ZERO).then_some(service));
     }
@@ -269,15 +269,15 @@ impl<B: Backend> Worker<B> {
         self.shared.slots.lock().unwrap_or_else(PoisonError::into_inner).fill(SlotStats::default());
         self.drop_embeddings(error);
         for (_, mut caller) in self.callers.drain() {
-            self.shared.load.fetch_sub(1, Ordering::AcqRel);
+            self.shared.unfinished.fetch_sub(1, Ordering::AcqRel);
             self.admission.finished(None);
             caller.outlet.send(finished());
         }
         let mut running = true;
-        while running || self.shared.load.load(Ordering::Acquire) > 0 {
+        while running || self.shared.unfinished.load(Ordering::Acquire) > 0 {
             match self.commands.recv() {
                 Ok(Command::Submit(_, mut outlet)) => {
-                    self.shared.load.fetch_sub(1, Ordering::AcqRel);
+                    self.shared.unfinished.fetch_sub(1, Ordering::AcqRel);
                     self.admission.finished(None);
                     outlet.send(finished());
                 }
@@ -302,16 +302,11 @@ mod tests {
     use std::sync::mpsc;
 
     use super::*;
-    use crate::{
-        backend::{
-            CallError, StepOutcome, StepPlan,
-            sim::{SimBackend, SimCost},
-        },
-        config::PoolShape,
-        request::{Priority, SamplingParams, Token},
-        scheduler::SchedulerConfig,
-        vocab::TokenTable,
+    use llama_concurrent_scheduler::{
+        CallError, SchedulerConfig, StepOutcome, StepPlan,
+        sim::{SimBackend, SimCost},
     };
+    use llama_concurrent_types::{PoolShape, Priority, SamplingParams, Token, TokenTable};
 
     const SHAPE: PoolShape = PoolShape { contexts: 1, slots: 2, n_ctx: 64, n_batch: 64 };
 
@@ -383,7 +378,7 @@ mod tests {
         let submit = |id| {
             let ended = ended.clone();
             admission.reserve(8).unwrap();
-            shared.load.fetch_add(1, Ordering::AcqRel);
+            shared.unfinished.fetch_add(1, Ordering::AcqRel);
             let sink = move |event| {
                 if let Event::Finished(finish) = event {
                     ended.send((id, finish.error.map(|error| error.kind().clone()))).unwrap();
@@ -402,6 +397,6 @@ mod tests {
         assert_eq!(*admission.reserve(1).unwrap_err().kind(), ErrorKind::Internal, "later ones are refused");
         commands.send(Command::Shutdown).unwrap();
         thread.join().unwrap();
-        assert_eq!(shared.load.load(Ordering::Acquire), 0);
+        assert_eq!(shared.unfinished.load(Ordering::Acquire), 0);
     }
 }

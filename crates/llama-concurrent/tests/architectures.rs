@@ -17,10 +17,9 @@ use std::{
 };
 
 use llama_concurrent::{
-    Engine, EngineConfig, Event, Prompt, Request, SamplingParams, Strategy, Token,
-    gguf::{Header, synth},
-    write_tiny_model,
+    Engine, EngineConfig, Event, Prompt, Request, SamplingParams, Strategy, Token, write_tiny_model,
 };
+use llama_concurrent_gguf::{Header, synth};
 
 /// Log probabilities of all tokens, by token.
 type Distribution = Vec<f32>;

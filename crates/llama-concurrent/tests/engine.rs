@@ -13,8 +13,9 @@ use std::{
 use futures_util::StreamExt;
 use llama_concurrent::{
     ChatMessage, ChatOptions, Completion, Engine, EngineConfig, ErrorKind, Event, FinishReason, Flow, Generation,
-    KvType, Priority, ProductShare, Prompt, Request, SamplingParams, Strategy, planned_products,
+    KvType, Priority, ProductShare, Prompt, Request, SamplingParams, Strategy,
 };
+use llama_concurrent_llama::planned_products;
 
 fn demo_model() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../models/demo.gguf")

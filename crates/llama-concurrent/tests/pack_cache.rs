@@ -6,10 +6,8 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use llama_concurrent::{
-    Engine, EngineConfig, ErrorKind, PackCache, SamplingParams,
-    gguf::synth::{self, Shape, SynthOptions},
-};
+use llama_concurrent::{Engine, EngineConfig, ErrorKind, PackCache, SamplingParams};
+use llama_concurrent_gguf::synth::{self, Shape, SynthOptions};
 use tempfile::TempDir;
 
 fn demo_copy() -> (TempDir, PathBuf) {

@@ -2,10 +2,8 @@
 
 use std::path::PathBuf;
 
-use llama_concurrent::{
-    Engine, EngineConfig, ErrorKind, PlacementPolicy, Replicate, SamplingParams,
-    topology::{Machine, plan},
-};
+use llama_concurrent::{Engine, EngineConfig, ErrorKind, PlacementPolicy, Replicate, SamplingParams};
+use llama_concurrent_topology::{Machine, plan};
 
 fn load(config: EngineConfig) -> llama_concurrent::Result<Engine> {
     let model = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../models/demo.gguf");

@@ -8,10 +8,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use llama_concurrent::{
-    Engine, EngineConfig, SamplingParams, Strategy, Tokenizer,
-    gguf::synth::{self, Shape, SynthOptions},
-};
+use llama_concurrent::{Engine, EngineConfig, SamplingParams, Strategy, Tokenizer};
+use llama_concurrent_gguf::synth::{self, Shape, SynthOptions};
 
 fn vocabularies() -> Vec<PathBuf> {
     let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/vocab");

@@ -10,9 +10,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use llama_concurrent::{
-    Engine, EngineConfig, Event, Flow, Prompt, Request, Result, SamplingParams, Strategy, Token, gguf::Header,
-};
+use llama_concurrent::{Engine, EngineConfig, Event, Flow, Prompt, Request, Result, SamplingParams, Strategy, Token};
+use llama_concurrent_gguf::Header;
 
 use super::{Calibration, ModelCost, Rates, Seat, Timing, calibration::REMOTE, probe, timing::rate};
 use crate::quantile;

@@ -7,11 +7,11 @@ use std::{
     time::Duration,
 };
 
-use llama_concurrent::{
-    EngineConfig, Event, Finish, FinishReason, PoolShape, Priority, RequestId, SamplingParams, Token,
-    backend::{Backend, StepOutcome, sim::SimBackend},
-    scheduler::{NewSequence, Notice, Scheduler, SchedulerConfig},
-    vocab::TokenTable,
+use llama_concurrent_scheduler::{
+    Backend, NewSequence, Notice, Router, Scheduler, SchedulerConfig, StepOutcome, WorkerLoad, sim::SimBackend,
+};
+use llama_concurrent_types::{
+    EngineConfig, Event, Finish, FinishReason, PoolShape, Priority, RequestId, SamplingParams, Token, TokenTable,
 };
 
 use super::Timing;
@@ -46,49 +46,42 @@ impl Asked {
     }
 }
 
-/// The workers of a simulated engine: how each decides, and how long its calls take.
-pub struct Pool(pub Vec<(SchedulerConfig, Timing)>);
-
-/// What a worker's scheduler is told, as the engine tells it. A simulated KV can be copied and cut.
-pub fn scheduler_config(config: &EngineConfig, shape: PoolShape) -> SchedulerConfig {
-    let fixed_calls = config.reproducible && shape.slots == 1;
-    SchedulerConfig {
-        shape,
-        max_stall: config.max_stall,
-        batch_aging: config.batch_aging,
-        prefix_reuse: config.prefix_reuse && !fixed_calls,
-        window: 0,
-        compact: true,
-        reproducible: fixed_calls,
-    }
+/// A simulated engine.
+pub struct Pool {
+    /// How it is set up.
+    pub config: EngineConfig,
+    /// The contexts of each worker.
+    pub shape: PoolShape,
+    /// How long the calls of each worker take.
+    pub workers: Vec<Timing>,
 }
 
 struct Worker {
     scheduler: Scheduler,
     backend: SimBackend<Timing>,
-    n_ctx: usize,
-    /// Requests that have not ended; the router compares these.
-    load: usize,
+    /// Requests that have not ended.
+    unfinished: usize,
     /// A call that is being computed, and when it is done.
     busy: Option<(Duration, StepOutcome)>,
 }
 
 /// Plays all scripts and returns the records of all requests, in the order of their ends.
 ///
-/// As in the engine, a request goes to the worker with the fewest, and takes effect between two calls of it.
+/// As in the engine, the router chooses the worker of a request, which takes effect between two calls of it.
 pub fn play(asked: &Asked, pool: &Pool) -> Vec<Record> {
     let vocab = Arc::new(TokenTable::new((0..N_VOCAB).map(|_| b"x"), Vec::new()));
-    let worker = |(config, timing): &(SchedulerConfig, Timing)| Worker {
-        scheduler: Scheduler::new(*config, vocab.clone()),
-        backend: SimBackend::new(config.shape, timing.clone(), N_VOCAB),
-        n_ctx: config.shape.n_ctx,
-        load: 0,
-        busy: None,
+    let (config, shape) = (&pool.config, pool.shape);
+    let worker = |timing: &Timing| {
+        let backend = SimBackend::new(shape, timing.clone(), N_VOCAB);
+        let scheduler = Scheduler::new(SchedulerConfig::of(config, &backend), vocab.clone());
+        Worker { scheduler, backend, unfinished: 0, busy: None }
     };
     let mut run = Run {
         asked,
         now: Duration::ZERO,
-        workers: pool.0.iter().map(worker).collect(),
+        workers: pool.workers.iter().map(worker).collect(),
+        router: Router::new(pool.workers.len(), shape.contexts * shape.slots, shape.n_ctx, config.prefix_reuse),
+        n_ctx: shape.n_ctx,
         due: BinaryHeap::new(),
         sender_free: Duration::ZERO,
         running: HashMap::new(),
@@ -107,6 +100,9 @@ struct Run<'a> {
     asked: &'a Asked,
     now: Duration,
     workers: Vec<Worker>,
+    router: Router,
+    /// Tokens of a slot.
+    n_ctx: usize,
     due: BinaryHeap<Reverse<(Duration, usize, usize)>>,
     /// When the sending thread can send the next.
     sender_free: Duration,
@@ -184,21 +180,23 @@ impl Run<'_> {
             n_output_tokens: 0,
             queue: None,
         };
-        let Some(index) = (0..self.workers.len()).min_by_key(|&index| self.workers[index].load) else { return };
-        let worker = &mut self.workers[index];
-        if prompt.is_empty() || prompt.len() + ask.max_tokens as usize > worker.n_ctx {
+        if prompt.is_empty() || prompt.len() + ask.max_tokens as usize > self.n_ctx {
             let why = format!(
                 "a prompt of {} tokens with {} of output does not fit into the {} of a slot",
                 prompt.len(),
                 ask.max_tokens,
-                worker.n_ctx
+                self.n_ctx
             );
             self.records.push(Record { outcome: Outcome::Failed(why), ..record });
             self.awaited -= usize::from(!script.company);
             return self.follow(user, turn + 1, at);
         }
+        let load = |worker: &Worker| WorkerLoad { unfinished: worker.unfinished, totals: worker.scheduler.totals() };
+        let loads: Vec<WorkerLoad> = self.workers.iter().map(load).collect();
+        let index = self.router.choose(prompt, &loads);
+        let worker = &mut self.workers[index];
         self.sent += 1;
-        worker.load += 1;
+        worker.unfinished += 1;
         self.running.insert(self.sent, (index, turn, record));
         worker.scheduler.submit(NewSequence {
             id: self.sent,
@@ -233,7 +231,7 @@ impl Run<'_> {
 
     fn end(&mut self, worker: usize, id: RequestId, finish: &Finish) {
         let Some((_, turn, mut record)) = self.running.remove(&id) else { return };
-        self.workers[worker].load -= 1;
+        self.workers[worker].unfinished -= 1;
         record.ended = self.now;
         record.n_cached_tokens = finish.timings.n_cached_tokens;
         record.n_output_tokens = finish.timings.n_output_tokens;

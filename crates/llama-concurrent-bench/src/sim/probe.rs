@@ -10,7 +10,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use llama_concurrent::{SamplingParams, chooser, vocab::TokenTable};
+use llama_concurrent::SamplingParams;
+use llama_concurrent_llama::chooser;
+use llama_concurrent_types::TokenTable;
 
 /// Far more than any cache.
 const READ_BYTES: usize = 256 << 20;

@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-use llama_concurrent::{
-    EngineConfig, PoolShape, Strategy, Token,
-    backend::{Call, CallKind, Row, sim::SimTiming},
-    gguf::{
-        Header, ModelSummary,
-        synth::{self, Shape, SynthOptions},
-    },
+use llama_concurrent::{EngineConfig, Strategy, Token};
+use llama_concurrent_gguf::{
+    Header, ModelSummary,
+    synth::{self, Shape, SynthOptions},
 };
+use llama_concurrent_scheduler::{Call, CallKind, Row, sim::SimTiming};
+use llama_concurrent_types::PoolShape;
 
 use super::*;
 use crate::{Load, Outcome, Record, Summary, Workload};
@@ -45,9 +44,9 @@ fn run(asked: &Asked, strategy: Strategy, machine: &str, placement: Placement) -
     let seats = placement.seats(&machine, machine.bandwidth(&calibration), calibration.remote);
     let slots = (strategy != Strategy::Sequential).then_some(8);
     let config = EngineConfig { strategy, slots, n_ctx: Some(4096), ..EngineConfig::default() };
-    let shape = config.pool_shape(strategy, config.slots_of_each_worker(seats.len(), None, None), 4096);
-    let worker = |seat| (scheduler_config(&config, shape), Timing::new(model().1, &calibration, seat, shape.n_ctx));
-    play(asked, &Pool(seats.into_iter().map(worker).collect()))
+    let shape = config.pool_shape(strategy, config.slots_of_each_worker(seats.len(), 0.0, None), 4096);
+    let worker = |seat| Timing::new(model().1, &calibration, seat, shape.n_ctx);
+    play(asked, &Pool { workers: seats.into_iter().map(worker).collect(), config, shape })
 }
 
 fn rate(asked: &Asked, strategy: Strategy, machine: &str, placement: Placement) -> f64 {
@@ -183,9 +182,15 @@ fn experts_are_read_as_far_as_rows_are_sent_to_them() {
 fn what_does_not_fit_is_refused_as_in_the_engine() {
     let asked = asked(Workload::Rag, 1);
     let shape = PoolShape { contexts: 1, slots: 1, n_ctx: 64, n_batch: 64 };
-    let config = scheduler_config(&EngineConfig::default(), shape);
     let seat = Seat { threads: 1, nodes: 1, weights: 1.0, kv: 1.0 };
-    let records = play(&asked, &Pool(vec![(config, Timing::new(model().1, &calibration(), seat, 64))]));
+    let records = play(
+        &asked,
+        &Pool {
+            config: EngineConfig::default(),
+            shape,
+            workers: vec![Timing::new(model().1, &calibration(), seat, 64)],
+        },
+    );
     assert_eq!(records.len(), 2);
     assert!(records.iter().all(|record| matches!(&record.outcome, Outcome::Failed(why) if why.contains("64"))));
 }

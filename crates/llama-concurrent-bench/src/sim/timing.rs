@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use llama_concurrent::{
-    backend::{Call, CallKind, sim::SimTiming},
-    gguf::ModelSummary,
-};
+use llama_concurrent_gguf::ModelSummary;
+use llama_concurrent_scheduler::{Call, CallKind, sim::SimTiming};
 
 use super::{Calibration, Rates, Seat};
 

@@ -114,12 +114,10 @@ impl Planner<'_> {
         let seats = placement.seats(machine, machine.bandwidth(&self.calibration), self.calibration.remote);
         let n_ctx_train = self.setting.tokenizer.model().n_ctx_train as usize;
         let shape =
-            config.pool_shape(config.strategy, config.slots_of_each_worker(seats.len(), None, None), n_ctx_train);
-        let worker = |seat| {
-            let timing = Timing::new(self.model(), &self.calibration, seat, shape.n_ctx);
-            (sim::scheduler_config(config, shape), timing)
-        };
-        let records = sim::play(asked, &Pool(seats.into_iter().map(worker).collect()));
+            config.pool_shape(config.strategy, config.slots_of_each_worker(seats.len(), 0.0, None), n_ctx_train);
+        let worker = |seat| Timing::new(self.model(), &self.calibration, seat, shape.n_ctx);
+        let workers = seats.into_iter().map(worker).collect();
+        let records = sim::play(asked, &Pool { config: config.clone(), shape, workers });
         Summary::of(&records, self.setting.slo.as_ref())
     }
 

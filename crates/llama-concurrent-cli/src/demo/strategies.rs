@@ -7,7 +7,8 @@ use std::{
 };
 
 use comfy_table::{CellAlignment, Table, presets};
-use llama_concurrent::{Engine, EngineConfig, Prompt, Request, SamplingParams, Strategy, Token, quantile};
+use llama_concurrent::{Engine, EngineConfig, Prompt, Request, SamplingParams, Strategy, Token};
+use llama_concurrent_types::quantile;
 
 use super::prompts::PROMPTS;
 use crate::{

@@ -4,7 +4,8 @@ use clap::{
     Args,
     builder::{PossibleValuesParser, TypedValueParser},
 };
-use llama_concurrent::{EngineConfig, PlacementPolicy, Replicate, topology::parse_list};
+use llama_concurrent::{EngineConfig, PlacementPolicy, Replicate};
+use llama_concurrent_topology::parse_list;
 
 use super::whole;
 

@@ -7,7 +7,8 @@ use std::{
 };
 
 use comfy_table::{Table, presets};
-use llama_concurrent::{Engine, EngineStats, WorkerStats, topology::format_list};
+use llama_concurrent::{Engine, EngineStats, WorkerStats};
+use llama_concurrent_topology::format_list;
 use serde::Serialize;
 
 use crate::{

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use llama_concurrent::topology::Machine;
+use llama_concurrent_topology::Machine;
 
 use crate::failure::Failure;
 
@@ -47,7 +47,7 @@ mod hwloc {
         object::{TopologyObject, attributes::ObjectAttributes, types::ObjectType},
         topology::builder::{BuildFlags, TopologyBuilder},
     };
-    use llama_concurrent::topology::{Core, Machine, NumaNode};
+    use llama_concurrent_topology::{Core, Machine, NumaNode};
 
     pub fn builder() -> TopologyBuilder {
         Topology::builder()

@@ -1,6 +1,6 @@
 //! Machine and plan for programs.
 
-use llama_concurrent::topology::{Machine, Placement, WeightCopy, WorkerPlan};
+use llama_concurrent_topology::{Machine, Placement, WeightCopy, WorkerPlan};
 use serde_json::{Value, json};
 
 pub fn of(machine: &Machine, placement: &Placement) -> Value {

@@ -2,10 +2,8 @@
 
 use std::fmt::Write;
 
-use llama_concurrent::{
-    EngineConfig, Strategy,
-    topology::{Core, Machine, ModelSize, Placement, WorkerPlan, format_list},
-};
+use llama_concurrent::{EngineConfig, Strategy};
+use llama_concurrent_topology::{Core, Machine, ModelSize, Placement, WorkerPlan, format_list};
 
 use crate::format::{bytes, count};
 
@@ -185,7 +183,8 @@ fn grouped<'a, K: PartialEq>(cores: &[&'a Core], key: impl Fn(&Core) -> K) -> Ve
 #[cfg(test)]
 mod tests {
     use super::*;
-    use llama_concurrent::{EngineConfig, topology::plan};
+    use llama_concurrent::EngineConfig;
+    use llama_concurrent_topology::plan;
 
     #[test]
     fn a_tree_names_cores_workers_and_reasons() {

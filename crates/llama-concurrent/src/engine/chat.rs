@@ -1,13 +1,8 @@
 //! Chats: which template an engine renders them with, and the prompts that come of it.
 
+use llama_concurrent_llama::Model;
 use llama_concurrent_template::{CHATML, Capabilities, ChatMessage, ChatOptions, ChatTemplate, builtin};
-
-use crate::{
-    backend::llama::Model,
-    config::EngineConfig,
-    error::{Error, ErrorKind, Result},
-    request::{MarkedText, Prompt},
-};
+use llama_concurrent_types::{EngineConfig, Error, ErrorKind, MarkedText, Prompt, Result};
 
 /// The templates of an engine.
 pub(super) struct Chat {

@@ -8,13 +8,9 @@ use std::{
 };
 
 use crossbeam_channel::bounded;
-
-use crate::{
-    backend::llama::{Model, PackedFile, settle},
-    config::{EngineConfig, LoadProgress},
-    error::{Error, ErrorKind, Result},
-    topology::{MemoryPolicy, Placement, WeightCopy, WorkerPlan},
-};
+use llama_concurrent_llama::{Model, PackedFile, settle};
+use llama_concurrent_topology::{MemoryPolicy, Placement, WeightCopy, WorkerPlan};
+use llama_concurrent_types::{EngineConfig, Error, ErrorKind, LoadProgress, Result};
 
 /// A model for each copy of its weights.
 pub(super) struct Copies(Vec<(WeightCopy, Arc<Model>)>);
@@ -112,7 +108,7 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
-    use crate::topology::{Machine, plan};
+    use llama_concurrent_topology::{Machine, plan};
 
     #[test]
     fn each_wanted_copy_is_loaded_and_progress_stays_with_the_caller() {
@@ -141,7 +137,7 @@ mod tests {
         assert!(seen.is_sorted() && seen.last() == Some(&1.0), "{seen:?}");
 
         for stop in [
-            Arc::new(|_: f32| false) as crate::config::LoadProgress,
+            Arc::new(|_: f32| false) as llama_concurrent_types::LoadProgress,
             Arc::new(|_: f32| -> bool { panic!("a defect of the caller") }),
         ] {
             let config = EngineConfig { progress: Some(stop), ..EngineConfig::default() };

@@ -1,18 +1,19 @@
 //! Taking a request on the caller's thread: tokenize, check, reserve a place, hand it to a worker.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::sync::{Arc, PoisonError, atomic::Ordering};
 
 use crossbeam_channel::SendError;
+use llama_concurrent_constraint::{Compiler, Grammar};
+use llama_concurrent_llama::Wishes;
+use llama_concurrent_scheduler::{NewSequence, WorkerLoad};
+use llama_concurrent_types::{
+    Constraint, EmbedOptions, Embedding, Error, ErrorKind, Pooling, Prompt, Request, Result, SamplingParams, Token,
+};
 
 use super::{Inner, Ticket, shutting_down};
 use crate::{
-    constraint::{Compiler, Constraint, Grammar},
-    embedding::{EmbedJob, EmbedOptions, Embedding, Pooling},
-    error::{Error, ErrorKind, Result},
-    request::{Prompt, Request, SamplingParams, Token},
-    scheduler::NewSequence,
+    embedding::EmbedJob,
     stream::EventSink,
-    tokenizer::text::Wishes,
     worker::{Command, Outlet},
 };
 
@@ -41,7 +42,7 @@ impl Inner {
         let grammar = request.params.constraint.as_ref().map(|c| self.compile(c)).transpose()?;
         self.admission.reserve(prompt.len())?;
 
-        let index = self.router.choose(&prompt, self.workers.iter().map(|worker| &*worker.shared));
+        let index = self.choose_worker(&prompt);
         let worker = &self.workers[index];
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let n_prompt = prompt.len();
@@ -58,17 +59,22 @@ impl Inner {
         };
         // Counted before it is sent: a worker that shuts down waits for what is on its way. If it has ended already, the
         // outlet tells the caller.
-        worker.shared.load.fetch_add(1, Ordering::AcqRel);
+        worker.shared.unfinished.fetch_add(1, Ordering::AcqRel);
         if let Err(SendError(refused)) = worker.commands.send(Command::Submit(Box::new(sequence), Outlet::new(sink))) {
             if let Command::Submit(_, outlet) = refused {
                 outlet.disarm();
             }
-            worker.shared.load.fetch_sub(1, Ordering::AcqRel);
+            worker.shared.unfinished.fetch_sub(1, Ordering::AcqRel);
             self.admission.left_queue(n_prompt);
             self.admission.finished(None);
             return Err(shutting_down());
         }
         Ok(Ticket { id, commands: worker.commands.clone() })
+    }
+
+    fn choose_worker(&self, prompt: &[Token]) -> usize {
+        let loads: Vec<WorkerLoad> = self.workers.iter().map(|worker| worker.shared.load()).collect();
+        self.router.lock().unwrap_or_else(PoisonError::into_inner).choose(prompt, &loads)
     }
 
     /// Compiles a constraint on this thread; the first one of an engine also prepares the vocabulary.
@@ -99,15 +105,15 @@ impl Inner {
         let pooling = options.pooling.or_else(|| self.model.pooling()).unwrap_or(Pooling::Mean);
         self.admission.reserve(n_tokens)?;
         // Nothing of it stays in a slot, so its beginning is not to be remembered.
-        let index = self.router.choose(&[], self.workers.iter().map(|worker| &*worker.shared));
+        let index = self.choose_worker(&[]);
         let worker = &self.workers[index];
         let job = EmbedJob::new(tokens, pooling, options.normalize, Box::new(done));
-        worker.shared.load.fetch_add(1, Ordering::AcqRel);
+        worker.shared.unfinished.fetch_add(1, Ordering::AcqRel);
         if let Err(SendError(refused)) = worker.commands.send(Command::Embed(Box::new(job))) {
             if let Command::Embed(job) = refused {
                 job.disarm();
             }
-            worker.shared.load.fetch_sub(1, Ordering::AcqRel);
+            worker.shared.unfinished.fetch_sub(1, Ordering::AcqRel);
             self.admission.left_queue(n_tokens);
             self.admission.finished(None);
             return Err(shutting_down());
@@ -139,6 +145,9 @@ impl Inner {
                         format!("prompt token {token} is not in the vocabulary of {n_vocab} tokens"),
                     )),
                 }
+            }
+            other => {
+                Err(Error::new(ErrorKind::InvalidRequest, format!("the engine cannot read this prompt: {other:?}")))
             }
         }
     }

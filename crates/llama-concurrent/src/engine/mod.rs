@@ -3,7 +3,6 @@
 mod chat;
 mod copies;
 mod intake;
-mod invariance;
 mod start;
 
 use std::{
@@ -15,26 +14,22 @@ use std::{
 };
 
 use crossbeam_channel::Sender;
+use llama_concurrent_constraint::Compiler;
+use llama_concurrent_gguf::ModelSummary;
+use llama_concurrent_llama::{Model, Wishes, affinity_of};
+use llama_concurrent_scheduler::{Admission, Router, text::Utf8Decoder};
+use llama_concurrent_template::{Capabilities as ChatCapabilities, ChatMessage, ChatOptions};
+use llama_concurrent_topology::{Placement, WorkerPlan};
+use llama_concurrent_types::{
+    Collector, Completion, EmbedOptions, Embedding, EngineConfig, EngineStats, Error, ErrorKind, Event, MemoryStats,
+    PoolShape, ProductShare, Prompt, Request, RequestId, Result, SamplingParams, SlotStats, Strategy, Token,
+    TokenTable, WorkerStats, WorkerTotals,
+};
 
 use self::{chat::Chat, copies::Copies, intake::Use, start::Started};
 use crate::{
-    admission::Admission,
-    backend::llama::{Model, affinity_of},
-    config::{EngineConfig, PoolShape, Strategy},
-    constraint::Compiler,
-    embedding::{EmbedOptions, Embedding},
-    error::{Error, ErrorKind, Result},
-    generation::{Collector, Generation},
-    gguf::ModelSummary,
-    metrics::{EngineStats, MemoryStats, SlotStats, WorkerStats, WorkerTotals},
-    products::ProductShare,
-    request::{Completion, Event, Prompt, Request, RequestId, SamplingParams, Token},
-    router::Router,
+    generation::Generation,
     stream::{EventSink, Flow, stream},
-    text::{ChatCapabilities, ChatMessage, ChatOptions, Utf8Decoder},
-    tokenizer::text::Wishes,
-    topology::{Placement, WorkerPlan},
-    vocab::TokenTable,
     worker::{Command, WorkerShared},
 };
 
@@ -62,7 +57,7 @@ struct Inner {
     workers: Vec<WorkerHandle>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     admission: Arc<Admission>,
-    router: Router,
+    router: Mutex<Router>,
     next_id: AtomicU64,
     epoch: Instant,
 }

@@ -7,24 +7,14 @@ use std::{
 };
 
 use crossbeam_channel::{bounded, unbounded};
+use llama_concurrent_gguf::{Header, ModelSummary};
+use llama_concurrent_llama::{LlamaBackend, PackedFile, batch_invariance_obstacle, settle_worker};
+use llama_concurrent_scheduler::{Admission, Router, Scheduler, SchedulerConfig};
+use llama_concurrent_topology::{Machine, MemoryPolicy, ModelSize, WeightCopy, WorkerPlan, plan};
+use llama_concurrent_types::{EngineConfig, Error, ErrorKind, MemoryStats, PoolShape, Result, Strategy};
 
-use super::{Inner, WorkerHandle, chat::Chat, copies::Copies, invariance, lock};
-use crate::{
-    admission::Admission,
-    backend::{
-        Backend,
-        llama::{LlamaBackend, PackedFile, settle_worker},
-    },
-    config::{EngineConfig, PoolShape, Strategy},
-    error::{Error, ErrorKind, Result},
-    gguf::{Header, ModelSummary},
-    metrics::MemoryStats,
-    router::Router,
-    scheduler::{Scheduler, SchedulerConfig},
-    topology::{self, Machine, ModelSize},
-    topology::{MemoryPolicy, WeightCopy, WorkerPlan},
-    worker::{Worker, WorkerShared},
-};
+use super::{Inner, WorkerHandle, chat::Chat, copies::Copies, lock};
+use crate::worker::{Worker, WorkerShared};
 
 /// Of the resident pages of a worker, so many should lie on its node.
 const LOCAL_ENOUGH: f64 = 0.95;
@@ -35,10 +25,10 @@ impl Inner {
         let header = Header::read(path)?;
         let summary = header.check_model()?;
         let (config, unmapped) = &readable(config, &summary);
-        let strategy = choose_strategy(config, &summary, invariance::why_not(config, &summary))?;
+        let strategy = choose_strategy(config, &summary, batch_invariance_obstacle(config, &summary))?;
         let machine = Machine::detect();
         let size = ModelSize::of(&summary, config);
-        let mut placement = topology::plan(&machine, config, Some(&size))?;
+        let mut placement = plan(&machine, config, Some(&size))?;
         placement.reasons.iter().for_each(|reason| tracing::info!("placement: {reason}"));
         let n_workers = placement.workers.len();
         let n_ctx_train = size.n_ctx_train;
@@ -80,7 +70,7 @@ impl Inner {
             workers: Vec::new(),
             threads: Mutex::default(),
             admission,
-            router: Router::new(n_workers, shape.contexts * shape.slots, shape.n_ctx, config.prefix_reuse),
+            router: Mutex::new(Router::new(n_workers, shape.contexts * shape.slots, shape.n_ctx, config.prefix_reuse)),
             next_id: AtomicU64::new(1),
             epoch,
         };
@@ -114,7 +104,7 @@ impl Inner {
                     }
                 };
                 let _ = report.send(Ok(Started::new(&backend, &plan)));
-                let scheduler = Scheduler::new(scheduler_config(&config, &backend), vocab);
+                let scheduler = Scheduler::new(SchedulerConfig::of(&config, &backend), vocab);
                 Worker::new(scheduler, backend, inbox, admission, worker_shared, epoch).run();
             });
             let thread =
@@ -214,21 +204,6 @@ fn leave_signals_to_others() {
 
 #[cfg(not(unix))]
 fn leave_signals_to_others() {}
-
-fn scheduler_config(config: &EngineConfig, backend: &impl Backend) -> SchedulerConfig {
-    let (reuse, shape) = (backend.can_reuse_prefix(), backend.shape());
-    // With several slots in a context, reproducible results come from the kernels, whatever the calls look like.
-    let fixed_calls = config.reproducible && shape.slots == 1;
-    SchedulerConfig {
-        shape,
-        max_stall: config.max_stall,
-        batch_aging: config.batch_aging,
-        prefix_reuse: config.prefix_reuse && reuse && !fixed_calls,
-        window: backend.window(),
-        compact: backend.can_swap(),
-        reproducible: fixed_calls,
-    }
-}
 
 /// Refuses a KV cache that cannot be held, before the system's memory killer decides whom to end.
 fn check_kv_fits(shape: &PoolShape, workers: usize, kv_of_slot: f64, free_memory: Option<u64>) -> Result<()> {

@@ -2,11 +2,9 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::{
-    metrics::Timings,
-    request::{Event, Finish, FinishReason},
-    stream::{EventSink, Flow},
-};
+use llama_concurrent_types::{Event, Finish, FinishReason, Timings};
+
+use crate::stream::{EventSink, Flow};
 
 /// The way to the reader of a request. One that is dropped before the request ended tells its reader so: wherever a
 /// request is lost, in a channel whose worker is gone or in a panic, nobody waits for it in vain.

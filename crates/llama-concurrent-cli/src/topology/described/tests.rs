@@ -2,16 +2,14 @@
 
 use std::{collections::BTreeSet, path::PathBuf};
 
-use llama_concurrent::{
-    EngineConfig,
-    topology::{Placement, format_list, plan},
-};
+use llama_concurrent::EngineConfig;
+use llama_concurrent_topology::{Placement, format_list, plan};
 
 use super::*;
 
 fn lines(machine: &Machine) -> String {
     let Placement { workers, .. } = plan(machine, &EngineConfig::default(), None).unwrap();
-    let line = |w: &llama_concurrent::topology::WorkerPlan| {
+    let line = |w: &llama_concurrent_topology::WorkerPlan| {
         format!("{} x{}, {}, {}", format_list(&w.cpus), w.threads, w.memory, w.weights)
     };
     workers.iter().map(line).collect::<Vec<_>>().join("\n")

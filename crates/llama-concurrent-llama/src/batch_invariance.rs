@@ -1,0 +1,94 @@
+//! Whether a row's results depend on the other rows of a call.
+//!
+//! With ggml's kernels they do: they add up in another order when there are more rows. With ours they do not, and neither
+//! does what ggml computes row by row. So where ours compute all matrices and attention, sequences that are decoded
+//! together get what they would get alone, bit by bit.
+
+use llama_concurrent_gguf::ModelSummary;
+use llama_concurrent_kernels::{Mode, install};
+use llama_concurrent_types::{EngineConfig, KvType};
+
+use crate::{kernels::attention_is_left_to_ggml, products::our_kernels};
+
+/// Architectures whose attention is the plain one that the kernels compute: no ALiBi, no soft cap, no sinks.
+const PLAIN: [&str; 3] = ["llama", "qwen2", "qwen3"];
+/// Why the results of one sequence may depend on which others are in its batch; `None` if they do not.
+pub fn batch_invariance_obstacle(config: &EngineConfig, summary: &ModelSummary) -> Option<String> {
+    if !config.kernels || !config.repack {
+        return Some("the kernels are off, or repacking is, which they need".into());
+    }
+    let kernels = install(Mode::Auto);
+    if kernels.level.is_none() {
+        return Some(kernels.reason.clone());
+    }
+    if attention_is_left_to_ggml() {
+        return Some("another engine of this process lives that was loaded without kernels".into());
+    }
+    if !config.flash_attn {
+        return Some("flash attention is off".into());
+    }
+    if config.type_k == KvType::F32 || config.type_v == KvType::F32 {
+        return Some("the KV cache is of f32".into());
+    }
+    let fits = |width: u32| width.is_multiple_of(32) && (32..=256).contains(&width);
+    let heads = fits(summary.head_dim_k) && fits(summary.head_dim_v);
+    if !PLAIN.contains(&summary.architecture.as_str()) || !heads {
+        return Some(format!("the kernels may leave attention of {} to ggml", summary.architecture));
+    }
+    left_to_ggml(summary)
+}
+
+/// A matrix that the kernels do not compute, in words.
+fn left_to_ggml(summary: &ModelSummary) -> Option<String> {
+    // With experts there is a third dimension, and a router that ggml computes.
+    let left = summary.matrices.iter().find(|group| group.is_experts || our_kernels(group).is_none())?;
+    Some(format!("the kernels do not compute {} of type {}", left.first, left.tensor_type.name()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        fs,
+        path::{Path, PathBuf},
+    };
+
+    use super::*;
+    use llama_concurrent_gguf::{
+        Header, Parts, Value,
+        synth::{Shape, SynthOptions, WeightType, write},
+    };
+
+    /// Splits a file into one with its metadata and one with its tensors, as `llama-gguf-split --no-tensor-first-split` does.
+    fn split(file: &Path, folder: &Path) -> PathBuf {
+        let mut first = Parts::read(file).unwrap();
+        let n_tensors = first.tensors.len() as i32;
+        let mut second = Parts { tensors: std::mem::take(&mut first.tensors), ..Parts::default() };
+        for (number, part) in [&mut first, &mut second].into_iter().enumerate() {
+            part.set("split.no", Value::U16(number as u16));
+            part.set("split.count", Value::U16(2));
+            part.set("split.tensors.count", Value::I32(n_tensors));
+        }
+        fs::write(folder.join("m-00002-of-00002.gguf"), second.encode()).unwrap();
+        let path = folder.join("m-00001-of-00002.gguf");
+        fs::write(&path, first.encode()).unwrap();
+        path
+    }
+
+    #[test]
+    fn all_files_of_a_model_are_looked_at() {
+        let folder = tempfile::tempdir().unwrap();
+        let whole = folder.path().join("whole.gguf");
+        let left = |path: &Path| left_to_ggml(&Header::read(path).unwrap().check_model().unwrap());
+        for (weight_type, fits) in [(WeightType::F16, false), (WeightType::Q8_0, true)] {
+            // Heads of 32, as the kernels want them.
+            let shape = Shape { n_embd: 128, n_ff: 128, n_head: 4, n_head_kv: 2, n_vocab: 1024, ..Shape::SMOLLM_135M };
+            let options = SynthOptions { weight_type, n_layer: Some(1), ..SynthOptions::new(shape) };
+            write(&options, &whole, &mut |_, _| ()).unwrap();
+            let parts = split(&whole, folder.path());
+            assert_eq!(left(&parts), left(&whole));
+            if install(Mode::Auto).level.is_some() {
+                assert_eq!(left(&parts).is_none(), fits, "{:?}", left(&parts));
+            }
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! llama.cpp as a backend: models, contexts, tokenizers, samplers, and where their memory lies.
+//!
+//! `llama-cpp-2` serves where its safe types suffice (process initialisation, samplers). Models, contexts, batches and
+//! thread pools go through the raw bindings of the same build, because `llama-cpp-2` offers no way to attach a thread
+//! pool, to choose repacking or to check sequence ids.
+
+#![allow(unsafe_code)]
+
+mod batch_invariance;
+mod context;
+mod ffi;
+mod kernels;
+mod log;
+#[cfg(target_os = "linux")]
+mod mapping;
+mod model;
+mod pack_cache;
+#[cfg_attr(not(target_os = "linux"), path = "place_elsewhere.rs")]
+mod place;
+mod products;
+mod sampler;
+#[cfg(test)]
+mod tests;
+mod threadpool;
+mod tiny;
+mod tokenizer;
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use llama_concurrent_scheduler::{Backend, Call, CallError, Held, Op, Row, Sampled, SlotId, StepOutcome, StepPlan};
+use llama_concurrent_topology::{MemoryPolicy, WorkerPlan};
+use llama_concurrent_types::{EngineConfig, MemoryStats, PoolShape, Result, Token};
+use llama_cpp_2::token::data_array::LlamaTokenDataArray;
+
+use self::{
+    context::{Context, Output},
+    ffi::Range,
+    sampler::Sampler,
+    threadpool::Threadpool,
+};
+
+pub use self::batch_invariance::batch_invariance_obstacle;
+pub use self::log::system_info;
+pub use self::model::Model;
+pub use self::pack_cache::PackedFile;
+pub use self::place::{affinity_of, settle, settle_worker};
+pub use self::products::planned_products;
+#[doc(hidden)]
+pub use self::sampler::chooser;
+pub use self::tiny::write_tiny_model;
+pub use self::tokenizer::{Tokenizer, Wishes};
+
+/// Rows of one call for embeddings at most: llama.cpp keeps logits of each, 19 MiB per 32 rows of a vocabulary of 152,000.
+const EMBED_ROWS: usize = 64;
+
+/// A pool of llama.cpp contexts on one set of threads.
+pub struct LlamaBackend {
+    // Contexts use the thread pool, so they are declared, and dropped, before it.
+    contexts: Vec<Context>,
+    /// For embeddings, created with the first of them.
+    embedder: Option<Context>,
+    threads: Threadpool,
+    config: EngineConfig,
+    model: Arc<Model>,
+    shape: PoolShape,
+    samplers: Vec<Option<Sampler>>,
+    candidates: LlamaTokenDataArray,
+}
+
+impl LlamaBackend {
+    /// Creates the pool. Must be called on the thread that will decode: it becomes one of the compute threads.
+    pub fn new(model: Arc<Model>, shape: PoolShape, config: &EngineConfig, plan: &WorkerPlan) -> Result<Self> {
+        let threads = Threadpool::new(plan, config.poll)?;
+        let contexts = (0..shape.contexts)
+            .map(|_| Context::new(model.clone(), shape, config, &threads, Output::Logits))
+            .collect::<Result<Vec<_>>>()?;
+        if let MemoryPolicy::Node(node) = plan.memory {
+            contexts.iter().for_each(|context| place::move_to(node, &context.kv_ranges()));
+        }
+        let candidates = LlamaTokenDataArray::new(Vec::new(), false);
+        let config = config.clone();
+        Ok(Self { contexts, embedder: None, threads, config, model, shape, samplers: Vec::new(), candidates })
+    }
+
+    /// Memory of the pool; weights are counted once.
+    pub fn memory(&self) -> MemoryStats {
+        self.contexts.iter().map(Context::memory).fold(MemoryStats::default(), |sum, one| MemoryStats {
+            model_bytes: one.model_bytes,
+            repack_bytes: one.repack_bytes,
+            kv_bytes: sum.kv_bytes + one.kv_bytes,
+            compute_bytes: sum.compute_bytes + one.compute_bytes,
+        })
+    }
+
+    /// Ids of the compute threads, as the operating system numbers them; none where it does not tell.
+    pub fn thread_ids(&self) -> &[i32] {
+        self.threads.thread_ids()
+    }
+
+    /// The shares of the resident pages of weights and of KV that lie on a node, where the system tells.
+    pub fn local_shares(&self, node: usize) -> (Option<f64>, Option<f64>) {
+        let kv: Vec<Range> = self.contexts.iter().flat_map(Context::kv_ranges).collect();
+        (place::share_on(node, &self.model.weight_ranges()), place::share_on(node, &kv))
+    }
+
+    fn apply(&mut self, op: &Op) {
+        match op {
+            Op::Begin { key, params, history, grammar } => {
+                if self.samplers.len() <= *key {
+                    self.samplers.resize_with(key + 1, || None);
+                }
+                self.samplers[*key] = Some(Sampler::new(params, history, grammar.clone(), self.model.table()));
+            }
+            Op::End { key } => self.samplers[*key] = None,
+            Op::Truncate { slot, keep } => self.contexts[slot.context].truncate(slot.seq, *keep),
+            Op::Copy { src, dst, keep } => self.contexts[src.context].copy(src.seq, dst.seq, *keep),
+            Op::Swap { a, b } => self.contexts[a.context].swap(a.seq, b.seq),
+        }
+    }
+
+    fn held(&self, plan: &StepPlan) -> Vec<Held> {
+        let slots = if self.model.window() > 0 { plan.slots() } else { Vec::new() };
+        let first = |slot: SlotId| self.contexts[slot.context].first_held(slot.seq);
+        slots.into_iter().map(|slot| Held { slot, first: first(slot) }).collect()
+    }
+
+    fn compute(&mut self, call: &Call) -> Result<Vec<Sampled>, CallError> {
+        let context = &mut self.contexts[call.context];
+        context.decode(&call.rows)?;
+        let mut tokens = Vec::with_capacity(self.shape.slots);
+        for (index, row) in call.rows.iter().enumerate() {
+            let Some(key) = row.sample else { continue };
+            let sampler = self.samplers.get_mut(key).and_then(Option::as_mut);
+            tokens.push(match sampler.zip(context.logits(index)) {
+                Some((sampler, logits)) => sampler.sample(logits, &mut self.candidates),
+                None => Sampled::Impossible("llama.cpp gave no logits".into()),
+            });
+        }
+        Ok(tokens)
+    }
+}
+
+impl Backend for LlamaBackend {
+    fn shape(&self) -> PoolShape {
+        self.shape
+    }
+
+    fn can_reuse_prefix(&self) -> bool {
+        self.model.has_plain_kv()
+    }
+
+    fn can_swap(&self) -> bool {
+        self.model.has_plain_kv() && self.contexts.iter().all(Context::can_swap)
+    }
+
+    fn window(&self) -> usize {
+        self.model.window()
+    }
+
+    fn embed(&mut self, computed: usize, tokens: &[Token]) -> Result<Vec<Vec<f32>>, CallError> {
+        let embedder = match &mut self.embedder {
+            Some(embedder) => embedder,
+            empty => {
+                let shape =
+                    PoolShape { contexts: 1, slots: 1, n_batch: self.shape.n_batch.min(EMBED_ROWS), ..self.shape };
+                let context = Context::new(self.model.clone(), shape, &self.config, &self.threads, Output::Vectors);
+                empty.insert(context.map_err(|e| CallError { message: e.to_string() })?)
+            }
+        };
+        if computed == 0 {
+            embedder.truncate(0, 0);
+        }
+        let mut vectors = Vec::with_capacity(tokens.len());
+        for (part, tokens) in tokens.chunks(EMBED_ROWS.min(self.shape.n_batch)).enumerate() {
+            let first = computed + part * EMBED_ROWS.min(self.shape.n_batch);
+            let row = |(pos, &token)| Row { seq: 0, token, pos, sample: None };
+            let rows: Vec<Row> = (first..).zip(tokens).map(row).collect();
+            embedder.decode(&rows)?;
+            for index in 0..rows.len() {
+                let vector = embedder.vector(index);
+                vectors.push(vector.ok_or_else(|| CallError { message: "gave no embedding".into() })?.to_vec());
+            }
+        }
+        Ok(vectors)
+    }
+
+    fn run(&mut self, plan: &StepPlan) -> StepOutcome {
+        let start = Instant::now();
+        plan.ops.iter().for_each(|op| self.apply(op));
+        match &plan.call {
+            Some(call) => {
+                let sampled = self.compute(call);
+                StepOutcome { elapsed: start.elapsed(), sampled, held: self.held(plan) }
+            }
+            None => StepOutcome { elapsed: Duration::ZERO, sampled: Ok(Vec::new()), held: self.held(plan) },
+        }
+    }
+}

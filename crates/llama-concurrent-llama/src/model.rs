@@ -1,0 +1,581 @@
+//! A loaded model: weights, vocabulary and what the file says about itself.
+
+use std::{
+    ffi::{CStr, CString, c_char, c_void},
+    ops::Range,
+    panic::AssertUnwindSafe,
+    path::Path,
+    ptr::NonNull,
+    sync::{Mutex, PoisonError},
+};
+
+use llama_concurrent_gguf::{GraphFaults, TensorType, graph_faults, is_matrix, is_of_experts, products};
+use llama_concurrent_kernels::cache::{Outcome, PackCache};
+use llama_concurrent_types::{
+    EngineConfig, Error, ErrorKind, LoadProgress, Pooling, ProductShare, Result, Token, TokenTable,
+};
+use llama_cpp_sys_2 as sys;
+
+use super::{
+    ffi,
+    kernels::Kernels,
+    log,
+    pack_cache::{self, PackedFile},
+    place,
+};
+use crate::{
+    products::Shares,
+    tokenizer::{
+        effort::Effort,
+        partition::{SpecialToken, SpecialTokens},
+        text::{RawTokenizer, TextTokenizer, Wishes},
+    },
+};
+
+/// One load at a time: llama.cpp's complaints are process-wide, and two loads would mix them up.
+static LOADING: Mutex<()> = Mutex::new(());
+
+/// A list of devices to offload to that ends at once. Without one llama.cpp takes what it finds, and computes long batches on a
+/// GPU even with no layer there: on a Mac, where it is built with Metal.
+static NO_DEVICES: usize = 0;
+
+/// The name of the kernels' buffers in their shim.
+const OURS: &str = "CPU_CONCURRENT";
+const OUTPUT: &str = "output.weight";
+
+/// A weight in memory.
+struct Weight {
+    name: String,
+    buffer: String,
+    place: Range<usize>,
+    kind: Option<TensorType>,
+    dims: Vec<u64>,
+}
+
+impl Weight {
+    fn is_ours(&self) -> bool {
+        self.buffer == OURS
+    }
+}
+
+/// A model in memory, shared by all contexts.
+pub struct Model {
+    raw: NonNull<sys::llama_model>,
+    table: TokenTable,
+    tokenizer: TextTokenizer,
+    /// `None` where only the vocabulary was loaded.
+    kernels: Option<Kernels>,
+    /// "mapped", "written" or "off".
+    pack_cache: &'static str,
+    warnings: Vec<String>,
+    faults: GraphFaults,
+}
+
+// SAFETY: a loaded llama_model is read-only; llama.cpp documents its use by several contexts in several threads. The
+// one function that modifies shared state, creating a context, is under a lock (`Context::new`).
+unsafe impl Send for Model {}
+// SAFETY: as above.
+unsafe impl Sync for Model {}
+
+impl Model {
+    /// Loads a file whose header was checked before. Packed weights are taken from `packed`, or kept there.
+    pub fn load(path: &Path, config: &EngineConfig, packed: Option<&PackedFile>) -> Result<Self> {
+        let wished = config.kernels && config.repack;
+        Self::open(path, config, packed, || Some(Kernels::choose(wished)), false)
+    }
+
+    /// Loads the vocabulary of a file whose header was checked before, and no weights. It has no say in which kernels compute.
+    pub fn load_vocabulary(path: &Path) -> Result<Self> {
+        Self::open(path, &EngineConfig::default(), None, || None, true)
+    }
+
+    fn open(
+        path: &Path,
+        config: &EngineConfig,
+        packed: Option<&PackedFile>,
+        kernels: impl FnOnce() -> Option<Kernels>,
+        vocab_only: bool,
+    ) -> Result<Self> {
+        let _one_at_a_time = LOADING.lock().unwrap_or_else(PoisonError::into_inner);
+        log::init_process();
+        log::take_complaints();
+        let kernels = kernels();
+
+        let c_path = CString::new(path.as_os_str().as_encoded_bytes()).map_err(|_| {
+            Error::new(ErrorKind::ModelNotFound, format!("the path {} contains a NUL character", path.display()))
+        })?;
+        let mut warnings = Vec::from_iter(kernels.as_ref().and_then(|kernels| kernels.warning.clone()));
+        let mut cache = None;
+        if let (Some(file), Some(kernels)) = (packed, &kernels) {
+            match kernels.level {
+                Some(_) => cache = Some(PackCache::begin(&file.path, file.model)),
+                None => {
+                    warnings.push(format!("pack_cache keeps nothing, because nothing is packed: {}", kernels.reason));
+                }
+            }
+        }
+        warnings.extend(cache.as_ref().and_then(PackCache::warning).map(str::to_owned));
+        let writes = cache.as_ref().is_some_and(|cache| !cache.is_found());
+        let mut progress = Progress::new(config.progress.as_ref(), if writes { SHARE_OF_LOADING } else { 1.0 });
+        // SAFETY: a plain constructor.
+        let mut params = unsafe { sys::llama_model_default_params() };
+        params.n_gpu_layers = 0;
+        params.devices = (&raw const NO_DEVICES).cast_mut().cast();
+        params.vocab_only = vocab_only;
+        params.load_mode = if config.mmap { sys::LLAMA_LOAD_MODE_MMAP } else { sys::LLAMA_LOAD_MODE_NONE };
+        params.use_extra_bufts = config.repack;
+        params.check_tensors = config.check_tensors;
+        params.progress_callback = Some(on_progress);
+        params.progress_callback_user_data = (&raw mut progress).cast();
+
+        let mut message = ffi::Message::new();
+        // SAFETY: path and message outlive the call, as does `progress`, which the callback uses only during it.
+        let raw = unsafe { ffi::lc_model_load(c_path.as_ptr(), params, message.as_mut_ptr(), message.size()) };
+        let Some(raw) = NonNull::new(raw) else {
+            if progress.stopped {
+                return Err(stopped());
+            }
+            let complaints = log::take_complaints();
+            let reason = [message.text(), complaints].into_iter().filter(|s| !s.is_empty()).collect::<Vec<_>>();
+            return Err(Error::new(
+                ErrorKind::ModelInvalid,
+                format!("llama.cpp cannot load {}: {}", path.display(), reason.join("; ")),
+            ));
+        };
+        let (table, tokenizer, faults) = (TokenTable::default(), TextTokenizer::default(), GraphFaults::default());
+        let mut model = Self { raw, table, tokenizer, kernels, pack_cache: "off", warnings, faults };
+        if let Some(cache) = cache {
+            let outcome = cache.finish(&mut |share| progress.tell_writing(share)).unwrap_or_else(|words| {
+                model.warnings.push(words);
+                Outcome::Nothing
+            });
+            match outcome {
+                Outcome::Stopped => return Err(stopped()),
+                Outcome::Repaired => model.warnings.push("packed weights were damaged, and were made anew".into()),
+                _ => {}
+            }
+            model.pack_cache = pack_cache::name(outcome);
+        }
+        model.table = model.read_table();
+        model.faults = model.metadata(c"general.architecture").as_deref().map(graph_faults).unwrap_or_default();
+        model.tokenizer = model.read_tokenizer()?;
+        Ok(model)
+    }
+
+    fn vocab(&self) -> *const sys::llama_vocab {
+        // SAFETY: the model is alive; the vocabulary lives as long.
+        unsafe { sys::llama_model_get_vocab(self.raw.as_ptr()) }
+    }
+
+    pub(super) fn as_ptr(&self) -> *mut sys::llama_model {
+        self.raw.as_ptr()
+    }
+
+    /// The vocabulary.
+    pub fn table(&self) -> &TokenTable {
+        &self.table
+    }
+
+    /// The instruction set of the kernels that compute its weights, or "off" where ggml computes them all.
+    pub fn kernels(&self) -> &'static str {
+        let any = !self.weights_in(OURS).is_empty();
+        self.kernels.as_ref().and_then(|kernels| kernels.level).filter(|_| any).unwrap_or("off")
+    }
+
+    /// What llama.cpp's graph gets wrong.
+    pub(super) fn faults(&self) -> GraphFaults {
+        self.faults
+    }
+
+    /// Whether our kernels compute attention, too.
+    pub fn has_our_attention(&self) -> bool {
+        self.kernels.as_ref().is_some_and(|kernels| kernels.attention)
+    }
+
+    /// What came of keeping packed weights: "mapped", "written" or "off".
+    pub fn pack_cache(&self) -> &'static str {
+        self.pack_cache
+    }
+
+    /// What was wished for and is not so, in words.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// Gives the memory of the mapped file back, after its weights were repacked.
+    pub fn release_file(&self) {
+        #[cfg(target_os = "linux")]
+        // SAFETY: the model is alive, and so is what it has mapped.
+        unsafe {
+            super::mapping::release_all_but(self.weights_in("CPU_Mapped"));
+        }
+    }
+
+    /// Which kernels compute the products of its matrices; a row is sent to so many experts.
+    pub fn products(&self, n_expert_used: u32) -> Vec<ProductShare> {
+        let weights = self.weights();
+        let has_output = weights.iter().any(|weight| weight.name == OUTPUT);
+        let mut shares = Shares::default();
+        for (index, weight) in weights.iter().enumerate() {
+            // Input embeddings that serve as output matrix, too, are there once more if the kernels have packed them.
+            let is_lookup = !weight.is_ours()
+                && weights.iter().enumerate().any(|(other, w)| other != index && w.name == weight.name);
+            if let Some(kind) = weight.kind
+                && !is_lookup
+                && is_matrix(&weight.name, &weight.dims, has_output)
+            {
+                let ours = self.kernels.as_ref().and_then(|kernels| kernels.level).filter(|_| weight.is_ours());
+                let products = products(&weight.dims, is_of_experts(&weight.name), n_expert_used);
+                shares.add(
+                    ours,
+                    kind.name(),
+                    products,
+                    weight.dims.iter().product::<u64>() / kind.block_len() * kind.block_bytes(),
+                );
+            }
+        }
+        shares.sorted()
+    }
+
+    /// Where the weights lie that are in a buffer of this type.
+    fn weights_in(&self, buffer: &str) -> Vec<Range<usize>> {
+        self.weights().into_iter().filter(|weight| weight.buffer == buffer).map(|weight| weight.place).collect()
+    }
+
+    fn weights(&self) -> Vec<Weight> {
+        extern "C" fn add(weight: *const ffi::Weight, all: *mut c_void) {
+            // SAFETY: a weight that is shown, and the vector below, during the call below.
+            let (weight, all) = unsafe { (&*weight, &mut *all.cast::<Vec<Weight>>()) };
+            // SAFETY: names end with NUL, and there are four dimensions.
+            let (name, buffer, dims) =
+                unsafe { (CStr::from_ptr(weight.name), CStr::from_ptr(weight.buffer), &*weight.dims) };
+            let mut dims: Vec<u64> = dims.iter().map(|&dim| dim as u64).collect();
+            while dims.len() > 1 && dims.last() == Some(&1) {
+                dims.pop();
+            }
+            all.push(Weight {
+                name: name.to_string_lossy().into_owned(),
+                buffer: buffer.to_string_lossy().into_owned(),
+                place: weight.data.expose_provenance()..weight.data.addr() + weight.size as usize,
+                kind: u32::try_from(weight.kind).ok().and_then(TensorType::from_id),
+                dims,
+            });
+        }
+        let mut all = Vec::new();
+        // SAFETY: the model is alive; what is passed is used only during the call.
+        unsafe { ffi::lc_each_weight(self.raw.as_ptr(), add, (&raw mut all).cast()) };
+        all
+    }
+
+    /// The memory that its weights lie in.
+    pub(super) fn weight_ranges(&self) -> Vec<ffi::Range> {
+        // SAFETY: the model is alive, and there is room for as many ranges as is said.
+        ffi::Range::list(|ranges, max| unsafe { ffi::lc_weight_ranges(self.raw.as_ptr(), ranges, max) })
+    }
+
+    /// Moves weights that were read to a NUMA node; those of a mapped file stay where the system has them.
+    pub fn move_to(&self, node: usize) {
+        place::move_to(node, &self.weight_ranges());
+    }
+
+    /// Bytes of all weights as they lie in the file.
+    pub fn size_bytes(&self) -> u64 {
+        // SAFETY: the model is alive.
+        unsafe { sys::llama_model_size(self.raw.as_ptr()) }
+    }
+
+    /// Length of the vectors that the model makes of tokens.
+    pub(super) fn width(&self) -> usize {
+        // SAFETY: the model is alive.
+        unsafe { sys::llama_model_n_embd_out(self.raw.as_ptr()) as usize }
+    }
+
+    /// How the file says that vectors of tokens become one of a text, if it does.
+    pub fn pooling(&self) -> Option<Pooling> {
+        let architecture = self.metadata(c"general.architecture")?;
+        let key = CString::new(format!("{architecture}.pooling_type")).ok()?;
+        match self.metadata(&key)?.as_str() {
+            "1" => Some(Pooling::Mean),
+            "2" => Some(Pooling::Cls),
+            "3" => Some(Pooling::Last),
+            _ => None,
+        }
+    }
+
+    /// A value of the file's metadata as text.
+    fn metadata(&self, key: &CStr) -> Option<String> {
+        let mut value = [0u8; 256];
+        // SAFETY: the model is alive, the key ends with NUL, and the buffer is as long as said; the result does too.
+        let n = unsafe {
+            sys::llama_model_meta_val_str(self.raw.as_ptr(), key.as_ptr(), value.as_mut_ptr().cast(), value.len())
+        };
+        let text = CStr::from_bytes_until_nul(&value).ok()?;
+        (n >= 0).then(|| text.to_string_lossy().into_owned())
+    }
+
+    /// Whether the KV of a sequence can be cut and copied at any position.
+    pub(super) fn has_plain_kv(&self) -> bool {
+        // SAFETY: the model is alive.
+        unsafe { !sys::llama_model_is_recurrent(self.raw.as_ptr()) && !sys::llama_model_is_hybrid(self.raw.as_ptr()) }
+    }
+
+    /// Positions that layers with a sliding window attend to, 0 where there are none.
+    pub(super) fn window(&self) -> usize {
+        // SAFETY: the model is alive.
+        usize::try_from(unsafe { sys::llama_model_n_swa(self.raw.as_ptr()) }).unwrap_or(0)
+    }
+
+    /// The model's own chat template, or another one of its file by name.
+    pub fn chat_template(&self, name: Option<&CStr>) -> Option<String> {
+        let name = name.map_or(std::ptr::null(), CStr::as_ptr);
+        // SAFETY: the model is alive, and the name NULL or NUL-terminated; the result is NULL or a NUL-terminated string
+        // owned by the model.
+        let template = unsafe { sys::llama_model_chat_template(self.raw.as_ptr(), name) };
+        // SAFETY: as above.
+        (!template.is_null()).then(|| unsafe { CStr::from_ptr(template) }.to_string_lossy().into_owned())
+    }
+
+    /// How control tokens are written, and how those are that users of the vocabulary have added.
+    pub fn special_texts(&self) -> (Vec<String>, Vec<String>) {
+        let (mut control, mut user_defined) = (Vec::new(), Vec::new());
+        for token in 0..self.table.len() as Token {
+            // SAFETY: the token is of the vocabulary, which is alive; its text is NUL-terminated and lives as long.
+            let (attributes, text) = unsafe {
+                let text = CStr::from_ptr(sys::llama_vocab_get_text(self.vocab(), token));
+                (sys::llama_vocab_get_attr(self.vocab(), token), text)
+            };
+            let texts = if attributes & (sys::LLAMA_TOKEN_ATTR_CONTROL | sys::LLAMA_TOKEN_ATTR_UNKNOWN) != 0 {
+                &mut control
+            } else if attributes & sys::LLAMA_TOKEN_ATTR_USER_DEFINED != 0 {
+                &mut user_defined
+            } else {
+                continue;
+            };
+            texts.extend(text.to_str().ok().filter(|text| !text.is_empty()).map(str::to_owned));
+        }
+        (control, user_defined)
+    }
+
+    /// How BOS and EOS are written, empty where the model has none; chat templates use them.
+    pub fn bos_and_eos_text(&self) -> (String, String) {
+        // SAFETY: the vocabulary is alive.
+        let (bos, eos) = unsafe { (sys::llama_vocab_bos(self.vocab()), sys::llama_vocab_eos(self.vocab())) };
+        let text = |token| String::from_utf8_lossy(&self.piece(token, true)).into_owned();
+        (text(bos), text(eos))
+    }
+
+    /// Tokens of a text.
+    ///
+    /// # Errors
+    /// As [`TextTokenizer::tokenize`].
+    pub fn tokenize(&self, text: &str, wishes: &Wishes<'_>) -> Result<Vec<Token>> {
+        let mut tokens = self.tokenizer.tokenize(self, text, wishes)?;
+        self.drop_second_bos(&mut tokens);
+        Ok(tokens)
+    }
+
+    /// llama.cpp's own tokenizer; what it makes of the bytes is appended.
+    fn call_tokenizer(
+        &self,
+        text: &[u8],
+        add_special: bool,
+        parse_special: bool,
+        tokens: &mut Vec<Token>,
+    ) -> Result<()> {
+        let refuse =
+            |why: String| Error::new(ErrorKind::InvalidRequest, format!("the text cannot be tokenized: {why}"));
+        let length = i32::try_from(text.len()).map_err(|_| refuse(format!("{} bytes are too many", text.len())))?;
+        let start = tokens.len();
+        // One token per byte and the special ones always suffice, except for tokenizers that normalise.
+        let mut room = length.saturating_add(8);
+        for _ in 0..2 {
+            tokens.resize(start + room as usize, 0);
+            let mut message = ffi::Message::new();
+            // SAFETY: text and token buffers are valid for the lengths given; llama.cpp only reads the vocabulary.
+            let n = unsafe {
+                ffi::lc_tokenize(
+                    self.vocab(),
+                    text.as_ptr().cast(),
+                    length,
+                    tokens[start..].as_mut_ptr(),
+                    room,
+                    add_special,
+                    parse_special,
+                    message.as_mut_ptr(),
+                    message.size(),
+                )
+            };
+            match usize::try_from(n) {
+                Ok(n) => {
+                    tokens.truncate(start + n);
+                    return Ok(());
+                }
+                Err(_) if n == i32::MIN => return Err(refuse(message.text())),
+                Err(_) => room = -n,
+            }
+        }
+        Err(refuse("the tokenizer disagrees with itself about the number of tokens".into()))
+    }
+
+    /// llama.cpp's tokenizer on a whole text, special tokens and all.
+    #[cfg(test)]
+    pub fn tokenize_by_llama_cpp(&self, text: &str, add_special: bool, parse_special: bool) -> Vec<Token> {
+        let mut tokens = Vec::new();
+        self.call_tokenizer(text.as_bytes(), add_special, parse_special, &mut tokens).expect("it takes the text");
+        self.drop_second_bos(&mut tokens);
+        tokens
+    }
+
+    fn read_tokenizer(&self) -> Result<TextTokenizer> {
+        let kind = self.metadata(c"tokenizer.ggml.model").unwrap_or_default();
+        let mut around = Vec::new();
+        self.call_tokenizer(b"", true, false, &mut around)?;
+        // SAFETY: the vocabulary is alive.
+        let adds_bos = unsafe { sys::llama_vocab_get_add_bos(self.vocab()) };
+        let (before, behind) = match around[..] {
+            [] => (None, None),
+            [one] if adds_bos => (Some(one), None),
+            [one] => (None, Some(one)),
+            [first, .., last] => (Some(first), Some(last)),
+        };
+        Ok(TextTokenizer {
+            special: SpecialTokens::new(self.special_tokens()),
+            effort: Effort::of(&kind, self.metadata(c"tokenizer.ggml.pre").as_deref()),
+            before,
+            behind,
+            // The others may leave out white space, accents or whatever they do not know.
+            longest_token: matches!(kind.as_str(), "llama" | "gpt2" | "gemma4").then(|| self.table.longest().max(1)),
+        })
+    }
+
+    pub(crate) fn special_tokens(&self) -> Vec<SpecialToken> {
+        let mut ids: Vec<Token> = vec![0; self.table.len()];
+        // SAFETY: the vocabulary is alive, and the buffer has room for all of its tokens.
+        let n = unsafe { ffi::lc_special_tokens(self.vocab(), ids.as_mut_ptr(), ids.len() as i32) };
+        ids.truncate(usize::try_from(n).unwrap_or(0));
+        let special = |token: Token| {
+            // SAFETY: the token is of the vocabulary, which is alive; the text is its own and ends with NUL.
+            let (attributes, text) = unsafe {
+                let text = CStr::from_ptr(sys::llama_vocab_get_text(self.vocab(), token));
+                (sys::llama_vocab_get_attr(self.vocab(), token), text.to_bytes().to_vec())
+            };
+            let has = |attribute| attributes & attribute != 0;
+            SpecialToken {
+                token,
+                text,
+                control: has(sys::LLAMA_TOKEN_ATTR_CONTROL | sys::LLAMA_TOKEN_ATTR_UNKNOWN),
+                strip_left: has(sys::LLAMA_TOKEN_ATTR_LSTRIP),
+                strip_right: has(sys::LLAMA_TOKEN_ATTR_RSTRIP),
+            }
+        };
+        ids.into_iter().map(special).filter(|special| !special.text.is_empty()).collect()
+    }
+
+    /// Templates often write BOS themselves; llama.cpp then adds a second one, which degrades the answer.
+    fn drop_second_bos(&self, tokens: &mut Vec<Token>) {
+        // SAFETY: the vocabulary is alive.
+        let bos = unsafe { sys::llama_vocab_bos(self.vocab()) };
+        if bos >= 0 && tokens.len() >= 2 && tokens[0] == bos && tokens[1] == bos {
+            tokens.remove(0);
+        }
+    }
+
+    fn piece(&self, token: Token, special: bool) -> Vec<u8> {
+        let mut piece = vec![0u8; 64];
+        for _ in 0..2 {
+            if token < 0 {
+                return Vec::new();
+            }
+            // SAFETY: the buffer is valid for its length, and the token was checked to be in the vocabulary or negative.
+            let n = unsafe {
+                sys::llama_token_to_piece(
+                    self.vocab(),
+                    token,
+                    piece.as_mut_ptr().cast::<c_char>(),
+                    piece.len() as i32,
+                    0,
+                    special,
+                )
+            };
+            match usize::try_from(n) {
+                Ok(n) => {
+                    piece.truncate(n);
+                    return piece;
+                }
+                Err(_) => piece.resize(n.unsigned_abs() as usize, 0),
+            }
+        }
+        Vec::new()
+    }
+
+    fn read_table(&self) -> TokenTable {
+        // SAFETY: the vocabulary is alive.
+        let n_vocab = unsafe { sys::llama_vocab_n_tokens(self.vocab()) };
+        let ends = (0..n_vocab)
+            // SAFETY: the token is in the vocabulary.
+            .filter(|&token| unsafe { sys::llama_vocab_is_eog(self.vocab(), token) })
+            .collect();
+        let table = TokenTable::new((0..n_vocab).map(|token| self.piece(token, false)), ends);
+        let special = (0..n_vocab).filter(|&token| table.piece(token).is_empty());
+        let special = special.map(|token| (token, self.piece(token, true).into())).collect::<Vec<_>>();
+        table.with_special(special)
+    }
+}
+
+impl RawTokenizer for Model {
+    fn append(&self, text: &[u8], tokens: &mut Vec<Token>) -> Result<()> {
+        self.call_tokenizer(text, false, false, tokens)
+    }
+}
+
+impl Drop for Model {
+    fn drop(&mut self) {
+        // SAFETY: loaded by us, freed once; contexts hold an `Arc` of the model, so none is left.
+        unsafe { sys::llama_model_free(self.raw.as_ptr()) }
+    }
+}
+
+fn stopped() -> Error {
+    Error::new(ErrorKind::LoadCancelled, "loading was stopped by the progress callback")
+}
+
+/// Of the progress of a load that also writes a file of packed weights.
+const SHARE_OF_LOADING: f32 = 0.5;
+
+struct Progress<'a> {
+    callback: Option<&'a LoadProgress>,
+    stopped: bool,
+    share_of_loading: f32,
+    told: f32,
+}
+
+impl<'a> Progress<'a> {
+    fn new(callback: Option<&'a LoadProgress>, share_of_loading: f32) -> Self {
+        Self { callback, stopped: false, share_of_loading, told: 0.0 }
+    }
+
+    fn tell_loading(&mut self, share: f32) -> bool {
+        self.tell(share * self.share_of_loading)
+    }
+
+    fn tell_writing(&mut self, share: f32) -> bool {
+        self.tell(self.share_of_loading + share * (1.0 - self.share_of_loading))
+    }
+
+    /// Whether to go on. The share never falls.
+    fn tell(&mut self, share: f32) -> bool {
+        self.told = share.max(self.told);
+        let tell = |callback: &LoadProgress| callback(self.told);
+        let go_on = self
+            .callback
+            .is_none_or(|callback| std::panic::catch_unwind(AssertUnwindSafe(|| tell(callback))).unwrap_or(false));
+        self.stopped |= !go_on;
+        go_on
+    }
+}
+
+extern "C" fn on_progress(share: f32, user_data: *mut c_void) -> bool {
+    // SAFETY: `load` passes a `Progress` that outlives the load, and llama.cpp calls from one thread at a time.
+    let progress = unsafe { &mut *user_data.cast::<Progress<'_>>() };
+    progress.tell_loading(share)
+}

@@ -1,0 +1,176 @@
+//! Where threads run and where their memory lies, as the operating system is told and as it answers.
+
+use std::fs;
+
+use llama_concurrent_topology::MemoryPolicy;
+use nix::{
+    sched::{CpuSet, sched_getaffinity, sched_setaffinity},
+    unistd::{Pid, gettid},
+};
+
+use super::{Range, WorkerPlan};
+
+/// Nodes that a mask can name.
+const MAX_NODES: usize = 1024;
+/// `MPOL_MF_MOVE` of linux/mempolicy.h: pages that are there already move, too.
+const MOVE: u32 = 1 << 1;
+/// Pages of a buffer that are looked at; more would tell no more.
+const SAMPLES: u64 = 1024;
+
+/// Binds the calling thread, and with it those that it starts, as a plan says.
+pub fn settle_worker(plan: &WorkerPlan) {
+    settle(if plan.pin { &plan.cpus } else { &[] }, &plan.memory);
+}
+
+/// Binds the calling thread to CPUs, if there are any, and its memory to nodes. Threads that it starts inherit both. What the
+/// system refuses is left as it was: the engine works without, and its statistics tell.
+pub fn settle(cpus: &[usize], memory: &MemoryPolicy) {
+    let mut set = CpuSet::new();
+    if !cpus.is_empty()
+        && cpus.iter().all(|&cpu| set.set(cpu).is_ok())
+        && let Err(error) = sched_setaffinity(Pid::from_raw(0), &set)
+    {
+        tracing::warn!("cannot bind a thread to CPUs {cpus:?}: {error}");
+    }
+    let (mode, nodes) = match memory {
+        MemoryPolicy::System => return,
+        // Preferred, not bound: a node that is full must not end the process.
+        MemoryPolicy::Node(node) => (libc::MPOL_PREFERRED, std::slice::from_ref(node)),
+        MemoryPolicy::Interleave(nodes) => (libc::MPOL_INTERLEAVE, nodes.as_slice()),
+    };
+    let mask = mask_of(nodes);
+    // SAFETY: the mask holds as many bits as are said, one less than the kernel counts.
+    let done = unsafe { libc::syscall(libc::SYS_set_mempolicy, mode, mask.as_ptr(), MAX_NODES + 1) };
+    if done != 0 {
+        tracing::warn!("cannot place memory on nodes {nodes:?}: {}", std::io::Error::last_os_error());
+    }
+}
+
+fn page_size() -> usize {
+    // SAFETY: asks for a number.
+    usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096)
+}
+
+fn mask_of(nodes: &[usize]) -> [u64; MAX_NODES / 64] {
+    let mut mask = [0; MAX_NODES / 64];
+    for &node in nodes.iter().filter(|&&node| node < MAX_NODES) {
+        mask[node / 64] |= 1 << (node % 64);
+    }
+    mask
+}
+
+/// Moves memory to a node. What the allocator had in store was placed earlier, for whoever used it then: with a model of 3
+/// MiB on the second of two nodes, a fifth of its weights.
+pub(super) fn move_to(node: usize, ranges: &[Range]) {
+    let (mask, page) = (mask_of(&[node]), page_size());
+    for range in ranges {
+        // Whole pages only: what shares a page with the ends is not ours.
+        let start = range.data.addr().next_multiple_of(page);
+        let end = (range.data.addr() + range.size as usize) / page * page;
+        if start >= end {
+            continue;
+        }
+        // SAFETY: where pages lie changes nothing for those who use them; the mask holds as many bits as are said.
+        let done = unsafe {
+            libc::syscall(libc::SYS_mbind, start, end - start, libc::MPOL_PREFERRED, mask.as_ptr(), MAX_NODES + 1, MOVE)
+        };
+        if done != 0 {
+            tracing::warn!("cannot move memory to node {node}: {}", std::io::Error::last_os_error());
+        }
+    }
+}
+
+/// The share of resident pages that lie on a node; `None` if none is resident or the system does not tell.
+pub(super) fn share_on(node: usize, ranges: &[Range]) -> Option<f64> {
+    let page = page_size() as u64;
+    let total: u64 = ranges.iter().map(|range| range.size).sum();
+    let step = (total / SAMPLES).max(page);
+    let mut pages: Vec<*const libc::c_void> = ranges
+        .iter()
+        .flat_map(|range| {
+            let start = range.data.addr() as u64 / page * page;
+            (start..range.data.addr() as u64 + range.size).step_by((step / page * page) as usize)
+        })
+        .map(|address| std::ptr::without_provenance(address as usize))
+        .collect();
+    let mut nodes = vec![-1i32; pages.len()];
+    // SAFETY: without a list of nodes nothing moves: the kernel only looks where the pages are, and writes one number for
+    // each; an address without a page gets an error number.
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_move_pages,
+            0,
+            pages.len(),
+            pages.as_mut_ptr(),
+            std::ptr::null::<i32>(),
+            nodes.as_mut_ptr(),
+            0,
+        )
+    };
+    let resident = nodes.iter().filter(|&&on| on >= 0).count();
+    let here = nodes.iter().filter(|&&on| usize::try_from(on) == Ok(node)).count();
+    (done == 0 && resident > 0).then(|| here as f64 / resident as f64)
+}
+
+/// Calls `start`, and tells which threads it started, the calling one first. They are known by a name that they inherit,
+/// because other threads of the process may start some at the same time.
+pub(super) fn note_threads<T>(start: impl FnOnce() -> T) -> (T, Vec<i32>) {
+    let own = gettid().as_raw();
+    let name_of = |tid: i32| fs::read_to_string(format!("/proc/self/task/{tid}/comm")).unwrap_or_default();
+    let rename = |tid: i32, name: &str| fs::write(format!("/proc/self/task/{tid}/comm"), name);
+    let (name, mark) = (name_of(own), format!("ggml-{own}"));
+    let _ = rename(own, &mark);
+    let started = start();
+    let tasks = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let tids = tasks.filter_map(|task| task.file_name().to_str()?.parse().ok());
+    let marked: Vec<i32> = tids.filter(|&tid| name_of(tid).trim_end() == mark).collect();
+    for &tid in &marked {
+        let _ = rename(tid, name.trim_end());
+    }
+    let others = marked.into_iter().filter(|&tid| tid != own);
+    (started, std::iter::once(own).chain(others).collect())
+}
+
+/// The CPUs that a thread of this process may run on now; none if it is gone.
+pub fn affinity_of(tid: i32) -> Vec<usize> {
+    let set = sched_getaffinity(Pid::from_raw(tid));
+    set.map(|set| (0..CpuSet::count()).filter(|&cpu| set.is_set(cpu) == Ok(true)).collect()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_are_known_and_bound() {
+        let allowed = affinity_of(gettid().as_raw());
+        let cpu = allowed[0];
+        std::thread::spawn(move || {
+            settle(&[cpu], &MemoryPolicy::System);
+            let (stop, stopped) = std::sync::mpsc::channel::<()>();
+            let (thread, tids) = note_threads(|| std::thread::Builder::new().spawn(move || stopped.recv()).unwrap());
+            assert_eq!(tids.len(), 2, "{tids:?}");
+            for tid in tids {
+                assert_eq!(affinity_of(tid), [cpu]);
+            }
+            drop(stop);
+            let _ = thread.join();
+        })
+        .join()
+        .unwrap();
+        assert_eq!(affinity_of(i32::MAX), Vec::<usize>::new());
+    }
+
+    #[test]
+    fn pages_are_on_exactly_one_node() {
+        let data = vec![1u8; 1 << 20];
+        let ranges = [Range { data: data.as_ptr().cast(), size: data.len() as u64 }];
+        let shares: Vec<f64> = (0..64).filter_map(|node| share_on(node, &ranges)).collect();
+        // Kernels without NUMA do not tell.
+        assert!(shares.is_empty() || (shares.iter().sum::<f64>() - 1.0).abs() < 1e-9, "{shares:?}");
+        assert_eq!(share_on(0, &[]), None);
+        move_to(0, &ranges);
+        assert!(data.iter().all(|&byte| byte == 1), "what moves stays as it is");
+        assert!(share_on(0, &ranges).is_none_or(|share| share > 0.9));
+    }
+}

@@ -1,0 +1,30 @@
+//! Systems on which threads and memory cannot be bound.
+
+use llama_concurrent_topology::MemoryPolicy;
+
+use super::{Range, WorkerPlan};
+
+/// On macOS, asks for the class of service that keeps a thread on performance cores.
+pub fn settle_worker(_: &WorkerPlan) {
+    #[cfg(target_os = "macos")]
+    // SAFETY: concerns the calling thread only.
+    unsafe {
+        libc::pthread_set_qos_class_self_np(libc::qos_class_t::QOS_CLASS_USER_INITIATED, 0);
+    }
+}
+
+pub fn settle(_: &[usize], _: &MemoryPolicy) {}
+
+pub(super) fn move_to(_: usize, _: &[Range]) {}
+
+pub(super) fn share_on(_: usize, _: &[Range]) -> Option<f64> {
+    None
+}
+
+pub(super) fn note_threads<T>(start: impl FnOnce() -> T) -> (T, Vec<i32>) {
+    (start(), Vec::new())
+}
+
+pub fn affinity_of(_: i32) -> Vec<usize> {
+    Vec::new()
+}

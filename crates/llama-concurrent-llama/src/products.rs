@@ -1,0 +1,51 @@
+//! Which kernels compute the products of a model's matrices, and how many of them.
+
+use std::collections::BTreeMap;
+
+use llama_concurrent_gguf::{MatrixGroup, ModelSummary};
+use llama_concurrent_kernels::{Mode, install};
+use llama_concurrent_types::{GGML, ProductShare};
+
+/// Rows of a weight that the kernels pack together.
+const PANEL: u64 = 16;
+/// What computes the products of a model on this machine, as far as its file tells: with this library's kernels, where there
+/// are any, or without. The largest share comes first.
+pub fn planned_products(model: &ModelSummary, kernels: bool) -> Vec<ProductShare> {
+    let mut shares = Shares::default();
+    for group in &model.matrices {
+        let ours = our_kernels(group).filter(|_| kernels);
+        shares.add(ours, group.tensor_type.name(), group.products(model.work.n_expert_used), group.bytes);
+    }
+    shares.sorted()
+}
+
+/// The kernels of ours that compute these matrices; none where ggml does.
+pub(crate) fn our_kernels(group: &MatrixGroup) -> Option<&'static str> {
+    let status = install(Mode::Auto);
+    let level = status.level?;
+    let (kind, known) = (group.tensor_type, status.formats.contains(&group.tensor_type.name()));
+    let whole = match (&group.dims[..], group.is_experts) {
+        ([k, rows], _) | ([k, rows, _], true) => k % kind.block_len() == 0 && rows % PANEL == 0,
+        _ => false,
+    };
+    (known && whole).then(|| level.name())
+}
+
+/// Sums by kernels and format.
+#[derive(Default)]
+pub(crate) struct Shares(BTreeMap<(&'static str, &'static str), (u64, u64)>);
+
+impl Shares {
+    pub(crate) fn add(&mut self, ours: Option<&'static str>, format: &'static str, products: u64, bytes: u64) {
+        let sums = self.0.entry((ours.unwrap_or(GGML), format)).or_default();
+        sums.0 = sums.0.saturating_add(products);
+        sums.1 = sums.1.saturating_add(bytes);
+    }
+
+    pub(crate) fn sorted(self) -> Vec<ProductShare> {
+        let share = |((kernels, format), (products, bytes))| ProductShare { kernels, format, products, bytes };
+        let mut all: Vec<ProductShare> = self.0.into_iter().map(share).collect();
+        all.sort_by_key(|share| std::cmp::Reverse(share.products));
+        all
+    }
+}

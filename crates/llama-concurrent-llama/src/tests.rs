@@ -1,0 +1,176 @@
+//! The wrapper on the demo model: KV moves exactly, and wrong calls are refused instead of asserted on.
+
+mod aborts;
+
+use std::path::Path;
+
+use llama_concurrent_scheduler::{CallKind, Row, SlotId};
+use llama_concurrent_types::{SamplingParams, Strategy, TokenLogprobs};
+
+use super::*;
+
+const SHAPE: PoolShape = PoolShape { contexts: 1, slots: 4, n_ctx: 256, n_batch: 64 };
+
+fn backend() -> LlamaBackend {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/demo.gguf");
+    let config = EngineConfig { strategy: Strategy::Batched, ..EngineConfig::default() };
+    let model = Arc::new(Model::load(&path, &config, None).expect("the demo model loads"));
+    let plan = WorkerPlan::anywhere(1);
+    LlamaBackend::new(model, SHAPE, &config, &plan).expect("a small pool")
+}
+
+fn row(seq: usize, token: Token, pos: usize, sample: bool) -> Row {
+    Row { seq, token, pos, sample: sample.then_some(seq) }
+}
+
+fn prefill(backend: &mut LlamaBackend, seq: usize, tokens: &[Token]) {
+    let rows: Vec<_> = tokens.iter().enumerate().map(|(pos, &token)| row(seq, token, pos, false)).collect();
+    backend.contexts[0].decode(&rows).expect("prefilled");
+}
+
+/// Logits after one more row, computed alone so that the shape of the call is always the same.
+fn logits_after(backend: &mut LlamaBackend, seq: usize, token: Token, pos: usize) -> Vec<f32> {
+    let context = &mut backend.contexts[0];
+    context.decode(&[row(seq, token, pos, true)]).expect("decoded");
+    context.logits(0).expect("logits were asked for").to_vec()
+}
+
+#[test]
+fn a_copied_prefix_is_the_prefix_bit_by_bit() {
+    let mut backend = backend();
+    let prompt: Vec<Token> = (0..50).map(|i| 260 + i * 3).collect();
+    prefill(&mut backend, 0, &prompt);
+    prefill(&mut backend, 3, &[300, 301, 302]);
+    // A chain of copies within one plan, the last over a slot that held something else.
+    let slot = |seq| SlotId { context: 0, seq };
+    backend.apply(&Op::Copy { src: slot(0), dst: slot(1), keep: 40 });
+    backend.apply(&Op::Copy { src: slot(1), dst: slot(3), keep: 30 });
+    backend.apply(&Op::Truncate { slot: slot(0), keep: 30 });
+
+    let expected = logits_after(&mut backend, 0, 270, 30);
+    assert_eq!(logits_after(&mut backend, 3, 270, 30), expected);
+    backend.apply(&Op::Truncate { slot: slot(1), keep: 30 });
+    assert_eq!(logits_after(&mut backend, 1, 270, 30), expected);
+    assert_ne!(logits_after(&mut backend, 1, 271, 31), expected);
+}
+
+#[test]
+fn sequences_that_changed_places_go_on_bit_by_bit() {
+    let mut backend = backend();
+    let slot = |seq| SlotId { context: 0, seq };
+    let one: Vec<Token> = (0..50).map(|i| 260 + i * 3).collect();
+    let other: Vec<Token> = (0..20).map(|i| 900 - i * 7).collect();
+    prefill(&mut backend, 0, &one);
+    prefill(&mut backend, 1, &other);
+    let expected = (logits_after(&mut backend, 0, 270, 50), logits_after(&mut backend, 1, 270, 20));
+    backend.apply(&Op::Truncate { slot: slot(0), keep: 50 });
+    backend.apply(&Op::Truncate { slot: slot(1), keep: 20 });
+
+    // With another, and with slots that hold nothing: 0 to 2, 1 to 3.
+    backend.apply(&Op::Swap { a: slot(0), b: slot(1) });
+    backend.apply(&Op::Swap { a: slot(1), b: slot(2) });
+    backend.apply(&Op::Swap { a: slot(0), b: slot(3) });
+    assert_eq!(logits_after(&mut backend, 2, 270, 50), expected.0);
+    assert_eq!(logits_after(&mut backend, 3, 270, 20), expected.1);
+    for empty in 0..2 {
+        let context = &mut backend.contexts[0];
+        assert!(context.decode(&[row(empty, 270, 1, true)]).is_err(), "it holds nothing");
+        context.decode(&[row(empty, 270, 0, true)]).expect("it starts anew");
+    }
+}
+
+#[test]
+fn log_probabilities_are_those_of_the_model_whatever_the_sampling() {
+    let mut backend = backend();
+    let raw = logits_after(&mut backend, 0, 300, 0);
+    let total: f64 = raw.iter().map(|&logit| f64::from(logit).exp()).sum();
+    let expected = |token: Token| f64::from(raw[token as usize]) - total.ln();
+    let mut by_likelihood: Vec<Token> = (0..raw.len() as Token).collect();
+    by_likelihood.sort_by(|&a, &b| raw[b as usize].total_cmp(&raw[a as usize]));
+
+    let plain = SamplingParams { logprobs: Some(5), ..SamplingParams::default() };
+    let biased =
+        SamplingParams { logit_bias: vec![(by_likelihood[0], -50.0), (by_likelihood[7], 60.0)], ..plain.clone() };
+    let penalised = SamplingParams { frequency_penalty: 9.0, repetition_penalty: 2.0, ..plain.clone() };
+    let sampled = SamplingParams { temperature: 2.0, top_k: 3, seed: 5, ..plain.clone() };
+    let none = SamplingParams { logprobs: Some(0), ..plain.clone() };
+    for (key, params) in [plain, biased, penalised, sampled, none].into_iter().enumerate() {
+        let n_top = params.logprobs.unwrap() as usize;
+        let begin = Op::Begin { key, params: Arc::new(params), history: vec![by_likelihood[0]; 3], grammar: None };
+        let rows = vec![Row { seq: 1, token: 300, pos: 0, sample: Some(key) }];
+        let call = Call { context: 0, kind: CallKind::Decode, rows };
+        let empty = Op::Truncate { slot: SlotId { context: 0, seq: 1 }, keep: 0 };
+        let sampled = backend.run(&StepPlan { ops: vec![empty, begin], call: Some(call) }).sampled.unwrap();
+        let [Sampled::Token { token, logprobs: Some(logprobs), last: false }] = &sampled[..] else {
+            panic!("{sampled:?}")
+        };
+        match key {
+            0 => assert_eq!(*token, by_likelihood[0]),
+            1 => assert_eq!(*token, by_likelihood[7], "the bias decides"),
+            2 => assert_ne!(*token, by_likelihood[0], "it was there three times"),
+            _ => {}
+        }
+        assert!((f64::from(logprobs.logprob) - expected(*token)).abs() < 1e-4, "{logprobs:?}");
+        let top: Vec<Token> = logprobs.top.iter().map(|one| one.token).collect();
+        assert_eq!(top, by_likelihood[..n_top]);
+        assert!(logprobs.top.iter().all(|one| (f64::from(one.logprob) - expected(one.token)).abs() < 1e-4));
+    }
+}
+
+#[test]
+fn a_text_is_embedded_in_parts_as_in_one() {
+    let mut backend = backend();
+    let tokens: Vec<Token> = (0..50).map(|i| 260 + i * 3).collect();
+    let whole = backend.embed(0, &tokens).unwrap();
+    assert_eq!((whole.len(), whole[0].len()), (50, backend.model.width()));
+    let (first, rest) = tokens.split_at(19);
+    let mut parts = backend.embed(0, first).unwrap();
+    prefill(&mut backend, 2, &tokens);
+    parts.extend(backend.embed(19, rest).unwrap());
+    let difference = whole.iter().flatten().zip(parts.iter().flatten()).map(|(a, b)| (a - b).abs());
+    assert!(difference.fold(0.0, f32::max) < 1e-3);
+    assert_ne!(whole[3], whole[4]);
+    assert!(backend.embed(7, rest).is_err(), "a gap in the positions");
+    assert!(backend.embed(0, &[1 << 20]).is_err(), "no such token");
+}
+
+#[test]
+fn wrong_calls_are_refused_with_words() {
+    let mut backend = backend();
+    prefill(&mut backend, 0, &[300, 301]);
+    let many: Vec<_> = (0..65).map(|pos| row(1, 300, pos, false)).collect();
+    let wrong: [(&str, Vec<Row>); 6] = [
+        ("no rows", vec![]),
+        ("too many rows", many),
+        ("no such sequence", vec![row(4, 300, 0, true)]),
+        ("a gap in the positions", vec![row(0, 300, 3, true)]),
+        ("a position twice", vec![row(0, 300, 1, true)]),
+        ("no such token", vec![row(0, 1 << 20, 2, true)]),
+    ];
+    for (what, rows) in wrong {
+        assert!(backend.contexts[0].decode(&rows).is_err(), "{what}");
+    }
+    assert!(backend.contexts[0].decode(&[row(0, 300, 2, false)]).is_ok(), "still usable");
+    assert!(backend.contexts[0].logits(0).is_none(), "no logits where none were asked for");
+}
+
+#[test]
+fn a_plan_is_carried_out_as_a_whole() {
+    let mut backend = backend();
+    let params = Arc::new(SamplingParams::default());
+    let plan = StepPlan {
+        ops: vec![Op::Begin { key: 5, params, history: vec![], grammar: None }],
+        call: Some(Call {
+            context: 0,
+            kind: CallKind::Prefill,
+            rows: vec![
+                Row { seq: 2, token: 300, pos: 0, sample: None },
+                Row { seq: 2, token: 301, pos: 1, sample: Some(5) },
+            ],
+        }),
+    };
+    let sampled = backend.run(&plan).sampled.expect("computed");
+    assert!(matches!(sampled[..], [Sampled::Token { token, .. }] if (token as usize) < backend.model.table().len()));
+    backend.run(&StepPlan { ops: vec![Op::End { key: 5 }], call: None });
+    assert!(backend.samplers[5].is_none());
+}

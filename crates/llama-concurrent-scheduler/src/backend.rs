@@ -1,0 +1,210 @@
+//! The boundary between deciding and computing: a plan goes in, tokens come out.
+//!
+//! The scheduler writes plans, a [`Backend`] carries them out. `LlamaBackend` does so with llama.cpp,
+//! `SimBackend` with a model of its cost and a check of every rule that llama.cpp would assert on.
+
+use std::{sync::Arc, time::Duration};
+
+use llama_concurrent_constraint::Grammar;
+use llama_concurrent_types::{PoolShape, SamplingParams, Token, TokenLogprobs};
+
+/// A KV stream: one sequence of one context.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SlotId {
+    /// Index of the context within its worker.
+    pub context: usize,
+    /// llama.cpp's `seq_id` within the context.
+    pub seq: usize,
+}
+
+/// Names a running sequence towards the backend, independent of the slot it sits in.
+pub type SeqKey = usize;
+
+/// Changes that take effect before the call of the same plan, in order.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Op {
+    /// A sequence starts: set up its sampler and show it the prompt.
+    Begin {
+        /// The sequence.
+        key: SeqKey,
+        /// How to sample it.
+        params: Arc<SamplingParams>,
+        /// The end of its prompt, as much as the penalties look back on.
+        history: Vec<Token>,
+        /// The constraint of its parameters, compiled.
+        grammar: Option<Box<Grammar>>,
+    },
+    /// A sequence is over: free its sampler.
+    End {
+        /// The sequence.
+        key: SeqKey,
+    },
+    /// Forget the KV of a slot from position `keep` on; 0 empties it.
+    Truncate {
+        /// The slot.
+        slot: SlotId,
+        /// Positions that stay.
+        keep: usize,
+    },
+    /// Make `dst` hold the first `keep` positions of `src`; both are of one context.
+    Copy {
+        /// Where the KV comes from; it stays as it is.
+        src: SlotId,
+        /// Where it goes; what was there is lost.
+        dst: SlotId,
+        /// Positions that `dst` holds afterwards.
+        keep: usize,
+    },
+    /// Exchange what two slots of one context hold. Since the last [`Copy`](Self::Copy) in that context, a call of it was
+    /// computed.
+    Swap {
+        /// One of them.
+        a: SlotId,
+        /// The other.
+        b: SlotId,
+    },
+}
+
+/// Which of the two kinds of work a call does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CallKind {
+    /// One row for each of several sequences.
+    Decode,
+    /// Many rows of one sequence's prompt, or of a few short ones.
+    Prefill,
+}
+
+/// One token to compute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// `seq_id` within the call's context.
+    pub seq: usize,
+    /// The token.
+    pub token: Token,
+    /// Its position: one after the last position of the slot.
+    pub pos: usize,
+    /// The sequence to sample for after this row; `None` computes KV only.
+    pub sample: Option<SeqKey>,
+}
+
+/// One `llama_decode`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Call {
+    /// The context.
+    pub context: usize,
+    /// Decode or prefill.
+    pub kind: CallKind,
+    /// Rows grouped by slot; in a decode call ascending by `seq`, one row each.
+    pub rows: Vec<Row>,
+}
+
+/// What to do next: housekeeping, then at most one call.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct StepPlan {
+    /// Housekeeping, in order.
+    pub ops: Vec<Op>,
+    /// The call; `None` when there is nothing to compute.
+    pub call: Option<Call>,
+}
+
+impl StepPlan {
+    /// The slots whose KV it touches, each once.
+    pub fn slots(&self) -> Vec<SlotId> {
+        let of_op = |op: &Op| match *op {
+            Op::Begin { .. } | Op::End { .. } => [None, None],
+            Op::Truncate { slot, .. } => [Some(slot), None],
+            Op::Copy { dst, .. } => [Some(dst), None],
+            Op::Swap { a, b } => [Some(a), Some(b)],
+        };
+        let of_call = self.call.iter().flat_map(|call| {
+            let context = call.context;
+            call.rows.iter().map(move |row| SlotId { context, seq: row.seq })
+        });
+        let mut slots: Vec<SlotId> = self.ops.iter().flat_map(of_op).flatten().chain(of_call).collect();
+        slots.sort_unstable();
+        slots.dedup();
+        slots
+    }
+}
+
+/// Why a call failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallError {
+    /// What llama.cpp said, in words.
+    pub message: String,
+}
+
+/// What came of choosing a token.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Sampled {
+    /// A token.
+    Token {
+        /// The token.
+        token: Token,
+        /// How likely it was, where the parameters ask for that.
+        logprobs: Option<Box<TokenLogprobs>>,
+        /// Under the sequence's constraint nothing can follow.
+        last: bool,
+    },
+    /// The text is complete under its constraint, and no token can follow.
+    Complete,
+    /// No token is possible, in words.
+    Impossible(String),
+}
+
+impl From<Token> for Sampled {
+    fn from(token: Token) -> Self {
+        Sampled::Token { token, logprobs: None, last: false }
+    }
+}
+
+/// What became of a plan.
+#[derive(Clone, Debug)]
+pub struct StepOutcome {
+    /// Time the call took, operations and sampling included.
+    pub elapsed: Duration,
+    /// One for each row with `sample`, in the order of the rows.
+    pub sampled: Result<Vec<Sampled>, CallError>,
+    /// What slots named in the plan still hold, where the model has a sliding window; empty otherwise.
+    pub held: Vec<Held>,
+}
+
+impl StepOutcome {
+    /// What came of a call of a model without a sliding window.
+    pub fn new(elapsed: Duration, sampled: Result<Vec<Sampled>, CallError>) -> Self {
+        Self { elapsed, sampled, held: Vec::new() }
+    }
+}
+
+/// What a slot still holds in every layer, after a plan was carried out. Layers with a sliding window drop positions that
+/// the sequence no longer attends to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// The slot.
+    pub slot: SlotId,
+    /// The first position that no layer has dropped; all from there on are held.
+    pub first: usize,
+}
+
+/// Carries out plans. Owned by one worker thread.
+pub trait Backend {
+    /// The pool that plans may address.
+    fn shape(&self) -> PoolShape;
+
+    /// Whether a slot's KV can be copied and cut at any position (not so in recurrent models).
+    fn can_reuse_prefix(&self) -> bool;
+
+    /// Whether two slots of a context can exchange what they hold.
+    fn can_swap(&self) -> bool;
+
+    /// The sliding window of the model in positions, 0 without one. Some layers attend to no more positions than that, the
+    /// token's own included, and drop older ones; what a slot still holds is in [`StepOutcome::held`].
+    fn window(&self) -> usize;
+
+    /// Computes `tokens`, which follow the first `computed` ones of a text that is apart from all slots, and returns what
+    /// the model makes of each, as a vector. `computed` 0 begins a new text.
+    fn embed(&mut self, computed: usize, tokens: &[Token]) -> Result<Vec<Vec<f32>>, CallError>;
+
+    /// Carries out one plan. After an error the slots of the call hold an unknown amount of KV and must be emptied.
+    fn run(&mut self, plan: &StepPlan) -> StepOutcome;
+}

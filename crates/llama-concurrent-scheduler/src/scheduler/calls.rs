@@ -1,0 +1,225 @@
+//! Calls: what one turn computes, call by call, and what becomes of the results.
+
+use std::time::Duration;
+
+use llama_concurrent_types::{Error, ErrorKind, Event, FinishReason};
+
+use super::{Notice, Scheduler, queue::Place, sequence::Advance};
+use crate::backend::{Call, CallKind, Op, Row, Sampled, SeqKey, SlotId};
+
+/// Prompt tokens that a turn computes at least, however slow the machine, so that prefill never starves.
+const MIN_CHUNK: usize = 16;
+/// A chunk within a prompt is a multiple of this, because ggml's kernels work on tiles of 16 rows: on a 1.1B model 15 rows took 162 ms
+/// and 16 rows 126 ms. A ragged chunk of 19 or 25 rows cost an eighth of all throughput.
+const TILE_ROWS: usize = 16;
+/// First chunk beside running streams, before anything is known about the machine.
+const FIRST_CHUNK: usize = 32;
+/// With nobody decoding, one prefill call takes this long at most: a new arrival waits for no more than that, and
+/// chunks from 32 tokens up are equally fast per token.
+const MAX_IDLE_CALL: Duration = Duration::from_secs(1);
+/// Least rows that such a call is given.
+const MIN_IDLE_CHUNK: usize = 128;
+/// Short prompts share a call until it has this many rows, below which a row costs more.
+const FUSED_ROWS: usize = 32;
+/// Chunk of reproducible mode: fixed, because the shape of a call decides the rounding of its results.
+const REPRODUCIBLE_CHUNK: usize = 32;
+/// Where the present turn stands.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Turn {
+    next_context: usize,
+    prefill_calls: usize,
+    prefill_time: Duration,
+}
+
+/// The call that the backend is working on.
+pub(super) struct InFlight {
+    pub(super) context: usize,
+    kind: CallKind,
+    n_rows: usize,
+    /// Sequence, rows it has in the call, whether a token is sampled for it.
+    pub(super) parts: Vec<(SeqKey, usize, bool)>,
+    /// Copies of KV distort the time of the call.
+    learn: bool,
+}
+
+impl Scheduler {
+    pub(super) fn next_call(&mut self) -> Option<Call> {
+        // The second pass is the turn after this one: this one may have nothing left to do.
+        for _ in 0..2 {
+            while self.turn.next_context < self.config.shape.contexts {
+                let context = self.turn.next_context;
+                self.turn.next_context += 1;
+                if let Some(call) = self.decode_call(context) {
+                    return Some(call);
+                }
+            }
+            if let Some(call) = self.prefill_call() {
+                return Some(call);
+            }
+            self.turn = Turn::default();
+        }
+        None
+    }
+
+    /// One row for each sequence of the context that decodes, in ascending order of `seq`.
+    fn decode_call(&self, context: usize) -> Option<Call> {
+        let rows: Vec<Row> = self
+            .slots
+            .of_context(context)
+            .filter_map(|(id, slot)| {
+                let key = slot.occupant?;
+                let sequence = &self.sequences[key];
+                sequence.is_runnable().then(|| Row {
+                    seq: id.seq,
+                    token: sequence.tokens[sequence.computed],
+                    pos: sequence.computed,
+                    sample: Some(key),
+                })
+            })
+            .collect();
+        (!rows.is_empty()).then_some(Call { context, kind: CallKind::Decode, rows })
+    }
+
+    /// The next part of the prompt that is first in line, and of the ones after it while the call is small.
+    fn prefill_call(&self) -> Option<Call> {
+        let mut line: Vec<(Place, SeqKey, SlotId)> = self
+            .slots
+            .iter()
+            .filter_map(|(id, slot)| {
+                let key = slot.occupant?;
+                let sequence = &self.sequences[key];
+                sequence.is_prefilling().then_some((sequence.place, key, id))
+            })
+            .collect();
+        line.sort_unstable_by_key(|&(place, ..)| place);
+        let context = line.first()?.2.context;
+        let chunk = self.prefill_chunk()?;
+
+        let mut rows = Vec::new();
+        for &(_, key, slot) in line.iter().filter(|(.., slot)| slot.context == context) {
+            let sequence = &self.sequences[key];
+            let stop = self.prefill_stops.get(&key).copied().unwrap_or(usize::MAX);
+            let (left, room) = (sequence.n_prompt.min(stop) - sequence.computed, chunk - rows.len());
+            // A prompt that does not end here stops at whole tiles; a short rest is not left for a call of its own.
+            let n = if left <= room { left } else { room - room % TILE_ROWS };
+            let end = sequence.computed + n;
+            rows.extend((sequence.computed..end).map(|pos| Row {
+                seq: slot.seq,
+                token: sequence.tokens[pos],
+                pos,
+                sample: (pos + 1 == sequence.n_prompt).then_some(key),
+            }));
+            if rows.len() >= FUSED_ROWS.min(chunk) || self.config.reproducible {
+                break;
+            }
+        }
+        Some(Call { context, kind: CallKind::Prefill, rows })
+    }
+
+    /// Rows that the next prefill call may have; `None` if this turn has had its share.
+    fn prefill_chunk(&self) -> Option<usize> {
+        let n_batch = self.config.shape.n_batch;
+        let anyone_decodes = self.sequences.iter().any(|(_, s)| s.is_runnable());
+        if self.config.reproducible {
+            let spent = anyone_decodes && self.turn.prefill_calls > 0;
+            return (!spent).then_some(REPRODUCIBLE_CHUNK.min(n_batch));
+        }
+        let rows = if anyone_decodes {
+            let budget = self.config.max_stall.saturating_sub(self.turn.prefill_time);
+            let affordable = self.prefill_cost.tokens_within(budget).unwrap_or(FIRST_CHUNK);
+            if self.turn.prefill_calls > 0 && affordable < MIN_CHUNK {
+                return None;
+            }
+            affordable.max(MIN_CHUNK)
+        } else {
+            self.prefill_cost.tokens_within(MAX_IDLE_CALL).unwrap_or(MIN_IDLE_CHUNK).max(MIN_IDLE_CHUNK)
+        };
+        Some(rows.min(n_batch))
+    }
+
+    /// Rows of other work that may be computed between two calls: for those who decode half of what a prompt may take,
+    /// otherwise as much as one call.
+    pub fn rows_beside(&self) -> usize {
+        let anyone_decodes = self.sequences.iter().any(|(_, s)| s.is_runnable());
+        let (budget, unknown, least) = match anyone_decodes {
+            true => (self.config.max_stall / 2, FIRST_CHUNK, MIN_CHUNK),
+            false => (MAX_IDLE_CALL, MIN_IDLE_CHUNK, MIN_IDLE_CHUNK),
+        };
+        self.prefill_cost.tokens_within(budget).unwrap_or(unknown).max(least).min(self.config.shape.n_batch)
+    }
+
+    pub(super) fn note_in_flight(&self, call: &Call, ops: &[Op]) -> InFlight {
+        let mut parts: Vec<(SeqKey, usize, bool)> = Vec::with_capacity(call.rows.len());
+        let mut last_seq = None;
+        for row in &call.rows {
+            if last_seq != Some(row.seq) {
+                let slot = SlotId { context: call.context, seq: row.seq };
+                if let Some(key) = self.slots.get(slot).occupant {
+                    parts.push((key, 0, false));
+                }
+                last_seq = Some(row.seq);
+            }
+            if let Some(part) = parts.last_mut() {
+                part.1 += 1;
+                part.2 |= row.sample.is_some();
+            }
+        }
+        let learn = !ops.iter().any(|op| matches!(op, Op::Copy { .. } | Op::Swap { .. }));
+        InFlight { context: call.context, kind: call.kind, n_rows: call.rows.len(), parts, learn }
+    }
+
+    pub(super) fn apply_tokens(&mut self, call: InFlight, tokens: Vec<Sampled>, elapsed: Duration, now: Duration) {
+        match call.kind {
+            CallKind::Decode => self.totals.decode.add(call.n_rows, elapsed),
+            CallKind::Prefill => {
+                self.totals.prefill.add(call.n_rows, elapsed);
+                self.turn.prefill_calls += 1;
+                self.turn.prefill_time += elapsed;
+                if call.learn {
+                    self.prefill_cost.observe(call.n_rows, elapsed);
+                }
+            }
+        }
+        let mut tokens = tokens.into_iter();
+        for (key, n_rows, sampled) in call.parts {
+            let sequence = &mut self.sequences[key];
+            sequence.computed += n_rows;
+            debug_assert!(sequence.slot.is_some_and(|slot| slot.context == call.context));
+            if !sampled {
+                continue;
+            }
+            let (token, logprobs, last) = match tokens.next() {
+                Some(Sampled::Token { token, logprobs, last }) => (token, logprobs, last),
+                Some(Sampled::Complete) => {
+                    self.finish(key, FinishReason::Stop, None, None, now);
+                    continue;
+                }
+                Some(Sampled::Impossible(why)) => {
+                    let error = Error::new(ErrorKind::Decode, format!("no token could be chosen: {why}"));
+                    self.finish(key, FinishReason::Error, None, Some(error), now);
+                    continue;
+                }
+                None => {
+                    let error = Error::new(ErrorKind::Internal, "the backend chose too few tokens; please report this");
+                    self.finish(key, FinishReason::Error, None, Some(error), now);
+                    continue;
+                }
+            };
+            let id = sequence.id;
+            let slot = sequence.slot.map_or(0, |slot| self.slots.index(slot));
+            let notices = &mut self.notices;
+            let before = sequence.timings.n_output_tokens;
+            let advance = sequence.accept(token, logprobs, slot, now, &self.vocab, |delta| {
+                notices.push(Notice::Event { id, event: Event::Delta(delta) });
+            });
+            self.totals.output_tokens += (sequence.timings.n_output_tokens - before) as u64;
+            match advance {
+                Advance::Continue | Advance::Full if last => self.finish(key, FinishReason::Stop, None, None, now),
+                Advance::Continue => {}
+                Advance::EndOfGeneration => self.finish(key, FinishReason::Stop, None, None, now),
+                Advance::StopString(which) => self.finish(key, FinishReason::Stop, Some(which), None, now),
+                Advance::Full => self.finish(key, FinishReason::Length, None, None, now),
+            }
+        }
+    }
+}

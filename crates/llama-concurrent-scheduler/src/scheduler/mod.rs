@@ -1,0 +1,330 @@
+//! The part that decides: a pure state machine without clock, channel, lock, thread or FFI.
+//!
+//! Requests come in with [`Scheduler::submit`]; [`Scheduler::plan`] says what to compute next, as one
+//! `llama_decode` call; [`Scheduler::apply`] takes the result and says what the callers should hear. Time is a value
+//! that the caller hands in.
+//!
+//! A *turn* decodes one token for every active sequence, context by context, and then spends at most `max_stall` on
+//! prefill. Each plan is one call of such a turn, so that cancels and new requests take effect between any two calls.
+
+mod calls;
+mod cost;
+mod prefix;
+mod queue;
+mod seating;
+mod sequence;
+mod slots;
+#[cfg(test)]
+mod tests;
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use slab::Slab;
+
+pub use self::sequence::NewSequence;
+use llama_concurrent_types::{
+    EngineConfig, Error, ErrorKind, Event, Finish, FinishReason, PoolShape, RequestId, SlotStats, TokenTable,
+    WorkerTotals,
+};
+
+use self::{
+    calls::{InFlight, Turn},
+    cost::PrefillCost,
+    queue::{Place, WaitingLine},
+    sequence::Sequence,
+    slots::SlotTable,
+};
+use crate::backend::{Backend, Op, SeqKey, StepOutcome, StepPlan};
+
+/// What a scheduler is told about its worker.
+#[derive(Clone, Copy, Debug)]
+pub struct SchedulerConfig {
+    /// The pool it hands out.
+    pub shape: PoolShape,
+    /// Prefill time between two decodes at most.
+    pub max_stall: Duration,
+    /// A batch request counts as if it had arrived this much later.
+    pub batch_aging: Duration,
+    /// Reuse equal prompt beginnings; needs a backend that can copy and cut KV.
+    pub prefix_reuse: bool,
+    /// The sliding window of the model, 0 without one: see [`Backend::window`](crate::backend::Backend::window).
+    pub window: usize,
+    /// Move sequences so that decodes are not split; needs a backend that can copy KV.
+    pub compact: bool,
+    /// Bit-identical results whoever else runs.
+    pub reproducible: bool,
+}
+
+impl SchedulerConfig {
+    /// For a worker of an engine with this configuration and this backend.
+    pub fn of(config: &EngineConfig, backend: &impl Backend) -> Self {
+        let shape = backend.shape();
+        // With several slots in a context, reproducible results come from the kernels, whatever the calls look like.
+        let fixed_calls = config.reproducible && shape.slots == 1;
+        Self {
+            shape,
+            max_stall: config.max_stall,
+            batch_aging: config.batch_aging,
+            prefix_reuse: config.prefix_reuse && backend.can_reuse_prefix() && !fixed_calls,
+            window: backend.window(),
+            compact: backend.can_swap(),
+            reproducible: fixed_calls,
+        }
+    }
+}
+
+/// What the worker passes on.
+#[derive(Clone, Debug)]
+pub enum Notice {
+    /// The request no longer waits: it got a slot or ended without one.
+    LeftQueue {
+        /// The request.
+        id: RequestId,
+    },
+    /// Something for the caller.
+    Event {
+        /// The request.
+        id: RequestId,
+        /// Exactly one `Finished` comes for each request, as its last event.
+        event: Event,
+    },
+}
+
+/// Decides for one worker which request gets which slot, and what is computed next.
+pub struct Scheduler {
+    config: SchedulerConfig,
+    vocab: Arc<TokenTable>,
+    sequences: Slab<Sequence>,
+    keys: HashMap<RequestId, SeqKey>,
+    waiting: WaitingLine,
+    slots: SlotTable,
+    prefill_cost: PrefillCost,
+    /// Where the next chunk of a prompt must end at the latest.
+    prefill_stops: HashMap<SeqKey, usize>,
+    turn: Turn,
+    in_flight: Option<InFlight>,
+    /// Contexts in which a copy waits for the next call: it moves data only then.
+    copying: Vec<bool>,
+    /// Housekeeping that ends of sequences left for the next plan.
+    pending_ops: Vec<Op>,
+    notices: Vec<Notice>,
+    next_deadline: Option<Duration>,
+    arrivals: u64,
+    totals: WorkerTotals,
+}
+
+impl Scheduler {
+    /// A scheduler with all slots empty.
+    pub fn new(config: SchedulerConfig, vocab: Arc<TokenTable>) -> Self {
+        Self {
+            slots: SlotTable::new(config.shape, config.window),
+            config,
+            vocab,
+            sequences: Slab::new(),
+            keys: HashMap::new(),
+            waiting: WaitingLine::default(),
+            prefill_cost: PrefillCost::default(),
+            prefill_stops: HashMap::new(),
+            turn: Turn::default(),
+            in_flight: None,
+            copying: vec![false; config.shape.contexts],
+            pending_ops: Vec::new(),
+            notices: Vec::new(),
+            next_deadline: None,
+            arrivals: 0,
+            totals: WorkerTotals::default(),
+        }
+    }
+
+    /// Puts a request in line. It was checked before: at least one token, prompt and output fit into a slot.
+    pub fn submit(&mut self, new: NewSequence) {
+        debug_assert!(!new.prompt.is_empty() && new.prompt.len() < self.config.shape.n_ctx);
+        self.arrivals += 1;
+        self.totals.requests.submitted += 1;
+        let place = Place::new(new.priority, new.submitted, self.arrivals, self.config.batch_aging);
+        let id = new.id;
+        let sequence = Sequence::new(new, place, self.config.shape.n_ctx, &self.vocab);
+        self.next_deadline = self.next_deadline.into_iter().chain(sequence.next_deadline()).min();
+        let key = self.sequences.insert(sequence);
+        self.keys.insert(id, key);
+        self.waiting.insert(place, key);
+    }
+
+    /// Ends a request at its caller's wish; unknown and finished ones are ignored.
+    pub fn cancel(&mut self, id: RequestId, now: Duration) {
+        if let Some(&key) = self.keys.get(&id) {
+            self.finish(key, FinishReason::Cancelled, None, None, now);
+        }
+    }
+
+    /// Ends every request.
+    pub fn cancel_all(&mut self, now: Duration) {
+        for key in self.all_keys() {
+            self.finish(key, FinishReason::Cancelled, None, None, now);
+        }
+    }
+
+    /// Ends every request with an error.
+    pub fn fail_all(&mut self, error: &Error, now: Duration) {
+        for key in self.all_keys() {
+            self.finish(key, FinishReason::Error, None, Some(error.clone()), now);
+        }
+    }
+
+    /// Stops or goes on decoding a request whose reader is behind; its slot stays its own.
+    pub fn set_paused(&mut self, id: RequestId, paused: bool) {
+        if let Some(&key) = self.keys.get(&id) {
+            self.sequences[key].paused = paused;
+        }
+    }
+
+    /// The next thing to compute. Every plan is followed by one [`apply`](Self::apply).
+    pub fn plan(&mut self, now: Duration) -> StepPlan {
+        debug_assert!(self.in_flight.is_none(), "plan() without apply()");
+        self.expire(now);
+        let mut ops = std::mem::take(&mut self.pending_ops);
+        if self.config.compact {
+            self.close_gaps(&mut ops);
+        }
+        self.admit(now, &mut ops);
+        for op in &ops {
+            if let Op::Copy { dst, .. } = op {
+                self.copying[dst.context] = true;
+            }
+        }
+        let call = self.next_call();
+        if let Some(call) = &call {
+            self.in_flight = Some(self.note_in_flight(call, &ops));
+        }
+        StepPlan { ops, call }
+    }
+
+    /// Takes what the backend made of the last plan and returns what callers should hear.
+    pub fn apply(&mut self, outcome: StepOutcome, now: Duration) -> Vec<Notice> {
+        for held in &outcome.held {
+            self.slots.set_first(held.slot, held.first);
+        }
+        if let Some(call) = self.in_flight.take() {
+            match outcome.sampled {
+                Ok(tokens) => {
+                    self.copying[call.context] = false;
+                    self.apply_tokens(call, tokens, outcome.elapsed, now);
+                }
+                Err(error) => {
+                    let error = Error::new(ErrorKind::Decode, format!("llama.cpp failed: {}", error.message));
+                    for (key, ..) in call.parts {
+                        self.finish(key, FinishReason::Error, None, Some(error.clone()), now);
+                    }
+                }
+            }
+        }
+        std::mem::take(&mut self.notices)
+    }
+
+    /// Whether a further plan would compute something now.
+    pub fn has_work(&self) -> bool {
+        self.sequences.iter().any(|(_, s)| s.is_runnable() || s.is_prefilling())
+            || (self.waiting.len() > 0 && self.slots.has_free())
+            || !self.pending_ops.is_empty()
+            || !self.notices.is_empty()
+    }
+
+    /// The moment at which a deadline strikes next, if there is nothing else to do.
+    pub fn next_deadline(&self) -> Option<Duration> {
+        self.next_deadline
+    }
+
+    /// Whether there is no request at all.
+    pub fn is_empty(&self) -> bool {
+        self.sequences.is_empty()
+    }
+
+    /// Sums so far, and how many requests run and wait.
+    pub fn totals(&self) -> WorkerTotals {
+        let waiting = self.waiting.len();
+        WorkerTotals { running: self.sequences.len() - waiting, waiting, ..self.totals }
+    }
+
+    /// What each slot is doing, in the order of their numbers.
+    pub fn slots(&self) -> impl Iterator<Item = SlotStats> {
+        self.slots.iter().map(|(_, slot)| match slot.occupant {
+            None => SlotStats { n_tokens: slot.held.len(), ..SlotStats::default() },
+            Some(key) => self.sequences[key].slot_stats(),
+        })
+    }
+
+    fn all_keys(&self) -> Vec<SeqKey> {
+        self.sequences.iter().map(|(key, _)| key).collect()
+    }
+
+    fn expire(&mut self, now: Duration) {
+        if self.next_deadline.is_none_or(|deadline| now < deadline) {
+            return;
+        }
+        let is_late = |s: &Sequence| s.next_deadline().is_some_and(|deadline| now >= deadline);
+        let late: Vec<_> = self.sequences.iter().filter(|(_, s)| is_late(s)).map(|(key, _)| key).collect();
+        for key in late {
+            self.finish(key, FinishReason::Deadline, None, None, now);
+        }
+        self.next_deadline = self.sequences.iter().filter_map(|(_, s)| s.next_deadline()).min();
+    }
+
+    /// The one place where a request ends.
+    fn finish(&mut self, key: SeqKey, reason: FinishReason, stop: Option<usize>, error: Option<Error>, now: Duration) {
+        let mut sequence = self.sequences.remove(key);
+        let id = sequence.id;
+        self.keys.remove(&id);
+        match sequence.slot {
+            Some(slot) => {
+                self.pending_ops.push(Op::End { key });
+                let held = if reason == FinishReason::Error {
+                    self.pending_ops.push(Op::Truncate { slot, keep: 0 });
+                    Vec::new()
+                } else {
+                    sequence.tokens.truncate(sequence.computed);
+                    std::mem::take(&mut sequence.tokens)
+                };
+                self.slots.vacate(slot, held);
+            }
+            None => {
+                self.waiting.remove(sequence.place, key);
+                sequence.timings.queue = now.saturating_sub(sequence.submitted);
+                self.notices.push(Notice::LeftQueue { id });
+            }
+        }
+        let slot = sequence.slot.map_or(0, |slot| self.slots.index(slot));
+        let notices = &mut self.notices;
+        sequence.show_rest(slot, &mut |delta| notices.push(Notice::Event { id, event: Event::Delta(delta) }));
+        self.totals.requests.count(reason);
+        sequence.timings.e2e = now.saturating_sub(sequence.submitted);
+        let finish = Finish { reason, stop, error, timings: sequence.timings };
+        self.notices.push(Notice::Event { id, event: Event::Finished(Box::new(finish)) });
+    }
+
+    /// Panics if any rule of the state is broken; for tests, after every step.
+    pub fn check_invariants(&self) {
+        let shape = self.config.shape;
+        assert_eq!(self.keys.len(), self.sequences.len());
+        assert_eq!(self.slots.len(), shape.contexts * shape.slots);
+        let mut seated = 0;
+        for (id, slot) in self.slots.iter() {
+            assert!(slot.held.len() <= shape.n_ctx, "held KV within the slot");
+            if let Some(key) = slot.occupant {
+                seated += 1;
+                assert!(slot.held.is_empty(), "an occupied slot holds nothing for others");
+                assert_eq!(self.sequences[key].slot, Some(id), "a slot is owned once");
+            }
+        }
+        let mut waiting = 0;
+        for (key, sequence) in &self.sequences {
+            sequence.check_invariants(shape.n_ctx);
+            assert_eq!(self.keys.get(&sequence.id), Some(&key));
+            match sequence.slot {
+                Some(slot) => assert_eq!(self.slots.get(slot).occupant, Some(key)),
+                None => waiting += 1,
+            }
+        }
+        assert_eq!(seated + waiting, self.sequences.len());
+        assert_eq!(waiting, self.waiting.len());
+    }
+}

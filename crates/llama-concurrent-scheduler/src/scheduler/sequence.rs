@@ -1,0 +1,212 @@
+//! A request on its way: its tokens, how far they are computed, and its text.
+
+use std::{sync::Arc, time::Duration};
+
+use llama_concurrent_constraint::Grammar;
+use llama_concurrent_types::{
+    Delta, Priority, RequestId, SamplingParams, SlotStats, Timings, Token, TokenLogprobs, TokenTable,
+};
+
+use super::queue::Place;
+use crate::{backend::SlotId, text::TokenText};
+
+/// A request in the scheduler's terms: tokenized, validated, with absolute times.
+#[derive(Clone, Debug)]
+pub struct NewSequence {
+    /// The request.
+    pub id: RequestId,
+    /// Prompt tokens, at least one.
+    pub prompt: Vec<Token>,
+    /// How to sample.
+    pub params: Arc<SamplingParams>,
+    /// Its constraint, compiled.
+    pub grammar: Option<Box<Grammar>>,
+    /// Whether it may start from KV that is there already.
+    pub prefix_reuse: bool,
+    /// Who goes first.
+    pub priority: Priority,
+    /// When it was submitted.
+    pub submitted: Duration,
+    /// When to give up waiting for a slot.
+    pub queue_deadline: Option<Duration>,
+    /// When to give up altogether.
+    pub deadline: Option<Duration>,
+}
+
+/// What a sampled token did to a sequence.
+pub(super) enum Advance {
+    /// It goes on.
+    Continue,
+    /// The model ended it.
+    EndOfGeneration,
+    /// This stop string ended it.
+    StopString(usize),
+    /// It has all the tokens that it may have.
+    Full,
+}
+
+pub(super) struct Sequence {
+    pub(super) id: RequestId,
+    pub(super) params: Arc<SamplingParams>,
+    /// Until it goes to the backend.
+    pub(super) grammar: Option<Box<Grammar>>,
+    pub(super) prefix_reuse: bool,
+    /// Prompt, then output. All but a freshly sampled last one are to be computed.
+    pub(super) tokens: Vec<Token>,
+    pub(super) n_prompt: usize,
+    /// Leading tokens whose KV is in the slot.
+    pub(super) computed: usize,
+    /// `tokens` never grows beyond this.
+    max_total: usize,
+    pub(super) slot: Option<SlotId>,
+    /// The reader is behind: keep the slot, decode nothing.
+    pub(super) paused: bool,
+    pub(super) place: Place,
+    pub(super) queue_deadline: Option<Duration>,
+    pub(super) deadline: Option<Duration>,
+    pub(super) submitted: Duration,
+    pub(super) admitted: Option<Duration>,
+    last_token: Option<Duration>,
+    text: TokenText<Shown>,
+    /// Special tokens that are stop strings, by the place of those.
+    stop_tokens: Vec<(Token, usize)>,
+    pub(super) timings: Timings,
+}
+
+impl Sequence {
+    pub(super) fn new(new: NewSequence, place: Place, n_ctx: usize, vocab: &TokenTable) -> Self {
+        let n_prompt = new.prompt.len();
+        let max_output = new.params.max_tokens.map_or(usize::MAX, |n| n as usize);
+        Self {
+            id: new.id,
+            n_prompt,
+            computed: 0,
+            max_total: n_prompt.saturating_add(max_output).min(n_ctx),
+            slot: None,
+            paused: false,
+            place,
+            queue_deadline: new.queue_deadline,
+            deadline: new.deadline,
+            submitted: new.submitted,
+            admitted: None,
+            last_token: None,
+            text: TokenText::new(&new.params.stop),
+            stop_tokens: stop_tokens(&new.params.stop, vocab),
+            timings: Timings { n_prompt_tokens: n_prompt, ..Timings::default() },
+            tokens: new.prompt,
+            params: new.params,
+            grammar: new.grammar,
+            prefix_reuse: new.prefix_reuse,
+        }
+    }
+
+    pub(super) fn is_prefilling(&self) -> bool {
+        self.slot.is_some() && self.computed < self.n_prompt
+    }
+
+    /// Has a sampled token that waits to be computed.
+    pub(super) fn is_decoding(&self) -> bool {
+        self.slot.is_some() && self.computed >= self.n_prompt
+    }
+
+    pub(super) fn is_runnable(&self) -> bool {
+        self.is_decoding() && !self.paused
+    }
+
+    /// The next moment at which a deadline may strike.
+    pub(super) fn next_deadline(&self) -> Option<Duration> {
+        let queue = self.queue_deadline.filter(|_| self.slot.is_none());
+        queue.into_iter().chain(self.deadline).min()
+    }
+
+    /// Takes a sampled token; pushes what the caller should see to `emit`.
+    pub(super) fn accept(
+        &mut self,
+        token: Token,
+        logprobs: Option<Box<TokenLogprobs>>,
+        slot: usize,
+        now: Duration,
+        vocab: &TokenTable,
+        mut emit: impl FnMut(Delta),
+    ) -> Advance {
+        let ends = !self.params.ignore_eos && vocab.is_end_of_generation(token);
+        if ends || self.params.stop_token_ids.contains(&token) {
+            return Advance::EndOfGeneration;
+        }
+        if let Some(&(_, which)) = self.stop_tokens.iter().find(|(stop, _)| *stop == token) {
+            self.show_rest(slot, &mut emit);
+            return Advance::StopString(which);
+        }
+        match self.last_token.replace(now) {
+            Some(last) => self.timings.itl.push(now.saturating_sub(last)),
+            None => self.timings.ttft = Some(now.saturating_sub(self.submitted)),
+        }
+        self.tokens.push(token);
+        let index = self.timings.n_output_tokens;
+        self.timings.n_output_tokens += 1;
+
+        let (special, shown) = (self.params.special, Shown { token, index, logprobs });
+        let stop =
+            self.text.push(shown, vocab.text(token, special), &mut |shown, text| emit(delta(shown, text, index, slot)));
+        let full = self.tokens.len() >= self.max_total;
+        if full {
+            self.show_rest(slot, &mut emit);
+        }
+        match stop {
+            Some(which) => Advance::StopString(which),
+            None if full => Advance::Full,
+            None => Advance::Continue,
+        }
+    }
+
+    /// Emits what was held back in case a character or a stop string would be completed; nothing after a stop string.
+    pub(super) fn show_rest(&mut self, slot: usize, emit: &mut impl FnMut(Delta)) {
+        let next = self.timings.n_output_tokens;
+        self.text.finish(&mut |shown, text| emit(delta(shown, text, next, slot)));
+    }
+
+    pub(super) fn slot_stats(&self) -> SlotStats {
+        let Timings { n_prompt_tokens, n_cached_tokens, n_output_tokens, .. } = self.timings;
+        SlotStats { request: Some(self.id), n_tokens: self.computed, n_prompt_tokens, n_cached_tokens, n_output_tokens }
+    }
+
+    /// Tokens at the end of the prompt that the penalties look back on.
+    pub(super) fn penalty_history(&self) -> Vec<Token> {
+        if !self.params.has_penalties() {
+            return Vec::new();
+        }
+        let start = self.n_prompt.saturating_sub(self.params.penalty_last_n as usize);
+        self.tokens[start..self.n_prompt].to_vec()
+    }
+
+    pub(super) fn check_invariants(&self, n_ctx: usize) {
+        assert!(self.computed <= self.tokens.len(), "computed tokens within total");
+        assert!(self.tokens.len() <= n_ctx, "tokens within the slot");
+        if self.is_decoding() {
+            assert_eq!(self.computed + 1, self.tokens.len(), "exactly the last token waits");
+        }
+        if self.slot.is_none() {
+            assert_eq!(self.computed, 0, "a waiting request holds no KV");
+        }
+        assert_eq!(self.tokens.len(), self.n_prompt + self.timings.n_output_tokens);
+    }
+}
+
+/// What a reader is told of a token besides its text.
+struct Shown {
+    token: Token,
+    index: usize,
+    logprobs: Option<Box<TokenLogprobs>>,
+}
+
+fn delta(shown: Option<Shown>, text: String, next: usize, slot: usize) -> Delta {
+    match shown {
+        Some(Shown { token, index, logprobs }) => Delta { text, token: Some(token), index, logprobs, slot },
+        None => Delta { text, token: None, index: next, logprobs: None, slot },
+    }
+}
+
+fn stop_tokens(stops: &[String], vocab: &TokenTable) -> Vec<(Token, usize)> {
+    let token = |(which, stop): (usize, &String)| vocab.special_token(stop).map(|token| (token, which));
+    stops.iter().enumerate().filter_map(token).collect()
+}

@@ -1,0 +1,146 @@
+//! Random acts on tiny pools: whatever happens, nothing is lost or said twice.
+
+use std::{sync::Arc, time::Duration};
+
+use llama_concurrent_types::{Priority, SamplingParams, Token};
+use proptest::prelude::*;
+
+use super::{
+    super::*,
+    rig::{Heard, Rig, Setup, alone, prompt},
+};
+use crate::sim::SimWindow;
+
+/// What may happen to a worker between two steps.
+#[derive(Clone, Debug)]
+enum Act {
+    Submit {
+        prefix: usize,
+        len: usize,
+        max_tokens: u32,
+        priority: Priority,
+        queue_ms: Option<u64>,
+        total_ms: Option<u64>,
+    },
+    Cancel(usize),
+    Pause(usize),
+    Resume(usize),
+    Steps(usize),
+    Wait(u64),
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    let deadline = || prop::option::weighted(0.2, 1u64..3000);
+    prop_oneof![
+        4 => (0usize..3, 1usize..20, 1u32..12, any::<bool>(), deadline(), deadline()).prop_map(
+            |(prefix, len, max_tokens, batch, queue_ms, total_ms)| Act::Submit {
+                prefix,
+                len,
+                max_tokens,
+                priority: if batch { Priority::Batch } else { Priority::Interactive },
+                queue_ms,
+                total_ms,
+            }
+        ),
+        1 => (0usize..64).prop_map(Act::Cancel),
+        1 => (0usize..64).prop_map(Act::Pause),
+        1 => (0usize..64).prop_map(Act::Resume),
+        4 => (1usize..8).prop_map(Act::Steps),
+        1 => (1u64..2000).prop_map(Act::Wait),
+    ]
+}
+
+/// Runs random acts on a tiny pool, then lets everything end and checks that nothing was lost or said twice.
+fn survive(contexts: usize, slots: usize, window: Option<SimWindow>, fail_every: Option<u64>, acts: &[Act]) {
+    let mut rig = Rig::new(Setup { contexts, slots, n_ctx: 64, max_stall_ms: 300, window, ..Setup::default() });
+    rig.backend.fail_every = fail_every;
+    let mut submitted: Vec<(RequestId, Vec<Token>)> = Vec::new();
+    let pick = |n: usize, ids: &[(RequestId, Vec<Token>)]| (!ids.is_empty()).then(|| ids[n % ids.len()].0);
+    for act in acts {
+        match act {
+            Act::Submit { prefix, len, max_tokens, priority, queue_ms, total_ms } => {
+                let id = submitted.len() as RequestId;
+                let tokens = [prompt(*prefix, 20), prompt(id as usize, *len)].concat();
+                rig.heard.insert(id, Heard::default());
+                let at = |ms: &Option<u64>| ms.map(|ms| rig.now + Duration::from_millis(ms));
+                rig.scheduler.submit(NewSequence {
+                    id,
+                    prompt: tokens.clone(),
+                    params: Arc::new(SamplingParams { max_tokens: Some(*max_tokens), ..SamplingParams::default() }),
+                    grammar: None,
+                    prefix_reuse: true,
+                    priority: *priority,
+                    submitted: rig.now,
+                    queue_deadline: at(queue_ms),
+                    deadline: at(total_ms),
+                });
+                submitted.push((id, tokens));
+            }
+            Act::Cancel(n) => {
+                let now = rig.now;
+                pick(*n, &submitted).into_iter().for_each(|id| rig.scheduler.cancel(id, now));
+            }
+            Act::Pause(n) => pick(*n, &submitted).into_iter().for_each(|id| rig.scheduler.set_paused(id, true)),
+            Act::Resume(n) => pick(*n, &submitted).into_iter().for_each(|id| rig.scheduler.set_paused(id, false)),
+            Act::Steps(n) => (0..*n).for_each(|_| {
+                rig.step();
+            }),
+            Act::Wait(ms) => rig.now += Duration::from_millis(*ms),
+        }
+        rig.scheduler.check_invariants();
+    }
+    submitted.iter().for_each(|&(id, _)| rig.scheduler.set_paused(id, false));
+    rig.run_until_idle();
+    rig.step();
+    assert!(rig.scheduler.is_empty(), "all slots free at the end");
+    assert_eq!(rig.backend.live_sequences(), 0, "all samplers freed");
+    let totals = rig.scheduler.totals();
+    assert_eq!(totals.requests.finished(), submitted.len() as u64);
+    for (id, tokens) in &submitted {
+        let heard = &rig.heard[id];
+        assert!(heard.finish.is_some(), "one terminal event each");
+        assert_eq!(heard.left_queue, 1, "each request leaves the queue once");
+        assert_eq!(heard.tokens, alone(tokens, heard.tokens.len()), "the tokens of a run alone, as far as they go");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn random_acts_lose_nothing(
+        contexts in 1usize..3,
+        slots in 1usize..6,
+        window in prop::option::of((1usize..24, 0usize..24)),
+        fail_every in prop::option::weighted(0.3, 5u64..40),
+        acts in prop::collection::vec(act(), 1..80),
+    ) {
+        let window = window.map(|(positions, spare)| SimWindow { positions, spare });
+        survive(contexts, slots, window, fail_every, &acts);
+    }
+}
+
+/// 2,000 requests with random lengths, cancels, drops, pauses and deadlines for each of 1,000 seeds.
+#[test]
+fn two_thousand_requests_for_each_of_a_thousand_seeds() {
+    use proptest::{
+        strategy::ValueTree,
+        test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
+    };
+    let submits = |acts: &[Act]| acts.iter().filter(|a| matches!(a, Act::Submit { .. })).count();
+    for seed in 0..1000u64 {
+        let mut bytes = [0u8; 32];
+        bytes[..8].copy_from_slice(&seed.to_le_bytes());
+        let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
+        let mut runner = TestRunner::new_with_rng(Config::default(), rng);
+        let strategy = act();
+        let mut acts = Vec::new();
+        while submits(&acts) < 2000 {
+            let more = (0..500).map(|_| strategy.new_tree(&mut runner).unwrap().current());
+            acts.extend(more);
+        }
+        let window = SimWindow { positions: 1 + (seed % 17) as usize, spare: (seed % 13) as usize };
+        let (contexts, slots) = (1 + (seed % 2) as usize, 2 + (seed % 3) as usize);
+        survive(contexts, slots, (seed % 5 < 3).then_some(window), (seed % 4 == 0).then_some(37), &acts);
+    }
+}

@@ -1,0 +1,177 @@
+//! A worker without a thread, for tests.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use llama_concurrent_types::{Delta, Priority, SamplingParams, Token};
+
+use super::super::*;
+use crate::{
+    backend::{Backend, Call},
+    sim::{SimBackend, SimCost, SimWindow},
+};
+
+pub const N_VOCAB: Token = 40;
+/// Tokens 0 and 1 end a generation; the others are letters.
+pub const END: [Token; 2] = [0, 1];
+
+pub fn vocab() -> Arc<TokenTable> {
+    let pieces = (0..N_VOCAB).map(|t| if t < 2 { vec![] } else { vec![b'a' + (t % 26) as u8] });
+    Arc::new(TokenTable::new(pieces, END.to_vec()))
+}
+
+/// A worker without a thread: scheduler, backend and a clock that the backend's costs move.
+pub struct Rig {
+    pub scheduler: Scheduler,
+    pub backend: SimBackend,
+    pub now: Duration,
+    pub heard: HashMap<RequestId, Heard>,
+    pub calls: Vec<(Call, Duration)>,
+    pub swaps: usize,
+}
+
+#[derive(Default)]
+pub struct Heard {
+    pub left_queue: usize,
+    pub tokens: Vec<Token>,
+    pub text: String,
+    pub finish: Option<Finish>,
+}
+
+pub struct Setup {
+    pub contexts: usize,
+    pub slots: usize,
+    pub n_ctx: usize,
+    pub max_stall_ms: u64,
+    pub prefix_reuse: bool,
+    pub window: Option<SimWindow>,
+    pub reproducible: bool,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            contexts: 1,
+            slots: 4,
+            n_ctx: 256,
+            max_stall_ms: 500,
+            prefix_reuse: true,
+            window: None,
+            reproducible: false,
+        }
+    }
+}
+
+impl Rig {
+    pub fn new(setup: Setup) -> Self {
+        let shape = PoolShape { contexts: setup.contexts, slots: setup.slots, n_ctx: setup.n_ctx, n_batch: 512 };
+        let config = SchedulerConfig {
+            shape,
+            max_stall: Duration::from_millis(setup.max_stall_ms),
+            batch_aging: Duration::from_secs(10),
+            prefix_reuse: setup.prefix_reuse,
+            window: setup.window.map_or(0, |window| window.positions),
+            compact: true,
+            reproducible: setup.reproducible,
+        };
+        let mut backend = SimBackend::new(shape, SimCost::default(), N_VOCAB);
+        backend.window = setup.window;
+        Self {
+            scheduler: Scheduler::new(config, vocab()),
+            backend,
+            now: Duration::ZERO,
+            heard: HashMap::new(),
+            calls: Vec::new(),
+            swaps: 0,
+        }
+    }
+
+    pub fn submit(&mut self, id: RequestId, prompt: Vec<Token>, max_tokens: u32) {
+        self.submit_with(
+            id,
+            prompt,
+            Priority::Interactive,
+            SamplingParams { max_tokens: Some(max_tokens), ignore_eos: true, ..SamplingParams::default() },
+        );
+    }
+
+    pub fn submit_with(&mut self, id: RequestId, prompt: Vec<Token>, priority: Priority, params: SamplingParams) {
+        self.heard.insert(id, Heard::default());
+        self.scheduler.submit(NewSequence {
+            id,
+            prompt,
+            params: Arc::new(params),
+            grammar: None,
+            prefix_reuse: true,
+            priority,
+            submitted: self.now,
+            queue_deadline: None,
+            deadline: None,
+        });
+    }
+
+    /// The worker's three lines, and a record of what came of them. Whether anything was computed.
+    pub fn step(&mut self) -> bool {
+        let plan = self.scheduler.plan(self.now);
+        self.scheduler.check_invariants();
+        let outcome = self.backend.run(&plan);
+        self.now += outcome.elapsed;
+        let notices = self.scheduler.apply(outcome, self.now);
+        self.scheduler.check_invariants();
+        self.hear(notices);
+        let worked = plan.call.is_some();
+        self.swaps += plan.ops.iter().filter(|op| matches!(op, Op::Swap { .. })).count();
+        self.calls.extend(plan.call.map(|call| (call, self.now)));
+        worked
+    }
+
+    fn hear(&mut self, notices: Vec<Notice>) {
+        for notice in notices {
+            match notice {
+                Notice::LeftQueue { id } => self.heard.get_mut(&id).unwrap().left_queue += 1,
+                Notice::Event { id, event } => {
+                    let heard = self.heard.get_mut(&id).unwrap();
+                    assert!(heard.finish.is_none(), "nothing follows the end");
+                    match event {
+                        Event::Delta(Delta { text, token, index, .. }) => {
+                            assert_eq!(index, heard.tokens.len());
+                            heard.text.push_str(&text);
+                            heard.tokens.extend(token);
+                        }
+                        Event::Finished(finish) => heard.finish = Some(*finish),
+                        other => panic!("{other:?}"),
+                    }
+                }
+            }
+        }
+    }
+
+    pub fn run_until_idle(&mut self) {
+        for _ in 0..100_000 {
+            if !self.step() && !self.scheduler.has_work() {
+                return;
+            }
+        }
+        panic!("the scheduler does not come to rest");
+    }
+
+    pub fn reason(&self, id: RequestId) -> FinishReason {
+        self.heard[&id].finish.as_ref().expect("finished").reason
+    }
+
+    pub fn timings(&self, id: RequestId) -> &llama_concurrent_types::Timings {
+        &self.heard[&id].finish.as_ref().expect("finished").timings
+    }
+}
+
+/// What a prompt continues with when nothing interferes.
+pub fn alone(prompt: &[Token], n: usize) -> Vec<Token> {
+    let mut tokens = prompt.to_vec();
+    for _ in 0..n {
+        tokens.push(SimBackend::next_token(&tokens, N_VOCAB));
+    }
+    tokens.split_off(prompt.len())
+}
+
+pub fn prompt(seed: usize, len: usize) -> Vec<Token> {
+    (0..len).map(|i| 2 + ((i * 7 + seed * 13 + i * i * seed) % 38) as Token).collect()
+}

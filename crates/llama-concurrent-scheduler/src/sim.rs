@@ -1,0 +1,292 @@
+//! A backend without a model: tokens are a function of the sequence so far, time is a function of the rows.
+//!
+//! It keeps the tokens of every slot and panics on whatever llama.cpp would assert on, so a scheduler that passes here
+//! plans valid calls. Because the next token depends on all KV of the slot, reusing a wrong prefix changes the output; with
+//! a sliding window, computing behind positions that were dropped panics.
+
+use std::time::Duration;
+
+use llama_concurrent_types::{PoolShape, Token};
+
+use super::{Backend, Call, CallError, CallKind, Held, Op, Row, Sampled, SlotId, StepOutcome, StepPlan};
+
+/// What simulated work takes.
+pub trait SimTiming {
+    /// One `llama_decode`. llama.cpp splits it into `parts`, each of which reads all weights.
+    fn call(&self, call: &Call, parts: usize) -> Duration;
+
+    /// One copy of a KV stream.
+    fn copy(&self) -> Duration;
+
+    /// An exchange of two slots that hold so many positions together.
+    fn swap(&self, positions: usize) -> Duration;
+}
+
+/// The simplest timing: a share for reading the weights, and a share for each row.
+#[derive(Clone, Copy, Debug)]
+pub struct SimCost {
+    /// Once for each part into which llama.cpp would split the call.
+    pub per_part: Duration,
+    /// For each row.
+    pub per_row: Duration,
+    /// For each copy of a KV stream.
+    pub per_copy: Duration,
+}
+
+impl Default for SimCost {
+    /// About a 1.1B model on two cores.
+    fn default() -> Self {
+        Self {
+            per_part: Duration::from_millis(60),
+            per_row: Duration::from_millis(15),
+            per_copy: Duration::from_millis(8),
+        }
+    }
+}
+
+impl SimTiming for SimCost {
+    fn call(&self, call: &Call, parts: usize) -> Duration {
+        self.per_part * parts as u32 + self.per_row * call.rows.len() as u32
+    }
+
+    fn copy(&self) -> Duration {
+        self.per_copy
+    }
+
+    fn swap(&self, _positions: usize) -> Duration {
+        self.per_copy
+    }
+}
+
+/// A sliding window as llama.cpp keeps it.
+#[derive(Clone, Copy, Debug)]
+pub struct SimWindow {
+    /// Positions that a token attends to, its own included.
+    pub positions: usize,
+    /// Positions before these that are kept.
+    pub spare: usize,
+}
+
+/// What a slot holds.
+#[derive(Clone, Debug, Default)]
+struct Stream {
+    /// What stands for all tokens up to each position.
+    hashes: Vec<u64>,
+    /// Positions before this one have been dropped from the window.
+    first: usize,
+}
+
+impl Stream {
+    fn truncate(&mut self, keep: usize) {
+        assert!(keep <= self.hashes.len(), "only what is there can be kept");
+        assert!(keep == 0 || keep >= self.first, "the window still holds what is kept");
+        self.hashes.truncate(keep);
+        if keep == 0 {
+            self.first = 0;
+        }
+    }
+
+    fn keep_last(&mut self, positions: usize) {
+        self.first = self.first.max(self.hashes.len().saturating_sub(positions));
+    }
+}
+
+/// The simulated backend.
+#[derive(Clone, Debug)]
+pub struct SimBackend<T = SimCost> {
+    shape: PoolShape,
+    timing: T,
+    n_vocab: Token,
+    kv: Vec<Stream>,
+    /// Contexts in which a copy waits for the next call, as llama.cpp's do.
+    copying: Vec<bool>,
+    samplers: Vec<bool>,
+    calls: u64,
+    embedded: usize,
+    /// The sliding window of the model, where it has one.
+    pub window: Option<SimWindow>,
+    /// Every n-th call fails, where set.
+    pub fail_every: Option<u64>,
+    /// Parts that decode calls were split into, beyond one each.
+    pub split_decodes: u64,
+}
+
+/// What stands for no tokens at all.
+const EMPTY: u64 = 0xcbf2_9ce4_8422_2325;
+
+fn followed_by(hash: u64, token: Token) -> u64 {
+    (hash ^ (token as u64).wrapping_add(1)).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(23)
+}
+
+fn token_of(hash: u64, n_vocab: Token) -> Token {
+    ((hash >> 17) % n_vocab as u64) as Token
+}
+
+impl SimBackend {
+    /// The token that follows `sequence`: what a run alone on an empty slot would give.
+    pub fn next_token(sequence: &[Token], n_vocab: Token) -> Token {
+        token_of(sequence.iter().fold(EMPTY, |hash, &token| followed_by(hash, token)), n_vocab)
+    }
+}
+
+impl<T: SimTiming> SimBackend<T> {
+    /// A backend with empty slots whose tokens are `0..n_vocab`.
+    pub fn new(shape: PoolShape, timing: T, n_vocab: Token) -> Self {
+        Self {
+            shape,
+            timing,
+            n_vocab,
+            kv: vec![Stream::default(); shape.contexts * shape.slots],
+            copying: vec![false; shape.contexts],
+            samplers: Vec::new(),
+            calls: 0,
+            embedded: 0,
+            window: None,
+            fail_every: None,
+            split_decodes: 0,
+        }
+    }
+
+    /// Sequences that have begun and not ended.
+    pub fn live_sequences(&self) -> usize {
+        self.samplers.iter().filter(|&&live| live).count()
+    }
+
+    /// What the slots of a plan hold, as llama.cpp tells it.
+    fn held(&self, plan: &StepPlan) -> Vec<Held> {
+        let first = |slot: SlotId| self.kv[slot.context * self.shape.slots + slot.seq].first;
+        let slots = if self.window.is_some() { plan.slots() } else { Vec::new() };
+        slots.into_iter().map(|slot| Held { slot, first: first(slot) }).collect()
+    }
+
+    fn slot(&mut self, id: SlotId) -> &mut Stream {
+        assert!(id.context < self.shape.contexts && id.seq < self.shape.slots, "slot {id:?} exists");
+        &mut self.kv[id.context * self.shape.slots + id.seq]
+    }
+
+    fn apply_op(&mut self, op: &Op) -> Duration {
+        match op {
+            Op::Begin { key, .. } => {
+                if self.samplers.len() <= *key {
+                    self.samplers.resize(key + 1, false);
+                }
+                assert!(!std::mem::replace(&mut self.samplers[*key], true), "sequence {key} begins once");
+            }
+            Op::End { key } => {
+                assert!(std::mem::take(&mut self.samplers[*key]), "sequence {key} ends after it began");
+            }
+            Op::Truncate { slot, keep } => {
+                self.slot(*slot).truncate(*keep);
+            }
+            Op::Copy { src, dst, keep } => {
+                assert_eq!(src.context, dst.context, "copies stay within a context");
+                assert_ne!(src, dst);
+                let mut copied = self.slot(*src).clone();
+                copied.truncate(*keep);
+                *self.slot(*dst) = copied;
+                self.copying[dst.context] = true;
+                return self.timing.copy();
+            }
+            Op::Swap { a, b } => {
+                assert_eq!(a.context, b.context, "slots are swapped within a context");
+                assert_ne!(a, b);
+                assert!(!self.copying[a.context], "a swap would overtake a copy");
+                let (of_a, of_b) = (std::mem::take(self.slot(*a)), std::mem::take(self.slot(*b)));
+                let positions = of_a.hashes.len() + of_b.hashes.len();
+                (*self.slot(*a), *self.slot(*b)) = (of_b, of_a);
+                return self.timing.swap(positions);
+            }
+        }
+        Duration::ZERO
+    }
+
+    fn check_call(&self, call: &Call) {
+        assert!(!call.rows.is_empty() && call.rows.len() <= self.shape.n_batch, "1 to n_batch rows");
+        let mut seen = Vec::new();
+        for rows in call.rows.chunk_by(|a, b| a.seq == b.seq) {
+            assert!(!seen.contains(&rows[0].seq), "rows of a slot stand together");
+            seen.push(rows[0].seq);
+            if call.kind == CallKind::Decode {
+                assert_eq!(rows.len(), 1, "one row per slot in a decode");
+            }
+        }
+        if call.kind == CallKind::Decode {
+            assert!(seen.is_sorted(), "slots ascend in a decode");
+        }
+    }
+
+    fn compute_row(&mut self, context: usize, row: &Row) -> Option<Sampled> {
+        let n_ctx = self.shape.n_ctx;
+        let n_vocab = self.n_vocab;
+        if let Some(key) = row.sample {
+            assert!(self.samplers.get(key).is_some_and(|&live| live), "sampling for a live sequence");
+        }
+        let window = self.window;
+        let kv = self.slot(SlotId { context, seq: row.seq });
+        assert_eq!(row.pos, kv.hashes.len(), "positions follow each other");
+        assert!(row.pos < n_ctx, "KV within the slot");
+        let hash = followed_by(kv.hashes.last().copied().unwrap_or(EMPTY), row.token);
+        kv.hashes.push(hash);
+        if let Some(SimWindow { positions, spare }) = window {
+            assert!(
+                kv.first == 0 || kv.first + positions <= row.pos + 1,
+                "the window holds all that the token attends to"
+            );
+            kv.keep_last(positions + spare);
+        }
+        row.sample.map(|_| token_of(hash, n_vocab).into())
+    }
+}
+
+impl<T: SimTiming> Backend for SimBackend<T> {
+    fn shape(&self) -> PoolShape {
+        self.shape
+    }
+
+    fn can_reuse_prefix(&self) -> bool {
+        true
+    }
+
+    fn can_swap(&self) -> bool {
+        true
+    }
+
+    fn window(&self) -> usize {
+        self.window.map_or(0, |window| window.positions)
+    }
+
+    /// A token's vector is its id and its position.
+    fn embed(&mut self, computed: usize, tokens: &[Token]) -> Result<Vec<Vec<f32>>, CallError> {
+        assert!(!tokens.is_empty() && tokens.len() <= self.shape.n_batch, "1 to n_batch rows");
+        assert!(computed == 0 || computed == self.embedded, "a text goes on where it was");
+        self.embedded = computed + tokens.len();
+        assert!(self.embedded <= self.shape.n_ctx, "a text within the context");
+        Ok((computed..).zip(tokens).map(|(position, &token)| vec![token as f32, position as f32]).collect())
+    }
+
+    fn run(&mut self, plan: &StepPlan) -> StepOutcome {
+        let mut elapsed: Duration = plan.ops.iter().map(|op| self.apply_op(op)).sum();
+        let Some(call) = &plan.call else {
+            return StepOutcome { elapsed, sampled: Ok(Vec::new()), held: self.held(plan) };
+        };
+        self.check_call(call);
+        let parts = 1 + call.rows.windows(2).filter(|w| w[1].seq != w[0].seq && w[1].seq != w[0].seq + 1).count();
+        if call.kind == CallKind::Decode {
+            self.split_decodes += parts as u64 - 1;
+        }
+        elapsed += self.timing.call(call, parts);
+        self.calls += 1;
+        if self.fail_every.is_some_and(|n| self.calls.is_multiple_of(n)) {
+            // A failed llama_decode leaves an unknown part of its rows behind.
+            let half = call.rows.len() / 2;
+            for row in &call.rows[..half] {
+                self.compute_row(call.context, row);
+            }
+            let sampled = Err(CallError { message: "simulated failure".into() });
+            return StepOutcome { elapsed, sampled, held: self.held(plan) };
+        }
+        self.copying[call.context] = false;
+        let sampled = call.rows.iter().filter_map(|row| self.compute_row(call.context, row)).collect();
+        StepOutcome { elapsed, sampled: Ok(sampled), held: self.held(plan) }
+    }
+}

@@ -1,0 +1,424 @@
+//! How an engine is set up. Every strategy is a pool shape: `workers x contexts x slots`.
+
+use std::{fmt, path::PathBuf, str::FromStr, sync::Arc, time::Duration};
+
+use crate::{
+    error::{Error, ErrorKind, Result},
+    placement::{PlacementPolicy, Replicate},
+};
+
+/// Names for the useful pool shapes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Strategy {
+    /// One context with one slot: one request after the other, lowest latency for one user.
+    Sequential,
+    /// Many contexts of one slot each: one token per context per turn, isolated and exactly reproducible.
+    RoundRobin,
+    /// One context with many slots, decoded together: the highest throughput.
+    Batched,
+    /// `Batched`, with one worker for each NUMA node.
+    #[default]
+    Auto,
+}
+
+impl Strategy {
+    /// Every strategy, in the order of the documentation.
+    pub const ALL: [Strategy; 4] = [Strategy::Sequential, Strategy::RoundRobin, Strategy::Batched, Strategy::Auto];
+
+    /// The name used on the command line and in reports.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Strategy::Sequential => "sequential",
+            Strategy::RoundRobin => "round-robin",
+            Strategy::Batched => "batched",
+            Strategy::Auto => "auto",
+        }
+    }
+}
+
+impl fmt::Display for Strategy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Strategy {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        Strategy::ALL.into_iter().find(|s| s.as_str() == name).ok_or_else(|| {
+            let known = Strategy::ALL.map(Strategy::as_str).join(", ");
+            Error::new(ErrorKind::InvalidConfig, format!("unknown strategy '{name}'; use one of {known}"))
+        })
+    }
+}
+
+/// Element type of a K or V cache.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum KvType {
+    /// 16-bit floats: the reference.
+    #[default]
+    F16,
+    /// 8-bit blocks: about half the memory of F16.
+    Q8_0,
+    /// 32-bit floats: twice the memory of F16.
+    F32,
+}
+
+impl KvType {
+    /// Every type, in the order of the documentation.
+    pub const ALL: [KvType; 3] = [KvType::F16, KvType::Q8_0, KvType::F32];
+
+    /// The name used on the command line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            KvType::F16 => "f16",
+            KvType::Q8_0 => "q8_0",
+            KvType::F32 => "f32",
+        }
+    }
+
+    /// Bytes of one element, block scales included.
+    pub fn bytes_per_element(self) -> f64 {
+        match self {
+            KvType::F16 => 2.0,
+            KvType::Q8_0 => 34.0 / 32.0,
+            KvType::F32 => 4.0,
+        }
+    }
+}
+
+impl fmt::Display for KvType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for KvType {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        KvType::ALL.into_iter().find(|t| t.as_str() == name).ok_or_else(|| {
+            let known = KvType::ALL.map(KvType::as_str).join(", ");
+            Error::new(ErrorKind::InvalidConfig, format!("unknown cache type '{name}'; use one of {known}"))
+        })
+    }
+}
+
+/// Where packed weights are kept, so that the next load maps them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PackCache {
+    /// In a file beside the model, called as the model with `.packed` at the end.
+    BesideModel,
+    /// In a file in this folder, which must exist.
+    Folder(PathBuf),
+}
+
+/// Called while a model loads with the share that is done, 0 to 1; returning `false` stops the load.
+pub type LoadProgress = Arc<dyn Fn(f32) -> bool + Send + Sync>;
+
+/// Everything that can be set about an engine. `None` means: chosen from the machine and the model.
+#[derive(Clone)]
+pub struct EngineConfig {
+    /// The pool shape by name; [`slots`](Self::slots) and [`workers`](Self::workers) give its size.
+    pub strategy: Strategy,
+    /// OS threads that each own contexts and decode. Unset: as `placement` says, which on a machine with one memory is 1.
+    /// More than one on the same memory is slower (35 instead of 45 tok/s at 16 streams on two cores).
+    pub workers: Option<usize>,
+    /// Requests that run at once, over all workers. Each costs KV memory for `n_ctx` tokens: 22 MiB per 1024 tokens on
+    /// a 1.1B model. Unset: 16 for each worker, halved until all KV fits in a quarter of the free memory.
+    pub slots: Option<usize>,
+    /// Tokens of prompt and output that one slot holds. Unset: the model's trained length, at most 2048.
+    pub n_ctx: Option<usize>,
+    /// Rows of one `llama_decode` at most; compute buffers grow with it.
+    pub n_batch: usize,
+    /// Compute threads over all workers. Unset: the physical cores that this process may use. More than may run at
+    /// once are lowered with a warning, because llama.cpp's barriers spin.
+    pub threads: Option<usize>,
+    /// Prefill work between two decodes at most, while anyone is decoding. A smaller value gives smoother streams and
+    /// later first tokens; at least 16 prompt tokens are always processed.
+    pub max_stall: Duration,
+    /// Requests waiting for a slot at most; one more is refused with `Overloaded`.
+    pub max_queued_requests: usize,
+    /// Prompt tokens of waiting requests at most; what exceeds it is refused with `Overloaded`.
+    pub max_queued_tokens: usize,
+    /// A batch request counts as if it had arrived this much later than it did.
+    pub batch_aging: Duration,
+    /// Events that a stream holds before its sequence is paused until the reader catches up.
+    pub stream_buffer: usize,
+    /// Reuse the KV of equal prompt beginnings instead of computing them again.
+    pub prefix_reuse: bool,
+    /// Bit-identical tokens whoever else is running. Costs nothing where this library's kernels compute the whole model (CPU
+    /// with AVX2, architectures and formats as in DESIGN.md); elsewhere it means round-robin, fixed prefill chunks and no
+    /// prefix reuse.
+    pub reproducible: bool,
+    /// Map the model file instead of reading it into private memory; all contexts and processes share the pages.
+    pub mmap: bool,
+    /// Repack weights for the CPU while loading: faster from about 4 rows, but a second copy of the weights in
+    /// anonymous memory (the mapped pages can then be reclaimed).
+    pub repack: bool,
+    /// Compute matrices and attention with this library's own kernels, where the CPU has what they need: two to three times
+    /// as fast from some 4 rows on. They need `repack`. Engines of one process that live at the same time share the attention
+    /// kernels, or their absence, with the first of them.
+    pub kernels: bool,
+    /// Keep the weights that the kernels have packed in a file as large as the model, written by the first load. Later
+    /// ones map it: they pack nothing, do not read the model, and share its pages with all other processes. A file that
+    /// is damaged or of a model that has changed is made anew; where none can be written, that is a warning. Needs
+    /// `mmap`. Unset: weights are packed with each load, into memory of this process on huge pages.
+    pub pack_cache: Option<PackCache>,
+    /// Check every weight for NaN and infinity while loading; reads the whole file.
+    pub check_tensors: bool,
+    /// Element type of the K cache.
+    pub type_k: KvType,
+    /// Element type of the V cache.
+    pub type_v: KvType,
+    /// Use llama.cpp's flash attention. Off, prompts beside running streams are computed faster (9.6 instead of 11.5 ms a
+    /// token in chunks of 32), but 16 short streams decode slower (165 instead of 135 ms a step) and scratch
+    /// memory grows with `n_batch x n_ctx`. A quantised V cache needs it.
+    pub flash_attn: bool,
+    /// Keep keys and values of all tokens also in layers with a sliding window (Gemma, gpt-oss and others), which otherwise
+    /// keep those of the window and of one batch. Then prompts can share a beginning long after its sequence went on, for
+    /// the KV memory of a model without windows: with 2,048 tokens a slot and a window of 512, twice as much.
+    pub swa_full: bool,
+    /// Pin each compute thread to its own core.
+    pub pin: bool,
+    /// How long idle compute threads spin before they sleep, 0 (not at all) to 100.
+    pub poll: u32,
+    /// Progress of loading.
+    pub progress: Option<LoadProgress>,
+    /// How workers are laid out over NUMA nodes and caches.
+    pub placement: PlacementPolicy,
+    /// CPUs that compute threads may use, as the operating system numbers them; one thread for each physical core among
+    /// them. Unset: all that this process may use, on machines with two kinds of cores the faster ones.
+    pub cpus: Option<Vec<usize>>,
+    /// NUMA nodes whose cores and memory are used. Unset: all.
+    pub nodes: Option<Vec<usize>>,
+    /// Whether each NUMA node gets a copy of the weights, which costs their size once more for each node.
+    pub replicate: Replicate,
+    /// Render chats with this template instead of the one in the model's file: Jinja source, or the name of one that comes
+    /// with this library ([`BUILTIN_TEMPLATES`](llama_concurrent_template::BUILTIN_TEMPLATES)).
+    pub chat_template: Option<String>,
+    /// Variables of the chat template, such as `enable_thinking`; those of a call ([`ChatOptions`](llama_concurrent_template::ChatOptions)) replace
+    /// them one by one.
+    pub chat_template_kwargs: serde_json::Map<String, serde_json::Value>,
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        Self {
+            strategy: Strategy::default(),
+            workers: None,
+            slots: None,
+            n_ctx: None,
+            n_batch: 512,
+            threads: None,
+            max_stall: Duration::from_millis(200),
+            max_queued_requests: 1024,
+            max_queued_tokens: 1_000_000,
+            batch_aging: Duration::from_secs(10),
+            stream_buffer: 256,
+            prefix_reuse: true,
+            reproducible: false,
+            mmap: true,
+            repack: true,
+            kernels: true,
+            pack_cache: None,
+            check_tensors: false,
+            type_k: KvType::default(),
+            type_v: KvType::default(),
+            flash_attn: true,
+            swa_full: false,
+            pin: true,
+            poll: 50,
+            progress: None,
+            placement: PlacementPolicy::default(),
+            cpus: None,
+            nodes: None,
+            replicate: Replicate::default(),
+            chat_template: None,
+            chat_template_kwargs: serde_json::Map::new(),
+        }
+    }
+}
+
+impl fmt::Debug for EngineConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EngineConfig")
+            .field("strategy", &self.strategy)
+            .field("workers", &self.workers)
+            .field("slots", &self.slots)
+            .field("n_ctx", &self.n_ctx)
+            .field("threads", &self.threads)
+            .field("max_stall", &self.max_stall)
+            .field("reproducible", &self.reproducible)
+            .field("placement", &self.placement)
+            .finish_non_exhaustive()
+    }
+}
+
+/// llama.cpp's own limit on sequences of one context (`LLAMA_MAX_SEQ`).
+pub const MAX_SLOTS: usize = 256;
+/// Shorter contexts than this leave no room for a chat turn, and llama.cpp pads to it anyway.
+const MIN_N_CTX: usize = 16;
+/// Slots where nobody says otherwise and memory allows: fused decode gains little beyond (45-49 tok/s at 16, 52 at 32).
+pub const DEFAULT_SLOTS: usize = 16;
+/// Tokens of a slot where nobody says otherwise and the model was trained for more.
+pub const DEFAULT_N_CTX: usize = 2048;
+
+/// The pool that one worker owns, fully decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolShape {
+    /// Contexts of this worker, visited in turn.
+    pub contexts: usize,
+    /// KV streams of each context, decoded together.
+    pub slots: usize,
+    /// Tokens that one slot holds.
+    pub n_ctx: usize,
+    /// Rows of one `llama_decode` at most.
+    pub n_batch: usize,
+}
+
+impl EngineConfig {
+    /// Checks every field that does not depend on the model.
+    pub fn validate(&self) -> Result<()> {
+        let invalid = |message: String| Err(Error::new(ErrorKind::InvalidConfig, message));
+        if let Some(slots) = self.slots {
+            if slots == 0 {
+                return invalid("slots is 0, but at least one request must be able to run; use 1 or more".into());
+            }
+            if slots > MAX_SLOTS {
+                return invalid(format!("slots is {slots}, but llama.cpp holds at most {MAX_SLOTS} sequences"));
+            }
+            if self.strategy == Strategy::Sequential && slots > 1 {
+                return invalid(format!(
+                    "strategy 'sequential' runs one request at a time, but slots is {slots}; use 'batched' or 'round-robin'"
+                ));
+            }
+        }
+        for (name, count) in [("workers", self.workers), ("threads", self.threads)] {
+            if count == Some(0) {
+                return invalid(format!("{name} is 0, but must be at least 1; leave it out to have it chosen"));
+            }
+        }
+        if self.n_ctx.is_some_and(|n| n < MIN_N_CTX) {
+            return invalid(format!("n_ctx is {}, but must be at least {MIN_N_CTX} tokens", self.n_ctx.unwrap_or(0)));
+        }
+        if self.n_ctx.is_some_and(|n| n > i32::MAX as usize / MAX_SLOTS) {
+            return invalid(format!("n_ctx is {}, which no machine can hold", self.n_ctx.unwrap_or(0)));
+        }
+        if !(16..=65_536).contains(&self.n_batch) {
+            return invalid(format!("n_batch is {}, but must be 16 to 65536 rows", self.n_batch));
+        }
+        if self.max_queued_requests == 0 || self.max_queued_tokens == 0 || self.stream_buffer == 0 {
+            return invalid("max_queued_requests, max_queued_tokens and stream_buffer must be at least 1".into());
+        }
+        if !self.flash_attn && self.type_v == KvType::Q8_0 {
+            return invalid("a q8_0 V cache needs flash attention; leave it on, or use f16 for the V cache".into());
+        }
+        if self.pack_cache.is_some() && !self.mmap {
+            return invalid("pack_cache maps a file, but mmap is off; leave it on, or pack with each load".into());
+        }
+        if self.cpus.as_ref().is_some_and(Vec::is_empty) || self.nodes.as_ref().is_some_and(Vec::is_empty) {
+            return invalid("cpus or nodes is an empty list; name at least one, or leave it out to use all".into());
+        }
+        if self.poll > 100 {
+            return invalid(format!("poll is {}, but must be 0 to 100", self.poll));
+        }
+        Ok(())
+    }
+
+    /// Requests at once over all workers, where that was decided by somebody.
+    pub fn wanted_slots(&self) -> Option<usize> {
+        match self.strategy {
+            Strategy::Sequential => Some(self.workers.unwrap_or(1)),
+            _ => self.slots,
+        }
+    }
+
+    /// Tokens of a slot, for a model that was trained for so many; 0 where its file does not say.
+    pub fn n_ctx_for(&self, n_ctx_train: usize) -> usize {
+        let trained = if n_ctx_train == 0 { DEFAULT_N_CTX } else { n_ctx_train };
+        self.n_ctx.unwrap_or_else(|| DEFAULT_N_CTX.min(trained).max(MIN_N_CTX))
+    }
+
+    /// Slots of each of `workers` workers, where the KV cache of one takes `kv_of_slot` bytes. `free_memory` in bytes bounds
+    /// the default only.
+    pub fn slots_of_each_worker(&self, workers: usize, kv_of_slot: f64, free_memory: Option<u64>) -> usize {
+        if let Some(total) = self.wanted_slots() {
+            return total.div_ceil(workers);
+        }
+        let budget = free_memory.map_or(f64::INFINITY, |bytes| bytes as f64 / 4.0);
+        let mut slots = DEFAULT_SLOTS;
+        while slots > 1 && (slots * workers) as f64 * kv_of_slot > budget {
+            slots /= 2;
+        }
+        slots
+    }
+
+    /// The pool of a worker with so many slots; `strategy` is not `Auto` any more.
+    pub fn pool_shape(&self, strategy: Strategy, slots: usize, n_ctx_train: usize) -> PoolShape {
+        let (contexts, slots) = match strategy {
+            Strategy::RoundRobin => (slots, 1),
+            _ => (1, slots),
+        };
+        // A decode call carries one row per slot, so a batch is never smaller than the slots.
+        PoolShape { contexts, slots, n_ctx: self.n_ctx_for(n_ctx_train), n_batch: self.n_batch.max(slots) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shape(strategy: Strategy, slots: Option<usize>, workers: usize) -> (usize, usize) {
+        let config = EngineConfig { strategy, slots, ..EngineConfig::default() };
+        config.validate().unwrap();
+        let shape = config.pool_shape(strategy, config.slots_of_each_worker(workers, 0.0, Some(1)), 4096);
+        (shape.contexts, shape.slots)
+    }
+
+    #[test]
+    fn strategies_are_shapes() {
+        assert_eq!(shape(Strategy::Sequential, None, 1), (1, 1));
+        assert_eq!(shape(Strategy::RoundRobin, Some(8), 1), (8, 1));
+        assert_eq!(shape(Strategy::Batched, Some(8), 1), (1, 8));
+        assert_eq!(shape(Strategy::Batched, None, 1), (1, DEFAULT_SLOTS));
+        assert_eq!(shape(Strategy::Batched, Some(9), 2), (1, 5));
+    }
+
+    #[test]
+    fn default_slots_respect_memory() {
+        let config = EngineConfig::default();
+        let kv_of_slot = 2048.0 * 1000.0;
+        let enough_for = |slots: u64| Some(2048 * 1000 * slots * 4);
+        assert_eq!(config.slots_of_each_worker(1, kv_of_slot, enough_for(4)), 4);
+        assert_eq!(config.slots_of_each_worker(2, kv_of_slot, enough_for(4)), 2);
+        assert_eq!(config.slots_of_each_worker(1, kv_of_slot, None), DEFAULT_SLOTS);
+        assert_eq!(config.pool_shape(Strategy::Batched, 4, 4096).n_ctx, 2048);
+        assert_eq!(config.pool_shape(Strategy::Batched, 4, 512).n_ctx, 512);
+        assert_eq!(config.pool_shape(Strategy::Batched, 4, 0).n_ctx, 2048);
+    }
+
+    #[test]
+    fn bad_fields_are_refused_with_words() {
+        let base = EngineConfig::default();
+        let bad = [
+            EngineConfig { slots: Some(0), ..base.clone() },
+            EngineConfig { slots: Some(MAX_SLOTS + 1), ..base.clone() },
+            EngineConfig { strategy: Strategy::Sequential, slots: Some(4), ..base.clone() },
+            EngineConfig { n_ctx: Some(1), ..base.clone() },
+            EngineConfig { n_batch: 1, ..base.clone() },
+            EngineConfig { threads: Some(0), ..base.clone() },
+            EngineConfig { poll: 101, ..base.clone() },
+            EngineConfig { pack_cache: Some(PackCache::BesideModel), mmap: false, ..base.clone() },
+            EngineConfig { cpus: Some(vec![]), ..base.clone() },
+            EngineConfig { nodes: Some(vec![]), ..base.clone() },
+            EngineConfig { flash_attn: false, type_v: KvType::Q8_0, ..base },
+        ];
+        for config in bad {
+            let error = config.validate().unwrap_err();
+            assert_eq!(*error.kind(), ErrorKind::InvalidConfig, "{error}");
+        }
+        assert!("turbo".parse::<Strategy>().unwrap_err().to_string().contains("round-robin"));
+    }
+}

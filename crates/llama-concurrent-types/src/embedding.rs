@@ -1,0 +1,56 @@
+//! Embeddings: a text as one vector, from what the model makes of its tokens.
+
+/// How the vectors of a text's tokens become one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Pooling {
+    /// Their mean.
+    Mean,
+    /// The vector of the first token.
+    Cls,
+    /// The vector of the last token.
+    Last,
+}
+
+impl Pooling {
+    /// Whether the vector of the token at `position`, of `n` tokens, is part of the sum.
+    pub fn takes(self, position: usize, n: usize) -> bool {
+        match self {
+            Pooling::Mean => true,
+            Pooling::Cls => position == 0,
+            Pooling::Last => position + 1 == n,
+        }
+    }
+
+    /// What the sum over `n` tokens is divided by.
+    pub fn divisor(self, n: usize) -> f64 {
+        match self {
+            Pooling::Mean => n as f64,
+            Pooling::Cls | Pooling::Last => 1.0,
+        }
+    }
+}
+
+/// How a text is embedded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EmbedOptions {
+    /// How the vectors of the tokens become one; `None` takes what the model's file says, and the mean where it says nothing.
+    pub pooling: Option<Pooling>,
+    /// Scale the vector to length 1, so that dot products are cosines.
+    pub normalize: bool,
+}
+
+impl Default for EmbedOptions {
+    fn default() -> Self {
+        Self { pooling: None, normalize: true }
+    }
+}
+
+/// A text as a vector.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Embedding {
+    /// The vector; its length is the width of the model.
+    pub values: Vec<f32>,
+    /// Tokens of the text, special ones included.
+    pub n_prompt_tokens: usize,
+}

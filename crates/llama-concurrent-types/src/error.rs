@@ -1,0 +1,110 @@
+//! One error type for the whole engine. Its kinds map one to one to C status codes and Python exceptions.
+
+use std::{fmt, time::Duration};
+
+use llama_concurrent_gguf::{GgufError, GgufErrorKind};
+use llama_concurrent_template::ChatError;
+
+/// What went wrong, as a value that a program can match on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// A field of [`EngineConfig`](crate::EngineConfig) is out of range or contradicts another.
+    InvalidConfig,
+    /// A field of a [`Request`](crate::Request) is out of range.
+    InvalidRequest,
+    /// Prompt and requested output do not fit into one slot; counts are in tokens.
+    PromptTooLong {
+        /// Tokens of the prompt, special tokens included.
+        n_prompt: usize,
+        /// Output tokens that were asked for.
+        max_tokens: usize,
+        /// Context length of one slot.
+        n_ctx: usize,
+    },
+    /// The model file does not exist or cannot be opened.
+    ModelNotFound,
+    /// The model file is damaged, cut short or not a GGUF file.
+    ModelInvalid,
+    /// The model file is sound but this build cannot run it.
+    ModelUnsupported,
+    /// Weights, KV cache or compute buffers could not be allocated.
+    OutOfMemory,
+    /// The queue is full.
+    Overloaded {
+        /// Estimate of when a place becomes free.
+        retry_after: Duration,
+    },
+    /// The model has no chat template.
+    NoChatTemplate,
+    /// The chat template could not be compiled or rendered.
+    ChatTemplate,
+    /// The engine is draining or shut down and takes no new requests.
+    ShuttingDown,
+    /// llama.cpp refused or failed a decode.
+    Decode,
+    /// Loading was stopped by the progress callback.
+    LoadCancelled,
+    /// A defect of this library; the engine is unusable afterwards.
+    Internal,
+}
+
+/// An error with its kind and a sentence that says what was asked, which limit applied and what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Error {
+    kind: ErrorKind,
+    message: String,
+}
+
+/// `Result` with this crate's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// An error of a kind, with a message for a person: what was asked, which limit applied, what to change.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into() }
+    }
+
+    /// The kind, for programs.
+    pub fn kind(&self) -> &ErrorKind {
+        &self.kind
+    }
+
+    /// The estimate of when to try again, where the cause is a full queue.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self.kind {
+            ErrorKind::Overloaded { retry_after } => Some(retry_after),
+            _ => None,
+        }
+    }
+}
+
+impl From<GgufError> for Error {
+    fn from(error: GgufError) -> Self {
+        let kind = match error.kind() {
+            GgufErrorKind::NotFound | GgufErrorKind::Io => ErrorKind::ModelNotFound,
+            GgufErrorKind::Unsupported => ErrorKind::ModelUnsupported,
+            _ => ErrorKind::ModelInvalid,
+        };
+        Self::new(kind, error.to_string())
+    }
+}
+
+impl From<ChatError> for Error {
+    fn from(error: ChatError) -> Self {
+        let kind = match error {
+            ChatError::NoTemplate => ErrorKind::NoChatTemplate,
+            ChatError::Messages { .. } => ErrorKind::InvalidRequest,
+            _ => ErrorKind::ChatTemplate,
+        };
+        Self::new(kind, error.to_string())
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Error {}

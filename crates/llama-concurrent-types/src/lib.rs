@@ -1,0 +1,35 @@
+//! The words that all parts of the engine share: tokens, requests, parameters, events, statistics and errors.
+//!
+//! Values only: nothing here knows llama.cpp, a thread or a clock.
+
+mod collector;
+mod config;
+mod constraint;
+mod embedding;
+mod error;
+mod logprobs;
+mod placement;
+mod products;
+mod request;
+mod sampling;
+mod stats;
+mod vocab;
+
+pub use collector::Collector;
+pub use config::{
+    DEFAULT_N_CTX, DEFAULT_SLOTS, EngineConfig, KvType, LoadProgress, MAX_SLOTS, PackCache, PoolShape, Strategy,
+};
+pub use constraint::Constraint;
+pub use embedding::{EmbedOptions, Embedding, Pooling};
+pub use error::{Error, ErrorKind, Result};
+pub use logprobs::{TokenLogprob, TokenLogprobs};
+pub use placement::{PlacementPolicy, Replicate};
+pub use products::{GGML, ProductShare, describe_products, share_of_kernels};
+pub use request::{
+    Completion, Delta, Event, Finish, FinishReason, MarkedText, Priority, Prompt, Request, RequestId, Token,
+};
+pub use sampling::SamplingParams;
+pub use stats::{
+    CallTotals, EngineStats, MemoryStats, RequestTotals, SlotStats, Timings, WorkerStats, WorkerTotals, quantile,
+};
+pub use vocab::TokenTable;

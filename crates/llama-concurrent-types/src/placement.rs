@@ -1,0 +1,65 @@
+//! How workers and weights may be laid out over a machine.
+
+use std::{fmt, str::FromStr};
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// How workers are laid out over the machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum PlacementPolicy {
+    /// One worker for each NUMA node that has memory and a fair share of the cores.
+    #[default]
+    Auto,
+    /// One worker for each NUMA node that has memory, however few cores it has.
+    Node,
+    /// One worker for each group of cores that share a last-level cache; their memory is that of their node.
+    L3,
+    /// One worker over all cores; neither its threads nor its memory are bound.
+    None,
+}
+
+/// Whether each NUMA node gets a copy of the weights.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Replicate {
+    /// Where they fit beside the KV caches; else all nodes share one copy that is spread over them.
+    #[default]
+    Auto,
+    /// Always; an engine for which they do not fit is refused.
+    Always,
+    /// Never.
+    Never,
+}
+
+macro_rules! named {
+    ($type:ident, $what:literal, $($value:ident = $name:literal),+) => {
+        impl $type {
+            /// Every value, in the order of the documentation.
+            pub const ALL: [$type; [$($name),+].len()] = [$($type::$value),+];
+
+            /// The name used on the command line.
+            pub fn as_str(self) -> &'static str {
+                match self { $($type::$value => $name),+ }
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+
+        impl FromStr for $type {
+            type Err = Error;
+
+            fn from_str(name: &str) -> Result<Self> {
+                Self::ALL.into_iter().find(|value| value.as_str() == name).ok_or_else(|| {
+                    let known = Self::ALL.map(Self::as_str).join(", ");
+                    Error::new(ErrorKind::InvalidConfig, format!(concat!("unknown ", $what, " '{}'; use one of {}"), name, known))
+                })
+            }
+        }
+    };
+}
+
+named!(PlacementPolicy, "placement", Auto = "auto", Node = "node", L3 = "l3", None = "none");
+named!(Replicate, "way to replicate", Auto = "auto", Always = "always", Never = "never");

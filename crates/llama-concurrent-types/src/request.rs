@@ -1,0 +1,249 @@
+//! What a caller asks for and what comes back.
+
+use std::{ops::Range, time::Duration};
+
+pub use crate::sampling::SamplingParams;
+use crate::{error::Error, logprobs::TokenLogprobs, stats::Timings};
+
+/// A token id of the model's vocabulary.
+pub type Token = i32;
+
+/// Identifies a request within one engine; never reused.
+pub type RequestId = u64;
+
+/// The text or the tokens to continue.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Prompt {
+    /// Text. Special tokens written out in it (`<|user|>`) are recognised, and BOS is added where the model wants it.
+    Text(String),
+    /// Text of which nothing is read as a special token; BOS is added where the model wants it.
+    PlainText(String),
+    /// Text with special tokens, except inside of some spans of it; what chat templates make of messages.
+    Marked(MarkedText),
+    /// Token ids, used as they are.
+    Tokens(Vec<Token>),
+}
+
+/// Text in which special tokens are recognised, except where it quotes somebody.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MarkedText {
+    /// The whole text.
+    pub text: String,
+    /// Ranges of its bytes in which nothing is read as a special token: in order, apart from each other, between characters.
+    pub plain: Vec<Range<usize>>,
+}
+
+impl MarkedText {
+    /// A text with these plain ranges.
+    pub fn new(text: impl Into<String>, plain: Vec<Range<usize>>) -> Self {
+        Self { text: text.into(), plain }
+    }
+}
+
+impl Prompt {
+    /// Whether there is nothing to continue; a BOS that the model adds does not count.
+    pub fn is_empty(&self) -> bool {
+        match self {
+            Prompt::Text(text) | Prompt::PlainText(text) => text.is_empty(),
+            Prompt::Marked(marked) => marked.text.is_empty(),
+            Prompt::Tokens(tokens) => tokens.is_empty(),
+        }
+    }
+}
+
+impl Prompt {
+    /// The text of a prompt that is not made of tokens.
+    pub fn text(&self) -> Option<&str> {
+        match self {
+            Prompt::Text(text) | Prompt::PlainText(text) => Some(text),
+            Prompt::Marked(marked) => Some(&marked.text),
+            Prompt::Tokens(_) => None,
+        }
+    }
+}
+
+impl From<MarkedText> for Prompt {
+    fn from(marked: MarkedText) -> Self {
+        Prompt::Marked(marked)
+    }
+}
+
+impl From<&str> for Prompt {
+    fn from(text: &str) -> Self {
+        Prompt::Text(text.to_owned())
+    }
+}
+
+impl From<String> for Prompt {
+    fn from(text: String) -> Self {
+        Prompt::Text(text)
+    }
+}
+
+impl From<&String> for Prompt {
+    fn from(text: &String) -> Self {
+        Prompt::Text(text.clone())
+    }
+}
+
+impl From<Vec<Token>> for Prompt {
+    fn from(tokens: Vec<Token>) -> Self {
+        Prompt::Tokens(tokens)
+    }
+}
+
+/// Who goes first when slots or prefill time are short.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Priority {
+    /// Somebody waits for the answer.
+    #[default]
+    Interactive,
+    /// Fills what interactive requests leave; ordered as if it had arrived
+    /// [`batch_aging`](crate::EngineConfig::batch_aging) later, so it is never starved.
+    Batch,
+}
+
+/// One generation to run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Request {
+    /// What to continue.
+    pub prompt: Prompt,
+    /// How to continue it.
+    pub params: SamplingParams,
+    /// Who goes first.
+    pub priority: Priority,
+    /// Give up if no slot was found by then, counted from submit.
+    pub queue_timeout: Option<Duration>,
+    /// Give up if not finished by then, counted from submit; what was generated so far was delivered.
+    pub timeout: Option<Duration>,
+    /// Start from KV that is there already, where the engine allows it; `false` computes the whole prompt.
+    pub prefix_reuse: bool,
+}
+
+impl Request {
+    /// A request with default sampling, interactive, without deadlines.
+    pub fn new(prompt: impl Into<Prompt>) -> Self {
+        Self {
+            prompt: prompt.into(),
+            params: SamplingParams::default(),
+            priority: Priority::default(),
+            queue_timeout: None,
+            timeout: None,
+            prefix_reuse: true,
+        }
+    }
+
+    /// The same request with these sampling parameters.
+    pub fn with_params(mut self, params: SamplingParams) -> Self {
+        self.params = params;
+        self
+    }
+
+    /// The same request in this priority class.
+    pub fn with_priority(mut self, priority: Priority) -> Self {
+        self.priority = priority;
+        self
+    }
+
+    /// The same request with a limit on its time in the queue.
+    pub fn with_queue_timeout(mut self, limit: Duration) -> Self {
+        self.queue_timeout = Some(limit);
+        self
+    }
+
+    /// The same request with a limit on its whole time.
+    pub fn with_timeout(mut self, limit: Duration) -> Self {
+        self.timeout = Some(limit);
+        self
+    }
+
+    /// The same request, starting from KV that is there already or not.
+    pub fn with_prefix_reuse(mut self, reuse: bool) -> Self {
+        self.prefix_reuse = reuse;
+        self
+    }
+}
+
+/// Why a generation ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum FinishReason {
+    /// The model ended its text, a stop string appeared, or nothing more can follow under the constraint.
+    Stop,
+    /// `max_tokens` was reached, or the slot's context is full.
+    Length,
+    /// The caller cancelled, dropped the handle, or shut the engine down.
+    Cancelled,
+    /// The queue or the total deadline passed.
+    Deadline,
+    /// llama.cpp or the engine failed; the error is beside it.
+    Error,
+}
+
+impl FinishReason {
+    /// The name that the command line, the C API and the bindings use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            FinishReason::Stop => "stop",
+            FinishReason::Length => "length",
+            FinishReason::Cancelled => "cancelled",
+            FinishReason::Deadline => "deadline",
+            FinishReason::Error => "error",
+        }
+    }
+}
+
+/// What a generation tells its caller: any number of deltas, then exactly one `Finished`.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// Text grew.
+    Delta(Delta),
+    /// The end; nothing follows.
+    Finished(Box<Finish>),
+}
+
+/// One output token and the text that became certain with it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Delta {
+    /// Whole characters; empty while a character is incomplete. With stop strings, tokens wait until it is certain that
+    /// their text is of none, and those of one that came are left out.
+    pub text: String,
+    /// The token; `None` where the rest of an earlier token's text is released.
+    pub token: Option<Token>,
+    /// Position of the token in the output, from 0.
+    pub index: usize,
+    /// What [`SamplingParams::logprobs`] asked for; `None` without it, and where there is no token.
+    pub logprobs: Option<Box<TokenLogprobs>>,
+    /// The slot that it comes from, as [`Engine::slots`](crate::Engine::slots) numbers them. A request may move between two
+    /// tokens.
+    pub slot: usize,
+}
+
+/// The last word on a request.
+#[derive(Clone, Debug)]
+pub struct Finish {
+    /// Why it ended.
+    pub reason: FinishReason,
+    /// Which of the request's stop strings ended it.
+    pub stop: Option<usize>,
+    /// What failed, where the reason is [`FinishReason::Error`].
+    pub error: Option<Error>,
+    /// When what happened, and how many tokens.
+    pub timings: Timings,
+}
+
+/// A whole generation.
+#[derive(Clone, Debug)]
+pub struct Completion {
+    /// All text.
+    pub text: String,
+    /// All output tokens whose text begins in `text`: without those of a stop string, and the end-of-generation token.
+    pub tokens: Vec<Token>,
+    /// One for each token if [`SamplingParams::logprobs`] asked for them, otherwise empty.
+    pub logprobs: Vec<TokenLogprobs>,
+    /// Why it ended, and its timings.
+    pub finish: Finish,
+}
