@@ -367,7 +367,7 @@ impl Model {
     /// Tokens of a text.
     ///
     /// # Errors
-    /// As [`TextTokenizer::tokenize`].
+    /// As `TextTokenizer::tokenize`.
     pub fn tokenize(&self, text: &str, wishes: &Wishes<'_>) -> Result<Vec<Token>> {
         let mut tokens = self.tokenizer.tokenize(self, text, wishes)?;
         self.drop_second_bos(&mut tokens);

@@ -5,7 +5,7 @@ mod aborts;
 use std::path::Path;
 
 use llama_concurrent_scheduler::{CallKind, Row, SlotId};
-use llama_concurrent_types::{SamplingParams, Strategy, TokenLogprobs};
+use llama_concurrent_types::{SamplingParams, Strategy};
 
 use super::*;
 

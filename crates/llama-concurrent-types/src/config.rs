@@ -196,7 +196,7 @@ pub struct EngineConfig {
     /// Whether each NUMA node gets a copy of the weights, which costs their size once more for each node.
     pub replicate: Replicate,
     /// Render chats with this template instead of the one in the model's file: Jinja source, or the name of one that comes
-    /// with this library ([`BUILTIN_TEMPLATES`](llama_concurrent_template::BUILTIN_TEMPLATES)).
+    /// with this library ([`BUILTIN_TEMPLATES`](llama_concurrent_template::BUILTIN_NAMES)).
     pub chat_template: Option<String>,
     /// Variables of the chat template, such as `enable_thinking`; those of a call ([`ChatOptions`](llama_concurrent_template::ChatOptions)) replace
     /// them one by one.

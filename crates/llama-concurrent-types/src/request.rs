@@ -217,7 +217,7 @@ pub struct Delta {
     pub index: usize,
     /// What [`SamplingParams::logprobs`] asked for; `None` without it, and where there is no token.
     pub logprobs: Option<Box<TokenLogprobs>>,
-    /// The slot that it comes from, as [`Engine::slots`](crate::Engine::slots) numbers them. A request may move between two
+    /// The slot that it comes from, as `Engine::slots` numbers them. A request may move between two
     /// tokens.
     pub slot: usize,
 }

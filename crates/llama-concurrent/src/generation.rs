@@ -67,7 +67,7 @@ impl Generation {
     /// Waits for the end and returns everything that was not read yet.
     ///
     /// # Errors
-    /// The error of a generation that ended with [`FinishReason::Error`]. Cancelled and expired ones are completions.
+    /// The error of a generation that ended with [`FinishReason::Error`](crate::FinishReason::Error). Cancelled and expired ones are completions.
     pub fn wait(mut self) -> Result<Completion> {
         let mut collector = Collector::default();
         loop {

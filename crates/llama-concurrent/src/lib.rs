@@ -18,8 +18,8 @@
 //! ```
 //!
 //! An [`Engine`] owns a pool of `workers x contexts x slots`; a [`Strategy`] names the useful shapes of it. Each worker
-//! is one thread that repeats three lines: its [scheduler] plans one `llama_decode`, a [backend]
-//! carries it out, the scheduler turns the result into events. DESIGN.md in the repository has the reasons and figures.
+//! is one thread that repeats three lines: its scheduler plans one `llama_decode`, a backend carries it out, the scheduler
+//! turns the result into events. DESIGN.md in the repository has the reasons and figures.
 
 mod batch;
 mod embedding;

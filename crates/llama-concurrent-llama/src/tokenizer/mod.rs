@@ -28,7 +28,7 @@ pub struct Tokenizer {
 }
 
 impl Tokenizer {
-    /// Reads the vocabulary of a model file. The rest of its header is checked as [`Engine::load`](crate::Engine::load) does.
+    /// Reads the vocabulary of a model file. The rest of its header is checked as loading an engine does.
     ///
     /// # Errors
     /// A file that is missing, damaged or of a kind that cannot run.
