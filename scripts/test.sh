@@ -10,9 +10,22 @@ step() { printf '\n== %s\n' "$*"; }
 # One profile for everything: ggml is never built twice, and never without optimisation.
 step format
 cargo fmt --all --check
+rustfmt --edition 2024 --check fuzz/build.rs fuzz/capi/build.rs fuzz/fuzz_targets/*.rs
 
 step lints
 cargo clippy --release --workspace --all-targets -- --deny warnings
+
+step dependencies
+if command -v cargo-deny >/dev/null; then
+    cargo deny --all-features check bans licenses sources
+    if cargo deny fetch db 2>/dev/null; then
+        cargo deny --all-features check --disable-fetch advisories
+    else
+        echo "deny: SKIPPED: advisories, whose database cannot be reached" >&2
+    fi
+else
+    echo "deny: SKIPPED: no cargo-deny here" >&2
+fi
 
 step "binary, C library and examples"
 cargo build --release --workspace
@@ -49,6 +62,9 @@ scripts/test-python.sh
 
 step "server and its clients"
 scripts/test-server.sh
+
+step fuzzing
+scripts/fuzz.sh
 
 step memory
 scripts/test-memory.sh

@@ -21,6 +21,7 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 import unittest
 from collections import Counter
 from dataclasses import fields
@@ -539,7 +540,9 @@ class Generation(unittest.TestCase):
 
             def interrupt() -> None:
                 eventually(lambda: (engine.stats().requests_running, engine.stats().requests_waiting) == (1, 1))
-                time.sleep(0.05)
+                # And the main thread is where it waits.
+                stack = lambda: traceback.extract_stack(sys._current_frames()[threading.main_thread().ident])
+                eventually(lambda: any(frame.name == "result" for frame in stack()))
                 os.kill(os.getpid(), signal.SIGINT)
 
             with self.assertRaises(KeyboardInterrupt):

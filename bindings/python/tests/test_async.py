@@ -11,14 +11,20 @@ from llama_concurrent import AsyncEngine, SamplingParams
 PROMPT = "Once upon a time"
 SHORT = SamplingParams(max_tokens=12, ignore_eos=True)
 ENDLESS = SamplingParams(max_tokens=900, ignore_eos=True)
+FOR_SECONDS = SamplingParams(max_tokens=8000, ignore_eos=True)
+"""It needs a context longer than the model's, so that it outlasts the wait until it runs."""
 
 
-async def idle(engine) -> bool:
+async def eventually(condition) -> bool:
     for _ in range(6000):
-        if engine.stats().requests_running + engine.stats().requests_waiting == 0:
+        if condition():
             return True
         await asyncio.sleep(0.01)
     return False
+
+
+async def idle(engine) -> bool:
+    return await eventually(lambda: engine.stats().requests_running + engine.stats().requests_waiting == 0)
 
 
 @pytest.fixture
@@ -91,29 +97,34 @@ async def test_two_hundred_tasks_get_what_they_would_get_alone():
         assert [result.text for result in together][:40] == alone
 
 
-async def test_a_cancelled_task_cancels_its_request(engine):
-    async def read_all():
-        async for _ in engine.stream(PROMPT, ENDLESS):
-            pass
+async def test_a_cancelled_task_cancels_its_request():
+    async with AsyncEngine(slots=2, threads=1, pin=False, n_ctx=8192) as engine:
 
-    for work in (
-        lambda: engine.generate(PROMPT, ENDLESS),
-        lambda: engine.generate([PROMPT] * 50, ENDLESS),
-        read_all,
-    ):
-        task = asyncio.ensure_future(work())
-        await asyncio.sleep(0.01)
-        task.cancel()
-        try:
-            await task
-        except asyncio.CancelledError:
-            pass
-        assert await idle(engine)
-    with pytest.raises(TimeoutError):
-        with anyio.fail_after(0.01):
-            while True:
-                await engine.generate(PROMPT, ENDLESS)
-    assert await idle(engine)
+        async def read_all():
+            async for _ in engine.stream(PROMPT, FOR_SECONDS):
+                pass
+
+        async def cancelled(cancel):
+            before = engine.stats().requests_cancelled
+            assert await eventually(lambda: engine.stats().requests_running > 0)
+            cancel()
+            assert await idle(engine)
+            assert engine.stats().requests_cancelled > before
+
+        for work in (
+            lambda: engine.generate(PROMPT, FOR_SECONDS),
+            lambda: engine.generate([PROMPT] * 50, FOR_SECONDS),
+            read_all,
+        ):
+            task = asyncio.ensure_future(work())
+            await cancelled(task.cancel)
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        with anyio.CancelScope() as scope:
+            cancelling = asyncio.ensure_future(cancelled(scope.cancel))
+            await engine.generate(PROMPT, FOR_SECONDS)
+        assert scope.cancelled_caught
+        await cancelling
 
 
 async def test_a_cancelled_list_does_not_wait_for_its_prompts(engine):
@@ -121,15 +132,11 @@ async def test_a_cancelled_list_does_not_wait_for_its_prompts(engine):
     async with AsyncEngine(slots=1, threads=1, pin=False, stream_buffer=4) as narrow:
         stream = narrow.stream(PROMPT, ENDLESS)
         task = asyncio.ensure_future(narrow.generate([PROMPT] * 3, SHORT))
-        await asyncio.sleep(0.05)
+        assert await eventually(lambda: narrow.stats().requests_waiting > 0)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        for _ in range(6000):
-            if narrow.stats().requests_waiting == 0:
-                break
-            await asyncio.sleep(0.01)
-        assert narrow.stats().requests_waiting == 0
+        assert await eventually(lambda: narrow.stats().requests_waiting == 0)
         await stream.aclose()
 
 
@@ -158,17 +165,18 @@ async def test_leaving_closes_streams_that_nobody_reads():
     assert [piece async for piece in unread] == []
 
 
-async def test_the_loop_goes_on_while_the_engine_computes(engine):
-    """Ticks of the loop come between the tokens of a stream that is awaited."""
-    ticks = 0
+async def test_the_loop_goes_on_while_the_engine_computes():
+    """What is awaited ends only after another task of the loop has let it."""
+    async with AsyncEngine(slots=1, threads=1, pin=False, stream_buffer=4) as engine:
+        held = engine.stream(PROMPT, ENDLESS)
+        await held.accepted()
 
-    async def tick():
-        nonlocal ticks
-        while True:
-            ticks += 1
-            await asyncio.sleep(0)
+        async def let():
+            assert await eventually(lambda: engine.stats().requests_waiting == 1)
+            await held.aclose()
 
-    ticking = asyncio.ensure_future(tick())
-    await engine.generate(PROMPT, SHORT)
-    ticking.cancel()
-    assert ticks > 12
+        letting = asyncio.ensure_future(let())
+        # A loop that stands still is an error, after a while, and not a test without end.
+        result = await engine.generate(PROMPT, SamplingParams(max_tokens=12, ignore_eos=True, timeout=60))
+        assert result.n_output_tokens == 12
+        await letting

@@ -477,8 +477,13 @@ from llama_concurrent import Engine, SamplingParams
 engine = Engine(threads=1, pin=False, slots=2, n_ctx=512)
 endless = SamplingParams(max_tokens=500, ignore_eos=True)
 for prompt in ("Once", ["Once"] * 200):
+    submitted = engine.stats().requests_submitted
+    def interrupt():
+        while engine.stats().requests_submitted == submitted:
+            time.sleep(0.001)
+        os.kill(os.getpid(), signal.SIGINT)
     try:
-        threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
+        threading.Thread(target=interrupt).start()
         while True:
             engine.generate(prompt, endless)
     except KeyboardInterrupt:

@@ -9,7 +9,7 @@ use std::{
         Mutex,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use llama_concurrent::ErrorKind;
@@ -159,7 +159,12 @@ fn four_threads_submit_cancel_and_free() {
                     }
                 });
             }
-            std::thread::sleep(Duration::from_millis(20));
+            // In the middle of their work: the first of their rounds are over.
+            let begin = Instant::now();
+            while accepted.load(Ordering::Relaxed) < 12 {
+                assert!(begin.elapsed() < Duration::from_secs(60), "nothing is accepted");
+                std::thread::yield_now();
+            }
             // SAFETY: a plain call.
             assert_eq!(unsafe { llama_engine_free(engine) }, Status::Ok);
         });

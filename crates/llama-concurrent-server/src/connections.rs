@@ -16,7 +16,11 @@ use std::{
     time::Duration,
 };
 
-use axum::{Router, body::Body};
+use axum::{
+    Router,
+    body::Body,
+    middleware::{Next, from_fn},
+};
 use http_body::Body as _;
 use hyper::{Request, Version, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -125,6 +129,23 @@ pub async fn serve(
     let _ = timeout(FAREWELL, open.acquire_many(room.served as u32)).await;
     app.lanes.end();
     Ok(())
+}
+
+/// The routes without a socket, each request as from a connection of its own: for the fuzz target.
+#[doc(hidden)]
+pub fn routes(engine: Engine, config: ServerConfig) -> Router {
+    let address = SocketAddr::from(([127, 0, 0, 1], 0));
+    let app = App::new(engine, config, address.ip());
+    let places = Arc::new(Semaphore::new(app.config.limits.max_connections));
+    let connect = move |mut request: Request<Body>, next: Next| {
+        let places = places.clone();
+        async move {
+            let permit = Arc::new(places.acquire_owned().await.expect("they are never closed"));
+            request.extensions_mut().insert(Peer { address, permit, attendance: Arc::default() });
+            next.run(request).await
+        }
+    };
+    router(app).layer(from_fn(connect))
 }
 
 /// Serves a connection in the place of one that is idle, or tells it that there are too many.

@@ -47,5 +47,7 @@ mod work;
 mod ws;
 
 pub use config::{Limits, ServerConfig};
+#[doc(hidden)]
+pub use connections::routes;
 pub use connections::{THREAD_NAME, run, serve};
 pub use signals::stop_signal;

@@ -7,7 +7,7 @@ use std::{
         atomic::{AtomicUsize, Ordering},
         mpsc,
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use futures_util::StreamExt;
@@ -304,13 +304,19 @@ fn a_slow_reader_stops_only_its_own_stream() {
 fn deadlines_end_requests_in_the_queue_and_in_their_slot() {
     let engine = engine(EngineConfig { stream_buffer: 4, ..batched(1) });
     let short = Duration::from_millis(150);
-    // A reader that never reads keeps its slot for as long as its deadline allows.
-    let running = engine.submit(Request::new("a").with_params(endless()).with_timeout(short * 4)).unwrap();
+    // A reader that never reads keeps its slot.
+    let running = engine.submit(Request::new("a").with_params(endless())).unwrap();
     let waiting = engine.submit(Request::new("b").with_params(tokens(3)).with_queue_timeout(short)).unwrap();
     let (text, reason) = read_all(waiting);
     assert_eq!((text.as_str(), reason), ("", FinishReason::Deadline));
-    // Reading earlier would resume it, and it might reach the end of its context in time.
-    std::thread::sleep(short * 4);
+    drop(running);
+    // Its own deadline ends that. Reading earlier would resume it, and it might reach the end of its context in time.
+    let running = engine.submit(Request::new("c").with_params(endless()).with_timeout(short)).unwrap();
+    let begin = Instant::now();
+    while engine.stats().totals.requests.deadline < 2 {
+        assert!(begin.elapsed() < Duration::from_secs(60), "it keeps its slot");
+        std::thread::sleep(Duration::from_millis(5));
+    }
     assert_eq!(read_all(running).1, FinishReason::Deadline);
 }
 

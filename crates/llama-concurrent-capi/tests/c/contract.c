@@ -76,6 +76,12 @@ static void gate_pass(struct gate *gate) {
     pthread_mutex_unlock(&gate->mutex);
 }
 
+/* Between two looks at something that another thread is about to change; `i` counts them. */
+static void wait_a_little(int i) {
+    CHECK(i < PATIENCE_MS);
+    usleep(1000);
+}
+
 /* What a request told. Its callbacks come one after the other; `inside` finds out if they do not. */
 struct log {
     atomic_int inside;
@@ -310,8 +316,8 @@ static void test_callbacks_of_an_engine_that_is_being_freed(void) {
     pthread_t owner;
     CHECK(pthread_create(&owner, NULL, free_it, engine) == 0);
     /* Whoever is refused first knows that the other thread has begun, and it cannot end before the gate is open. */
-    while (llama_infer_async(engine, "A", &params, ignore, NULL, NULL) != LLAMA_INFER_STATUS_SHUTTING_DOWN)
-        usleep(1000);
+    for (int i = 0; llama_infer_async(engine, "A", &params, ignore, NULL, NULL) != LLAMA_INFER_STATUS_SHUTTING_DOWN; i++)
+        wait_a_little(i);
     CHECK_STATUS(INVALID_HANDLE, llama_engine_free(engine));
     ERROR_SAYS("freeing this engine already");
     gate_open(&being_freed);
@@ -1182,8 +1188,8 @@ static void test_a_queue_that_is_freed_wakes_who_polls_it(void) {
     CHECK(pthread_create(&thread, NULL, poll_for_ever, queue) == 0);
     /* Only one thread at a time: this becomes BUSY as soon as the other one waits. */
     const llama_infer_event *event;
-    while (llama_infer_poll(queue, 0, &event) != LLAMA_INFER_STATUS_BUSY)
-        usleep(1000);
+    for (int i = 0; llama_infer_poll(queue, 0, &event) != LLAMA_INFER_STATUS_BUSY; i++)
+        wait_a_little(i);
     CHECK_OK(llama_infer_queue_free(queue));
     pthread_join(thread, NULL);
 }

@@ -124,7 +124,9 @@ fn a_signal_ends_it_in_order_and_a_second_one_at_once() {
     stream.read_exact(&mut [0; 12]).unwrap();
     server.signal(Signal::SIGINT);
     // Once nobody listens, the first one has been heard.
+    let begin = Instant::now();
     while TcpStream::connect(("127.0.0.1", server.port)).is_ok() {
+        assert!(begin.elapsed() < PATIENCE, "it listens on");
         sleep(Duration::from_millis(10));
     }
     server.signal(Signal::SIGTERM);

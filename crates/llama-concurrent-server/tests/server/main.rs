@@ -14,7 +14,7 @@ mod socket;
 mod tokenizers;
 
 use std::{
-    io::{BufRead, BufReader, Read, Write},
+    io::{BufRead, BufReader, ErrorKind, Read, Write},
     net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
     sync::mpsc,
@@ -164,8 +164,10 @@ impl Drop for Server {
 
 fn read_answer(mut connection: TcpStream) -> (u16, String, String) {
     let mut bytes = Vec::new();
-    // A connection that is reset after its answer has answered.
-    let _ = connection.read_to_end(&mut bytes);
+    if let Err(error) = connection.read_to_end(&mut bytes) {
+        // A connection that is reset after its answer has answered; one that is left open has not.
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{error}");
+    }
     let text = String::from_utf8(bytes).expect("the server writes UTF-8");
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {text:?}"));
     let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status");
