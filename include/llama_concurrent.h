@@ -381,7 +381,7 @@ typedef struct llama_infer_params {
     size_t size;
     /** Output tokens at most. 0 (default): until the slot is full. */
     uint32_t max_tokens;
-    /** 0 (default) takes the likeliest token each time; 1 samples the model's own distribution. */
+    /** 0 takes the likeliest token each time (greedy); 1 samples the model's own distribution. Default: 0. */
     float temperature;
     /** Keep so many of the likeliest tokens; 0 keeps all. Default: 40. */
     uint32_t top_k;
@@ -389,15 +389,18 @@ typedef struct llama_infer_params {
     float top_p;
     /** Drop tokens less likely than this share of the likeliest; 0 keeps all. Default: 0.05. */
     float min_p;
-    /** Divides the logits of tokens seen in the last `penalty_last_n`; 1 (default) is off. */
+    /** Divides the logits of tokens seen in the last `penalty_last_n`; 1 is off. Default: 1. */
     float repetition_penalty;
-    /** Subtracted for each time that a token was seen in that window; 0 (default) is off. */
+    /** Subtracted for each time that a token was seen in the last `penalty_last_n`; 0 is off. Default: 0. */
     float frequency_penalty;
-    /** Subtracted once if a token was seen in that window; 0 (default) is off. */
+    /** Subtracted once if a token was seen in the last `penalty_last_n`; 0 is off. Default: 0. */
     float presence_penalty;
-    /** Window of the penalties in tokens, over prompt and output. Default: 64. */
+    /** Window of the three penalties in tokens, over prompt and output; 0 turns them off. Default: 64. */
     uint32_t penalty_last_n;
-    /** Seed of the random choice. Default: 0. Prompt i of a batch uses `seed + i`. */
+    /**
+     * Seed of the random choice: equal seeds give equal draws from equal distributions. Prompt i of several uses the
+     * seed + i. Default: 0.
+     */
     uint32_t seed;
     /** One of `llama_infer_priority`. Default: INTERACTIVE. Batches always run as BATCH. */
     int32_t priority;
@@ -409,13 +412,13 @@ typedef struct llama_infer_params {
      */
     uint32_t timeout_ms;
     /**
-     * Texts that end the generation and are never part of the output, special tokens such as `<|im_end|>` among them; NULL
-     * (default) if there are none.
+     * Texts that end the generation and are never part of the output. One that is the text of a special token, such as
+     * `<|im_end|>`, ends it at that token, whether or not special tokens are written. NULL (default): none.
      */
     const char *const *stop;
     /** Number of `stop`. */
     size_t n_stop;
-    /** Added to the logits of single tokens; NULL (default) if there are none. */
+    /** Added to the logits of single tokens; minus infinity forbids one. NULL (default): none. */
     const struct llama_infer_logit_bias *logit_bias;
     /** Number of `logit_bias`. */
     size_t n_logit_bias;
@@ -428,7 +431,7 @@ typedef struct llama_infer_params {
      * for none.
      */
     const char *chat_variables;
-    /** Do not end at the model's end-of-generation tokens. Default: false. */
+    /** Do not end at the model's end-of-generation tokens; they are made impossible instead. Default: false. */
     bool ignore_eos;
     /**
      * Read special tokens that are written out in a prompt, such as `<|user|>`. Default: true. Turn it off for text
@@ -452,41 +455,50 @@ typedef struct llama_infer_params {
      */
     const char *grammar;
     /**
-     * With each token its log probability and so many of the likeliest tokens, at most 1000; 0: its own alone. -1
-     * (default): none.
+     * With each token its log probability and so many of the likeliest tokens, at most 1000; with 0, its own alone. -1
+     * (default): no log probabilities.
      */
     int32_t logprobs;
     /** Start from what is there already of equal prompt beginnings. Default: true. */
     bool prefix_reuse;
     /**
-     * Write special tokens into the text, such as `[TOOL_CALLS]`, which are left out otherwise. Default: false. The token
-     * that ends a generation is never part of it.
+     * Write special tokens into the text, such as `[TOOL_CALLS]` or `<|channel|>`, which are left out otherwise. The
+     * token that ends a generation is never part of it. Default: false.
      */
     bool special;
     /** False: for later versions. */
     bool reserved_2[2];
-    /** Tokens that end the generation as the model's own end-of-generation tokens do; NULL (default) if there are none. */
+    /**
+     * Tokens that end the generation as the model's own end-of-generation tokens do, and are no part of the output.
+     * NULL (default): none.
+     */
     const int32_t *stop_token_ids;
     /** Number of `stop_token_ids`. */
     size_t n_stop_token_ids;
-    /** Output tokens before which no token may end the generation; a stop string still does. Default: 0. */
+    /**
+     * Output tokens before which no token may end the generation; 0 is off. Stop strings end a text before, and so
+     * does a constraint under which it is complete. Default: 0.
+     */
     uint32_t min_tokens;
     /**
-     * Keep the tokens whose surprise is closest to the expected one, until their probabilities add up to this; 1 (default)
-     * is off.
+     * Keep the tokens whose surprise is closest to the expected one, until their probabilities add up to this; 1 is
+     * off. Default: 1.
      */
     float typical_p;
-    /** Drop tokens whose logit is more than so many standard deviations below the largest; 0 (default) is off. */
+    /** Drop tokens whose logit is more than this many standard deviations below the largest; 0 is off. Default: 0. */
     float top_n_sigma;
-    /** How probable it is that of the tokens above `xtc_threshold` only the least likely stays; 0 (default) is off. */
+    /** How probable it is that of the tokens above `xtc_threshold` only the least likely stays; 0 is off. Default: 0. */
     float xtc_probability;
     /** Probability from which a token counts for XTC; above 0.5 it is off. Default: 0.1. */
     float xtc_threshold;
-    /** Moves the temperature by up to this, up where the model is undecided and down where it is sure; 0 (default) is off. */
+    /**
+     * Moves the temperature by up to this, up where the model is undecided and down where it is sure; 0 is off.
+     * Default: 0.
+     */
     float dynatemp_range;
-    /** How the uncertainty is mapped to that range; 1 (default) is linear. */
+    /** How the uncertainty is mapped to `dynatemp_range`; 1 is linear. Default: 1. */
     float dynatemp_exponent;
-    /** Mirostat 1 or 2 in place of `top_k`, `top_p` and the other cuts; 0 (default) is off. */
+    /** Mirostat 1 or 2 in place of `top_k`, `top_p` and the other cuts; 0 is off. Default: 0. */
     uint32_t mirostat;
     /** Mirostat's target for the surprise, in bits. Default: 5. */
     float mirostat_tau;

@@ -101,39 +101,50 @@ class Status(enum.IntEnum):
     BUSY = 21
 
 
-_EVENT_TYPES = {"token": 1, "finished": 2}
-_REASONS = {"stop": 1, "length": 2, "cancelled": 3, "deadline": 4, "error": 5}
-_LOG_LEVELS = {"error": 1, "warn": 2, "info": 3, "debug": 4, "trace": 5}
-_STRATEGIES = {"auto": 0, "sequential": 1, "round-robin": 2, "batched": 3}
-_KV_TYPES = {"f16": 0, "q8_0": 1, "f32": 2}
-_PRIORITIES = {"interactive": 0, "batch": 1}
-_CONTINUATIONS = {"auto": 0, "never": 1, "last": 2, "content": 3, "reasoning_content": 4}
-_PLACEMENTS = {"auto": 0, "node": 1, "l3": 2, "none": 3}
-_REPLICATES = {"auto": 0, "always": 1, "never": 2}
-_CHOICES = {
-    "strategy": _STRATEGIES,
-    "type_k": _KV_TYPES,
-    "type_v": _KV_TYPES,
-    "priority": _PRIORITIES,
-    "continue_final_message": _CONTINUATIONS,
-    "placement": _PLACEMENTS,
-    "replicate": _REPLICATES,
+# header: begin
+
+_ENUMS: dict[str, dict[str, int]] = {
+    "llama_infer_event_type": {"token": 1, "finished": 2},
+    "llama_infer_finish_reason": {"stop": 1, "length": 2, "cancelled": 3, "deadline": 4, "error": 5},
+    "llama_concurrent_log_level": {"error": 1, "warn": 2, "info": 3, "debug": 4, "trace": 5},
+    "llama_infer_status": {
+        "ok": 0,
+        "invalid_argument": 1,
+        "invalid_handle": 2,
+        "invalid_config": 3,
+        "invalid_request": 4,
+        "prompt_too_long": 5,
+        "model_not_found": 6,
+        "model_invalid": 7,
+        "model_unsupported": 8,
+        "out_of_memory": 9,
+        "overloaded": 10,
+        "no_chat_template": 11,
+        "chat_template": 12,
+        "shutting_down": 13,
+        "decode": 14,
+        "load_cancelled": 15,
+        "internal": 16,
+        "timeout": 17,
+        "in_callback": 18,
+        "not_found": 19,
+        "buffer_too_small": 20,
+        "busy": 21,
+    },
+    "llama_engine_strategy": {"auto": 0, "sequential": 1, "round-robin": 2, "batched": 3},
+    "llama_engine_kv_type": {"f16": 0, "q8_0": 1, "f32": 2},
+    "llama_infer_priority": {"interactive": 0, "batch": 1},
+    "llama_infer_continuation": {"auto": 0, "never": 1, "last": 2, "content": 3, "reasoning_content": 4},
+    "llama_engine_placement": {"auto": 0, "node": 1, "l3": 2, "none": 3},
+    "llama_engine_replicate": {"auto": 0, "always": 1, "never": 2},
 }
-"""Fields that are numbers in the library and words here."""
+"""Numbers by their names."""
 
 
-def _name_of(number: int, names: Mapping[str, int]) -> str:
-    return next((name for name, known in names.items() if known == number), f"unknown ({number})")
-
-
-# --- Structs and functions of the header -----------------------------------------------------------------------------
-# Texts that come out are `c_void_p`: they may contain NUL, so they are read with their lengths.
-
-
-class _CErrorDetail(ctypes.Structure):
+class _CInferErrorDetail(ctypes.Structure):
     _fields_ = [
         ("size", c_size_t),
-        ("status", c_int),
+        ("status", c_int32),
         ("retry_after_ms", c_uint32),
         ("n_prompt_tokens", c_uint32),
         ("max_tokens", c_uint32),
@@ -142,7 +153,7 @@ class _CErrorDetail(ctypes.Structure):
     ]
 
 
-_CProgressCallback = ctypes.CFUNCTYPE(c_bool, c_float, c_void_p)
+_CEngineProgressCallback = ctypes.CFUNCTYPE(c_bool, c_float, c_void_p)
 
 
 class _CEngineParams(ctypes.Structure):
@@ -170,7 +181,7 @@ class _CEngineParams(ctypes.Structure):
         ("flash_attn", c_bool),
         ("pin", c_bool),
         ("kernels", c_bool),
-        ("progress", _CProgressCallback),
+        ("progress", _CEngineProgressCallback),
         ("progress_user_data", c_void_p),
         ("pack_cache", c_char_p),
         ("placement", c_int32),
@@ -184,8 +195,11 @@ class _CEngineParams(ctypes.Structure):
     ]
 
 
-class _CLogitBias(ctypes.Structure):
-    _fields_ = [("token", c_int32), ("bias", c_float)]
+class _CInferLogitBias(ctypes.Structure):
+    _fields_ = [
+        ("token", c_int32),
+        ("bias", c_float),
+    ]
 
 
 class _CInferParams(ctypes.Structure):
@@ -206,7 +220,7 @@ class _CInferParams(ctypes.Structure):
         ("timeout_ms", c_uint32),
         ("stop", POINTER(c_char_p)),
         ("n_stop", c_size_t),
-        ("logit_bias", POINTER(_CLogitBias)),
+        ("logit_bias", POINTER(_CInferLogitBias)),
         ("n_logit_bias", c_size_t),
         ("queue", c_void_p),
         ("chat_tools", c_char_p),
@@ -241,15 +255,11 @@ class _CInferParams(ctypes.Structure):
     ]
 
 
-class _CLogprob(ctypes.Structure):
-    _fields_ = [("token", c_int32), ("logprob", c_float)]
-
-
-class _CResult(ctypes.Structure):
+class _CInferResult(ctypes.Structure):
     _fields_ = [
         ("size", c_size_t),
-        ("reason", c_int),
-        ("status", c_int),
+        ("reason", c_int32),
+        ("status", c_int32),
         ("error", c_char_p),
         ("text", c_void_p),
         ("text_length", c_size_t),
@@ -267,10 +277,17 @@ class _CResult(ctypes.Structure):
     ]
 
 
-class _CEvent(ctypes.Structure):
+class _CInferLogprob(ctypes.Structure):
+    _fields_ = [
+        ("token", c_int32),
+        ("logprob", c_float),
+    ]
+
+
+class _CInferEvent(ctypes.Structure):
     _fields_ = [
         ("size", c_size_t),
-        ("type", c_int),
+        ("type", c_int32),
         ("index", c_uint32),
         ("id", c_uint64),
         ("engine", c_void_p),
@@ -280,18 +297,24 @@ class _CEvent(ctypes.Structure):
         ("tokens", POINTER(c_int32)),
         ("n_tokens", c_size_t),
         ("position", c_size_t),
-        ("result", POINTER(_CResult)),
+        ("result", POINTER(_CInferResult)),
         ("n_remaining", c_size_t),
-        ("logprobs", POINTER(_CLogprob)),
+        ("logprobs", POINTER(_CInferLogprob)),
         ("n_logprobs", c_size_t),
     ]
 
 
-class _CMessage(ctypes.Structure):
-    _fields_ = [("role", c_char_p), ("content", c_char_p)]
+_CInferCallback = ctypes.CFUNCTYPE(None, POINTER(_CInferEvent), c_void_p)
 
 
-class _CStats(ctypes.Structure):
+class _CInferMessage(ctypes.Structure):
+    _fields_ = [
+        ("role", c_char_p),
+        ("content", c_char_p),
+    ]
+
+
+class _CEngineStats(ctypes.Structure):
     _fields_ = [
         ("size", c_size_t),
         ("strategy", c_int32),
@@ -333,48 +356,140 @@ class _CStats(ctypes.Structure):
     ]
 
 
-_CEventCallback = ctypes.CFUNCTYPE(None, POINTER(_CEvent), c_void_p)
-_CLogCallback = ctypes.CFUNCTYPE(None, c_int, c_char_p, c_char_p, c_void_p)
+_CConcurrentLogCallback = ctypes.CFUNCTYPE(None, c_int32, c_char_p, c_char_p, c_void_p)
 
-_SUBMIT = [POINTER(_CInferParams), _CEventCallback, c_void_p, POINTER(c_uint64)]
-_BUFFER = [c_char_p, c_size_t, POINTER(c_size_t)]
 
 _FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "llama_infer_status_name": (c_char_p, [c_int32]),
     "llama_infer_last_error": (c_char_p, []),
-    "llama_infer_last_error_detail": (c_int, [POINTER(_CErrorDetail)]),
-    "llama_engine_params_init": (c_int, [POINTER(_CEngineParams), c_size_t]),
-    "llama_infer_params_init": (c_int, [POINTER(_CInferParams), c_size_t]),
-    "llama_infer_queue_new": (c_int, [POINTER(c_void_p)]),
-    "llama_infer_poll": (c_int, [c_void_p, c_int32, POINTER(POINTER(_CEvent))]),
-    "llama_infer_queue_free": (c_int, [c_void_p]),
-    "llama_engine_load": (c_int, [c_char_p, POINTER(_CEngineParams), POINTER(c_void_p)]),
-    "llama_engine_free": (c_int, [c_void_p]),
-    "llama_engine_drain": (c_int, [c_void_p, c_int32]),
-    "llama_engine_warnings": (c_int, [c_void_p, *_BUFFER]),
-    "llama_infer_async": (c_int, [c_void_p, c_char_p, *_SUBMIT]),
-    "llama_infer_tokens_async": (c_int, [c_void_p, POINTER(c_int32), c_size_t, *_SUBMIT]),
-    "llama_infer_chat_async": (c_int, [c_void_p, POINTER(_CMessage), c_size_t, *_SUBMIT]),
+    "llama_infer_last_error_detail": (c_int32, [POINTER(_CInferErrorDetail)]),
+    "llama_engine_params_init": (c_int32, [POINTER(_CEngineParams), c_size_t]),
+    "llama_infer_params_init": (c_int32, [POINTER(_CInferParams), c_size_t]),
+    "llama_infer_queue_new": (c_int32, [POINTER(c_void_p)]),
+    "llama_infer_queue_fd": (c_int, [c_void_p]),
+    "llama_infer_poll": (c_int32, [c_void_p, c_int32, POINTER(POINTER(_CInferEvent))]),
+    "llama_infer_queue_free": (c_int32, [c_void_p]),
+    "llama_engine_load": (c_int32, [c_char_p, POINTER(_CEngineParams), POINTER(c_void_p)]),
+    "llama_engine_free": (c_int32, [c_void_p]),
+    "llama_engine_drain": (c_int32, [c_void_p, c_int32]),
+    "llama_engine_warnings": (c_int32, [c_void_p, c_char_p, c_size_t, POINTER(c_size_t)]),
+    "llama_infer_async": (
+        c_int32,
+        [
+            c_void_p,
+            c_char_p,
+            POINTER(_CInferParams),
+            _CInferCallback,
+            c_void_p,
+            POINTER(c_uint64),
+        ],
+    ),
+    "llama_infer_tokens_async": (
+        c_int32,
+        [
+            c_void_p,
+            POINTER(c_int32),
+            c_size_t,
+            POINTER(_CInferParams),
+            _CInferCallback,
+            c_void_p,
+            POINTER(c_uint64),
+        ],
+    ),
+    "llama_infer_chat_async": (
+        c_int32,
+        [
+            c_void_p,
+            POINTER(_CInferMessage),
+            c_size_t,
+            POINTER(_CInferParams),
+            _CInferCallback,
+            c_void_p,
+            POINTER(c_uint64),
+        ],
+    ),
     "llama_engine_chat_prompt": (
-        c_int,
-        [c_void_p, POINTER(_CMessage), c_size_t, POINTER(_CInferParams), *_BUFFER],
+        c_int32,
+        [
+            c_void_p,
+            POINTER(_CInferMessage),
+            c_size_t,
+            POINTER(_CInferParams),
+            c_char_p,
+            c_size_t,
+            POINTER(c_size_t),
+        ],
     ),
-    "llama_infer_batch_async": (c_int, [c_void_p, POINTER(c_char_p), c_size_t, *_SUBMIT]),
-    "llama_infer_cancel": (c_int, [c_void_p, c_uint64]),
+    "llama_infer_batch_async": (
+        c_int32,
+        [
+            c_void_p,
+            POINTER(c_char_p),
+            c_size_t,
+            POINTER(_CInferParams),
+            _CInferCallback,
+            c_void_p,
+            POINTER(c_uint64),
+        ],
+    ),
+    "llama_infer_cancel": (c_int32, [c_void_p, c_uint64]),
+    "llama_infer_wait": (c_int32, [c_void_p, c_uint64, c_int32]),
+    "llama_infer_wait_all": (c_int32, [c_void_p, c_int32]),
     "llama_engine_tokenize": (
-        c_int,
-        [c_void_p, c_char_p, c_bool, c_bool, POINTER(c_int32), c_size_t, POINTER(c_size_t)],
+        c_int32,
+        [
+            c_void_p,
+            c_char_p,
+            c_bool,
+            c_bool,
+            POINTER(c_int32),
+            c_size_t,
+            POINTER(c_size_t),
+        ],
     ),
-    "llama_engine_count_tokens": (c_int, [c_void_p, c_char_p, POINTER(c_size_t)]),
-    "llama_engine_detokenize": (c_int, [c_void_p, POINTER(c_int32), c_size_t, *_BUFFER]),
-    "llama_engine_detokenize_with": (c_int, [c_void_p, POINTER(c_int32), c_size_t, c_bool, *_BUFFER]),
-    "llama_engine_get_stats": (c_int, [c_void_p, POINTER(_CStats)]),
-    "llama_concurrent_set_log": (c_int, [_CLogCallback, c_int32, c_void_p]),
+    "llama_engine_count_tokens": (c_int32, [c_void_p, c_char_p, POINTER(c_size_t)]),
+    "llama_engine_detokenize": (c_int32, [c_void_p, POINTER(c_int32), c_size_t, c_char_p, c_size_t, POINTER(c_size_t)]),
+    "llama_engine_detokenize_with": (
+        c_int32,
+        [
+            c_void_p,
+            POINTER(c_int32),
+            c_size_t,
+            c_bool,
+            c_char_p,
+            c_size_t,
+            POINTER(c_size_t),
+        ],
+    ),
+    "llama_engine_get_stats": (c_int32, [c_void_p, POINTER(_CEngineStats)]),
+    "llama_concurrent_set_log": (c_int32, [_CConcurrentLogCallback, c_int32, c_void_p]),
     "llama_concurrent_version": (c_char_p, []),
 }
-"""Result and arguments of each function that this module calls."""
+"""Result and arguments of each function."""
 
-_NO_CALLBACK = _CEventCallback()
+# header: end
+
+_EVENT_TYPES = _ENUMS["llama_infer_event_type"]
+_REASONS = _ENUMS["llama_infer_finish_reason"]
+_LOG_LEVELS = _ENUMS["llama_concurrent_log_level"]
+_STRATEGIES = _ENUMS["llama_engine_strategy"]
+_CHOICES = {
+    "strategy": _STRATEGIES,
+    "type_k": _ENUMS["llama_engine_kv_type"],
+    "type_v": _ENUMS["llama_engine_kv_type"],
+    "priority": _ENUMS["llama_infer_priority"],
+    "continue_final_message": _ENUMS["llama_infer_continuation"],
+    "placement": _ENUMS["llama_engine_placement"],
+    "replicate": _ENUMS["llama_engine_replicate"],
+}
+"""Fields that are numbers in the library and words here."""
+
+
+def _name_of(number: int, names: Mapping[str, int]) -> str:
+    return next((name for name, known in names.items() if known == number), f"unknown ({number})")
+
+
+_NO_CALLBACK = _CInferCallback()
 
 # --- Finding the library ---------------------------------------------------------------------------------------------
 
@@ -527,7 +642,7 @@ def _last_error(status: int) -> LlamaError:
     """The exception for a call that just failed with `status` on this thread."""
     library = _library()
     message = library.llama_infer_last_error().decode(errors="replace")
-    detail = _CErrorDetail(size=ctypes.sizeof(_CErrorDetail))
+    detail = _CInferErrorDetail(size=ctypes.sizeof(_CInferErrorDetail))
     known = library.llama_infer_last_error_detail(ctypes.byref(detail)) == Status.OK and detail.status == status
     error = _error(status, message if known else library.llama_infer_status_name(status).decode())
     if known and isinstance(error, Overloaded):
@@ -637,10 +752,11 @@ class EngineParams(TypedDict, total=False):
 class InferParams(TypedDict, total=False):
     """Keywords of everything that generates. None stands for the default."""
 
+    # parameters: begin
     max_tokens: int | None
-    """Output tokens at most. 0 (default): until the slot is full."""
+    """Output tokens at most. None: until the slot is full."""
     temperature: float | None
-    """0 (default) takes the likeliest token each time; 1 samples the model's own distribution."""
+    """0 takes the likeliest token each time (greedy); 1 samples the model's own distribution. Default: 0.0."""
     top_k: int | None
     """Keep so many of the likeliest tokens; 0 keeps all. Default: 40."""
     top_p: float | None
@@ -648,31 +764,67 @@ class InferParams(TypedDict, total=False):
     min_p: float | None
     """Drop tokens less likely than this share of the likeliest; 0 keeps all. Default: 0.05."""
     repetition_penalty: float | None
-    """Divides the logits of tokens seen in the last `penalty_last_n`; 1 (default) is off."""
+    """Divides the logits of tokens seen in the last `penalty_last_n`; 1 is off. Default: 1.0."""
     frequency_penalty: float | None
-    """Subtracted for each time that a token was seen in that window; 0 (default) is off."""
+    """Subtracted for each time that a token was seen in the last `penalty_last_n`; 0 is off. Default: 0.0."""
     presence_penalty: float | None
-    """Subtracted once if a token was seen in that window; 0 (default) is off."""
+    """Subtracted once if a token was seen in the last `penalty_last_n`; 0 is off. Default: 0.0."""
     penalty_last_n: int | None
-    """Window of the penalties in tokens. Default: 64."""
+    """Window of the three penalties in tokens, over prompt and output; 0 turns them off. Default: 64."""
     seed: int | None
-    """Seed of the random choice. Default: 0. Prompt i of a batch uses `seed + i`."""
+    """Seed of the random choice: equal seeds give equal draws from equal distributions. Prompt i of several uses the
+    seed + i. Default: 0."""
+    stop: str | Sequence[str] | None
+    """Texts that end the generation and are never part of the output. One that is the text of a special token, such as
+    `<|im_end|>`, ends it at that token, whether or not special tokens are written."""
+    logit_bias: Mapping[int, float] | None
+    """Added to the logits of single tokens; minus infinity forbids one."""
+    ignore_eos: bool | None
+    """Do not end at the model's end-of-generation tokens; they are made impossible instead. Default: False."""
+    logprobs: int | None
+    """With each token its log probability and so many of the likeliest tokens, at most 1000; with 0, its own alone.
+    None: no log probabilities."""
+    special: bool | None
+    """Write special tokens into the text, such as `[TOOL_CALLS]` or `<|channel|>`, which are left out otherwise. The
+    token that ends a generation is never part of it. Default: False."""
+    stop_token_ids: Sequence[int] | None
+    """Tokens that end the generation as the model's own end-of-generation tokens do, and are no part of the output."""
+    min_tokens: int | None
+    """Output tokens before which no token may end the generation; 0 is off. Stop strings end a text before, and so does
+    a constraint under which it is complete. Default: 0."""
+    typical_p: float | None
+    """Keep the tokens whose surprise is closest to the expected one, until their probabilities add up to this; 1 is
+    off. Default: 1.0."""
+    top_n_sigma: float | None
+    """Drop tokens whose logit is more than this many standard deviations below the largest; 0 is off. Default: 0.0."""
+    xtc_probability: float | None
+    """How probable it is that of the tokens above `xtc_threshold` only the least likely stays; 0 is off. Default:
+    0.0."""
+    xtc_threshold: float | None
+    """Probability from which a token counts for XTC; above 0.5 it is off. Default: 0.1."""
+    dynatemp_range: float | None
+    """Moves the temperature by up to this, up where the model is undecided and down where it is sure; 0 is off.
+    Default: 0.0."""
+    dynatemp_exponent: float | None
+    """How the uncertainty is mapped to `dynatemp_range`; 1 is linear. Default: 1.0."""
+    mirostat: int | None
+    """Mirostat 1 or 2 in place of `top_k`, `top_p` and the other cuts; 0 is off. Default: 0."""
+    mirostat_tau: float | None
+    """Mirostat's target for the surprise, in bits. Default: 5.0."""
+    mirostat_eta: float | None
+    """Mirostat's learning rate. Default: 0.1."""
+    # parameters: end
+
     priority: Literal["interactive", "batch"] | None
     """Who goes first. Default: "interactive"; batches always run as "batch"."""
     queue_timeout_ms: int | None
     """Give up if no slot was found after so many milliseconds; 0 (default): wait as long as it takes."""
     timeout_ms: int | None
     """Give up if not finished so many milliseconds after the submission; 0 (default): no limit."""
-    stop: str | Sequence[str] | None
-    """Texts that end the generation and are never part of the output."""
-    logit_bias: Mapping[int, float] | None
-    """What is added to the logits of single tokens; minus infinity forbids one."""
     chat_tools: str | Sequence[Mapping[str, Any]] | None
     """Chats: the tools that the model may call; JSON text, or what `json.dumps` accepts."""
     chat_variables: str | Mapping[str, Any] | None
     """Chats: further variables of the template; JSON text, or what `json.dumps` accepts."""
-    ignore_eos: bool | None
-    """Do not end at the model's end-of-generation tokens. Default: False."""
     parse_special: bool | None
     """Read special tokens written out in a prompt, such as "<|user|>". Default: True. Not for text you do not trust."""
     add_generation_prompt: bool | None
@@ -683,34 +835,8 @@ class InferParams(TypedDict, total=False):
     """A regular expression that the whole output matches."""
     grammar: str | None
     """A grammar of the output: llguidance's form of Lark, with a rule `start`, or llama.cpp's GBNF, with a rule `root`."""
-    logprobs: int | None
-    """With each event the log probability of its token and so many of the likeliest tokens. Default: none."""
     prefix_reuse: bool | None
     """Start from what is there already of equal prompt beginnings. Default: True."""
-    special: bool | None
-    """Write special tokens into the text, such as "[TOOL_CALLS]", which are left out otherwise. Default: False."""
-    stop_token_ids: Sequence[int] | None
-    """Tokens that end the generation as the model's own end-of-generation tokens do."""
-    min_tokens: int | None
-    """Output tokens before which no token may end the generation; a stop string still does. Default: 0."""
-    typical_p: float | None
-    """Keep the tokens whose surprise is closest to the expected one, until their probabilities add up to this; 1 is off. Default: 1.0."""
-    top_n_sigma: float | None
-    """Drop tokens whose logit is more than so many standard deviations below the largest; 0 is off. Default: 0.0."""
-    xtc_probability: float | None
-    """How probable it is that of the tokens above `xtc_threshold` only the least likely stays; 0 is off. Default: 0.0."""
-    xtc_threshold: float | None
-    """Probability from which a token counts for XTC; above 0.5 it is off. Default: 0.1."""
-    dynatemp_range: float | None
-    """Moves the temperature by up to this, up where the model is undecided; 0 is off. Default: 0.0."""
-    dynatemp_exponent: float | None
-    """How the uncertainty is mapped to that range; 1 is linear. Default: 1.0."""
-    mirostat: int | None
-    """Mirostat 1 or 2 in place of `top_k`, `top_p` and the other cuts; 0 is off. Default: 0."""
-    mirostat_tau: float | None
-    """Mirostat's target for the surprise, in bits. Default: 5.0."""
-    mirostat_eta: float | None
-    """Mirostat's learning rate. Default: 0.1."""
     chat_messages: str | Sequence[Message] | None
     """Chats: the messages, which the methods for chats take as an argument."""
     continue_final_message: Literal["auto", "never", "last", "content", "reasoning_content"] | None
@@ -738,18 +864,10 @@ def _infer_params(values: Mapping[str, Any]) -> _CInferParams:
     params = _CInferParams()
     _check(_library().llama_infer_params_init(ctypes.byref(params), ctypes.sizeof(params)))
     for name, ctype, value in _known(values, _CInferParams, InferParams):
-        if name == "stop":
-            texts = [value] if isinstance(value, str) else value
-            params.stop = _texts(texts, "a stop string")
-            params.n_stop = len(texts)
-        elif name == "logit_bias":
-            biases = [_CLogitBias(_int32(token, "a token"), bias) for token, bias in value.items()]
-            params.logit_bias = (_CLogitBias * len(biases))(*biases)
-            params.n_logit_bias = len(biases)
-        elif name == "stop_token_ids":
-            tokens = [_int32(token, "a token of stop_token_ids") for token in value]
-            params.stop_token_ids = (c_int32 * len(tokens))(*tokens)
-            params.n_stop_token_ids = len(tokens)
+        if ctype in (POINTER(c_char_p), POINTER(c_int32), POINTER(_CInferLogitBias)):
+            elements = _elements(name, ctype, value)
+            setattr(params, name, elements)
+            setattr(params, f"n_{name}", len(elements))
         elif name in ("chat_tools", "chat_variables", "chat_messages", "json_schema"):
             setattr(params, name, _encode(value if isinstance(value, str) else json.dumps(value), name))
         elif ctype is c_char_p:
@@ -757,6 +875,17 @@ def _infer_params(values: Mapping[str, Any]) -> _CInferParams:
         else:
             setattr(params, name, _scalar(name, ctype, value, Status.INVALID_REQUEST))
     return params
+
+
+def _elements(name: str, ctype: Any, value: Any) -> Any:
+    """The array for a field that is a list."""
+    if ctype is POINTER(c_char_p):
+        return _texts([value] if isinstance(value, str) else list(value), f"a text of {name}")
+    if ctype is POINTER(c_int32):
+        tokens = [_int32(token, f"a token of {name}") for token in value]
+        return (c_int32 * len(tokens))(*tokens)
+    biases = [_CInferLogitBias(_int32(token, "a token"), bias) for token, bias in value.items()]
+    return (_CInferLogitBias * len(biases))(*biases)
 
 
 def _refuse_logprobs(values: Mapping[str, Any]) -> None:
@@ -972,7 +1101,7 @@ def _text(address: int | None, length: int) -> str:
     return ctypes.string_at(address, length).decode() if address else ""
 
 
-def _result(raw: _CResult) -> Result:
+def _result(raw: _CInferResult) -> Result:
     failed = raw.status != Status.OK
     return Result(
         reason=_name_of(raw.reason, _REASONS),
@@ -1050,7 +1179,7 @@ class Request:
             raise self._result.error
         return self._result
 
-    def _receive(self, raw: _CEvent) -> None:
+    def _receive(self, raw: _CInferEvent) -> None:
         """Takes one event, on a thread of the library. No exception leaves it."""
         try:
             self._id = raw.id
@@ -1062,7 +1191,7 @@ class Request:
             self._failure = error
             self._engine._cancel(raw.id)
 
-    def _call_back(self, raw: _CEvent) -> None:
+    def _call_back(self, raw: _CInferEvent) -> None:
         assert self._callback is not None
         if raw.type == _EVENT_TYPES["token"]:
             tokens = tuple(raw.tokens[: raw.n_tokens])
@@ -1084,7 +1213,7 @@ class Request:
             raise self._failure  # nobody asked for it: Python shows it through sys.unraisablehook
 
 
-@_CEventCallback
+@_CInferCallback
 def _on_event(event: Any, key: int) -> None:
     request = _requests.get(key)
     if request is None:
@@ -1105,9 +1234,9 @@ class _Queue:
         self._library = _library()
         _check(self._library.llama_infer_queue_new(ctypes.byref(handle)))
         self.handle = handle.value
-        self._event = POINTER(_CEvent)()
+        self._event = POINTER(_CInferEvent)()
 
-    def poll(self) -> _CEvent | None:
+    def poll(self) -> _CInferEvent | None:
         """The next event, valid until the next call; None if none came in a short time."""
         status = self._library.llama_infer_poll(self.handle, _POLL_SLICE_MS, ctypes.byref(self._event))
         if status == Status.TIMEOUT:
@@ -1478,7 +1607,7 @@ class Engine:
 
     def stats(self) -> EngineStats:
         """What the engine is and does at this moment. Cheap."""
-        raw = _CStats(size=ctypes.sizeof(_CStats))
+        raw = _CEngineStats(size=ctypes.sizeof(_CEngineStats))
         _check(self._library.llama_engine_get_stats(self._handle.value, ctypes.byref(raw)))
         values = {f.name: getattr(raw, f.name) for f in fields(EngineStats)}
         texts = {name: value.decode() for name, value in values.items() if isinstance(value, bytes)}
@@ -1516,7 +1645,7 @@ class _Loading:
         self._stopped = False
         self._handle: _Handle | None = None
         self._error: BaseException | None = None
-        params.progress = self._on_progress = _CProgressCallback(self._ask)
+        params.progress = self._on_progress = _CEngineProgressCallback(self._ask)
 
     def run(self) -> _Handle:
         """Loads. `progress` is called on this thread."""
@@ -1600,14 +1729,14 @@ def set_log(callback: Callable[[str, str, str], object] | None, level: str = "wa
     if level not in _LOG_LEVELS:
         raise _error(Status.INVALID_CONFIG, f"level must be one of {', '.join(map(repr, _LOG_LEVELS))}, not {level!r}")
     before, _log_callback = _log_callback, callback
-    on_message = _CLogCallback() if callback is None else _on_log
+    on_message = _CConcurrentLogCallback() if callback is None else _on_log
     status = _library().llama_concurrent_set_log(on_message, _LOG_LEVELS[level], None)
     if status != Status.OK:
         _log_callback = before
         raise _last_error(status)
 
 
-@_CLogCallback
+@_CConcurrentLogCallback
 def _on_log(level: int, target: bytes, message: bytes, _: int | None) -> None:
     try:
         callback = _log_callback
@@ -1626,7 +1755,7 @@ def _at_exit() -> None:
         handle.free()
         while handle.freeing:  # by other threads
             time.sleep(0.001)
-    _library().llama_concurrent_set_log(_CLogCallback(), _LOG_LEVELS["error"], None)
+    _library().llama_concurrent_set_log(_CConcurrentLogCallback(), _LOG_LEVELS["error"], None)
 
 
 def _after_fork_in_child() -> None:

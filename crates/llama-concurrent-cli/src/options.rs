@@ -6,7 +6,7 @@ mod sampling;
 
 pub use engine::EngineOptions;
 pub use placement::PlacementOptions;
-pub use sampling::SamplingOptions;
+pub use sampling::{Chat, Run, SamplingOptions, Serve};
 
 use std::str::FromStr;
 

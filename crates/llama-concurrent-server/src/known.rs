@@ -240,10 +240,10 @@ mod tests {
         let (begin, end) = ("<!-- fields: written by a test -->\n", "<!-- end of fields -->");
         let from = document.find(begin).expect("a place for the table") + begin.len();
         let to = from + document[from..].find(end).expect("an end of the table");
-        if std::env::var_os("UPDATE_DOCS").is_some() {
+        if std::env::var_os("UPDATE").is_some() {
             std::fs::write(path, format!("{}{rows}{}", &document[..from], &document[to..])).unwrap();
         } else {
-            assert!(document[from..to] == rows, "docs/server.md is old; run this test with UPDATE_DOCS=1");
+            assert!(document[from..to] == rows, "docs/server.md is old; run this test with UPDATE=1");
         }
     }
 

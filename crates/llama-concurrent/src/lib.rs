@@ -32,6 +32,7 @@ mod error;
 mod generation;
 mod logprobs;
 mod metrics;
+pub mod parameters;
 mod products;
 mod request;
 mod router;

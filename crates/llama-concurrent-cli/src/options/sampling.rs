@@ -1,145 +1,115 @@
-//! How the next token is chosen.
+//! How the next token is chosen: an option for each parameter of the engine's table.
 
-use std::path::{Path, PathBuf};
+use std::{
+    marker::PhantomData,
+    path::{Path, PathBuf},
+};
 
-use clap::Args;
-use llama_concurrent::{Constraint, SamplingParams};
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, builder::TypedValueParser, value_parser};
+use llama_concurrent::{
+    Constraint, SamplingParams, Token,
+    parameters::{Field, Kind, Value},
+};
+use llama_concurrent_server::ServerConfig;
 
 use crate::failure::Failure;
 
-#[derive(Args)]
+/// The command whose options these are.
+pub trait Asks {
+    /// What the help says above them.
+    const HEADING: &'static str;
+    /// What holds where nothing is given.
+    fn defaults() -> SamplingParams;
+    /// The seed where none is given; `None` draws one.
+    fn seed() -> Option<u32> {
+        Some(Self::defaults().seed)
+    }
+    /// Whether it has an option for this.
+    fn has(_: &Field<SamplingParams>) -> bool {
+        true
+    }
+}
+
+/// One answer to each prompt: `run`.
+pub struct Run;
+
+impl Asks for Run {
+    const HEADING: &'static str = "Sampling";
+
+    fn defaults() -> SamplingParams {
+        SamplingParams { max_tokens: Some(128), ..SamplingParams::default() }
+    }
+}
+
+/// A conversation, of which nobody sees more than the text.
+pub struct Chat;
+
+impl Asks for Chat {
+    const HEADING: &'static str = "Sampling";
+
+    fn defaults() -> SamplingParams {
+        SamplingParams::default()
+    }
+
+    fn has(field: &Field<SamplingParams>) -> bool {
+        field.name != "logprobs"
+    }
+}
+
+/// What holds where a request says nothing. Each says for itself which log probabilities it wants, and in which form its text.
+pub struct Serve;
+
+impl Asks for Serve {
+    const HEADING: &'static str = "Defaults of requests";
+
+    fn defaults() -> SamplingParams {
+        ServerConfig::default().defaults
+    }
+
+    fn seed() -> Option<u32> {
+        ServerConfig::default().seed
+    }
+
+    fn has(field: &Field<SamplingParams>) -> bool {
+        field.name != "logprobs" && field.kind != Kind::Constraint
+    }
+}
+
+/// The options, as they were given.
+pub struct SamplingOptions<C> {
+    params: SamplingParams,
+    /// `None` draws one.
+    pub seed: Option<u32>,
+    form: Form,
+    command: PhantomData<C>,
+}
+
+/// The form of the output.
+#[derive(Args, Default)]
 #[command(next_help_heading = "Sampling")]
-pub struct SamplingOptions {
-    /// 0 takes the likeliest token each time; 1 draws from the model's own distribution
-    #[arg(long, alias = "temperature", value_name = "T", default_value_t = defaults().temperature, allow_negative_numbers = true)]
-    pub temp: f32,
-
-    /// Draw among the K likeliest tokens only; 0 keeps all
-    #[arg(long, value_name = "K", default_value_t = defaults().top_k, allow_negative_numbers = true)]
-    pub top_k: u32,
-
-    /// Draw among the likeliest tokens whose probabilities add up to P; 1 keeps all
-    #[arg(long, value_name = "P", default_value_t = defaults().top_p, allow_negative_numbers = true)]
-    pub top_p: f32,
-
-    /// Drop tokens less likely than this share of the likeliest; 0 keeps all
-    #[arg(long, value_name = "P", default_value_t = defaults().min_p, allow_negative_numbers = true)]
-    pub min_p: f32,
-
-    /// Divide the logits of tokens seen in the last 64; 1 is off
-    #[arg(long, value_name = "X", default_value_t = defaults().repetition_penalty, allow_negative_numbers = true)]
-    pub repetition_penalty: f32,
-
-    /// Subtract this for each time a token was seen in the last 64; 0 is off
-    #[arg(long, value_name = "X", default_value_t = defaults().frequency_penalty, allow_negative_numbers = true)]
-    pub frequency_penalty: f32,
-
-    /// Subtract this once if a token was seen in the last 64; 0 is off
-    #[arg(long, value_name = "X", default_value_t = defaults().presence_penalty, allow_negative_numbers = true)]
-    pub presence_penalty: f32,
-
-    /// Seed of the random choice, which matters from a temperature above 0
-    #[arg(long, value_name = "N", default_value_t = defaults().seed, allow_negative_numbers = true)]
-    pub seed: u32,
-
-    /// End the text before this string; may be given several times
-    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
-    pub stop: Vec<String>,
-
-    /// Write special tokens too, such as [TOOL_CALLS], which are left out otherwise
-    #[arg(long)]
-    pub special: bool,
-
-    /// Go on for at least N tokens before the model may end
-    #[arg(long, value_name = "N", default_value_t = defaults().min_tokens, allow_negative_numbers = true)]
-    pub min_tokens: u32,
-
-    /// End the text before this token; may be given several times
-    #[arg(long = "stop-token-id", value_name = "ID")]
-    pub stop_token_ids: Vec<i32>,
-
-    /// Keep the tokens of about the expected surprise whose probabilities add up to P; 1 is off
-    #[arg(long, alias = "typical", value_name = "P", default_value_t = defaults().typical_p, allow_negative_numbers = true)]
-    pub typical_p: f32,
-
-    /// Drop tokens whose logit is more than X standard deviations below the largest; 0 is off
-    #[arg(long, alias = "top-nsigma", value_name = "X", default_value_t = defaults().top_n_sigma, allow_negative_numbers = true)]
-    pub top_n_sigma: f32,
-
-    /// How probable it is that of the tokens above --xtc-threshold only the least likely stays; 0 is off
-    #[arg(long, value_name = "P", default_value_t = defaults().xtc_probability, allow_negative_numbers = true)]
-    pub xtc_probability: f32,
-
-    /// Probability from which a token counts for XTC
-    #[arg(long, value_name = "P", default_value_t = defaults().xtc_threshold, allow_negative_numbers = true)]
-    pub xtc_threshold: f32,
-
-    /// Move the temperature by up to X, up where the model is undecided; 0 is off
-    #[arg(long, value_name = "X", default_value_t = defaults().dynatemp_range, allow_negative_numbers = true)]
-    pub dynatemp_range: f32,
-
-    /// How the uncertainty is mapped to --dynatemp-range; 1 is linear
-    #[arg(long, alias = "dynatemp-exp", value_name = "X", default_value_t = defaults().dynatemp_exponent, allow_negative_numbers = true)]
-    pub dynatemp_exponent: f32,
-
-    /// Mirostat 1 or 2 in place of --top-k, --top-p and the other cuts; 0 is off
-    #[arg(long, value_name = "N", default_value_t = defaults().mirostat, allow_negative_numbers = true)]
-    pub mirostat: u32,
-
-    /// Mirostat's target for the surprise, in bits
-    #[arg(long, alias = "mirostat-ent", value_name = "X", default_value_t = defaults().mirostat_tau, allow_negative_numbers = true)]
-    pub mirostat_tau: f32,
-
-    /// Mirostat's learning rate
-    #[arg(long, alias = "mirostat-lr", value_name = "X", default_value_t = defaults().mirostat_eta, allow_negative_numbers = true)]
-    pub mirostat_eta: f32,
-
+struct Form {
     /// Write JSON that is valid under this JSON schema: a file, or the schema itself
     #[arg(long, value_name = "FILE|JSON", group = "constraint")]
-    pub json_schema: Option<String>,
+    json_schema: Option<String>,
 
     /// Write a text that this regular expression matches as a whole
     #[arg(long, value_name = "REGEX", group = "constraint", allow_hyphen_values = true)]
-    pub regex: Option<String>,
+    regex: Option<String>,
 
     /// Write a text of the grammar in this file: llama.cpp's GBNF with a rule 'root', or llguidance's form of Lark with 'start'
     #[arg(long, value_name = "FILE", group = "constraint")]
-    pub grammar_file: Option<PathBuf>,
+    grammar_file: Option<PathBuf>,
 }
 
-impl SamplingOptions {
+impl<C> SamplingOptions<C> {
+    /// The parameters; a seed is drawn where none is set.
     pub fn params(&self) -> Result<SamplingParams, Failure> {
-        Ok(SamplingParams {
-            temperature: self.temp,
-            top_k: self.top_k,
-            top_p: self.top_p,
-            min_p: self.min_p,
-            repetition_penalty: self.repetition_penalty,
-            frequency_penalty: self.frequency_penalty,
-            presence_penalty: self.presence_penalty,
-            seed: self.seed,
-            stop: self.stop.clone(),
-            special: self.special,
-            constraint: self.constraint()?,
-            min_tokens: self.min_tokens,
-            stop_token_ids: self.stop_token_ids.clone(),
-            typical_p: self.typical_p,
-            top_n_sigma: self.top_n_sigma,
-            xtc_probability: self.xtc_probability,
-            xtc_threshold: self.xtc_threshold,
-            dynatemp_range: self.dynatemp_range,
-            dynatemp_exponent: self.dynatemp_exponent,
-            mirostat: self.mirostat,
-            mirostat_tau: self.mirostat_tau,
-            mirostat_eta: self.mirostat_eta,
-            max_tokens: None,
-            penalty_last_n: defaults().penalty_last_n,
-            logit_bias: Vec::new(),
-            ignore_eos: false,
-            logprobs: None,
-        })
+        let seed = self.seed.unwrap_or_else(|| fastrand::u32(..));
+        Ok(SamplingParams { seed, constraint: self.form.constraint()?, ..self.params.clone() })
     }
+}
 
+impl Form {
     fn constraint(&self) -> Result<Option<Constraint>, Failure> {
         let read = |path: &Path| {
             std::fs::read_to_string(path).map_err(|e| Failure::BadInput(format!("cannot read {}: {e}", path.display())))
@@ -151,11 +121,185 @@ impl SamplingOptions {
             Self { json_schema: Some(path), .. } => Some(Constraint::JsonSchema(read(Path::new(path))?)),
             Self { regex: Some(regex), .. } => Some(Constraint::Regex(regex.clone())),
             Self { grammar_file: Some(path), .. } => Some(Constraint::Lark(read(path)?)),
-            _ => None,
+            Self { json_schema: None, regex: None, grammar_file: None } => None,
         })
     }
 }
 
-fn defaults() -> SamplingParams {
-    SamplingParams::default()
+fn fields<C: Asks>() -> impl Iterator<Item = &'static Field<SamplingParams>> {
+    SamplingParams::FIELDS.iter().filter(|field| C::has(field) && field.kind != Kind::Constraint)
+}
+
+fn has_form<C: Asks>() -> bool {
+    SamplingParams::FIELDS.iter().any(|field| C::has(field) && field.kind == Kind::Constraint)
+}
+
+impl<C: Asks> Args for SamplingOptions<C> {
+    fn augment_args(command: Command) -> Command {
+        let defaults = C::defaults();
+        let command = command.next_help_heading(C::HEADING).args(fields::<C>().map(|field| {
+            if field.name == "seed" {
+                let seed = C::seed().map_or(-1, i64::from);
+                return argument(field, seed.to_string()).short('s').value_parser(value_parser!(i64).range(-1..1 << 32));
+            }
+            argument(field, written(&(field.get)(&defaults)))
+        }));
+        if has_form::<C>() { Form::augment_args(command) } else { command }
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl<C: Asks> FromArgMatches for SamplingOptions<C> {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let mut params = C::defaults();
+        let mut seed = None;
+        for field in fields::<C>() {
+            if field.name == "seed" {
+                seed = matches.get_one::<i64>(field.name).and_then(|&seed| u32::try_from(seed).ok());
+            } else if let Some(value) = given(field, matches) {
+                (field.set)(&mut params, value);
+            }
+        }
+        let form = if has_form::<C>() { Form::from_arg_matches(matches)? } else { Form::default() };
+        Ok(Self { params, seed, form, command: PhantomData })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+/// The option of a parameter.
+fn argument(field: &'static Field<SamplingParams>, default: String) -> Arg {
+    let (name, aliases) = field.traits.flags.split_first().expect("every parameter has an option");
+    let argument = Arg::new(field.name).long(*name).aliases(aliases).help(help(field));
+    if field.kind == Kind::Flag {
+        return argument.action(ArgAction::SetTrue);
+    }
+    let argument = argument.value_name(field.traits.placeholder);
+    match field.kind {
+        Kind::Texts => argument.action(ArgAction::Append).allow_hyphen_values(true),
+        Kind::Tokens => argument.action(ArgAction::Append).value_parser(value_parser!(Token)),
+        Kind::Biases => argument.action(ArgAction::Append).value_parser(bias),
+        Kind::Number => {
+            argument.allow_negative_numbers(true).value_parser(value_parser!(f32)).default_value(default)
+        }
+        Kind::Count => argument.allow_negative_numbers(true).value_parser(count()).default_value(default),
+        Kind::OptionalCount if field.name == "max_tokens" => {
+            let parser = value_parser!(i64).range(-1..1 << 32);
+            argument.short('n').allow_negative_numbers(true).value_parser(parser).default_value(default)
+        }
+        Kind::OptionalCount => argument.value_parser(count()),
+        Kind::Flag | Kind::Constraint => unreachable!("above"),
+    }
+}
+
+fn count() -> impl TypedValueParser<Value = u64> {
+    value_parser!(u64).range(..1 << 32)
+}
+
+/// `29871+1.5`, `29871-1.5` or, for never, `29871-inf`, as llama.cpp writes it.
+fn bias(text: &str) -> Result<(Token, f32), String> {
+    let is_sign = |c| c == '+' || c == '-';
+    let parts = text.find(is_sign).map(|at| text.split_at(at));
+    let read = parts.and_then(|(token, bias)| Some((token.parse().ok()?, bias.parse().ok()?)));
+    read.ok_or_else(|| "must be a token's id and a number with its sign, such as 29871-1.5 or 29871-inf".to_owned())
+}
+
+/// The first sentence about a parameter, which names others by their options.
+fn help(field: &Field<SamplingParams>) -> String {
+    let mut words = field.summary().to_owned();
+    for other in SamplingParams::FIELDS {
+        if let Some(flag) = other.traits.flags.first() {
+            words = words.replace(&format!("`{}`", other.name), &format!("--{flag}"));
+        }
+    }
+    match field.kind {
+        Kind::Count if field.name == "seed" => words + "; -1 draws one",
+        Kind::OptionalCount if field.name == "max_tokens" => words + "; -1 goes on until the slot is full",
+        Kind::Texts | Kind::Tokens | Kind::Biases => words + "; may be given several times",
+        _ => words,
+    }
+}
+
+/// A default as it would be given.
+fn written(value: &Value) -> String {
+    match value {
+        Value::Number(number) => number.to_string(),
+        Value::Count(number) => number.to_string(),
+        Value::OptionalCount(number) => number.map_or("-1".to_owned(), |number| number.to_string()),
+        Value::Flag(_) | Value::Texts(_) | Value::Tokens(_) | Value::Biases(_) | Value::Constraint(_) => String::new(),
+    }
+}
+
+/// What was given, or the option's default.
+fn given(field: &Field<SamplingParams>, matches: &ArgMatches) -> Option<Value> {
+    let name = field.name;
+    Some(match field.kind {
+        Kind::Number => Value::Number(*matches.get_one(name)?),
+        Kind::Count => Value::Count(*matches.get_one(name)?),
+        Kind::OptionalCount if name == "max_tokens" => {
+            Value::OptionalCount(u64::try_from(*matches.get_one::<i64>(name)?).ok())
+        }
+        Kind::OptionalCount => Value::OptionalCount(Some(*matches.get_one(name)?)),
+        Kind::Flag => Value::Flag(matches.get_flag(name)),
+        Kind::Texts => Value::Texts(matches.get_many(name)?.cloned().collect()),
+        Kind::Tokens => Value::Tokens(matches.get_many(name)?.copied().collect()),
+        Kind::Biases => Value::Biases(matches.get_many(name)?.copied().collect()),
+        Kind::Constraint => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse<C: Asks>(words: &[&str]) -> Result<SamplingOptions<C>, clap::Error> {
+        let command = SamplingOptions::<C>::augment_args(Command::new("x"));
+        let matches = command.try_get_matches_from([&["x"], words].concat())?;
+        SamplingOptions::from_arg_matches(&matches)
+    }
+
+    #[test]
+    fn without_options_the_defaults_hold() {
+        assert_eq!(parse::<Run>(&[]).unwrap().params().unwrap(), Run::defaults());
+        assert_eq!(parse::<Chat>(&[]).unwrap().params().unwrap(), Chat::defaults());
+        let serve = parse::<Serve>(&[]).unwrap();
+        assert_eq!((serve.params, serve.seed), (Serve::defaults(), None));
+    }
+
+    #[test]
+    fn every_parameter_has_an_option_in_run_under_all_its_names() {
+        for field in fields::<Run>() {
+            for flag in field.traits.flags {
+                let flag = format!("--{flag}");
+                let (words, wanted) = match field.kind {
+                    Kind::Number => (vec!["0.25"], Value::Number(0.25)),
+                    Kind::Count => (vec!["1"], Value::Count(1)),
+                    Kind::OptionalCount => (vec!["3"], Value::OptionalCount(Some(3))),
+                    Kind::Flag => (vec![], Value::Flag(true)),
+                    Kind::Texts => (vec!["-x"], Value::Texts(vec!["-x".into()])),
+                    Kind::Tokens => (vec!["7"], Value::Tokens(vec![7])),
+                    Kind::Biases => (vec!["7-0.5"], Value::Biases(vec![(7, -0.5)])),
+                    Kind::Constraint => unreachable!("its options are written by hand"),
+                };
+                let options = parse::<Run>(&[&[flag.as_str()], &words[..]].concat()).unwrap();
+                assert_eq!((field.get)(&options.params().unwrap()), wanted, "{flag}");
+            }
+        }
+        assert_eq!(parse::<Run>(&["-n", "-1"]).unwrap().params().unwrap().max_tokens, None);
+    }
+
+    #[test]
+    fn biases_are_read_as_llama_cpp_writes_them() {
+        assert_eq!(bias("29871+1.5"), Ok((29871, 1.5)));
+        assert_eq!(bias("5-inf"), Ok((5, f32::NEG_INFINITY)));
+        for bad in ["5", "+1", "5+", "5+x", "x-1"] {
+            assert!(bias(bad).is_err(), "{bad}");
+        }
+    }
 }
