@@ -519,6 +519,31 @@ typedef struct llama_infer_params {
     bool chat_parse_special;
     /** False: for later versions. */
     bool reserved_3[3];
+    /** DRY: how much is subtracted from the logit of a token that would continue a repetition; 0 is off. Default: 0. */
+    float dry_multiplier;
+    /**
+     * DRY: by what that grows with each token by which the repetition is longer than `dry_allowed_length`. Default:
+     * 1.75.
+     */
+    float dry_base;
+    /** DRY: tokens that may be repeated at no cost. Default: 2. */
+    uint32_t dry_allowed_length;
+    /** DRY: window in tokens, over prompt and output, in which repetitions are looked for; 0 is off. Default: 64. */
+    uint32_t dry_penalty_last_n;
+    /**
+     * DRY: texts across which nothing is a repetition, of at most 40 bytes each. NULL (default): "\n", ":", "\"", "*";
+     * for none, any other pointer and a number of 0.
+     */
+    const char *const *dry_sequence_breakers;
+    /** Number of `dry_sequence_breakers`. */
+    size_t n_dry_sequence_breakers;
+    /**
+     * Adaptive-p in place of the last draw: prefers tokens about as probable as this, as the cuts have left them;
+     * below 0 it is off. Default: -1.
+     */
+    float adaptive_target;
+    /** How long adaptive-p remembers how probable its tokens were: about 1 / (1 - this) of them. Default: 0.9. */
+    float adaptive_decay;
 } llama_infer_params;
 
 /** Identifies what one `llama_infer_*` call started. Never 0, never given out twice in a process. */

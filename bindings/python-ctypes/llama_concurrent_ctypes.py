@@ -252,6 +252,14 @@ class _CInferParams(ctypes.Structure):
         ("continue_final_message", c_int32),
         ("chat_parse_special", c_bool),
         ("reserved_3", c_bool * 3),
+        ("dry_multiplier", c_float),
+        ("dry_base", c_float),
+        ("dry_allowed_length", c_uint32),
+        ("dry_penalty_last_n", c_uint32),
+        ("dry_sequence_breakers", POINTER(c_char_p)),
+        ("n_dry_sequence_breakers", c_size_t),
+        ("adaptive_target", c_float),
+        ("adaptive_decay", c_float),
     ]
 
 
@@ -813,6 +821,23 @@ class InferParams(TypedDict, total=False):
     """Mirostat's target for the surprise, in bits. Default: 5.0."""
     mirostat_eta: float | None
     """Mirostat's learning rate. Default: 0.1."""
+    dry_multiplier: float | None
+    """DRY: how much is subtracted from the logit of a token that would continue a repetition; 0 is off. Default:
+    0.0."""
+    dry_base: float | None
+    """DRY: by what that grows with each token by which the repetition is longer than `dry_allowed_length`. Default:
+    1.75."""
+    dry_allowed_length: int | None
+    """DRY: tokens that may be repeated at no cost. Default: 2."""
+    dry_penalty_last_n: int | None
+    """DRY: window in tokens, over prompt and output, in which repetitions are looked for; 0 is off. Default: 64."""
+    dry_sequence_breakers: str | Sequence[str] | None
+    """DRY: texts across which nothing is a repetition, of at most 40 bytes each. Default: "\n", ":", "\"", "*"."""
+    adaptive_target: float | None
+    """Adaptive-p in place of the last draw: prefers tokens about as probable as this, as the cuts have left them; below
+    0 it is off. Default: -1.0."""
+    adaptive_decay: float | None
+    """How long adaptive-p remembers how probable its tokens were: about 1 / (1 - this) of them. Default: 0.9."""
     # parameters: end
 
     priority: Literal["interactive", "batch"] | None

@@ -45,6 +45,8 @@ STRUCTS = {
     "llama_infer_message": llama._CInferMessage,
     "llama_engine_stats": llama._CEngineStats,
 }
+
+
 def eventually(condition) -> bool:
     """Whether a condition becomes true, however slow the machine is."""
     end = time.monotonic() + PATIENCE
@@ -101,7 +103,7 @@ class Module(unittest.TestCase):
         self.assertEqual(known, llama._ENUMS["llama_infer_status"])
 
     def test_keywords_are_the_fields(self) -> None:
-        internal = {"reserved", "reserved_2", "reserved_3", "size", "progress", "progress_user_data", "n_stop", "n_stop_token_ids", "n_logit_bias", "queue"}
+        internal = {"reserved", "reserved_2", "reserved_3", "size", "progress", "progress_user_data", "n_stop", "n_stop_token_ids", "n_logit_bias", "n_dry_sequence_breakers", "queue"}
         for struct, keywords in (
             (llama._CEngineParams, llama.EngineParams),
             (llama._CInferParams, llama.InferParams),
@@ -298,6 +300,16 @@ class Generation(unittest.TestCase):
         plain = self.engine.generate("The dog", max_tokens=8)
         biased = self.engine.generate("The dog", max_tokens=8, logit_bias={plain.tokens[0]: float("-inf")})
         self.assertNotEqual(plain.tokens[0], biased.tokens[0])
+        always = {"max_tokens": 8, "ignore_eos": True, "logit_bias": {plain.tokens[0]: 100.0}}
+        self.assertEqual(len(set(self.engine.generate("The dog", **always).tokens)), 1)
+        dry = self.engine.generate("The dog", dry_multiplier=1000.0, dry_sequence_breakers=["#"], **always)
+        self.assertGreater(len(set(dry.tokens)), 1)
+        adaptive = {"max_tokens": 8, "temperature": 1.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0, "seed": 1}
+        texts = {self.engine.generate("The dog", adaptive_target=t, **adaptive).text for t in (-1.0, 0.1)}
+        self.assertEqual(len(texts), 2)
+        for bad in ({"dry_base": 0.5}, {"adaptive_target": 2.0}, {"dry_sequence_breakers": [""]}):
+            with self.assertRaisesRegex(llama.InvalidRequest, next(iter(bad))):
+                self.engine.generate("The dog", **bad)
         stopped = self.engine.generate("The dog", max_tokens=8, stop=["never", plain.text[3:7]])
         self.assertEqual((stopped.reason, stopped.stop_index), ("stop", 1))
         self.assertTrue(plain.text.startswith(stopped.text))

@@ -559,6 +559,20 @@ def test_packed_weights_are_kept(tmp_path):
         Engine(model, pack_cache=True, mmap=False)
 
 
+def test_samplers_against_repetitions_and_for_a_target(engine):
+    token = engine.generate("A fox", SamplingParams(max_tokens=1)).tokens[0]
+    always = {"max_tokens": 8, "ignore_eos": True, "logit_bias": {token: 100.0}}
+    assert set(engine.generate("A fox", SamplingParams(**always)).tokens) == {token}
+    dry = SamplingParams(dry_multiplier=1000.0, dry_sequence_breakers=["#"], **always)
+    assert len(set(engine.generate("A fox", dry).tokens)) > 1
+    draws = {"max_tokens": 8, "temperature": 1.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0, "seed": 1}
+    texts = {engine.generate("A fox", SamplingParams(adaptive_target=target, **draws)).text for target in (-1.0, 0.1)}
+    assert len(texts) == 2
+    for bad in ({"dry_base": 0.5}, {"adaptive_target": 2.0}, {"dry_sequence_breakers": [""]}):
+        with pytest.raises(llama.InvalidRequest, match=next(iter(bad))):
+            engine.generate("A fox", SamplingParams(**bad))
+
+
 def test_tokens_that_end_a_text_and_seeds_that_nobody_gave(engine):
     free = engine.generate(PROMPT, SHORT).tokens
     stopped = SamplingParams(max_tokens=12, ignore_eos=True, stop_token_ids=[free[3]])

@@ -197,6 +197,27 @@ pub struct llama_infer_params {
     pub chat_parse_special: c_bool,
     /// False: for later versions.
     pub reserved_3: [c_bool; 3],
+    // parameters 7: begin
+    /// DRY: how much is subtracted from the logit of a token that would continue a repetition; 0 is off. Default: 0.
+    pub dry_multiplier: f32,
+    /// DRY: by what that grows with each token by which the repetition is longer than `dry_allowed_length`. Default:
+    /// 1.75.
+    pub dry_base: f32,
+    /// DRY: tokens that may be repeated at no cost. Default: 2.
+    pub dry_allowed_length: u32,
+    /// DRY: window in tokens, over prompt and output, in which repetitions are looked for; 0 is off. Default: 64.
+    pub dry_penalty_last_n: u32,
+    /// DRY: texts across which nothing is a repetition, of at most 40 bytes each. NULL (default): "\n", ":", "\"", "*";
+    /// for none, any other pointer and a number of 0.
+    pub dry_sequence_breakers: *const *const c_char,
+    /// Number of `dry_sequence_breakers`.
+    pub n_dry_sequence_breakers: usize,
+    /// Adaptive-p in place of the last draw: prefers tokens about as probable as this, as the cuts have left them;
+    /// below 0 it is off. Default: -1.
+    pub adaptive_target: f32,
+    /// How long adaptive-p remembers how probable its tokens were: about 1 / (1 - this) of them. Default: 0.9.
+    pub adaptive_decay: f32,
+    // parameters 7: end
 }
 
 // SAFETY: `#[repr(C)]`, starts with its size; numbers and raw pointers.
@@ -204,7 +225,7 @@ unsafe impl Versioned for llama_infer_params {
     const INITIALIZER: &'static str = "start from llama_infer_default_params()";
 }
 
-crate::ends_with!(llama_infer_params, reserved_3: [c_bool; 3]);
+crate::ends_with!(llama_infer_params, adaptive_decay: f32);
 
 impl llama_infer_params {
     pub fn defaults() -> Self {
@@ -242,6 +263,14 @@ impl llama_infer_params {
             mirostat: sampling.mirostat,
             mirostat_tau: sampling.mirostat_tau,
             mirostat_eta: sampling.mirostat_eta,
+            dry_multiplier: sampling.dry_multiplier,
+            dry_base: sampling.dry_base,
+            dry_allowed_length: sampling.dry_allowed_length,
+            dry_penalty_last_n: sampling.dry_penalty_last_n,
+            dry_sequence_breakers: std::ptr::null(),
+            n_dry_sequence_breakers: 0,
+            adaptive_target: sampling.adaptive_target,
+            adaptive_decay: sampling.adaptive_decay,
             // defaults: end
             priority: llama_infer_priority::Interactive as i32,
             queue_timeout_ms: 0,
@@ -328,6 +357,18 @@ impl llama_infer_params {
                 mirostat: self.mirostat,
                 mirostat_tau: self.mirostat_tau,
                 mirostat_eta: self.mirostat_eta,
+                dry_multiplier: self.dry_multiplier,
+                dry_base: self.dry_base,
+                dry_allowed_length: self.dry_allowed_length,
+                dry_penalty_last_n: self.dry_penalty_last_n,
+                dry_sequence_breakers: texts(
+                    self.dry_sequence_breakers,
+                    self.n_dry_sequence_breakers,
+                    "dry_sequence_breakers",
+                    default.dry_sequence_breakers,
+                )?,
+                adaptive_target: self.adaptive_target,
+                adaptive_decay: self.adaptive_decay,
                 // readers: end
                 constraint: self.constraint()?,
             }

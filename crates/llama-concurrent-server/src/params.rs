@@ -140,7 +140,7 @@ fn seed(fields: &Fields<'_>) -> ApiResult<Option<u32>> {
 
 /// llama-server's list of samplers: those that it leaves out are off. They run in the order that is theirs here.
 fn samplers(fields: &Fields<'_>, params: &mut SamplingParams) -> ApiResult<()> {
-    const ORDER: [(&str, &str, char); 9] = [
+    const ORDER: [(&str, &str, char); 10] = [
         ("penalties", "", 'e'),
         ("dry", "", 'd'),
         ("top_n_sigma", "", 's'),
@@ -150,6 +150,7 @@ fn samplers(fields: &Fields<'_>, params: &mut SamplingParams) -> ApiResult<()> {
         ("min_p", "min-p", 'm'),
         ("xtc", "", 'x'),
         ("temperature", "temp", 't'),
+        ("adaptive_p", "adaptive-p", 'a'),
     ];
     let path = fields.path("samplers");
     let place = |name: &str| ORDER.iter().position(|(first, second, _)| name == *first || name == *second);
@@ -167,16 +168,28 @@ fn samplers(fields: &Fields<'_>, params: &mut SamplingParams) -> ApiResult<()> {
     if places.is_sorted() {
         let off = SamplingParams::default();
         let is_off = |name: &str| place(name).is_none_or(|place| !places.contains(&place));
-        let SamplingParams { penalty_last_n, top_n_sigma, top_k, typical_p, top_p, min_p, xtc_probability, .. } =
-            params;
+        let SamplingParams {
+            penalty_last_n,
+            dry_multiplier,
+            top_n_sigma,
+            top_k,
+            typical_p,
+            top_p,
+            min_p,
+            xtc_probability,
+            adaptive_target,
+            ..
+        } = params;
         for (name, set) in [
             ("penalties", &mut (|| *penalty_last_n = 0) as &mut dyn FnMut()),
+            ("dry", &mut || *dry_multiplier = off.dry_multiplier),
             ("top_n_sigma", &mut || *top_n_sigma = off.top_n_sigma),
             ("top_k", &mut || *top_k = 0),
             ("typ_p", &mut || *typical_p = off.typical_p),
             ("top_p", &mut || *top_p = 1.0),
             ("min_p", &mut || *min_p = 0.0),
             ("xtc", &mut || *xtc_probability = off.xtc_probability),
+            ("adaptive_p", &mut || *adaptive_target = off.adaptive_target),
         ] {
             if is_off(name) {
                 set();
@@ -366,15 +379,21 @@ mod tests {
     fn samplers_that_are_left_out_are_off() {
         let read = |samplers: Value| {
             let body = json!({"samplers": samplers});
-            let mut params = SamplingParams { temperature: 0.8, xtc_probability: 0.5, ..SamplingParams::default() };
+            let mut params = SamplingParams {
+                temperature: 0.8,
+                xtc_probability: 0.5,
+                dry_multiplier: 0.5,
+                ..SamplingParams::default()
+            };
             self::samplers(&Fields::body(&body).unwrap(), &mut params).map(|()| params)
         };
         let params = read(json!(["top_k", "temperature"])).unwrap();
         assert_eq!((params.top_k, params.top_p, params.min_p, params.temperature), (40, 1.0, 0.0, 0.8));
-        assert_eq!((params.penalty_last_n, params.xtc_probability), (0, 0.0));
-        let all = ["penalties", "dry", "top_n_sigma", "top_k", "typ_p", "top_p", "min_p", "xtc", "temperature"];
+        assert_eq!((params.penalty_last_n, params.xtc_probability, params.dry_multiplier), (0, 0.0, 0.0));
+        let all =
+            ["penalties", "dry", "top_n_sigma", "top_k", "typ_p", "top_p", "min_p", "xtc", "temperature", "adaptive_p"];
         assert_eq!(read(json!(all)).unwrap(), read(Value::Null).unwrap());
-        assert_eq!(read(json!("edskypmxt")).unwrap(), read(Value::Null).unwrap());
+        assert_eq!(read(json!("edskypmxta")).unwrap(), read(Value::Null).unwrap());
         for bad in [json!(["temperature", "top_k"]), json!(["infill"]), json!("tk"), json!(7), json!([1])] {
             let error = read(bad.clone()).unwrap_err().json();
             assert!(error["error"]["param"].as_str().unwrap().starts_with("samplers"), "{bad}: {error}");

@@ -95,6 +95,28 @@ crate::parameters! {
         /// Mirostat's learning rate.
         mirostat_eta: f32 = 0.1, from_to(0.0, 1.0, "between 0 and 1")
             .c(6).http(&["mirostat_eta"]).flags(&["mirostat-eta", "mirostat-lr"], "X");
+        /// DRY: how much is subtracted from the logit of a token that would continue a repetition; 0 is off.
+        dry_multiplier: f32 = 0.0, from(0.0, "0 (off) or a positive number")
+            .c(7).http(&["dry_multiplier"]).lenient(f64::NEG_INFINITY, 0.0).flags(&["dry-multiplier"], "X");
+        /// DRY: by what that grows with each token by which the repetition is longer than `dry_allowed_length`.
+        dry_base: f32 = 1.75, from(1.0, "1 or more")
+            .c(7).http(&["dry_base"]).lenient(f64::NEG_INFINITY, 1.75).flags(&["dry-base"], "X");
+        /// DRY: tokens that may be repeated at no cost.
+        dry_allowed_length: u32 = 2, from_to(0.0, 65_536.0, "at most 65536 tokens")
+            .c(7).http(&["dry_allowed_length"]).flags(&["dry-allowed-length"], "N");
+        /// DRY: window in tokens, over prompt and output, in which repetitions are looked for; 0 is off.
+        dry_penalty_last_n: u32 = 64, from_to(0.0, 65_536.0, "at most 65536 tokens")
+            .c(7).http(&["dry_penalty_last_n"]).lenient(-1.0, 65_536.0).flags(&["dry-penalty-last-n"], "N");
+        /// DRY: texts across which nothing is a repetition, of at most 40 bytes each.
+        dry_sequence_breakers: Vec<String> = ["\n", ":", "\"", "*"].map(str::to_owned).to_vec(), no_number()
+            .c(7).http(&["dry_sequence_breakers"]).flags(&["dry-sequence-breaker"], "TEXT");
+        /// Adaptive-p in place of the last draw: prefers tokens about as probable as this, as the cuts have left them; below 0 it is
+        /// off.
+        adaptive_target: f32 = -1.0, from_to(-1.0, 1.0, "at most 1, or -1 (off)")
+            .c(7).http(&["adaptive_target"]).lenient(f64::NEG_INFINITY, -1.0).flags(&["adaptive-target"], "P");
+        /// How long adaptive-p remembers how probable its tokens were: about 1 / (1 - this) of them.
+        adaptive_decay: f32 = 0.9, from_to(0.0, 0.99, "between 0 and 0.99")
+            .c(7).http(&["adaptive_decay"]).flags(&["adaptive-decay"], "X");
     }
 }
 
@@ -105,6 +127,9 @@ impl SamplingParams {
     /// The most strings that [`stop`](Self::stop) may have: each is compared with every byte of the answer.
     pub const MAX_STOPS: usize = 1000;
 
+    /// The most [`dry_sequence_breakers`](Self::dry_sequence_breakers): the vocabulary is searched for each.
+    pub const MAX_BREAKERS: usize = 16;
+
     /// Whether the likeliest token is taken each time.
     pub fn is_greedy(&self) -> bool {
         self.temperature == 0.0
@@ -114,6 +139,11 @@ impl SamplingParams {
     pub fn has_penalties(&self) -> bool {
         self.penalty_last_n > 0
             && (self.repetition_penalty != 1.0 || self.frequency_penalty != 0.0 || self.presence_penalty != 0.0)
+    }
+
+    /// Whether repetitions are looked for.
+    pub fn has_dry(&self) -> bool {
+        self.dry_multiplier > 0.0 && self.dry_penalty_last_n > 0
     }
 
     /// Checks every range; `n_vocab` bounds the ids of `logit_bias`. Constraints are checked where they are compiled.
@@ -130,6 +160,15 @@ impl SamplingParams {
         if let Some(most) = self.max_tokens {
             require(self.min_tokens <= most, "min_tokens", self.min_tokens, &format!("at most max_tokens, {most}"))?;
         }
+        let breakers = &self.dry_sequence_breakers;
+        require(
+            breakers.len() <= Self::MAX_BREAKERS,
+            "the number of dry_sequence_breakers",
+            breakers.len(),
+            "at most 16",
+        )?;
+        let is_breaker = |text: &String| (1..=40).contains(&text.len()) && !text.contains('\0');
+        require(breakers.iter().all(is_breaker), "one of dry_sequence_breakers", "unfit", "1 to 40 bytes without NUL")?;
         require(self.stop.len() <= Self::MAX_STOPS, "the number of stop strings", self.stop.len(), "at most 1000")?;
         require(self.stop.iter().all(|s| !s.is_empty()), "a stop string", "empty", "at least one character")?;
         for &(token, bias) in &self.logit_bias {
@@ -155,7 +194,7 @@ mod tests {
     fn each_range_is_checked_and_named() {
         let good = SamplingParams::default();
         assert!(good.validate(10).is_ok());
-        let bad: [(&str, SamplingParams); 21] = [
+        let bad: [(&str, SamplingParams); 27] = [
             ("max_tokens", SamplingParams { max_tokens: Some(0), ..good.clone() }),
             ("temperature", SamplingParams { temperature: f32::NAN, ..good.clone() }),
             ("top_p", SamplingParams { top_p: 0.0, ..good.clone() }),
@@ -171,6 +210,12 @@ mod tests {
             ("dynatemp_range", SamplingParams { dynatemp_range: f32::INFINITY, ..good.clone() }),
             ("mirostat", SamplingParams { mirostat: 3, ..good.clone() }),
             ("mirostat_eta", SamplingParams { mirostat_eta: -0.1, ..good.clone() }),
+            ("dry_multiplier", SamplingParams { dry_multiplier: f32::NAN, ..good.clone() }),
+            ("dry_base", SamplingParams { dry_base: 0.5, ..good.clone() }),
+            ("dry_sequence_breakers", SamplingParams { dry_sequence_breakers: vec!["x".repeat(41)], ..good.clone() }),
+            ("dry_sequence_breakers", SamplingParams { dry_sequence_breakers: vec!["x".into(); 17], ..good.clone() }),
+            ("adaptive_target", SamplingParams { adaptive_target: 1.5, ..good.clone() }),
+            ("adaptive_decay", SamplingParams { adaptive_decay: 1.0, ..good.clone() }),
             ("stop string", SamplingParams { stop: vec![String::new()], ..good.clone() }),
             ("stop strings", SamplingParams { stop: vec!["a".into(); 1001], ..good.clone() }),
             ("stop_token_ids", SamplingParams { stop_token_ids: vec![10], ..good.clone() }),

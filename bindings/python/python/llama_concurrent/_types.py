@@ -123,6 +123,21 @@ class SamplingParams:
     """Mirostat's target for the surprise, in bits."""
     mirostat_eta: float = 0.1
     """Mirostat's learning rate."""
+    dry_multiplier: float = 0.0
+    """DRY: how much is subtracted from the logit of a token that would continue a repetition; 0 is off."""
+    dry_base: float = 1.75
+    """DRY: by what that grows with each token by which the repetition is longer than `dry_allowed_length`."""
+    dry_allowed_length: int = 2
+    """DRY: tokens that may be repeated at no cost."""
+    dry_penalty_last_n: int = 64
+    """DRY: window in tokens, over prompt and output, in which repetitions are looked for; 0 is off."""
+    dry_sequence_breakers: str | Collection[str] = ("\n", ":", "\"", "*",)
+    """DRY: texts across which nothing is a repetition, of at most 40 bytes each."""
+    adaptive_target: float = -1.0
+    """Adaptive-p in place of the last draw: prefers tokens about as probable as this, as the cuts have left them; below
+    0 it is off."""
+    adaptive_decay: float = 0.9
+    """How long adaptive-p remembers how probable its tokens were: about 1 / (1 - this) of them."""
     # parameters: end
 
     parse_special: bool = True

@@ -140,7 +140,9 @@ impl<C: Asks> Args for SamplingOptions<C> {
         let command = command.next_help_heading(C::HEADING).args(fields::<C>().map(|field| {
             if field.name == "seed" {
                 let seed = C::seed().map_or(-1, i64::from);
-                return argument(field, seed.to_string()).short('s').value_parser(value_parser!(i64).range(-1..1 << 32));
+                return argument(field, seed.to_string())
+                    .short('s')
+                    .value_parser(value_parser!(i64).range(-1..1 << 32));
             }
             argument(field, written(&(field.get)(&defaults)))
         }));
@@ -185,9 +187,7 @@ fn argument(field: &'static Field<SamplingParams>, default: String) -> Arg {
         Kind::Texts => argument.action(ArgAction::Append).allow_hyphen_values(true),
         Kind::Tokens => argument.action(ArgAction::Append).value_parser(value_parser!(Token)),
         Kind::Biases => argument.action(ArgAction::Append).value_parser(bias),
-        Kind::Number => {
-            argument.allow_negative_numbers(true).value_parser(value_parser!(f32)).default_value(default)
-        }
+        Kind::Number => argument.allow_negative_numbers(true).value_parser(value_parser!(f32)).default_value(default),
         Kind::Count => argument.allow_negative_numbers(true).value_parser(count()).default_value(default),
         Kind::OptionalCount if field.name == "max_tokens" => {
             let parser = value_parser!(i64).range(-1..1 << 32);

@@ -27,8 +27,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use llama_cpp_2::token::data_array::LlamaTokenDataArray;
-
 pub(crate) use self::kernels::attention_is_left_to_ggml;
 pub use self::log::system_info;
 pub(crate) use self::model::Model;
@@ -40,7 +38,7 @@ pub use self::tiny::write_tiny_model;
 use self::{
     context::{Context, Output},
     ffi::Range,
-    sampler::Sampler,
+    sampler::{Candidates, Sampler},
     threadpool::Threadpool,
 };
 use super::{Backend, Call, CallError, Held, Op, Row, Sampled, SlotId, StepOutcome, StepPlan};
@@ -66,7 +64,7 @@ pub(crate) struct LlamaBackend {
     model: Arc<Model>,
     shape: PoolShape,
     samplers: Vec<Option<Sampler>>,
-    candidates: LlamaTokenDataArray,
+    candidates: Candidates,
 }
 
 impl LlamaBackend {
@@ -79,7 +77,7 @@ impl LlamaBackend {
         if let MemoryPolicy::Node(node) = plan.memory {
             contexts.iter().for_each(|context| place::move_to(node, &context.kv_ranges()));
         }
-        let candidates = LlamaTokenDataArray::new(Vec::new(), false);
+        let candidates = Candidates::new();
         let config = config.clone();
         Ok(Self { contexts, embedder: None, threads, config, model, shape, samplers: Vec::new(), candidates })
     }
@@ -111,7 +109,8 @@ impl LlamaBackend {
                 if self.samplers.len() <= *key {
                     self.samplers.resize_with(key + 1, || None);
                 }
-                self.samplers[*key] = Some(Sampler::new(params, history, grammar.clone(), self.model.table()));
+                self.samplers[*key] =
+                    Some(Sampler::new(params, history, grammar.clone(), self.model.table(), Some(&self.model)));
             }
             Op::End { key } => self.samplers[*key] = None,
             Op::Truncate { slot, keep } => self.contexts[slot.context].truncate(slot.seq, *keep),
