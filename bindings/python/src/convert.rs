@@ -109,19 +109,32 @@ impl<'py> FromPyObject<'_, 'py> for Sampling {
 }
 
 /// The value of an attribute, whose type was checked before.
-fn value_of(kind: Kind, value: &Bound<'_, PyAny>) -> PyResult<Value> {
+pub fn value_of(kind: Kind, value: &Bound<'_, PyAny>) -> PyResult<Value> {
     Ok(match kind {
         Kind::Number => Value::Number(value.extract()?),
         Kind::Count => Value::Count(value.extract()?),
         Kind::OptionalCount => Value::OptionalCount(value.extract()?),
         Kind::Flag => Value::Flag(value.extract()?),
+        Kind::Millis => Value::Millis(value.extract()?),
+        Kind::Choice(names) => {
+            let name: String = value.extract()?;
+            let known = names.iter().find(|known| **known == name);
+            Value::Choice(known.ok_or_else(|| PyValueError::new_err(format!("{name:?} is none of {names:?}")))?)
+        }
+        Kind::OptionalText => Value::OptionalText(value.extract()?),
+        Kind::OptionalList => Value::OptionalList(value.extract()?),
+        Kind::Object => {
+            let json: Option<String> = value.extract()?;
+            let object = json.map(|json| serde_json::from_str(&json)).transpose();
+            Value::Object(object.map_err(|error| PyValueError::new_err(error.to_string()))?.unwrap_or_default())
+        }
         Kind::Texts => Value::Texts(match value.cast::<PyString>() {
             Ok(text) => vec![text.extract()?],
             Err(_) => elements(value)?,
         }),
         Kind::Tokens => Value::Tokens(elements(value)?),
         Kind::Biases => Value::Biases(elements(&value.call_method0("items")?)?),
-        Kind::Constraint => unreachable!("it has no attribute of its own"),
+        Kind::Constraint | Kind::ByHand => unreachable!("it has no attribute of its own"),
     })
 }
 

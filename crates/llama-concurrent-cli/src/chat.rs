@@ -10,9 +10,7 @@ use std::{
 
 use clap::Args;
 use crossterm::style::Stylize;
-use llama_concurrent::{
-    ChatMessage, ChatOptions, Engine, EngineConfig, Event, FinishReason, Request, SamplingParams, Token,
-};
+use llama_concurrent::{ChatMessage, ChatOptions, Engine, Event, FinishReason, Request, SamplingParams, Token};
 
 use crate::{
     console,
@@ -64,7 +62,8 @@ pub struct ChatArgs {
 
 pub fn chat(args: &ChatArgs) -> Result<(), Failure> {
     // One person, one slot: its KV stays, so each turn computes the new message only.
-    let config = EngineConfig { slots: args.engine.slots.or(Some(1)), ..args.engine.config() };
+    let mut config = args.engine.config();
+    config.slots.get_or_insert(1);
     let engine = model::load(&model::locate(args.engine.model.as_deref())?, config)?;
     let params = args.sampling.params()?;
     let options = ChatOptions { parse_special: args.parse_special, ..ChatOptions::default() };

@@ -1,11 +1,10 @@
 //! Flags that several commands share.
 
 mod engine;
-mod placement;
 mod sampling;
+mod table;
 
 pub use engine::EngineOptions;
-pub use placement::PlacementOptions;
 pub use sampling::{Chat, Run, SamplingOptions, Serve};
 
 use std::str::FromStr;

@@ -44,7 +44,7 @@ fn schema(field: &Field<SamplingParams>) -> Option<(String, Value)> {
         Kind::Flag => json!({"type": "boolean"}),
         Kind::Texts => json!({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
         Kind::Tokens => json!({"type": "array", "items": {"type": "integer", "minimum": 0}}),
-        Kind::OptionalCount | Kind::Biases | Kind::Constraint => return None,
+        _ => return None,
     };
     schema["description"] = field.doc.into();
     Some((field.traits.http[0].to_owned(), schema))

@@ -94,6 +94,7 @@ fn value_of(
         (name, Kind::Tokens) => tokens(fields, name)?.map(Parameter::Tokens),
         (name, Kind::Biases) => biases(fields, name, engine, job)?.map(Parameter::Biases),
         (_, Kind::Constraint) => constraint::read(fields)?.map(|constraint| Parameter::Constraint(Some(constraint))),
+        (name, kind) => unreachable!("{name} has a type that no request has, {kind:?}"),
     })
 }
 
@@ -343,7 +344,7 @@ pub(crate) fn settings(params: &SamplingParams, stream: bool) -> Value {
             Parameter::Texts(texts) => texts.into(),
             Parameter::Tokens(tokens) => tokens.into(),
             // The former are above, the latter may be long.
-            Parameter::OptionalCount(_) | Parameter::Biases(_) | Parameter::Constraint(_) => continue,
+            _ => continue,
         };
         settings[field.traits.http[0]] = value;
     }

@@ -52,7 +52,7 @@ pub use config::{DEFAULT_N_CTX, DEFAULT_SLOTS, EngineConfig, KvType, LoadProgres
 pub use constraint::{Constraint, Grammar};
 pub use embedding::{EmbedOptions, Embedding, Pooling};
 pub use engine::{Engine, Ticket};
-pub use error::{Error, ErrorKind, Result};
+pub use error::{Error, ErrorKind, Interfaces, Result};
 pub use generation::{Events, Generation};
 pub use llama_concurrent_gguf as gguf;
 pub use llama_concurrent_template::BUILTIN_NAMES as BUILTIN_TEMPLATES;

@@ -4,7 +4,16 @@
 //! `FIELDS` where they can (HTTP, the command line, Python's native module); what has to stand in a file (the C struct, the
 //! Python class, tables in the documentation) is written by `tests/generated.rs`.
 
-use crate::{constraint::Constraint, request::Token};
+use std::time::Duration;
+
+use serde_json::Map;
+
+use crate::{
+    config::{KvType, LoadProgress, PackCache, Strategy},
+    constraint::Constraint,
+    request::Token,
+    topology::{PlacementPolicy, Replicate},
+};
 
 /// A field of a struct of parameters, as every interface has to know it.
 pub struct Field<P: 'static> {
@@ -34,6 +43,18 @@ pub enum Kind {
     OptionalCount,
     /// `bool`.
     Flag,
+    /// A duration in milliseconds; outside of Rust its name ends in `_ms`.
+    Millis,
+    /// One of these names.
+    Choice(&'static [&'static str]),
+    /// A string, or nothing.
+    OptionalText,
+    /// Numbers, or nothing.
+    OptionalList,
+    /// A JSON object.
+    Object,
+    /// What each interface writes in a way of its own.
+    ByHand,
     /// Strings.
     Texts,
     /// Tokens.
@@ -52,6 +73,12 @@ pub enum Value {
     Count(u64),
     OptionalCount(Option<u64>),
     Flag(bool),
+    Millis(u64),
+    Choice(&'static str),
+    OptionalText(Option<String>),
+    OptionalList(Option<Vec<usize>>),
+    Object(Map<String, serde_json::Value>),
+    ByHand,
     Texts(Vec<String>),
     Tokens(Vec<Token>),
     Biases(Vec<(Token, f32)>),
@@ -71,6 +98,8 @@ pub struct Traits {
     pub flags: &'static [&'static str],
     /// What stands for the value in the help.
     pub placeholder: &'static str,
+    /// Whether it has 64 bits in C.
+    pub is_wide: bool,
     /// The part of the C struct: parts are laid out in order, and the last one only grows. 0: by hand.
     pub c_part: usize,
 }
@@ -99,7 +128,7 @@ pub struct Lenient {
 /// Numbers from `least` to `most`.
 pub const fn from_to(least: f64, most: f64, words: &'static str) -> Traits {
     let range = Range { least, is_open: false, most, words };
-    Traits { range, http: &[], lenient: None, flags: &[], placeholder: "", c_part: 0 }
+    Traits { range, http: &[], lenient: None, flags: &[], placeholder: "", is_wide: false, c_part: 0 }
 }
 
 /// Numbers from `least` on.
@@ -128,6 +157,12 @@ impl Traits {
     /// Sets the part of the C struct.
     pub const fn c(mut self, part: usize) -> Self {
         self.c_part = part;
+        self
+    }
+
+    /// Gives it 64 bits in C.
+    pub const fn wide(mut self) -> Self {
+        self.is_wide = true;
         self
     }
 
@@ -165,6 +200,11 @@ impl<P: Default> Field<P> {
         (self.get)(&P::default())
     }
 
+    /// The name outside of Rust.
+    pub fn wire_name(&self) -> String {
+        if self.kind == Kind::Millis { format!("{}_ms", self.name) } else { self.name.to_owned() }
+    }
+
     /// The first sentence of [`doc`](Self::doc), without its full stop.
     pub fn summary(&self) -> &'static str {
         self.doc.split_once(". ").map_or(self.doc.trim_end_matches('.'), |(first, _)| first)
@@ -180,7 +220,11 @@ impl<P: Default> Field<P> {
     pub(crate) fn check(&self, params: &P) -> Result<(), String> {
         let told = match (self.get)(params) {
             Value::Number(number) if !self.traits.range.contains(number.into()) => number.to_string(),
-            Value::Count(n) | Value::OptionalCount(Some(n)) if !self.traits.range.contains(n as f64) => n.to_string(),
+            Value::Count(n) | Value::Millis(n) | Value::OptionalCount(Some(n))
+                if !self.traits.range.contains(n as f64) =>
+            {
+                n.to_string()
+            }
             _ => return Ok(()),
         };
         Err(format!("{} is {told}, but must be {}", self.name, self.traits.range.words))
@@ -220,6 +264,12 @@ macro_rules! typed {
 
 typed! {
     f32: Number, number => number, this => *this;
+    usize: Count, n => usize::try_from(n).unwrap_or(usize::MAX), this => *this as u64;
+    Option<usize>: OptionalCount, n => n.map(|n| usize::try_from(n).unwrap_or(usize::MAX)), this => this.map(|n| n as u64);
+    Duration: Millis, n => Duration::from_millis(n), this => u64::try_from(this.as_millis()).unwrap_or(u64::MAX);
+    Option<String>: OptionalText, text => text, this => this.clone();
+    Option<Vec<usize>>: OptionalList, list => list, this => this.clone();
+    Map<String, serde_json::Value>: Object, object => object, this => this.clone();
     u32: Count, n => u32::try_from(n).unwrap_or(u32::MAX), this => u64::from(*this);
     Option<u32>: OptionalCount, n => n.map(|n| u32::try_from(n).unwrap_or(u32::MAX)), this => this.map(u64::from);
     bool: Flag, flag => flag, this => *this;
@@ -228,6 +278,50 @@ typed! {
     Vec<(Token, f32)>: Biases, biases => biases, this => this.clone();
     Option<Constraint>: Constraint, constraint => constraint, this => this.clone();
 }
+
+/// Makes enums with names fields that are chosen from these.
+macro_rules! choices {
+    ($($type:ty: $names:expr;)*) => {$(
+        impl Typed for $type {
+            const KIND: Kind = Kind::Choice($names);
+
+            fn value(&self) -> Value {
+                Value::Choice(self.as_str())
+            }
+
+            fn of(value: Value) -> Self {
+                let Value::Choice(name) = value else { unreachable!("{value:?} is no name") };
+                Self::ALL.into_iter().find(|one| one.as_str() == name).expect("one of the names")
+            }
+        }
+    )*};
+}
+
+choices! {
+    Strategy: &["auto", "sequential", "round-robin", "batched"];
+    KvType: &["f16", "q8_0", "f32"];
+    PlacementPolicy: &["auto", "node", "l3", "none"];
+    Replicate: &["auto", "always", "never"];
+}
+
+/// Makes types fields that each interface writes in a way of its own.
+macro_rules! by_hand {
+    ($($type:ty)*) => {$(
+        impl Typed for $type {
+            const KIND: Kind = Kind::ByHand;
+
+            fn value(&self) -> Value {
+                Value::ByHand
+            }
+
+            fn of(value: Value) -> Self {
+                unreachable!("{value:?} is set where each interface has a way of its own")
+            }
+        }
+    )*};
+}
+
+by_hand! { Option<PackCache> Option<LoadProgress> }
 
 /// Makes a struct of parameters, its `Default` and its `FIELDS` of a table with lines of the form `name: type = default,
 /// traits;`.

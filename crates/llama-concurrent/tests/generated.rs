@@ -4,7 +4,7 @@
 use std::{fmt::Write, fs, path::PathBuf};
 
 use llama_concurrent::{
-    SamplingParams,
+    EngineConfig, SamplingParams,
     parameters::{Field, Kind, Value},
 };
 
@@ -14,22 +14,29 @@ fn fields() -> impl Iterator<Item = &'static Field<SamplingParams>> {
     SamplingParams::FIELDS.iter().filter(|field| field.kind != Kind::Constraint)
 }
 
-/// Compares what stands between the marks of a name in a file with what should, or writes it.
+fn config_fields() -> impl Iterator<Item = &'static Field<EngineConfig>> {
+    EngineConfig::FIELDS.iter().filter(|field| field.kind != Kind::ByHand)
+}
+
+/// Compares what stands in a file between the lines that say `begin` and `end` with what should, or writes it.
 fn stands(path: &str, name: &str, wanted: &str) {
+    stands_between(path, &format!("{name}: begin"), &format!("{name}: end"), wanted);
+}
+
+/// As [`stands`], between the line that has `first` and the one after it that has `last`.
+fn stands_between(path: &str, first: &str, last: &str, wanted: &str) {
     let path = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).join(path);
     let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let after = |mark: &str, from: usize| {
         let found = text[from..].find(mark).unwrap_or_else(|| panic!("{} has no '{mark}'", path.display()));
         from + found
     };
-    let begin = after(&format!("{name}: begin"), 0);
-    let from = after("\n", begin) + 1;
-    let end = after(&format!("{name}: end"), from);
-    let to = text[..end].rfind('\n').expect("a line before") + 1;
+    let from = after("\n", after(first, 0)) + 1;
+    let to = text[..after(last, from)].rfind('\n').expect("a line before") + 1;
     if text[from..to] == *wanted {
         return;
     }
-    assert!(std::env::var_os("UPDATE").is_some(), "{} is old ({name}); run this test with UPDATE=1", path.display());
+    assert!(std::env::var_os("UPDATE").is_some(), "{} is old ({first}); run this test with UPDATE=1", path.display());
     fs::write(&path, format!("{}{wanted}{}", &text[..from], &text[to..])).expect("the file can be written");
 }
 
@@ -54,7 +61,8 @@ fn wrapped(words: &str, prefix: &str) -> String {
 fn written(value: &Value) -> String {
     match value {
         Value::Number(number) => format!("{number:?}"),
-        Value::Count(number) => number.to_string(),
+        Value::Count(number) | Value::Millis(number) => number.to_string(),
+        Value::Choice(name) => format!("{name:?}"),
         Value::Flag(flag) => flag.to_string(),
         Value::Texts(texts) => texts.iter().map(|text| format!("{text:?}")).collect::<Vec<_>>().join(", "),
         _ => String::new(),
@@ -62,15 +70,23 @@ fn written(value: &Value) -> String {
 }
 
 /// How C says that an optional count is not there: 0, unless that is one.
-fn none_in_c(field: &Field<SamplingParams>) -> &'static str {
+fn none_in_c<P: Default>(field: &Field<P>) -> &'static str {
     if field.traits.range.contains(0.0) { "-1" } else { "0" }
 }
 
-fn c_field(field: &Field<SamplingParams>) -> String {
-    let (name, default) = (field.name, written(&field.default()));
+fn c_field<P: Default>(field: &Field<P>) -> String {
+    let (name, default) = (field.wire_name(), written(&field.default()));
     let (c_type, doc) = match field.kind {
         Kind::Number => ("f32", format!("{} Default: {}.", field.doc, default.trim_end_matches(".0"))),
-        Kind::Count => ("u32", format!("{} Default: {default}.", field.doc)),
+        Kind::Count if field.traits.is_wide => ("u64", format!("{} Default: {default}.", field.doc)),
+        Kind::Count | Kind::Millis => ("u32", format!("{} Default: {default}.", field.doc)),
+        Kind::Choice(names) => {
+            let default = default.trim_matches('"').to_uppercase();
+            ("i32", format!("{} One of `{}`. Default: {default}.", field.doc, c_enum(names)))
+        }
+        Kind::OptionalText => ("*const c_char", field.doc.replace("Unset:", "NULL (default):")),
+        Kind::OptionalList => ("*const c_char", field.doc.replace("Unset:", "Such as \"0-7,16\". NULL (default):")),
+        Kind::Object => ("*const c_char", format!("{} A JSON object. NULL (default): none.", field.doc)),
         Kind::Flag => ("c_bool", format!("{} Default: {default}.", field.doc)),
         Kind::OptionalCount => {
             let none = none_in_c(field);
@@ -92,29 +108,48 @@ fn c_field(field: &Field<SamplingParams>) -> String {
             let number = format!("    /// Number of `{name}`.\n    pub n_{name}: usize,\n");
             return format!("{doc}    pub {name}: {c_type},\n{number}");
         }
-        Kind::Constraint => unreachable!("by hand"),
+        Kind::Constraint | Kind::ByHand => unreachable!("left out"),
     };
     format!("{}    pub {name}: {c_type},\n", wrapped(&doc, "    /// "))
 }
 
-fn c_default(field: &Field<SamplingParams>) -> String {
-    let name = field.name;
-    let value = match field.kind {
-        Kind::Number | Kind::Count => format!("sampling.{name}"),
-        Kind::Flag => format!("sampling.{name}.into()"),
-        Kind::OptionalCount if none_in_c(field) == "0" => format!("sampling.{name}.unwrap_or(0)"),
-        Kind::OptionalCount => format!("sampling.{name}.map_or(-1, |n| n as i32)"),
-        _ => return format!("            {name}: std::ptr::null(),\n            n_{name}: 0,\n"),
-    };
-    format!("            {name}: {value},\n")
+/// The enum of C with these names.
+fn c_enum(names: &[&str]) -> &'static str {
+    match names {
+        ["auto", "sequential", ..] => "llama_engine_strategy",
+        ["f16", ..] => "llama_engine_kv_type",
+        ["auto", "node", ..] => "llama_engine_placement",
+        ["auto", "always", ..] => "llama_engine_replicate",
+        other => panic!("{other:?} have no enum yet"),
+    }
 }
 
-fn c_reader(field: &Field<SamplingParams>) -> String {
-    let name = field.name;
+fn c_default<P: Default>(field: &Field<P>) -> String {
+    let (name, wire) = (field.name, field.wire_name());
     let value = match field.kind {
-        Kind::Number | Kind::Count => format!("self.{name}"),
+        Kind::Number | Kind::Count => format!("default.{name} as _"),
+        Kind::Millis => format!("default.{name}.as_millis() as _"),
+        Kind::Flag => format!("default.{name}.into()"),
+        Kind::OptionalCount if none_in_c(field) == "0" => format!("default.{name}.map_or(0, |n| n as _)"),
+        Kind::OptionalCount => format!("default.{name}.map_or(-1, |n| n as _)"),
+        Kind::Choice(names) => format!("{}::of(default.{name}) as i32", c_enum(names)),
+        Kind::OptionalText | Kind::OptionalList | Kind::Object => "std::ptr::null()".to_owned(),
+        _ => return format!("            {name}: std::ptr::null(),\n            n_{name}: 0,\n"),
+    };
+    format!("            {wire}: {value},\n")
+}
+
+fn c_reader<P: Default>(field: &Field<P>) -> String {
+    let (name, wire) = (field.name, field.wire_name());
+    let value = match field.kind {
+        Kind::Number | Kind::Count => format!("self.{name} as _"),
+        Kind::Millis => format!("Duration::from_millis(self.{wire}.into())"),
         Kind::Flag => format!("self.{name} != 0"),
-        Kind::OptionalCount if none_in_c(field) == "0" => format!("(self.{name} > 0).then_some(self.{name})"),
+        Kind::OptionalCount if none_in_c(field) == "0" => format!("(self.{name} > 0).then_some(self.{name} as _)"),
+        Kind::Choice(names) => format!("{}::read(self.{name}, \"{name}\")?", c_enum(names)),
+        Kind::OptionalText => format!("pointers::optional_text(self.{name}, \"{name}\")?.map(str::to_owned)"),
+        Kind::OptionalList => format!("list(self.{name}, \"{name}\")?"),
+        Kind::Object => format!("object(self.{name}, \"{name}\")?"),
         Kind::OptionalCount => format!("count_or_none(self.{name}, \"{name}\")?"),
         kind => {
             let reader = match kind {
@@ -148,9 +183,35 @@ fn the_c_struct_has_the_parameters() {
     stands(PATH, "readers", &fields().map(c_reader).collect::<String>());
 }
 
-fn python_field(field: &Field<SamplingParams>) -> String {
+#[test]
+fn the_c_struct_has_the_configuration() {
+    const PATH: &str = "crates/llama-concurrent-capi/src/engine_params.rs";
+    let parts: Vec<usize> = config_fields().map(|field| field.traits.c_part).collect();
+    assert!(parts[0] > 0 && parts.is_sorted(), "the table has the order of the C struct: {parts:?}");
+    for part in 1..=*parts.last().expect("fields") {
+        let fields: String = config_fields().filter(|field| field.traits.c_part == part).map(c_field).collect();
+        stands(PATH, &format!("parameters {part}"), &fields);
+    }
+    stands(PATH, "defaults", &config_fields().map(c_default).collect::<String>());
+    stands(PATH, "readers", &config_fields().map(c_reader).collect::<String>());
+}
+
+/// `Literal["auto", "off"]`.
+fn literal(names: &[&str]) -> String {
+    format!("Literal[{}]", names.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", "))
+}
+
+/// The type and the default of a parameter in the Python package.
+fn python_type<P: Default>(field: &Field<P>) -> (String, String) {
     let default = written(&field.default());
     let (hint, default) = match field.kind {
+        Kind::Choice(names) => return (literal(names), default),
+        // For a third way to compute.
+        Kind::Flag if field.name == "kernels" => return (literal(&["auto", "off"]), "\"auto\"".to_owned()),
+        Kind::Millis => ("int", default),
+        Kind::OptionalText => ("str | None", "None".to_owned()),
+        Kind::OptionalList => ("Collection[int] | None", "None".to_owned()),
+        Kind::Object => ("Mapping[str, Any] | None", "None".to_owned()),
         Kind::Number => ("float", default),
         // Python draws one.
         Kind::Count if field.name == "seed" => ("int | None", default),
@@ -161,8 +222,13 @@ fn python_field(field: &Field<SamplingParams>) -> String {
         Kind::Texts => ("str | Collection[str]", format!("({default},)")),
         Kind::Tokens => ("Collection[int]", "()".to_owned()),
         Kind::Biases => ("Mapping[int, float]", "field(default_factory=dict)".to_owned()),
-        Kind::Constraint => unreachable!("by hand"),
+        Kind::Constraint | Kind::ByHand => unreachable!("left out"),
     };
+    (hint.to_owned(), default)
+}
+
+fn python_field(field: &Field<SamplingParams>) -> String {
+    let (hint, default) = python_type(field);
     let mut doc = field.doc.replace("Unset:", "None:");
     if field.name == "seed" {
         doc.push_str(" None draws one for each request or list.");
@@ -177,30 +243,22 @@ fn the_python_class_has_the_parameters() {
     stands("bindings/python/python/llama_concurrent/_types.py", "parameters", &all);
 }
 
-/// A keyword of the ctypes module, where None stands for the default.
-fn ctypes_field(field: &Field<SamplingParams>) -> String {
-    let hint = match field.kind {
-        Kind::Number => "float",
-        Kind::Count | Kind::OptionalCount => "int",
-        Kind::Flag => "bool",
-        Kind::Texts => "str | Sequence[str]",
-        Kind::Tokens => "Sequence[int]",
-        Kind::Biases => "Mapping[int, float]",
-        Kind::Constraint => unreachable!("by hand"),
-    };
-    let default = match field.default() {
-        Value::Flag(false) => " Default: False.".to_owned(),
-        value if written(&value).is_empty() => String::new(),
-        value => format!(" Default: {}.", written(&value)),
-    };
-    let doc = field.doc.replace("Unset:", "None:");
-    format!("    {}: {hint} | None\n{}", field.name, wrapped(&format!("\"\"\"{doc}{default}\"\"\""), "    "))
-}
-
 #[test]
-fn the_keywords_of_the_ctypes_module_are_the_parameters() {
-    let all: String = fields().map(ctypes_field).collect();
-    stands("bindings/python-ctypes/llama_concurrent_ctypes.py", "parameters", &all);
+fn the_python_engine_has_the_configuration() {
+    const PATH: &str = "bindings/python/python/llama_concurrent/_base.py";
+    let (mut keywords, mut words) = (String::new(), String::new());
+    for field in config_fields() {
+        let (hint, default) = python_type(field);
+        let _ = writeln!(keywords, "        {}: {hint} = {default},", field.wire_name());
+        let doc = match field.name {
+            "kernels" => format!("\"auto\": {} \"off\" leaves all to ggml.", field.doc),
+            _ => field.doc.replace("Unset:", "None:"),
+        };
+        // The first line stands further out than the others.
+        words += &wrapped(&format!("{}: {doc}", field.wire_name()), &" ".repeat(16))[4..];
+    }
+    stands(PATH, "keywords", &keywords);
+    stands_between(PATH, "the small model that comes with the package.", "            pack_cache: ", &words);
 }
 
 #[test]

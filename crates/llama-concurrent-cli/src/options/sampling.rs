@@ -5,13 +5,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, builder::TypedValueParser, value_parser};
+use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, value_parser};
 use llama_concurrent::{
-    Constraint, SamplingParams, Token,
-    parameters::{Field, Kind, Value},
+    Constraint, SamplingParams,
+    parameters::{Field, Kind},
 };
 use llama_concurrent_server::ServerConfig;
 
+use super::table::{argument, given};
 use crate::failure::Failure;
 
 /// The command whose options these are.
@@ -137,15 +138,8 @@ fn has_form<C: Asks>() -> bool {
 impl<C: Asks> Args for SamplingOptions<C> {
     fn augment_args(command: Command) -> Command {
         let defaults = C::defaults();
-        let command = command.next_help_heading(C::HEADING).args(fields::<C>().map(|field| {
-            if field.name == "seed" {
-                let seed = C::seed().map_or(-1, i64::from);
-                return argument(field, seed.to_string())
-                    .short('s')
-                    .value_parser(value_parser!(i64).range(-1..1 << 32));
-            }
-            argument(field, written(&(field.get)(&defaults)))
-        }));
+        let command =
+            command.next_help_heading(C::HEADING).args(fields::<C>().map(|field| option(field, &defaults, C::seed())));
         if has_form::<C>() { Form::augment_args(command) } else { command }
     }
 
@@ -159,10 +153,17 @@ impl<C: Asks> FromArgMatches for SamplingOptions<C> {
         let mut params = C::defaults();
         let mut seed = None;
         for field in fields::<C>() {
-            if field.name == "seed" {
-                seed = matches.get_one::<i64>(field.name).and_then(|&seed| u32::try_from(seed).ok());
-            } else if let Some(value) = given(field, matches) {
-                (field.set)(&mut params, value);
+            let number = |matches: &ArgMatches| {
+                matches.get_one::<i64>(field.name).and_then(|&number| u32::try_from(number).ok())
+            };
+            match field.name {
+                "seed" => seed = number(matches),
+                "max_tokens" => params.max_tokens = number(matches),
+                _ => {
+                    if let Some(value) = given(field, matches) {
+                        (field.set)(&mut params, value);
+                    }
+                }
             }
         }
         let form = if has_form::<C>() { Form::from_arg_matches(matches)? } else { Form::default() };
@@ -175,87 +176,25 @@ impl<C: Asks> FromArgMatches for SamplingOptions<C> {
     }
 }
 
-/// The option of a parameter.
-fn argument(field: &'static Field<SamplingParams>, default: String) -> Arg {
-    let (name, aliases) = field.traits.flags.split_first().expect("every parameter has an option");
-    let argument = Arg::new(field.name).long(*name).aliases(aliases).help(help(field));
-    if field.kind == Kind::Flag {
-        return argument.action(ArgAction::SetTrue);
+/// The option of a parameter, with those whose values mean more on a command line.
+fn option(field: &'static Field<SamplingParams>, defaults: &SamplingParams, seed: Option<u32>) -> Arg {
+    let argument = argument(field, SamplingParams::FIELDS, &(field.get)(defaults));
+    let or_less = |argument: Arg, words: &str, default: Option<u32>| {
+        let help = format!("{}; -1 {words}", field.summary());
+        let parser = value_parser!(i64).range(-1..1 << 32);
+        argument.help(help).value_parser(parser).default_value(default.map_or(-1, i64::from).to_string())
+    };
+    match field.name {
+        "seed" => or_less(argument.short('s'), "draws one", seed),
+        "max_tokens" => or_less(argument.short('n'), "goes on until the slot is full", defaults.max_tokens),
+        _ => argument,
     }
-    let argument = argument.value_name(field.traits.placeholder);
-    match field.kind {
-        Kind::Texts => argument.action(ArgAction::Append).allow_hyphen_values(true),
-        Kind::Tokens => argument.action(ArgAction::Append).value_parser(value_parser!(Token)),
-        Kind::Biases => argument.action(ArgAction::Append).value_parser(bias),
-        Kind::Number => argument.allow_negative_numbers(true).value_parser(value_parser!(f32)).default_value(default),
-        Kind::Count => argument.allow_negative_numbers(true).value_parser(count()).default_value(default),
-        Kind::OptionalCount if field.name == "max_tokens" => {
-            let parser = value_parser!(i64).range(-1..1 << 32);
-            argument.short('n').allow_negative_numbers(true).value_parser(parser).default_value(default)
-        }
-        Kind::OptionalCount => argument.value_parser(count()),
-        Kind::Flag | Kind::Constraint => unreachable!("above"),
-    }
-}
-
-fn count() -> impl TypedValueParser<Value = u64> {
-    value_parser!(u64).range(..1 << 32)
-}
-
-/// `29871+1.5`, `29871-1.5` or, for never, `29871-inf`, as llama.cpp writes it.
-fn bias(text: &str) -> Result<(Token, f32), String> {
-    let is_sign = |c| c == '+' || c == '-';
-    let parts = text.find(is_sign).map(|at| text.split_at(at));
-    let read = parts.and_then(|(token, bias)| Some((token.parse().ok()?, bias.parse().ok()?)));
-    read.ok_or_else(|| "must be a token's id and a number with its sign, such as 29871-1.5 or 29871-inf".to_owned())
-}
-
-/// The first sentence about a parameter, which names others by their options.
-fn help(field: &Field<SamplingParams>) -> String {
-    let mut words = field.summary().to_owned();
-    for other in SamplingParams::FIELDS {
-        if let Some(flag) = other.traits.flags.first() {
-            words = words.replace(&format!("`{}`", other.name), &format!("--{flag}"));
-        }
-    }
-    match field.kind {
-        Kind::Count if field.name == "seed" => words + "; -1 draws one",
-        Kind::OptionalCount if field.name == "max_tokens" => words + "; -1 goes on until the slot is full",
-        Kind::Texts | Kind::Tokens | Kind::Biases => words + "; may be given several times",
-        _ => words,
-    }
-}
-
-/// A default as it would be given.
-fn written(value: &Value) -> String {
-    match value {
-        Value::Number(number) => number.to_string(),
-        Value::Count(number) => number.to_string(),
-        Value::OptionalCount(number) => number.map_or("-1".to_owned(), |number| number.to_string()),
-        Value::Flag(_) | Value::Texts(_) | Value::Tokens(_) | Value::Biases(_) | Value::Constraint(_) => String::new(),
-    }
-}
-
-/// What was given, or the option's default.
-fn given(field: &Field<SamplingParams>, matches: &ArgMatches) -> Option<Value> {
-    let name = field.name;
-    Some(match field.kind {
-        Kind::Number => Value::Number(*matches.get_one(name)?),
-        Kind::Count => Value::Count(*matches.get_one(name)?),
-        Kind::OptionalCount if name == "max_tokens" => {
-            Value::OptionalCount(u64::try_from(*matches.get_one::<i64>(name)?).ok())
-        }
-        Kind::OptionalCount => Value::OptionalCount(Some(*matches.get_one(name)?)),
-        Kind::Flag => Value::Flag(matches.get_flag(name)),
-        Kind::Texts => Value::Texts(matches.get_many(name)?.cloned().collect()),
-        Kind::Tokens => Value::Tokens(matches.get_many(name)?.copied().collect()),
-        Kind::Biases => Value::Biases(matches.get_many(name)?.copied().collect()),
-        Kind::Constraint => return None,
-    })
 }
 
 #[cfg(test)]
 mod tests {
+    use llama_concurrent::parameters::Value;
+
     use super::*;
 
     fn parse<C: Asks>(words: &[&str]) -> Result<SamplingOptions<C>, clap::Error> {
@@ -285,21 +224,12 @@ mod tests {
                     Kind::Texts => (vec!["-x"], Value::Texts(vec!["-x".into()])),
                     Kind::Tokens => (vec!["7"], Value::Tokens(vec![7])),
                     Kind::Biases => (vec!["7-0.5"], Value::Biases(vec![(7, -0.5)])),
-                    Kind::Constraint => unreachable!("its options are written by hand"),
+                    kind => unreachable!("{kind:?}"),
                 };
                 let options = parse::<Run>(&[&[flag.as_str()], &words[..]].concat()).unwrap();
                 assert_eq!((field.get)(&options.params().unwrap()), wanted, "{flag}");
             }
         }
         assert_eq!(parse::<Run>(&["-n", "-1"]).unwrap().params().unwrap().max_tokens, None);
-    }
-
-    #[test]
-    fn biases_are_read_as_llama_cpp_writes_them() {
-        assert_eq!(bias("29871+1.5"), Ok((29871, 1.5)));
-        assert_eq!(bias("5-inf"), Ok((5, f32::NEG_INFINITY)));
-        for bad in ["5", "+1", "5+", "5+x", "x-1"] {
-            assert!(bias(bad).is_err(), "{bad}");
-        }
     }
 }
