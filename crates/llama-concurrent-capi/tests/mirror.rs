@@ -1,8 +1,17 @@
-//! The part of the ctypes module that mirrors `include/llama_concurrent.h`. `UPDATE=1` writes it anew, from the header.
+//! The file of the ctypes module that mirrors `include/llama_concurrent.h`. `UPDATE=1` writes it anew, from the header.
 
 use std::{fmt::Write, fs, path::Path};
 
 const HEADER: &str = include_str!("../../../include/llama_concurrent.h");
+
+const HEAD: &str = r#""""Numbers, structs and functions of `include/llama_concurrent.h`, from which a test writes this file."""
+
+from __future__ import annotations
+
+import ctypes
+from ctypes import POINTER, c_bool, c_char_p, c_double, c_float, c_int, c_int32, c_size_t, c_uint32, c_uint64, c_void_p
+from typing import Any
+"#;
 
 /// One declaration of the header.
 enum Item<'a> {
@@ -70,11 +79,11 @@ fn items(text: &str) -> Vec<Item<'_>> {
     items
 }
 
-/// `llama_infer_params` as `_CInferParams`.
+/// `llama_infer_params` as `CInferParams`.
 fn class(name: &str) -> String {
     let words = name.strip_prefix("llama_").expect("our names").split('_');
     let capital = |word: &str| word[..1].to_uppercase() + &word[1..];
-    format!("_C{}", words.map(capital).collect::<String>())
+    format!("C{}", words.map(capital).collect::<String>())
 }
 
 /// The type of ctypes for one of C, and the name behind it.
@@ -123,7 +132,7 @@ fn listed(out: &mut String, open: &str, elements: &[String], close: &str) {
 fn mirror() -> String {
     let declarations = declarations();
     let items = items(&declarations);
-    let mut out = String::from("\n_ENUMS: dict[str, dict[str, int]] = {\n");
+    let mut out = format!("{HEAD}\nENUMS: dict[str, dict[str, int]] = {{\n");
     let mut enums = Vec::new();
     for item in &items {
         if let Item::Enum { name, body } = item {
@@ -173,7 +182,7 @@ fn mirror() -> String {
             Item::Enum { .. } | Item::Function { .. } => {}
         }
     }
-    out += "\n\n_FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {\n";
+    out += "\n\nFUNCTIONS: dict[str, tuple[Any, list[Any]]] = {\n";
     for item in &items {
         if let Item::Function { name, result, arguments } = item {
             let arguments: Vec<String> = types(arguments).into_iter().map(known).collect();
@@ -188,18 +197,15 @@ fn mirror() -> String {
             }
         }
     }
-    out + "}\n\"\"\"Result and arguments of each function.\"\"\"\n\n"
+    out + "}\n\"\"\"Result and arguments of each function.\"\"\"\n"
 }
 
 #[test]
 fn the_ctypes_module_mirrors_the_header() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../bindings/python-ctypes/llama_concurrent_ctypes.py");
-    let module = fs::read_to_string(&path).expect("the module is there");
-    let (before, rest) = module.split_once("# header: begin\n").expect("a mark");
-    let (_, after) = rest.split_once("# header: end\n").expect("a mark");
-    let made = format!("{before}# header: begin\n{}# header: end\n{after}", mirror());
-    if made != module {
-        assert!(std::env::var_os("UPDATE").is_some(), "the ctypes module is old; run this test with UPDATE=1");
-        fs::write(&path, made).expect("the module can be written");
+    let module = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../bindings/python-ctypes/llama_concurrent_ctypes");
+    let (path, made) = (module.join("_header.py"), mirror());
+    if fs::read_to_string(&path).unwrap_or_default() != made {
+        assert!(std::env::var_os("UPDATE").is_some(), "{} is old; run this test with UPDATE=1", path.display());
+        fs::write(&path, made).expect("the file can be written");
     }
 }
