@@ -257,69 +257,81 @@ typedef bool (*llama_engine_progress_callback)(float share, void *user_data);
 typedef struct llama_engine_params {
     /** `sizeof(llama_engine_params)`, set by `llama_engine_default_params`. */
     size_t size;
-    /** One of `llama_engine_strategy`. Default: AUTO. */
+    /**
+     * How requests share contexts and slots: the shape of the pool, whose size `slots` and `workers` give. One of
+     * `llama_engine_strategy`. Default: AUTO.
+     */
     int32_t strategy;
     /**
-     * Requests that run at once. Each costs KV memory for `n_ctx` tokens: 22 MiB per 1024 tokens on a 1.1B model. 0
-     * (default): 16 for each worker, fewer where memory is short.
+     * Requests that run at once, over all workers. Each costs KV memory for `n_ctx` tokens: 22 MiB per 1024 tokens on
+     * a 1.1B model. 0 (default): 16 for each worker, halved until all KV fits in a quarter of the free memory.
      */
     uint32_t slots;
     /** Tokens of prompt and output that one slot holds. 0 (default): the model's trained length, at most 2048. */
     uint32_t n_ctx;
-    /** Rows of one `llama_decode` at most; compute buffers grow with it. Default: 512. */
+    /** Tokens of one `llama_decode` at most; compute buffers grow with it. Default: 512. */
     uint32_t n_batch;
     /**
-     * Compute threads. 0 (default): the physical cores that this process may use. More than may run at once are
-     * lowered, with a warning in the log, because llama.cpp's barriers spin.
+     * Compute threads over all workers. 0 (default): the physical cores that this process may use. More than may run
+     * at once are lowered with a warning, because llama.cpp's barriers spin.
      */
     uint32_t threads;
     /**
-     * Threads that each own contexts and decode. 0 (default): as `placement` says, 1 on a machine with one memory. More
-     * than one on the same memory is slower.
+     * Threads that each own contexts and decode independently. 0 (default): as `placement` says, 1 on a machine with
+     * one memory. More than one on the same memory is slower (35 instead of 45 tok/s at 16 streams on two cores).
      */
     uint32_t workers;
     /**
-     * Milliseconds of somebody else's prompt between two tokens of a running request at most. Default: 200. Smaller
-     * gives smoother streams and later first tokens.
+     * Milliseconds of somebody else's prompt between two tokens of a running request at most. Smaller gives smoother
+     * streams and later first tokens; at least 16 prompt tokens are always processed. Default: 200.
      */
     uint32_t max_stall_ms;
-    /** Requests that may wait for a slot; one more is refused with `OVERLOADED`. Default: 1024. */
+    /** Requests that may wait for a slot; one more is refused as overload. Default: 1024. */
     uint32_t max_queued_requests;
-    /** Prompt tokens that may wait for a slot. Default: 1000000. */
+    /** Prompt tokens that may wait for a slot; what exceeds it is refused as overload. Default: 1000000. */
     uint64_t max_queued_tokens;
-    /** A request of the batch class counts as if it had come so many milliseconds later. Default: 10000. */
+    /** A request of the batch class counts as if it had come so many milliseconds later than it did. Default: 10000. */
     uint32_t batch_aging_ms;
-    /** Events that may wait for their reader; then the request pauses until the reader caught up. Default: 256. */
+    /** Events that may wait for their reader; then the request pauses until the reader has caught up. Default: 256. */
     uint32_t stream_buffer;
-    /** Element type of the K cache, one of `llama_engine_kv_type`. Default: F16. */
+    /** Element type of the K cache. One of `llama_engine_kv_type`. Default: F16. */
     int32_t type_k;
-    /** Element type of the V cache, one of `llama_engine_kv_type`. Default: F16. */
+    /** Element type of the V cache; a quantised one needs `flash_attn`. One of `llama_engine_kv_type`. Default: F16. */
     int32_t type_v;
     /** How long idle compute threads spin before they sleep, 0 (not at all) to 100. Default: 50. */
     uint32_t poll;
-    /** Reuse what was computed for equal beginnings of prompts. Default: true. */
+    /** Reuse the KV of equal prompt beginnings instead of computing them again. Default: true. */
     bool prefix_reuse;
     /**
-     * Bit-identical tokens whoever else is running. Costs nothing where the library's kernels compute the whole model;
-     * elsewhere it means round-robin, fixed prefill chunks and no reuse. Default: false.
+     * Bit-identical tokens whoever else is running. Costs nothing where this library's kernels compute the whole model
+     * (CPU with AVX2, architectures and formats as in DESIGN.md); elsewhere it means round-robin, fixed prefill chunks
+     * and no prefix reuse. Default: false.
      */
     bool reproducible;
-    /** Map the model file instead of reading it into private memory. Default: true. */
+    /**
+     * Map the model file instead of reading it into private memory; all contexts and processes share the pages.
+     * Default: true.
+     */
     bool mmap;
     /**
-     * Repack weights for the CPU while loading: faster from about 4 requests on, a second copy in memory. Default:
-     * true.
+     * Repack weights for the CPU while loading: faster from about 4 requests on, but a second copy of the weights in
+     * memory (the mapped pages can then be reclaimed). Default: true.
      */
     bool repack;
-    /** Check every weight for NaN and infinity while loading. Default: false. */
+    /** Check every weight for NaN and infinity while loading; reads the whole file. Default: false. */
     bool check_tensors;
-    /** Use llama.cpp's flash attention. A Q8_0 V cache needs it. Default: true. */
+    /**
+     * Use llama.cpp's flash attention. Off, prompts beside running streams are computed faster (9.6 instead of 11.5 ms
+     * a token in chunks of 32), but 16 short streams decode slower (165 instead of 135 ms a step) and scratch memory
+     * grows with `n_batch` times `n_ctx`. Default: true.
+     */
     bool flash_attn;
     /** Pin each compute thread to its own core. Default: true. */
     bool pin;
     /**
-     * Compute matrices and attention with this library's own kernels where the CPU has what they need: two to three
-     * times as fast from some 4 requests on. They need `repack`. Default: true.
+     * Compute matrices and attention with this library's own kernels, where the CPU has what they need: two to three
+     * times as fast from some 4 requests on. They need `repack`. Engines of one process that live at the same time
+     * share the attention kernels, or their absence, with the first of them. Default: true.
      */
     bool kernels;
     /** Called while the model loads; may be NULL (default). */
@@ -334,32 +346,42 @@ typedef struct llama_engine_params {
      * each load.
      */
     const char *pack_cache;
-    /** One of `llama_engine_placement`. Default: AUTO. */
+    /**
+     * How workers are laid out: one for each NUMA node with a fair share of the cores (auto), for each NUMA node
+     * (node), for each group of cores that share a cache (l3), or one that is bound to nothing (none). One of
+     * `llama_engine_placement`. Default: AUTO.
+     */
     int32_t placement;
-    /** One of `llama_engine_replicate`. Default: AUTO. */
+    /**
+     * Whether each NUMA node gets a copy of the weights, which costs their size once more for each: where they fit
+     * (auto), always or never. One of `llama_engine_replicate`. Default: AUTO.
+     */
     int32_t replicate;
     /**
-     * CPUs that compute threads may use, such as "0-7,16". NULL (default): all that this process may use, on machines
-     * with two kinds of cores the faster ones.
+     * CPUs that compute threads may use, as the operating system numbers them; one thread for each physical core among
+     * them. Such as "0-7,16". NULL (default): all that this process may use, on machines with two kinds of cores the
+     * faster ones.
      */
     const char *cpus;
-    /** NUMA nodes whose cores and memory are used, such as "0,1". NULL (default): all. */
+    /** NUMA nodes whose cores and memory are used. Such as "0-7,16". NULL (default): all. */
     const char *nodes;
     /**
-     * Keep keys and values of all tokens also in layers with a sliding window, so that prompts can share a beginning long
-     * after its sequence went on; takes the KV memory of a model without windows. Default: false.
+     * Keep keys and values of all tokens also in layers with a sliding window (Gemma, gpt-oss and others), which
+     * otherwise keep those of the window and of one batch. Then prompts can share a beginning long after its sequence
+     * went on, for the KV memory of a model without windows: with 2,048 tokens a slot and a window of 512, twice as
+     * much. Default: false.
      */
     bool swa_full;
     /** Must be zero. */
     bool reserved[7];
     /**
-     * Render chats with this template instead of the one in the model's file: Jinja source, or the name of one that comes
-     * with this library, such as "chatml". NULL (default): the file's own, or ChatML where it has none.
+     * Render chats with this template instead of the one in the model's file: Jinja source, or the name of one that
+     * comes with this library, such as "chatml". NULL (default): the file's own, or ChatML where it has none.
      */
     const char *chat_template;
     /**
-     * Variables of the chat template as a JSON object, such as `{"enable_thinking": false}`; those of a call
-     * (`chat_variables`) replace them one by one. NULL (default) for none.
+     * Variables of the chat template, such as `enable_thinking`; those of a call replace them one by one. A JSON
+     * object. NULL (default): none.
      */
     const char *chat_template_kwargs;
 } llama_engine_params;
@@ -744,6 +766,8 @@ typedef struct llama_engine_stats {
      * "ggml 61 % (Q4_1), avx2 39 % (Q6_K)". Lives as long as the library.
      */
     const char *products;
+    /** CPUs that the compute threads were planned for, such as "0-3,8". Lives as long as the library. */
+    const char *cpus;
 } llama_engine_stats;
 
 /** Gets a message of the log. `target` says which part of the library speaks. Both texts live until it returns. */

@@ -264,6 +264,7 @@ class CEngineStats(ctypes.Structure):
         ("pack_cache", c_char_p),
         ("kernels_share", c_double),
         ("products", c_char_p),
+        ("cpus", c_char_p),
     ]
 
 

@@ -12,7 +12,6 @@ import sys
 import threading
 import time
 from fractions import Fraction
-from pathlib import Path
 
 import llama_concurrent as llama
 import pytest
@@ -118,7 +117,7 @@ def test_long_runs_with_pre_tokenizers_that_call_themselves(tmp_path, name):
         return len(text).to_bytes(8, "little") + text.encode()
 
     # The name of the model gives up as many bytes as that of the pre-tokenizer gets, so that nothing behind them moves.
-    model = (Path(llama.__file__).parent / "demo.gguf").read_bytes()
+    model = llama.DEMO_MODEL.read_bytes()
     called = "llama-concurrent demo"
     model = model.replace(string("gpt-2"), string(name), 1)
     model = model.replace(string(called), string(called[len(name) - len("gpt-2") :]), 1)
