@@ -12,7 +12,7 @@ use llama_concurrent::{
 };
 use llama_concurrent_server::ServerConfig;
 
-use super::table::{argument, given};
+use super::table::{argument, given, id};
 use crate::failure::Failure;
 
 /// The command whose options these are.
@@ -154,7 +154,7 @@ impl<C: Asks> FromArgMatches for SamplingOptions<C> {
         let mut seed = None;
         for field in fields::<C>() {
             let number = |matches: &ArgMatches| {
-                matches.get_one::<i64>(field.name).and_then(|&number| u32::try_from(number).ok())
+                matches.get_one::<i64>(&id(field)).and_then(|&number| u32::try_from(number).ok())
             };
             match field.name {
                 "seed" => seed = number(matches),

@@ -16,7 +16,7 @@ use super::whole;
 /// The option of a parameter; one that is on by default has an option that turns it off.
 pub fn argument<P: Default>(field: &'static Field<P>, all: &[Field<P>], default: &Value) -> Arg {
     let (name, aliases) = field.traits.flags.split_first().expect("the parameter has an option");
-    let argument = Arg::new(field.name).long(*name).aliases(aliases).help(help(field, all));
+    let argument = Arg::new(id(field)).long(*name).aliases(aliases).help(help(field, all));
     let default = written(default);
     let number = |argument: Arg| argument.allow_negative_numbers(true);
     match field.kind {
@@ -40,9 +40,14 @@ pub fn argument<P: Default>(field: &'static Field<P>, all: &[Field<P>], default:
     .value_name(field.traits.placeholder)
 }
 
+/// The name of an option among clap's arguments, as its derive makes it of a flag.
+pub fn id<P: 'static>(field: &Field<P>) -> String {
+    field.traits.flags[0].replace('-', "_")
+}
+
 /// What was given, or the option's default; nothing where there is neither.
 pub fn given<P: Default>(field: &Field<P>, matches: &ArgMatches) -> Option<Value> {
-    let name = field.name;
+    let name = &id(field);
     Some(match field.kind {
         Kind::Number => Value::Number(*matches.get_one(name)?),
         Kind::Count => Value::Count(*matches.get_one(name)?),
