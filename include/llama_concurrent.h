@@ -257,69 +257,81 @@ typedef bool (*llama_engine_progress_callback)(float share, void *user_data);
 typedef struct llama_engine_params {
     /** `sizeof(llama_engine_params)`, set by `llama_engine_default_params`. */
     size_t size;
-    /** One of `llama_engine_strategy`. Default: AUTO. */
+    /**
+     * How requests share contexts and slots: the shape of the pool, whose size `slots` and `workers` give. One of
+     * `llama_engine_strategy`. Default: AUTO.
+     */
     int32_t strategy;
     /**
-     * Requests that run at once. Each costs KV memory for `n_ctx` tokens: 22 MiB per 1024 tokens on a 1.1B model. 0
-     * (default): 16 for each worker, fewer where memory is short.
+     * Requests that run at once, over all workers. Each costs KV memory for `n_ctx` tokens: 22 MiB per 1024 tokens on
+     * a 1.1B model. 0 (default): 16 for each worker, halved until all KV fits in a quarter of the free memory.
      */
     uint32_t slots;
     /** Tokens of prompt and output that one slot holds. 0 (default): the model's trained length, at most 2048. */
     uint32_t n_ctx;
-    /** Rows of one `llama_decode` at most; compute buffers grow with it. Default: 512. */
+    /** Tokens of one `llama_decode` at most; compute buffers grow with it. Default: 512. */
     uint32_t n_batch;
     /**
-     * Compute threads. 0 (default): the physical cores that this process may use. More than may run at once are
-     * lowered, with a warning in the log, because llama.cpp's barriers spin.
+     * Compute threads over all workers. 0 (default): the physical cores that this process may use. More than may run
+     * at once are lowered with a warning, because llama.cpp's barriers spin.
      */
     uint32_t threads;
     /**
-     * Threads that each own contexts and decode. 0 (default): as `placement` says, 1 on a machine with one memory. More
-     * than one on the same memory is slower.
+     * Threads that each own contexts and decode independently. 0 (default): as `placement` says, 1 on a machine with
+     * one memory. More than one on the same memory is slower (35 instead of 45 tok/s at 16 streams on two cores).
      */
     uint32_t workers;
     /**
-     * Milliseconds of somebody else's prompt between two tokens of a running request at most. Default: 200. Smaller
-     * gives smoother streams and later first tokens.
+     * Milliseconds of somebody else's prompt between two tokens of a running request at most. Smaller gives smoother
+     * streams and later first tokens; at least 16 prompt tokens are always processed. Default: 200.
      */
     uint32_t max_stall_ms;
-    /** Requests that may wait for a slot; one more is refused with `OVERLOADED`. Default: 1024. */
+    /** Requests that may wait for a slot; one more is refused as overload. Default: 1024. */
     uint32_t max_queued_requests;
-    /** Prompt tokens that may wait for a slot. Default: 1000000. */
+    /** Prompt tokens that may wait for a slot; what exceeds it is refused as overload. Default: 1000000. */
     uint64_t max_queued_tokens;
-    /** A request of the batch class counts as if it had come so many milliseconds later. Default: 10000. */
+    /** A request of the batch class counts as if it had come so many milliseconds later than it did. Default: 10000. */
     uint32_t batch_aging_ms;
-    /** Events that may wait for their reader; then the request pauses until the reader caught up. Default: 256. */
+    /** Events that may wait for their reader; then the request pauses until the reader has caught up. Default: 256. */
     uint32_t stream_buffer;
-    /** Element type of the K cache, one of `llama_engine_kv_type`. Default: F16. */
+    /** Element type of the K cache. One of `llama_engine_kv_type`. Default: F16. */
     int32_t type_k;
-    /** Element type of the V cache, one of `llama_engine_kv_type`. Default: F16. */
+    /** Element type of the V cache; a quantised one needs `flash_attn`. One of `llama_engine_kv_type`. Default: F16. */
     int32_t type_v;
     /** How long idle compute threads spin before they sleep, 0 (not at all) to 100. Default: 50. */
     uint32_t poll;
-    /** Reuse what was computed for equal beginnings of prompts. Default: true. */
+    /** Reuse the KV of equal prompt beginnings instead of computing them again. Default: true. */
     bool prefix_reuse;
     /**
-     * Bit-identical tokens whoever else is running. Costs nothing where the library's kernels compute the whole model;
-     * elsewhere it means round-robin, fixed prefill chunks and no reuse. Default: false.
+     * Bit-identical tokens whoever else is running. Costs nothing where this library's kernels compute the whole model
+     * (CPU with AVX2, architectures and formats as in DESIGN.md); elsewhere it means round-robin, fixed prefill chunks
+     * and no prefix reuse. Default: false.
      */
     bool reproducible;
-    /** Map the model file instead of reading it into private memory. Default: true. */
+    /**
+     * Map the model file instead of reading it into private memory; all contexts and processes share the pages.
+     * Default: true.
+     */
     bool mmap;
     /**
-     * Repack weights for the CPU while loading: faster from about 4 requests on, a second copy in memory. Default:
-     * true.
+     * Repack weights for the CPU while loading: faster from about 4 requests on, but a second copy of the weights in
+     * memory (the mapped pages can then be reclaimed). Default: true.
      */
     bool repack;
-    /** Check every weight for NaN and infinity while loading. Default: false. */
+    /** Check every weight for NaN and infinity while loading; reads the whole file. Default: false. */
     bool check_tensors;
-    /** Use llama.cpp's flash attention. A Q8_0 V cache needs it. Default: true. */
+    /**
+     * Use llama.cpp's flash attention. Off, prompts beside running streams are computed faster (9.6 instead of 11.5 ms
+     * a token in chunks of 32), but 16 short streams decode slower (165 instead of 135 ms a step) and scratch memory
+     * grows with `n_batch` times `n_ctx`. Default: true.
+     */
     bool flash_attn;
     /** Pin each compute thread to its own core. Default: true. */
     bool pin;
     /**
-     * Compute matrices and attention with this library's own kernels where the CPU has what they need: two to three
-     * times as fast from some 4 requests on. They need `repack`. Default: true.
+     * Compute matrices and attention with this library's own kernels, where the CPU has what they need: two to three
+     * times as fast from some 4 requests on. They need `repack`. Engines of one process that live at the same time
+     * share the attention kernels, or their absence, with the first of them. Default: true.
      */
     bool kernels;
     /** Called while the model loads; may be NULL (default). */
@@ -334,32 +346,42 @@ typedef struct llama_engine_params {
      * each load.
      */
     const char *pack_cache;
-    /** One of `llama_engine_placement`. Default: AUTO. */
+    /**
+     * How workers are laid out: one for each NUMA node with a fair share of the cores (auto), for each NUMA node
+     * (node), for each group of cores that share a cache (l3), or one that is bound to nothing (none). One of
+     * `llama_engine_placement`. Default: AUTO.
+     */
     int32_t placement;
-    /** One of `llama_engine_replicate`. Default: AUTO. */
+    /**
+     * Whether each NUMA node gets a copy of the weights, which costs their size once more for each: where they fit
+     * (auto), always or never. One of `llama_engine_replicate`. Default: AUTO.
+     */
     int32_t replicate;
     /**
-     * CPUs that compute threads may use, such as "0-7,16". NULL (default): all that this process may use, on machines
-     * with two kinds of cores the faster ones.
+     * CPUs that compute threads may use, as the operating system numbers them; one thread for each physical core among
+     * them. Such as "0-7,16". NULL (default): all that this process may use, on machines with two kinds of cores the
+     * faster ones.
      */
     const char *cpus;
-    /** NUMA nodes whose cores and memory are used, such as "0,1". NULL (default): all. */
+    /** NUMA nodes whose cores and memory are used. Such as "0-7,16". NULL (default): all. */
     const char *nodes;
     /**
-     * Keep keys and values of all tokens also in layers with a sliding window, so that prompts can share a beginning long
-     * after its sequence went on; takes the KV memory of a model without windows. Default: false.
+     * Keep keys and values of all tokens also in layers with a sliding window (Gemma, gpt-oss and others), which
+     * otherwise keep those of the window and of one batch. Then prompts can share a beginning long after its sequence
+     * went on, for the KV memory of a model without windows: with 2,048 tokens a slot and a window of 512, twice as
+     * much. Default: false.
      */
     bool swa_full;
     /** Must be zero. */
     bool reserved[7];
     /**
-     * Render chats with this template instead of the one in the model's file: Jinja source, or the name of one that comes
-     * with this library, such as "chatml". NULL (default): the file's own, or ChatML where it has none.
+     * Render chats with this template instead of the one in the model's file: Jinja source, or the name of one that
+     * comes with this library, such as "chatml". NULL (default): the file's own, or ChatML where it has none.
      */
     const char *chat_template;
     /**
-     * Variables of the chat template as a JSON object, such as `{"enable_thinking": false}`; those of a call
-     * (`chat_variables`) replace them one by one. NULL (default) for none.
+     * Variables of the chat template, such as `enable_thinking`; those of a call replace them one by one. A JSON
+     * object. NULL (default): none.
      */
     const char *chat_template_kwargs;
 } llama_engine_params;
@@ -381,7 +403,7 @@ typedef struct llama_infer_params {
     size_t size;
     /** Output tokens at most. 0 (default): until the slot is full. */
     uint32_t max_tokens;
-    /** 0 (default) takes the likeliest token each time; 1 samples the model's own distribution. */
+    /** 0 takes the likeliest token each time (greedy); 1 samples the model's own distribution. Default: 0. */
     float temperature;
     /** Keep so many of the likeliest tokens; 0 keeps all. Default: 40. */
     uint32_t top_k;
@@ -389,15 +411,18 @@ typedef struct llama_infer_params {
     float top_p;
     /** Drop tokens less likely than this share of the likeliest; 0 keeps all. Default: 0.05. */
     float min_p;
-    /** Divides the logits of tokens seen in the last `penalty_last_n`; 1 (default) is off. */
+    /** Divides the logits of tokens seen in the last `penalty_last_n`; 1 is off. Default: 1. */
     float repetition_penalty;
-    /** Subtracted for each time that a token was seen in that window; 0 (default) is off. */
+    /** Subtracted for each time that a token was seen in the last `penalty_last_n`; 0 is off. Default: 0. */
     float frequency_penalty;
-    /** Subtracted once if a token was seen in that window; 0 (default) is off. */
+    /** Subtracted once if a token was seen in the last `penalty_last_n`; 0 is off. Default: 0. */
     float presence_penalty;
-    /** Window of the penalties in tokens, over prompt and output. Default: 64. */
+    /** Window of the three penalties in tokens, over prompt and output; 0 turns them off. Default: 64. */
     uint32_t penalty_last_n;
-    /** Seed of the random choice. Default: 0. Prompt i of a batch uses `seed + i`. */
+    /**
+     * Seed of the random choice: equal seeds give equal draws from equal distributions. Prompt i of several uses the
+     * seed + i. Default: 0.
+     */
     uint32_t seed;
     /** One of `llama_infer_priority`. Default: INTERACTIVE. Batches always run as BATCH. */
     int32_t priority;
@@ -409,13 +434,13 @@ typedef struct llama_infer_params {
      */
     uint32_t timeout_ms;
     /**
-     * Texts that end the generation and are never part of the output, special tokens such as `<|im_end|>` among them; NULL
-     * (default) if there are none.
+     * Texts that end the generation and are never part of the output. One that is the text of a special token, such as
+     * `<|im_end|>`, ends it at that token, whether or not special tokens are written. NULL (default): none.
      */
     const char *const *stop;
     /** Number of `stop`. */
     size_t n_stop;
-    /** Added to the logits of single tokens; NULL (default) if there are none. */
+    /** Added to the logits of single tokens; minus infinity forbids one. NULL (default): none. */
     const struct llama_infer_logit_bias *logit_bias;
     /** Number of `logit_bias`. */
     size_t n_logit_bias;
@@ -428,7 +453,7 @@ typedef struct llama_infer_params {
      * for none.
      */
     const char *chat_variables;
-    /** Do not end at the model's end-of-generation tokens. Default: false. */
+    /** Do not end at the model's end-of-generation tokens; they are made impossible instead. Default: false. */
     bool ignore_eos;
     /**
      * Read special tokens that are written out in a prompt, such as `<|user|>`. Default: true. Turn it off for text
@@ -452,41 +477,50 @@ typedef struct llama_infer_params {
      */
     const char *grammar;
     /**
-     * With each token its log probability and so many of the likeliest tokens, at most 1000; 0: its own alone. -1
-     * (default): none.
+     * With each token its log probability and so many of the likeliest tokens, at most 1000; with 0, its own alone. -1
+     * (default): no log probabilities.
      */
     int32_t logprobs;
     /** Start from what is there already of equal prompt beginnings. Default: true. */
     bool prefix_reuse;
     /**
-     * Write special tokens into the text, such as `[TOOL_CALLS]`, which are left out otherwise. Default: false. The token
-     * that ends a generation is never part of it.
+     * Write special tokens into the text, such as `[TOOL_CALLS]` or `<|channel|>`, which are left out otherwise. The
+     * token that ends a generation is never part of it. Default: false.
      */
     bool special;
     /** False: for later versions. */
     bool reserved_2[2];
-    /** Tokens that end the generation as the model's own end-of-generation tokens do; NULL (default) if there are none. */
+    /**
+     * Tokens that end the generation as the model's own end-of-generation tokens do, and are no part of the output.
+     * NULL (default): none.
+     */
     const int32_t *stop_token_ids;
     /** Number of `stop_token_ids`. */
     size_t n_stop_token_ids;
-    /** Output tokens before which no token may end the generation; a stop string still does. Default: 0. */
+    /**
+     * Output tokens before which no token may end the generation; 0 is off. Stop strings end a text before, and so
+     * does a constraint under which it is complete. Default: 0.
+     */
     uint32_t min_tokens;
     /**
-     * Keep the tokens whose surprise is closest to the expected one, until their probabilities add up to this; 1 (default)
-     * is off.
+     * Keep the tokens whose surprise is closest to the expected one, until their probabilities add up to this; 1 is
+     * off. Default: 1.
      */
     float typical_p;
-    /** Drop tokens whose logit is more than so many standard deviations below the largest; 0 (default) is off. */
+    /** Drop tokens whose logit is more than this many standard deviations below the largest; 0 is off. Default: 0. */
     float top_n_sigma;
-    /** How probable it is that of the tokens above `xtc_threshold` only the least likely stays; 0 (default) is off. */
+    /** How probable it is that of the tokens above `xtc_threshold` only the least likely stays; 0 is off. Default: 0. */
     float xtc_probability;
     /** Probability from which a token counts for XTC; above 0.5 it is off. Default: 0.1. */
     float xtc_threshold;
-    /** Moves the temperature by up to this, up where the model is undecided and down where it is sure; 0 (default) is off. */
+    /**
+     * Moves the temperature by up to this, up where the model is undecided and down where it is sure; 0 is off.
+     * Default: 0.
+     */
     float dynatemp_range;
-    /** How the uncertainty is mapped to that range; 1 (default) is linear. */
+    /** How the uncertainty is mapped to `dynatemp_range`; 1 is linear. Default: 1. */
     float dynatemp_exponent;
-    /** Mirostat 1 or 2 in place of `top_k`, `top_p` and the other cuts; 0 (default) is off. */
+    /** Mirostat 1 or 2 in place of `top_k`, `top_p` and the other cuts; 0 is off. Default: 0. */
     uint32_t mirostat;
     /** Mirostat's target for the surprise, in bits. Default: 5. */
     float mirostat_tau;
@@ -507,6 +541,31 @@ typedef struct llama_infer_params {
     bool chat_parse_special;
     /** False: for later versions. */
     bool reserved_3[3];
+    /** DRY: how much is subtracted from the logit of a token that would continue a repetition; 0 is off. Default: 0. */
+    float dry_multiplier;
+    /**
+     * DRY: by what that grows with each token by which the repetition is longer than `dry_allowed_length`. Default:
+     * 1.75.
+     */
+    float dry_base;
+    /** DRY: tokens that may be repeated at no cost. Default: 2. */
+    uint32_t dry_allowed_length;
+    /** DRY: window in tokens, over prompt and output, in which repetitions are looked for; 0 is off. Default: 64. */
+    uint32_t dry_penalty_last_n;
+    /**
+     * DRY: texts across which nothing is a repetition, of at most 40 bytes each. NULL (default): "\n", ":", "\"", "*";
+     * for none, any other pointer and a number of 0.
+     */
+    const char *const *dry_sequence_breakers;
+    /** Number of `dry_sequence_breakers`. */
+    size_t n_dry_sequence_breakers;
+    /**
+     * Adaptive-p in place of the last draw: prefers tokens about as probable as this, as the cuts have left them;
+     * below 0 it is off. Default: -1.
+     */
+    float adaptive_target;
+    /** How long adaptive-p remembers how probable its tokens were: about 1 / (1 - this) of them. Default: 0.9. */
+    float adaptive_decay;
 } llama_infer_params;
 
 /** Identifies what one `llama_infer_*` call started. Never 0, never given out twice in a process. */
@@ -707,6 +766,8 @@ typedef struct llama_engine_stats {
      * "ggml 61 % (Q4_1), avx2 39 % (Q6_K)". Lives as long as the library.
      */
     const char *products;
+    /** CPUs that the compute threads were planned for, such as "0-3,8". Lives as long as the library. */
+    const char *cpus;
 } llama_engine_stats;
 
 /** Gets a message of the log. `target` says which part of the library speaks. Both texts live until it returns. */

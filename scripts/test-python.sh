@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The Python package: built, installed into an environment of its own, type-checked and tested. Says so and does nothing
+# The Python package: built, installed into an environment of its own, type-checked and tested, over ctypes too. Says so and does nothing
 # where Python or its package registry cannot be reached.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -27,6 +27,13 @@ cd bindings/python
 "$environment/bin/python" -m mypy.stubtest --mypy-config-file pyproject.toml llama_concurrent._native
 "$environment/bin/python" -m pytest --quiet -rs
 "$environment/bin/python" -m pytest --quiet --doctest-modules --pyargs llama_concurrent
+
+# The same tests over the C library, by ctypes. Which bytes of a chat's prompt are plain text, C does not tell; and there is no
+# native module that a sub-interpreter could not load.
+cargo build --release --quiet --package llama-concurrent-capi
+PYTHONPATH=../python-ctypes/as_package:../python-ctypes "$environment/bin/python" -m pytest --quiet \
+    -k "not message_cannot_close_itself and not sub_interpreters" \
+    tests/test_engine.py tests/test_async.py tests/test_constraints.py
 
 # The wheel, in an environment without a compiler's leftovers: every module in it that this CPU can run.
 cd ../..

@@ -34,8 +34,8 @@ def theirs():
 
 def ours():
     import llama_concurrent_ctypes as llama
-    engine = llama.load({model!r}, threads=1, pin=False)
-    return engine, lambda: engine.generate({prompt!r}, max_tokens=40).text
+    engine = llama.Engine({model!r}, threads=1, pin=False)
+    return engine, lambda: engine.generate({prompt!r}, llama.SamplingParams(max_tokens=40)).text
 
 loaders = [ours, theirs] if {ours_first} else [theirs, ours]
 (first, ask_first), (second, ask_second) = [load() for load in loaders]

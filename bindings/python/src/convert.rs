@@ -5,6 +5,7 @@ use std::time::Duration;
 use llama_concurrent::{
     Completion, Constraint, Finish, FinishReason, MarkedText, Priority, Prompt, Request, SamplingParams, Timings,
     TokenLogprobs,
+    parameters::{Kind, Value},
 };
 use pyo3::{
     Borrowed,
@@ -74,22 +75,15 @@ fn no_list(value: Borrowed<'_, '_, PyAny>) -> PyResult<Option<&'static str>> {
     Ok(None)
 }
 
-/// The attributes of `llama_concurrent.SamplingParams`.
-#[derive(FromPyObject)]
+/// The attributes of `llama_concurrent.SamplingParams`: those of the engine's table, and how the request is served.
 pub struct Sampling {
-    max_tokens: Option<u32>,
-    temperature: f32,
-    top_k: u32,
-    top_p: f32,
-    min_p: f32,
-    repetition_penalty: f32,
-    frequency_penalty: f32,
-    presence_penalty: f32,
-    penalty_last_n: u32,
-    seed: u32,
-    logit_bias: Vec<(i32, f32)>,
-    stop: Vec<String>,
-    ignore_eos: bool,
+    params: SamplingParams,
+    served: Served,
+}
+
+/// Attributes that are none of the engine's parameters, and the forms of its constraint.
+#[derive(FromPyObject)]
+struct Served {
     parse_special: bool,
     priority: String,
     queue_timeout: Option<f64>,
@@ -97,68 +91,75 @@ pub struct Sampling {
     json_schema: Option<String>,
     regex: Option<String>,
     grammar: Option<String>,
-    logprobs: Option<u32>,
     prefix_reuse: bool,
-    special: bool,
-    min_tokens: u32,
-    stop_token_ids: Vec<i32>,
-    typical_p: f32,
-    top_n_sigma: f32,
-    xtc_probability: f32,
-    xtc_threshold: f32,
-    dynatemp_range: f32,
-    dynatemp_exponent: f32,
-    mirostat: u32,
-    mirostat_tau: f32,
-    mirostat_eta: f32,
+}
+
+impl<'py> FromPyObject<'_, 'py> for Sampling {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        let served: Served = object.extract()?;
+        let mut params = SamplingParams { constraint: served.constraint()?, ..SamplingParams::default() };
+        for field in SamplingParams::FIELDS.iter().filter(|field| field.kind != Kind::Constraint) {
+            let value = object.getattr(PyString::intern(object.py(), field.name))?;
+            (field.set)(&mut params, value_of(field.kind, &value)?);
+        }
+        Ok(Self { params, served })
+    }
+}
+
+/// The value of an attribute, whose type was checked before.
+pub fn value_of(kind: Kind, value: &Bound<'_, PyAny>) -> PyResult<Value> {
+    Ok(match kind {
+        Kind::Number => Value::Number(value.extract()?),
+        Kind::Count => Value::Count(value.extract()?),
+        Kind::OptionalCount => Value::OptionalCount(value.extract()?),
+        Kind::Flag => Value::Flag(value.extract()?),
+        Kind::Millis => Value::Millis(value.extract()?),
+        Kind::Choice(names) => {
+            let name: String = value.extract()?;
+            let known = names.iter().find(|known| **known == name);
+            Value::Choice(known.ok_or_else(|| PyValueError::new_err(format!("{name:?} is none of {names:?}")))?)
+        }
+        Kind::OptionalText => Value::OptionalText(value.extract()?),
+        Kind::OptionalList => Value::OptionalList(value.extract()?),
+        Kind::Object => {
+            let json: Option<String> = value.extract()?;
+            let object = json.map(|json| serde_json::from_str(&json)).transpose();
+            Value::Object(object.map_err(|error| PyValueError::new_err(error.to_string()))?.unwrap_or_default())
+        }
+        Kind::Texts => Value::Texts(match value.cast::<PyString>() {
+            Ok(text) => vec![text.extract()?],
+            Err(_) => elements(value)?,
+        }),
+        Kind::Tokens => Value::Tokens(elements(value)?),
+        Kind::Biases => Value::Biases(elements(&value.call_method0("items")?)?),
+        Kind::Constraint | Kind::ByHand => unreachable!("it has no attribute of its own"),
+    })
+}
+
+fn elements<'py, T: for<'a> FromPyObject<'a, 'py>>(value: &Bound<'py, PyAny>) -> PyResult<Vec<T>> {
+    value.try_iter()?.map(|one| one?.extract().map_err(Into::into)).collect()
 }
 
 impl Sampling {
     /// A request for one prompt.
     pub fn request(&self, prompt: PromptLike) -> PyResult<Request> {
+        let Served { parse_special, ref priority, queue_timeout, timeout, prefix_reuse, .. } = self.served;
         let prompt = match prompt {
-            PromptLike::Text(text) if self.parse_special => Prompt::Text(text),
+            PromptLike::Text(text) if parse_special => Prompt::Text(text),
             PromptLike::Text(text) => Prompt::PlainText(text),
-            PromptLike::Marked(marked) if self.parse_special => Prompt::Marked(marked),
+            PromptLike::Marked(marked) if parse_special => Prompt::Marked(marked),
             PromptLike::Marked(marked) => Prompt::PlainText(marked.text),
             PromptLike::Tokens(tokens) => Prompt::Tokens(tokens),
         };
-        let priority = match self.priority.as_str() {
+        let priority = match priority.as_str() {
             "interactive" => Priority::Interactive,
             "batch" => Priority::Batch,
             other => {
                 let message = format!("priority is {other:?}, but must be 'interactive' or 'batch'");
                 return Err(Python::attach(|py| errors::named(py, "InvalidRequest", &message, None))?);
             }
-        };
-        let params = SamplingParams {
-            max_tokens: self.max_tokens,
-            temperature: self.temperature,
-            top_k: self.top_k,
-            top_p: self.top_p,
-            min_p: self.min_p,
-            repetition_penalty: self.repetition_penalty,
-            frequency_penalty: self.frequency_penalty,
-            presence_penalty: self.presence_penalty,
-            penalty_last_n: self.penalty_last_n,
-            seed: self.seed,
-            logit_bias: self.logit_bias.clone(),
-            stop: self.stop.clone(),
-            ignore_eos: self.ignore_eos,
-            special: self.special,
-            constraint: self.constraint()?,
-            logprobs: self.logprobs,
-            min_tokens: self.min_tokens,
-            stop_token_ids: self.stop_token_ids.clone(),
-            typical_p: self.typical_p,
-            top_n_sigma: self.top_n_sigma,
-            xtc_probability: self.xtc_probability,
-            xtc_threshold: self.xtc_threshold,
-            dynatemp_range: self.dynatemp_range,
-            dynatemp_exponent: self.dynatemp_exponent,
-            mirostat: self.mirostat,
-            mirostat_tau: self.mirostat_tau,
-            mirostat_eta: self.mirostat_eta,
         };
         let limit = |name: &str, seconds: Option<f64>| match seconds.map(Duration::try_from_secs_f64) {
             None => Ok(None),
@@ -167,16 +168,16 @@ impl Sampling {
         };
         Ok(Request {
             prompt,
-            params,
+            params: self.params.clone(),
             priority,
-            queue_timeout: limit("queue_timeout", self.queue_timeout)?,
-            timeout: limit("timeout", self.timeout)?,
-            prefix_reuse: self.prefix_reuse,
+            queue_timeout: limit("queue_timeout", queue_timeout)?,
+            timeout: limit("timeout", timeout)?,
+            prefix_reuse,
         })
     }
 }
 
-impl Sampling {
+impl Served {
     fn constraint(&self) -> PyResult<Option<Constraint>> {
         match (&self.json_schema, &self.regex, &self.grammar) {
             (None, None, None) => Ok(None),

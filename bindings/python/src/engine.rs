@@ -4,14 +4,14 @@ use std::{
     ops::ControlFlow,
     path::PathBuf,
     sync::{Arc, Mutex, OnceLock, PoisonError},
-    time::Duration,
 };
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use llama_concurrent::{
-    ChatMessage, ChatOptions, Completion, Continuation, Engine, EngineConfig, PackCache, Prompt, Request,
+    ChatMessage, ChatOptions, Completion, Continuation, Engine, EngineConfig, LoadProgress, PackCache, Prompt, Request,
+    parameters::Kind,
 };
-use pyo3::{exceptions::PyValueError, prelude::*, types::PyDict};
+use pyo3::{Borrowed, exceptions::PyValueError, prelude::*, types::PyDict};
 
 use crate::{
     convert::{self, PromptLike, Sampling},
@@ -21,100 +21,47 @@ use crate::{
 };
 
 /// What `llama_concurrent.Engine` was called with.
-#[derive(FromPyObject)]
-#[pyo3(from_item_all)]
 struct Options {
-    strategy: String,
-    workers: Option<usize>,
-    slots: Option<usize>,
-    n_ctx: Option<usize>,
-    n_batch: usize,
-    threads: Option<usize>,
-    max_stall_ms: u64,
-    max_queued_requests: usize,
-    max_queued_tokens: usize,
-    batch_aging_ms: u64,
-    stream_buffer: usize,
-    prefix_reuse: bool,
-    reproducible: bool,
-    mmap: bool,
-    repack: bool,
-    check_tensors: bool,
-    type_k: String,
-    type_v: String,
-    flash_attn: bool,
-    swa_full: bool,
-    pin: bool,
-    poll: u32,
-    kernels: bool,
-    pack_cache: Option<PathBuf>,
-    placement: String,
-    replicate: String,
-    cpus: Option<Vec<usize>>,
-    nodes: Option<Vec<usize>>,
-    chat_template: Option<String>,
-    chat_template_kwargs: Option<String>,
+    config: EngineConfig,
     progress: Option<Py<PyAny>>,
 }
 
+impl<'py> FromPyObject<'_, 'py> for Options {
+    type Error = PyErr;
+
+    fn extract(options: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        let item = |name: &str| options.get_item(name);
+        let folder: Option<PathBuf> = item("pack_cache")?.extract()?;
+        let pack_cache = folder.map(|folder| match folder.as_os_str().is_empty() {
+            true => PackCache::BesideModel,
+            false => PackCache::Folder(folder),
+        });
+        let mut config = EngineConfig { pack_cache, ..EngineConfig::default() };
+        for field in EngineConfig::FIELDS.iter().filter(|field| field.kind != Kind::ByHand) {
+            (field.set)(&mut config, convert::value_of(field.kind, &item(&field.wire_name())?)?);
+        }
+        Ok(Self { config, progress: item("progress")?.extract()? })
+    }
+}
+
 impl Options {
-    fn config(self, failure: Arc<Mutex<Option<PyErr>>>) -> Result<EngineConfig, llama_concurrent::Error> {
+    /// The configuration, whose progress is always watched, for Ctrl-C; what the caller's function raises goes to `failure`.
+    fn config(self, failure: Arc<Mutex<Option<PyErr>>>) -> EngineConfig {
         let progress = self.progress;
-        Ok(EngineConfig {
-            strategy: self.strategy.parse()?,
-            workers: self.workers,
-            slots: self.slots,
-            n_ctx: self.n_ctx,
-            n_batch: self.n_batch,
-            threads: self.threads,
-            max_stall: Duration::from_millis(self.max_stall_ms),
-            max_queued_requests: self.max_queued_requests,
-            max_queued_tokens: self.max_queued_tokens,
-            batch_aging: Duration::from_millis(self.batch_aging_ms),
-            stream_buffer: self.stream_buffer,
-            prefix_reuse: self.prefix_reuse,
-            reproducible: self.reproducible,
-            mmap: self.mmap,
-            repack: self.repack,
-            check_tensors: self.check_tensors,
-            type_k: self.type_k.parse()?,
-            type_v: self.type_v.parse()?,
-            flash_attn: self.flash_attn,
-            swa_full: self.swa_full,
-            pin: self.pin,
-            poll: self.poll,
-            kernels: self.kernels,
-            pack_cache: self.pack_cache.map(|folder| match folder.as_os_str().is_empty() {
-                true => PackCache::BesideModel,
-                false => PackCache::Folder(folder),
-            }),
-            placement: self.placement.parse()?,
-            replicate: self.replicate.parse()?,
-            cpus: self.cpus,
-            nodes: self.nodes,
-            chat_template: self.chat_template,
-            // The Python part has written it, from a dict.
-            chat_template_kwargs: self
-                .chat_template_kwargs
-                .and_then(|json| serde_json::from_str(&json).ok())
-                .unwrap_or_default(),
-            // Always there, for Ctrl-C.
-            progress: Some(Arc::new(move |share| {
-                let go_on = Python::attach(|py| {
-                    py.check_signals()?;
-                    match &progress {
-                        Some(progress) => {
-                            Ok(!progress.bind(py).call1((share,))?.is(pyo3::types::PyBool::new(py, false)))
-                        }
-                        None => Ok(true),
-                    }
-                });
-                go_on.unwrap_or_else(|error: PyErr| {
-                    *failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-                    false
-                })
-            })),
-        })
+        let progress: LoadProgress = Arc::new(move |share| {
+            let go_on = Python::attach(|py| {
+                py.check_signals()?;
+                match &progress {
+                    Some(progress) => Ok(!progress.bind(py).call1((share,))?.is(pyo3::types::PyBool::new(py, false))),
+                    None => Ok(true),
+                }
+            });
+            go_on.unwrap_or_else(|error: PyErr| {
+                *failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                false
+            })
+        });
+        EngineConfig { progress: Some(progress), ..self.config }
     }
 }
 
@@ -183,7 +130,7 @@ impl NativeEngine {
     #[new]
     fn new(py: Python<'_>, path: PathBuf, options: Options) -> PyResult<Self> {
         let failure = Arc::default();
-        let config = options.config(Arc::clone(&failure)).map_err(|error| errors::exception(&error))?;
+        let config = options.config(Arc::clone(&failure));
         let loaded = py.detach(|| Engine::load(path, config));
         match loaded {
             Ok(engine) => {

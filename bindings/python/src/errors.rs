@@ -11,30 +11,16 @@ pub fn exception(error: &Error) -> PyErr {
 /// Makes `llama_concurrent._errors.NAME(message)` with the numbers of the kind as attributes.
 fn build(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
     let numbers = PyDict::new(py);
-    let class = match error.kind() {
-        ErrorKind::InvalidConfig => "InvalidConfig",
-        ErrorKind::InvalidRequest => "InvalidRequest",
+    match error.kind() {
         ErrorKind::PromptTooLong { n_prompt, max_tokens, n_ctx } => {
             numbers.set_item("n_prompt_tokens", n_prompt)?;
             numbers.set_item("max_tokens", max_tokens)?;
             numbers.set_item("n_ctx", n_ctx)?;
-            "PromptTooLong"
         }
-        ErrorKind::ModelNotFound => "ModelNotFound",
-        ErrorKind::ModelInvalid => "ModelInvalid",
-        ErrorKind::ModelUnsupported => "ModelUnsupported",
-        ErrorKind::OutOfMemory => "OutOfMemory",
-        ErrorKind::Overloaded { retry_after } => {
-            numbers.set_item("retry_after", retry_after.as_secs_f64())?;
-            "Overloaded"
-        }
-        ErrorKind::NoChatTemplate => "NoChatTemplate",
-        ErrorKind::ChatTemplate => "ChatTemplateError",
-        ErrorKind::ShuttingDown => "ShuttingDown",
-        ErrorKind::Decode => "DecodeError",
-        ErrorKind::LoadCancelled => "LoadCancelled",
-        _ => "InternalError",
-    };
+        ErrorKind::Overloaded { retry_after } => numbers.set_item("retry_after", retry_after.as_secs_f64())?,
+        _ => {}
+    }
+    let class = error.kind().interfaces().python;
     named(py, class, &error.to_string(), Some(&numbers))
 }
 

@@ -12,7 +12,6 @@ import sys
 import threading
 import time
 from fractions import Fraction
-from pathlib import Path
 
 import llama_concurrent as llama
 import pytest
@@ -118,7 +117,7 @@ def test_long_runs_with_pre_tokenizers_that_call_themselves(tmp_path, name):
         return len(text).to_bytes(8, "little") + text.encode()
 
     # The name of the model gives up as many bytes as that of the pre-tokenizer gets, so that nothing behind them moves.
-    model = (Path(llama.__file__).parent / "demo.gguf").read_bytes()
+    model = llama.DEMO_MODEL.read_bytes()
     called = "llama-concurrent demo"
     model = model.replace(string("gpt-2"), string(name), 1)
     model = model.replace(string(called), string(called[len(name) - len("gpt-2") :]), 1)
@@ -562,6 +561,20 @@ def test_packed_weights_are_kept(tmp_path):
         assert second.generate("A fox", SHORT).text == text
     with pytest.raises(llama.InvalidConfig, match="mmap"):
         Engine(model, pack_cache=True, mmap=False)
+
+
+def test_samplers_against_repetitions_and_for_a_target(engine):
+    token = engine.generate("A fox", SamplingParams(max_tokens=1)).tokens[0]
+    always = {"max_tokens": 8, "ignore_eos": True, "logit_bias": {token: 100.0}}
+    assert set(engine.generate("A fox", SamplingParams(**always)).tokens) == {token}
+    dry = SamplingParams(dry_multiplier=1000.0, dry_sequence_breakers=["#"], **always)
+    assert len(set(engine.generate("A fox", dry).tokens)) > 1
+    draws = {"max_tokens": 8, "temperature": 1.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0, "seed": 1}
+    texts = {engine.generate("A fox", SamplingParams(adaptive_target=target, **draws)).text for target in (-1.0, 0.1)}
+    assert len(texts) == 2
+    for bad in ({"dry_base": 0.5}, {"adaptive_target": 2.0}, {"dry_sequence_breakers": [""]}):
+        with pytest.raises(llama.InvalidRequest, match=next(iter(bad))):
+            engine.generate("A fox", SamplingParams(**bad))
 
 
 def test_tokens_that_end_a_text_and_seeds_that_nobody_gave(engine):

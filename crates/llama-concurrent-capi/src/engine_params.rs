@@ -79,57 +79,65 @@ pub type llama_engine_progress_callback = Option<unsafe extern "C" fn(share: f32
 pub struct llama_engine_params {
     /// `sizeof(llama_engine_params)`, set by `llama_engine_default_params`.
     pub size: usize,
-    /// One of `llama_engine_strategy`. Default: AUTO.
+    // parameters 1: begin
+    /// How requests share contexts and slots: the shape of the pool, whose size `slots` and `workers` give. One of
+    /// `llama_engine_strategy`. Default: AUTO.
     pub strategy: i32,
-    /// Requests that run at once. Each costs KV memory for `n_ctx` tokens: 22 MiB per 1024 tokens on a 1.1B model. 0
-    /// (default): 16 for each worker, fewer where memory is short.
+    /// Requests that run at once, over all workers. Each costs KV memory for `n_ctx` tokens: 22 MiB per 1024 tokens on
+    /// a 1.1B model. 0 (default): 16 for each worker, halved until all KV fits in a quarter of the free memory.
     pub slots: u32,
     /// Tokens of prompt and output that one slot holds. 0 (default): the model's trained length, at most 2048.
     pub n_ctx: u32,
-    /// Rows of one `llama_decode` at most; compute buffers grow with it. Default: 512.
+    /// Tokens of one `llama_decode` at most; compute buffers grow with it. Default: 512.
     pub n_batch: u32,
-    /// Compute threads. 0 (default): the physical cores that this process may use. More than may run at once are
-    /// lowered, with a warning in the log, because llama.cpp's barriers spin.
+    /// Compute threads over all workers. 0 (default): the physical cores that this process may use. More than may run
+    /// at once are lowered with a warning, because llama.cpp's barriers spin.
     pub threads: u32,
-    /// Threads that each own contexts and decode. 0 (default): as `placement` says, 1 on a machine with one memory. More
-    /// than one on the same memory is slower.
+    /// Threads that each own contexts and decode independently. 0 (default): as `placement` says, 1 on a machine with
+    /// one memory. More than one on the same memory is slower (35 instead of 45 tok/s at 16 streams on two cores).
     pub workers: u32,
-    /// Milliseconds of somebody else's prompt between two tokens of a running request at most. Default: 200. Smaller
-    /// gives smoother streams and later first tokens.
+    /// Milliseconds of somebody else's prompt between two tokens of a running request at most. Smaller gives smoother
+    /// streams and later first tokens; at least 16 prompt tokens are always processed. Default: 200.
     pub max_stall_ms: u32,
-    /// Requests that may wait for a slot; one more is refused with `OVERLOADED`. Default: 1024.
+    /// Requests that may wait for a slot; one more is refused as overload. Default: 1024.
     pub max_queued_requests: u32,
-    /// Prompt tokens that may wait for a slot. Default: 1000000.
+    /// Prompt tokens that may wait for a slot; what exceeds it is refused as overload. Default: 1000000.
     pub max_queued_tokens: u64,
-    /// A request of the batch class counts as if it had come so many milliseconds later. Default: 10000.
+    /// A request of the batch class counts as if it had come so many milliseconds later than it did. Default: 10000.
     pub batch_aging_ms: u32,
-    /// Events that may wait for their reader; then the request pauses until the reader caught up. Default: 256.
+    /// Events that may wait for their reader; then the request pauses until the reader has caught up. Default: 256.
     pub stream_buffer: u32,
-    /// Element type of the K cache, one of `llama_engine_kv_type`. Default: F16.
+    /// Element type of the K cache. One of `llama_engine_kv_type`. Default: F16.
     pub type_k: i32,
-    /// Element type of the V cache, one of `llama_engine_kv_type`. Default: F16.
+    /// Element type of the V cache; a quantised one needs `flash_attn`. One of `llama_engine_kv_type`. Default: F16.
     pub type_v: i32,
     /// How long idle compute threads spin before they sleep, 0 (not at all) to 100. Default: 50.
     pub poll: u32,
-    /// Reuse what was computed for equal beginnings of prompts. Default: true.
+    /// Reuse the KV of equal prompt beginnings instead of computing them again. Default: true.
     pub prefix_reuse: c_bool,
-    /// Bit-identical tokens whoever else is running. Costs nothing where the library's kernels compute the whole model;
-    /// elsewhere it means round-robin, fixed prefill chunks and no reuse. Default: false.
+    /// Bit-identical tokens whoever else is running. Costs nothing where this library's kernels compute the whole model
+    /// (CPU with AVX2, architectures and formats as in DESIGN.md); elsewhere it means round-robin, fixed prefill chunks
+    /// and no prefix reuse. Default: false.
     pub reproducible: c_bool,
-    /// Map the model file instead of reading it into private memory. Default: true.
+    /// Map the model file instead of reading it into private memory; all contexts and processes share the pages.
+    /// Default: true.
     pub mmap: c_bool,
-    /// Repack weights for the CPU while loading: faster from about 4 requests on, a second copy in memory. Default:
-    /// true.
+    /// Repack weights for the CPU while loading: faster from about 4 requests on, but a second copy of the weights in
+    /// memory (the mapped pages can then be reclaimed). Default: true.
     pub repack: c_bool,
-    /// Check every weight for NaN and infinity while loading. Default: false.
+    /// Check every weight for NaN and infinity while loading; reads the whole file. Default: false.
     pub check_tensors: c_bool,
-    /// Use llama.cpp's flash attention. A Q8_0 V cache needs it. Default: true.
+    /// Use llama.cpp's flash attention. Off, prompts beside running streams are computed faster (9.6 instead of 11.5 ms
+    /// a token in chunks of 32), but 16 short streams decode slower (165 instead of 135 ms a step) and scratch memory
+    /// grows with `n_batch` times `n_ctx`. Default: true.
     pub flash_attn: c_bool,
     /// Pin each compute thread to its own core. Default: true.
     pub pin: c_bool,
-    /// Compute matrices and attention with this library's own kernels where the CPU has what they need: two to three
-    /// times as fast from some 4 requests on. They need `repack`. Default: true.
+    /// Compute matrices and attention with this library's own kernels, where the CPU has what they need: two to three
+    /// times as fast from some 4 requests on. They need `repack`. Engines of one process that live at the same time
+    /// share the attention kernels, or their absence, with the first of them. Default: true.
     pub kernels: c_bool,
+    // parameters 1: end
     /// Called while the model loads; may be NULL (default).
     pub progress: llama_engine_progress_callback,
     /// Passed to `progress`.
@@ -140,26 +148,36 @@ pub struct llama_engine_params {
     /// made anew; where none can be written, the load goes on, with a warning. Needs `mmap`. NULL (default): pack with
     /// each load.
     pub pack_cache: *const c_char,
-    /// One of `llama_engine_placement`. Default: AUTO.
+    // parameters 2: begin
+    /// How workers are laid out: one for each NUMA node with a fair share of the cores (auto), for each NUMA node
+    /// (node), for each group of cores that share a cache (l3), or one that is bound to nothing (none). One of
+    /// `llama_engine_placement`. Default: AUTO.
     pub placement: i32,
-    /// One of `llama_engine_replicate`. Default: AUTO.
+    /// Whether each NUMA node gets a copy of the weights, which costs their size once more for each: where they fit
+    /// (auto), always or never. One of `llama_engine_replicate`. Default: AUTO.
     pub replicate: i32,
-    /// CPUs that compute threads may use, such as "0-7,16". NULL (default): all that this process may use, on machines
-    /// with two kinds of cores the faster ones.
+    /// CPUs that compute threads may use, as the operating system numbers them; one thread for each physical core among
+    /// them. Such as "0-7,16". NULL (default): all that this process may use, on machines with two kinds of cores the
+    /// faster ones.
     pub cpus: *const c_char,
-    /// NUMA nodes whose cores and memory are used, such as "0,1". NULL (default): all.
+    /// NUMA nodes whose cores and memory are used. Such as "0-7,16". NULL (default): all.
     pub nodes: *const c_char,
-    /// Keep keys and values of all tokens also in layers with a sliding window, so that prompts can share a beginning long
-    /// after its sequence went on; takes the KV memory of a model without windows. Default: false.
+    /// Keep keys and values of all tokens also in layers with a sliding window (Gemma, gpt-oss and others), which
+    /// otherwise keep those of the window and of one batch. Then prompts can share a beginning long after its sequence
+    /// went on, for the KV memory of a model without windows: with 2,048 tokens a slot and a window of 512, twice as
+    /// much. Default: false.
     pub swa_full: c_bool,
+    // parameters 2: end
     /// Must be zero.
     pub reserved: [c_bool; 7],
-    /// Render chats with this template instead of the one in the model's file: Jinja source, or the name of one that comes
-    /// with this library, such as "chatml". NULL (default): the file's own, or ChatML where it has none.
+    // parameters 3: begin
+    /// Render chats with this template instead of the one in the model's file: Jinja source, or the name of one that
+    /// comes with this library, such as "chatml". NULL (default): the file's own, or ChatML where it has none.
     pub chat_template: *const c_char,
-    /// Variables of the chat template as a JSON object, such as `{"enable_thinking": false}`; those of a call
-    /// (`chat_variables`) replace them one by one. NULL (default) for none.
+    /// Variables of the chat template, such as `enable_thinking`; those of a call replace them one by one. A JSON
+    /// object. NULL (default): none.
     pub chat_template_kwargs: *const c_char,
+    // parameters 3: end
 }
 
 // SAFETY: `#[repr(C)]`, starts with its size; numbers, a raw pointer and an optional function.
@@ -180,108 +198,103 @@ unsafe impl Sync for Theirs {}
 
 impl llama_engine_params {
     pub fn defaults() -> Self {
-        let config = EngineConfig::default();
+        let default = EngineConfig::default();
         Self {
             size: size_of::<Self>(),
-            strategy: llama_engine_strategy::Auto as i32,
-            slots: 0,
-            n_ctx: 0,
-            n_batch: config.n_batch as u32,
-            threads: 0,
-            workers: 0,
-            max_stall_ms: config.max_stall.as_millis() as u32,
-            max_queued_requests: config.max_queued_requests as u32,
-            max_queued_tokens: config.max_queued_tokens as u64,
-            batch_aging_ms: config.batch_aging.as_millis() as u32,
-            stream_buffer: config.stream_buffer as u32,
-            type_k: llama_engine_kv_type::F16 as i32,
-            type_v: llama_engine_kv_type::F16 as i32,
-            poll: config.poll,
-            prefix_reuse: config.prefix_reuse.into(),
-            reproducible: config.reproducible.into(),
-            mmap: config.mmap.into(),
-            repack: config.repack.into(),
-            check_tensors: config.check_tensors.into(),
-            flash_attn: config.flash_attn.into(),
-            pin: config.pin.into(),
-            kernels: config.kernels.into(),
+            // defaults: begin
+            strategy: llama_engine_strategy::of(default.strategy) as i32,
+            slots: default.slots.map_or(0, |n| n as _),
+            n_ctx: default.n_ctx.map_or(0, |n| n as _),
+            n_batch: default.n_batch as _,
+            threads: default.threads.map_or(0, |n| n as _),
+            workers: default.workers.map_or(0, |n| n as _),
+            max_stall_ms: default.max_stall.as_millis() as _,
+            max_queued_requests: default.max_queued_requests as _,
+            max_queued_tokens: default.max_queued_tokens as _,
+            batch_aging_ms: default.batch_aging.as_millis() as _,
+            stream_buffer: default.stream_buffer as _,
+            type_k: llama_engine_kv_type::of(default.type_k) as i32,
+            type_v: llama_engine_kv_type::of(default.type_v) as i32,
+            poll: default.poll as _,
+            prefix_reuse: default.prefix_reuse.into(),
+            reproducible: default.reproducible.into(),
+            mmap: default.mmap.into(),
+            repack: default.repack.into(),
+            check_tensors: default.check_tensors.into(),
+            flash_attn: default.flash_attn.into(),
+            pin: default.pin.into(),
+            kernels: default.kernels.into(),
+            placement: llama_engine_placement::of(default.placement) as i32,
+            replicate: llama_engine_replicate::of(default.replicate) as i32,
+            cpus: std::ptr::null(),
+            nodes: std::ptr::null(),
+            swa_full: default.swa_full.into(),
+            chat_template: std::ptr::null(),
+            chat_template_kwargs: std::ptr::null(),
+            // defaults: end
             progress: None,
             progress_user_data: std::ptr::null_mut(),
             pack_cache: std::ptr::null(),
-            placement: llama_engine_placement::Auto as i32,
-            replicate: llama_engine_replicate::Auto as i32,
-            cpus: std::ptr::null(),
-            nodes: std::ptr::null(),
-            swa_full: config.swa_full.into(),
             reserved: [0; 7],
-            chat_template: std::ptr::null(),
-            chat_template_kwargs: std::ptr::null(),
         }
     }
 
     /// # Safety
     /// `pack_cache`, `cpus`, `nodes`, `chat_template` and `chat_template_kwargs` are NULL or NUL-terminated strings.
     pub unsafe fn config(&self) -> Result<EngineConfig> {
-        let chosen = |n: u32| (n > 0).then_some(n as usize);
-        let millis = |ms: u32| Duration::from_millis(ms.into());
         let user_data = Theirs(self.progress_user_data);
-        Ok(EngineConfig {
-            strategy: strategy(self.strategy)?,
-            workers: chosen(self.workers),
-            slots: chosen(self.slots),
-            n_ctx: chosen(self.n_ctx),
-            n_batch: self.n_batch as usize,
-            threads: chosen(self.threads),
-            max_stall: millis(self.max_stall_ms),
-            max_queued_requests: self.max_queued_requests as usize,
-            max_queued_tokens: usize::try_from(self.max_queued_tokens).unwrap_or(usize::MAX),
-            batch_aging: millis(self.batch_aging_ms),
-            stream_buffer: self.stream_buffer as usize,
-            prefix_reuse: self.prefix_reuse != 0,
-            reproducible: self.reproducible != 0,
-            mmap: self.mmap != 0,
-            repack: self.repack != 0,
-            check_tensors: self.check_tensors != 0,
-            type_k: kv_type(self.type_k, "type_k")?,
-            type_v: kv_type(self.type_v, "type_v")?,
-            flash_attn: self.flash_attn != 0,
-            swa_full: self.swa_full != 0,
-            pin: self.pin != 0,
-            kernels: self.kernels != 0,
-            poll: self.poll,
-            pack_cache: (!self.pack_cache.is_null()).then(|| {
-                // SAFETY: not NULL, so a string, by the caller's promise. Paths need not be UTF-8.
-                match unsafe { CStr::from_ptr(self.pack_cache) }.to_bytes() {
-                    b"" => PackCache::BesideModel,
-                    folder => PackCache::Folder(OsStr::from_bytes(folder).into()),
-                }
-            }),
-            progress: self.progress.map(|progress| -> llama_concurrent::LoadProgress {
-                Arc::new(move |share| {
-                    let user_data = user_data;
-                    // SAFETY: by passing it, the caller promised that it can be called so until the load is over.
-                    inside::during(Inside::Progress, || unsafe { progress(share, user_data.0) != 0 })
-                })
-            }),
-            placement: placement(self.placement)?,
-            replicate: replicate(self.replicate)?,
-            // SAFETY: the caller's promise.
-            cpus: unsafe { list(self.cpus, "cpus") }?,
-            // SAFETY: as above.
-            nodes: unsafe { list(self.nodes, "nodes") }?,
-            // SAFETY: as above.
-            chat_template: unsafe { pointers::optional_text(self.chat_template, "chat_template") }?.map(str::to_owned),
-            // SAFETY: as above.
-            chat_template_kwargs: match unsafe {
-                pointers::optional_text(self.chat_template_kwargs, "chat_template_kwargs")
-            }? {
-                Some(json) => serde_json::from_str(json).map_err(|error| {
-                    let message = format!("chat_template_kwargs is not a JSON object: {error}");
-                    Failure::new(Status::InvalidConfig, message)
-                })?,
-                None => serde_json::Map::new(),
-            },
-        })
+        let pack_cache = (!self.pack_cache.is_null()).then(|| {
+            // SAFETY: not NULL, so a string, by the caller's promise. Paths need not be UTF-8.
+            match unsafe { CStr::from_ptr(self.pack_cache) }.to_bytes() {
+                b"" => PackCache::BesideModel,
+                folder => PackCache::Folder(OsStr::from_bytes(folder).into()),
+            }
+        });
+        let progress = self.progress.map(|progress| -> llama_concurrent::LoadProgress {
+            Arc::new(move |share| {
+                let user_data = user_data;
+                // SAFETY: by passing it, the caller promised that it can be called so until the load is over.
+                inside::during(Inside::Progress, || unsafe { progress(share, user_data.0) != 0 })
+            })
+        });
+        // SAFETY: the caller's promise.
+        unsafe {
+            Ok(EngineConfig {
+                // readers: begin
+                strategy: llama_engine_strategy::read(self.strategy, "strategy")?,
+                slots: (self.slots > 0).then_some(self.slots as _),
+                n_ctx: (self.n_ctx > 0).then_some(self.n_ctx as _),
+                n_batch: self.n_batch as _,
+                threads: (self.threads > 0).then_some(self.threads as _),
+                workers: (self.workers > 0).then_some(self.workers as _),
+                max_stall: Duration::from_millis(self.max_stall_ms.into()),
+                max_queued_requests: self.max_queued_requests as _,
+                max_queued_tokens: self.max_queued_tokens as _,
+                batch_aging: Duration::from_millis(self.batch_aging_ms.into()),
+                stream_buffer: self.stream_buffer as _,
+                type_k: llama_engine_kv_type::read(self.type_k, "type_k")?,
+                type_v: llama_engine_kv_type::read(self.type_v, "type_v")?,
+                poll: self.poll as _,
+                prefix_reuse: self.prefix_reuse != 0,
+                reproducible: self.reproducible != 0,
+                mmap: self.mmap != 0,
+                repack: self.repack != 0,
+                check_tensors: self.check_tensors != 0,
+                flash_attn: self.flash_attn != 0,
+                pin: self.pin != 0,
+                kernels: self.kernels != 0,
+                placement: llama_engine_placement::read(self.placement, "placement")?,
+                replicate: llama_engine_replicate::read(self.replicate, "replicate")?,
+                cpus: list(self.cpus, "cpus")?,
+                nodes: list(self.nodes, "nodes")?,
+                swa_full: self.swa_full != 0,
+                chat_template: pointers::optional_text(self.chat_template, "chat_template")?.map(str::to_owned),
+                chat_template_kwargs: object(self.chat_template_kwargs, "chat_template_kwargs")?,
+                // readers: end
+                pack_cache,
+                progress,
+            })
+        }
     }
 }
 
@@ -293,57 +306,44 @@ unsafe fn list(pointer: *const c_char, name: &str) -> Result<Option<Vec<usize>>>
     Ok(text.map(parse_list).transpose()?)
 }
 
-fn placement(number: i32) -> Result<PlacementPolicy> {
-    use llama_engine_placement as Named;
-    [
-        (Named::Auto, PlacementPolicy::Auto),
-        (Named::Node, PlacementPolicy::Node),
-        (Named::L3, PlacementPolicy::L3),
-        (Named::None, PlacementPolicy::None),
-    ]
-    .into_iter()
-    .find_map(|(named, policy)| (named as i32 == number).then_some(policy))
-    .ok_or_else(|| Failure::unknown(Status::InvalidConfig, "placement", number, "llama_engine_placement"))
-}
-
-fn replicate(number: i32) -> Result<Replicate> {
-    use llama_engine_replicate as Named;
-    [(Named::Auto, Replicate::Auto), (Named::Always, Replicate::Always), (Named::Never, Replicate::Never)]
-        .into_iter()
-        .find_map(|(named, replicate)| (named as i32 == number).then_some(replicate))
-        .ok_or_else(|| Failure::unknown(Status::InvalidConfig, "replicate", number, "llama_engine_replicate"))
-}
-
-fn strategy(number: i32) -> Result<Strategy> {
-    use llama_engine_strategy as Named;
-    [
-        (Named::Auto, Strategy::Auto),
-        (Named::Sequential, Strategy::Sequential),
-        (Named::RoundRobin, Strategy::RoundRobin),
-        (Named::Batched, Strategy::Batched),
-    ]
-    .into_iter()
-    .find_map(|(named, strategy)| (named as i32 == number).then_some(strategy))
-    .ok_or_else(|| Failure::unknown(Status::InvalidConfig, "strategy", number, "llama_engine_strategy"))
-}
-
-/// The number of a strategy in the header.
-pub fn strategy_number(strategy: Strategy) -> i32 {
-    let number = match strategy {
-        Strategy::Auto => llama_engine_strategy::Auto,
-        Strategy::Sequential => llama_engine_strategy::Sequential,
-        Strategy::RoundRobin => llama_engine_strategy::RoundRobin,
-        Strategy::Batched => llama_engine_strategy::Batched,
+/// # Safety
+/// As `pointers::optional_text`.
+unsafe fn object(pointer: *const c_char, name: &str) -> Result<serde_json::Map<String, serde_json::Value>> {
+    // SAFETY: the caller's promise.
+    let Some(json) = unsafe { pointers::optional_text(pointer, name) }? else {
+        return Ok(serde_json::Map::new());
     };
-    number as i32
+    serde_json::from_str(json)
+        .map_err(|error| Failure::new(Status::InvalidConfig, format!("{name} is not a JSON object: {error}")))
 }
 
-fn kv_type(number: i32, field: &str) -> Result<KvType> {
-    use llama_engine_kv_type as Named;
-    [(Named::F16, KvType::F16), (Named::Q8_0, KvType::Q8_0), (Named::F32, KvType::F32)]
-        .into_iter()
-        .find_map(|(named, kv_type)| (named as i32 == number).then_some(kv_type))
-        .ok_or_else(|| Failure::unknown(Status::InvalidConfig, field, number, "llama_engine_kv_type"))
+/// Numbers of the header for the names of an enum of the engine.
+macro_rules! numbered {
+    ($($named:ident for $type:ident: $($variant:ident)*;)*) => {$(
+        impl $named {
+            /// The number of a value.
+            pub fn of(value: $type) -> Self {
+                match value {
+                    $($type::$variant => Self::$variant,)*
+                }
+            }
+
+            /// The value of a number in a field.
+            fn read(number: i32, field: &str) -> Result<$type> {
+                match number {
+                    $(n if n == Self::$variant as i32 => Ok($type::$variant),)*
+                    n => Err(Failure::unknown(Status::InvalidConfig, field, n, stringify!($named))),
+                }
+            }
+        }
+    )*};
+}
+
+numbered! {
+    llama_engine_strategy for Strategy: Auto Sequential RoundRobin Batched;
+    llama_engine_kv_type for KvType: F16 Q8_0 F32;
+    llama_engine_placement for PlacementPolicy: Auto Node L3 None;
+    llama_engine_replicate for Replicate: Auto Always Never;
 }
 
 /// Fills a struct of `size` bytes with the defaults. `llama_engine_default_params` is the convenient form: it passes the

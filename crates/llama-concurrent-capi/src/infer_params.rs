@@ -5,7 +5,9 @@ use std::{
     time::Duration,
 };
 
-use llama_concurrent::{ChatMessage, ChatOptions, Constraint, Continuation, Priority, Prompt, Request, SamplingParams};
+use llama_concurrent::{
+    ChatMessage, ChatOptions, Constraint, Continuation, Priority, Prompt, Request, SamplingParams, Token,
+};
 
 use crate::{
     boundary::{Failure, Result, boundary},
@@ -73,9 +75,10 @@ pub type llama_infer_callback = Option<unsafe extern "C" fn(event: *const llama_
 pub struct llama_infer_params {
     /// `sizeof(llama_infer_params)`, set by `llama_infer_default_params`.
     pub size: usize,
+    // parameters 1: begin
     /// Output tokens at most. 0 (default): until the slot is full.
     pub max_tokens: u32,
-    /// 0 (default) takes the likeliest token each time; 1 samples the model's own distribution.
+    /// 0 takes the likeliest token each time (greedy); 1 samples the model's own distribution. Default: 0.
     pub temperature: f32,
     /// Keep so many of the likeliest tokens; 0 keeps all. Default: 40.
     pub top_k: u32,
@@ -83,16 +86,18 @@ pub struct llama_infer_params {
     pub top_p: f32,
     /// Drop tokens less likely than this share of the likeliest; 0 keeps all. Default: 0.05.
     pub min_p: f32,
-    /// Divides the logits of tokens seen in the last `penalty_last_n`; 1 (default) is off.
+    /// Divides the logits of tokens seen in the last `penalty_last_n`; 1 is off. Default: 1.
     pub repetition_penalty: f32,
-    /// Subtracted for each time that a token was seen in that window; 0 (default) is off.
+    /// Subtracted for each time that a token was seen in the last `penalty_last_n`; 0 is off. Default: 0.
     pub frequency_penalty: f32,
-    /// Subtracted once if a token was seen in that window; 0 (default) is off.
+    /// Subtracted once if a token was seen in the last `penalty_last_n`; 0 is off. Default: 0.
     pub presence_penalty: f32,
-    /// Window of the penalties in tokens, over prompt and output. Default: 64.
+    /// Window of the three penalties in tokens, over prompt and output; 0 turns them off. Default: 64.
     pub penalty_last_n: u32,
-    /// Seed of the random choice. Default: 0. Prompt i of a batch uses `seed + i`.
+    /// Seed of the random choice: equal seeds give equal draws from equal distributions. Prompt i of several uses the
+    /// seed + i. Default: 0.
     pub seed: u32,
+    // parameters 1: end
     /// One of `llama_infer_priority`. Default: INTERACTIVE. Batches always run as BATCH.
     pub priority: i32,
     /// Give up if no slot was found after so many milliseconds; 0 (default): wait as long as it takes.
@@ -100,15 +105,17 @@ pub struct llama_infer_params {
     /// Give up if not finished after so many milliseconds; 0 (default): no limit. Both count from the submission; in a
     /// batch, for each prompt from when it was handed to the engine.
     pub timeout_ms: u32,
-    /// Texts that end the generation and are never part of the output, special tokens such as `<|im_end|>` among them; NULL
-    /// (default) if there are none.
+    // parameters 2: begin
+    /// Texts that end the generation and are never part of the output. One that is the text of a special token, such as
+    /// `<|im_end|>`, ends it at that token, whether or not special tokens are written. NULL (default): none.
     pub stop: *const *const c_char,
     /// Number of `stop`.
     pub n_stop: usize,
-    /// Added to the logits of single tokens; NULL (default) if there are none.
+    /// Added to the logits of single tokens; minus infinity forbids one. NULL (default): none.
     pub logit_bias: *const llama_infer_logit_bias,
     /// Number of `logit_bias`.
     pub n_logit_bias: usize,
+    // parameters 2: end
     /// Where the events go instead of to a callback, which must be NULL then. Default: NULL.
     pub queue: *mut llama_infer_queue,
     /// Chats: the tools that the model may call, as the JSON that its template expects; NULL (default) for none.
@@ -116,8 +123,10 @@ pub struct llama_infer_params {
     /// Chats: further variables of the template, as a JSON object, such as `{"enable_thinking": false}`; NULL (default)
     /// for none.
     pub chat_variables: *const c_char,
-    /// Do not end at the model's end-of-generation tokens. Default: false.
+    // parameters 3: begin
+    /// Do not end at the model's end-of-generation tokens; they are made impossible instead. Default: false.
     pub ignore_eos: c_bool,
+    // parameters 3: end
     /// Read special tokens that are written out in a prompt, such as `<|user|>`. Default: true. Turn it off for text
     /// that you do not trust.
     pub parse_special: c_bool,
@@ -133,41 +142,50 @@ pub struct llama_infer_params {
     /// A grammar of the output in llguidance's form of Lark, with a rule `start`, or in llama.cpp's GBNF, with a rule `root`;
     /// NULL (default) for none.
     pub grammar: *const c_char,
-    /// With each token its log probability and so many of the likeliest tokens, at most 1000; 0: its own alone. -1
-    /// (default): none.
+    // parameters 4: begin
+    /// With each token its log probability and so many of the likeliest tokens, at most 1000; with 0, its own alone. -1
+    /// (default): no log probabilities.
     pub logprobs: i32,
+    // parameters 4: end
     /// Start from what is there already of equal prompt beginnings. Default: true.
     pub prefix_reuse: c_bool,
-    /// Write special tokens into the text, such as `[TOOL_CALLS]`, which are left out otherwise. Default: false. The token
-    /// that ends a generation is never part of it.
+    // parameters 5: begin
+    /// Write special tokens into the text, such as `[TOOL_CALLS]` or `<|channel|>`, which are left out otherwise. The
+    /// token that ends a generation is never part of it. Default: false.
     pub special: c_bool,
+    // parameters 5: end
     /// False: for later versions.
     pub reserved_2: [c_bool; 2],
-    /// Tokens that end the generation as the model's own end-of-generation tokens do; NULL (default) if there are none.
+    // parameters 6: begin
+    /// Tokens that end the generation as the model's own end-of-generation tokens do, and are no part of the output.
+    /// NULL (default): none.
     pub stop_token_ids: *const i32,
     /// Number of `stop_token_ids`.
     pub n_stop_token_ids: usize,
-    /// Output tokens before which no token may end the generation; a stop string still does. Default: 0.
+    /// Output tokens before which no token may end the generation; 0 is off. Stop strings end a text before, and so
+    /// does a constraint under which it is complete. Default: 0.
     pub min_tokens: u32,
-    /// Keep the tokens whose surprise is closest to the expected one, until their probabilities add up to this; 1 (default)
-    /// is off.
+    /// Keep the tokens whose surprise is closest to the expected one, until their probabilities add up to this; 1 is
+    /// off. Default: 1.
     pub typical_p: f32,
-    /// Drop tokens whose logit is more than so many standard deviations below the largest; 0 (default) is off.
+    /// Drop tokens whose logit is more than this many standard deviations below the largest; 0 is off. Default: 0.
     pub top_n_sigma: f32,
-    /// How probable it is that of the tokens above `xtc_threshold` only the least likely stays; 0 (default) is off.
+    /// How probable it is that of the tokens above `xtc_threshold` only the least likely stays; 0 is off. Default: 0.
     pub xtc_probability: f32,
     /// Probability from which a token counts for XTC; above 0.5 it is off. Default: 0.1.
     pub xtc_threshold: f32,
-    /// Moves the temperature by up to this, up where the model is undecided and down where it is sure; 0 (default) is off.
+    /// Moves the temperature by up to this, up where the model is undecided and down where it is sure; 0 is off.
+    /// Default: 0.
     pub dynatemp_range: f32,
-    /// How the uncertainty is mapped to that range; 1 (default) is linear.
+    /// How the uncertainty is mapped to `dynatemp_range`; 1 is linear. Default: 1.
     pub dynatemp_exponent: f32,
-    /// Mirostat 1 or 2 in place of `top_k`, `top_p` and the other cuts; 0 (default) is off.
+    /// Mirostat 1 or 2 in place of `top_k`, `top_p` and the other cuts; 0 is off. Default: 0.
     pub mirostat: u32,
     /// Mirostat's target for the surprise, in bits. Default: 5.
     pub mirostat_tau: f32,
     /// Mirostat's learning rate. Default: 0.1.
     pub mirostat_eta: f32,
+    // parameters 6: end
     /// Chats: the messages as a JSON list of objects, as in OpenAI's API, with all that the template reads: contents in
     /// parts, `tool_calls`, `tool_call_id`, `reasoning_content` and others. Then there is no argument `messages`: it is NULL,
     /// and `n_messages` 0. NULL (default): that argument.
@@ -179,6 +197,27 @@ pub struct llama_infer_params {
     pub chat_parse_special: c_bool,
     /// False: for later versions.
     pub reserved_3: [c_bool; 3],
+    // parameters 7: begin
+    /// DRY: how much is subtracted from the logit of a token that would continue a repetition; 0 is off. Default: 0.
+    pub dry_multiplier: f32,
+    /// DRY: by what that grows with each token by which the repetition is longer than `dry_allowed_length`. Default:
+    /// 1.75.
+    pub dry_base: f32,
+    /// DRY: tokens that may be repeated at no cost. Default: 2.
+    pub dry_allowed_length: u32,
+    /// DRY: window in tokens, over prompt and output, in which repetitions are looked for; 0 is off. Default: 64.
+    pub dry_penalty_last_n: u32,
+    /// DRY: texts across which nothing is a repetition, of at most 40 bytes each. NULL (default): "\n", ":", "\"", "*";
+    /// for none, any other pointer and a number of 0.
+    pub dry_sequence_breakers: *const *const c_char,
+    /// Number of `dry_sequence_breakers`.
+    pub n_dry_sequence_breakers: usize,
+    /// Adaptive-p in place of the last draw: prefers tokens about as probable as this, as the cuts have left them;
+    /// below 0 it is off. Default: -1.
+    pub adaptive_target: f32,
+    /// How long adaptive-p remembers how probable its tokens were: about 1 / (1 - this) of them. Default: 0.9.
+    pub adaptive_decay: f32,
+    // parameters 7: end
 }
 
 // SAFETY: `#[repr(C)]`, starts with its size; numbers and raw pointers.
@@ -186,57 +225,67 @@ unsafe impl Versioned for llama_infer_params {
     const INITIALIZER: &'static str = "start from llama_infer_default_params()";
 }
 
-crate::ends_with!(llama_infer_params, reserved_3: [c_bool; 3]);
+crate::ends_with!(llama_infer_params, adaptive_decay: f32);
 
 impl llama_infer_params {
     pub fn defaults() -> Self {
-        let sampling = SamplingParams::default();
+        let default = SamplingParams::default();
         let chat = ChatOptions::default();
         Self {
             size: size_of::<Self>(),
-            max_tokens: sampling.max_tokens.unwrap_or(0),
-            temperature: sampling.temperature,
-            top_k: sampling.top_k,
-            top_p: sampling.top_p,
-            min_p: sampling.min_p,
-            repetition_penalty: sampling.repetition_penalty,
-            frequency_penalty: sampling.frequency_penalty,
-            presence_penalty: sampling.presence_penalty,
-            penalty_last_n: sampling.penalty_last_n,
-            seed: sampling.seed,
-            priority: llama_infer_priority::Interactive as i32,
-            queue_timeout_ms: 0,
-            timeout_ms: 0,
+            // defaults: begin
+            max_tokens: default.max_tokens.map_or(0, |n| n as _),
+            temperature: default.temperature as _,
+            top_k: default.top_k as _,
+            top_p: default.top_p as _,
+            min_p: default.min_p as _,
+            repetition_penalty: default.repetition_penalty as _,
+            frequency_penalty: default.frequency_penalty as _,
+            presence_penalty: default.presence_penalty as _,
+            penalty_last_n: default.penalty_last_n as _,
+            seed: default.seed as _,
             stop: std::ptr::null(),
             n_stop: 0,
             logit_bias: std::ptr::null(),
             n_logit_bias: 0,
+            ignore_eos: default.ignore_eos.into(),
+            logprobs: default.logprobs.map_or(-1, |n| n as _),
+            special: default.special.into(),
+            stop_token_ids: std::ptr::null(),
+            n_stop_token_ids: 0,
+            min_tokens: default.min_tokens as _,
+            typical_p: default.typical_p as _,
+            top_n_sigma: default.top_n_sigma as _,
+            xtc_probability: default.xtc_probability as _,
+            xtc_threshold: default.xtc_threshold as _,
+            dynatemp_range: default.dynatemp_range as _,
+            dynatemp_exponent: default.dynatemp_exponent as _,
+            mirostat: default.mirostat as _,
+            mirostat_tau: default.mirostat_tau as _,
+            mirostat_eta: default.mirostat_eta as _,
+            dry_multiplier: default.dry_multiplier as _,
+            dry_base: default.dry_base as _,
+            dry_allowed_length: default.dry_allowed_length as _,
+            dry_penalty_last_n: default.dry_penalty_last_n as _,
+            dry_sequence_breakers: std::ptr::null(),
+            n_dry_sequence_breakers: 0,
+            adaptive_target: default.adaptive_target as _,
+            adaptive_decay: default.adaptive_decay as _,
+            // defaults: end
+            priority: llama_infer_priority::Interactive as i32,
+            queue_timeout_ms: 0,
+            timeout_ms: 0,
             queue: std::ptr::null_mut(),
             chat_tools: std::ptr::null(),
             chat_variables: std::ptr::null(),
-            ignore_eos: sampling.ignore_eos.into(),
             parse_special: true.into(),
             add_generation_prompt: chat.add_generation_prompt.into(),
             reserved: [false.into(); 5],
             json_schema: std::ptr::null(),
             regex: std::ptr::null(),
             grammar: std::ptr::null(),
-            logprobs: -1,
             prefix_reuse: true.into(),
-            special: sampling.special.into(),
             reserved_2: [false.into(); 2],
-            stop_token_ids: std::ptr::null(),
-            n_stop_token_ids: 0,
-            min_tokens: sampling.min_tokens,
-            typical_p: sampling.typical_p,
-            top_n_sigma: sampling.top_n_sigma,
-            xtc_probability: sampling.xtc_probability,
-            xtc_threshold: sampling.xtc_threshold,
-            dynatemp_range: sampling.dynatemp_range,
-            dynatemp_exponent: sampling.dynatemp_exponent,
-            mirostat: sampling.mirostat,
-            mirostat_tau: sampling.mirostat_tau,
-            mirostat_eta: sampling.mirostat_eta,
             chat_messages: std::ptr::null(),
             continue_final_message: llama_infer_continuation::Auto as i32,
             chat_parse_special: chat.parse_special.into(),
@@ -272,48 +321,57 @@ impl llama_infer_params {
             n if n == llama_infer_priority::Batch as i32 => Priority::Batch,
             n => return Err(Failure::unknown(Status::InvalidRequest, "priority", n, "llama_infer_priority")),
         };
+        let default = SamplingParams::default();
         // SAFETY: the caller's promise.
-        let (stop, logit_bias, stop_token_ids) = unsafe {
-            (
-                pointers::texts(self.stop, self.n_stop, "stop")?,
-                pointers::slice(self.logit_bias, self.n_logit_bias, "logit_bias")?,
-                pointers::slice(self.stop_token_ids, self.n_stop_token_ids, "stop_token_ids")?,
-            )
-        };
-        let params = SamplingParams {
-            max_tokens: (self.max_tokens > 0).then_some(self.max_tokens),
-            temperature: self.temperature,
-            top_k: self.top_k,
-            top_p: self.top_p,
-            min_p: self.min_p,
-            repetition_penalty: self.repetition_penalty,
-            frequency_penalty: self.frequency_penalty,
-            presence_penalty: self.presence_penalty,
-            penalty_last_n: self.penalty_last_n,
-            seed: self.seed,
-            logit_bias: logit_bias.iter().map(|entry| (entry.token, entry.bias)).collect(),
-            stop: stop.into_iter().map(str::to_owned).collect(),
-            ignore_eos: self.ignore_eos != 0,
-            special: self.special != 0,
-            // SAFETY: the caller's promise.
-            constraint: unsafe { self.constraint() }?,
-            logprobs: match self.logprobs {
-                -1 => None,
-                n => Some(u32::try_from(n).map_err(|_| {
-                    Failure::new(Status::InvalidRequest, format!("logprobs is {n}, but must be -1 (none) or more"))
-                })?),
-            },
-            stop_token_ids: stop_token_ids.to_vec(),
-            min_tokens: self.min_tokens,
-            typical_p: self.typical_p,
-            top_n_sigma: self.top_n_sigma,
-            xtc_probability: self.xtc_probability,
-            xtc_threshold: self.xtc_threshold,
-            dynatemp_range: self.dynatemp_range,
-            dynatemp_exponent: self.dynatemp_exponent,
-            mirostat: self.mirostat,
-            mirostat_tau: self.mirostat_tau,
-            mirostat_eta: self.mirostat_eta,
+        let params = unsafe {
+            SamplingParams {
+                // readers: begin
+                max_tokens: (self.max_tokens > 0).then_some(self.max_tokens as _),
+                temperature: self.temperature as _,
+                top_k: self.top_k as _,
+                top_p: self.top_p as _,
+                min_p: self.min_p as _,
+                repetition_penalty: self.repetition_penalty as _,
+                frequency_penalty: self.frequency_penalty as _,
+                presence_penalty: self.presence_penalty as _,
+                penalty_last_n: self.penalty_last_n as _,
+                seed: self.seed as _,
+                stop: texts(self.stop, self.n_stop, "stop", default.stop)?,
+                logit_bias: biases(self.logit_bias, self.n_logit_bias, "logit_bias", default.logit_bias)?,
+                ignore_eos: self.ignore_eos != 0,
+                logprobs: count_or_none(self.logprobs, "logprobs")?,
+                special: self.special != 0,
+                stop_token_ids: tokens(
+                    self.stop_token_ids,
+                    self.n_stop_token_ids,
+                    "stop_token_ids",
+                    default.stop_token_ids,
+                )?,
+                min_tokens: self.min_tokens as _,
+                typical_p: self.typical_p as _,
+                top_n_sigma: self.top_n_sigma as _,
+                xtc_probability: self.xtc_probability as _,
+                xtc_threshold: self.xtc_threshold as _,
+                dynatemp_range: self.dynatemp_range as _,
+                dynatemp_exponent: self.dynatemp_exponent as _,
+                mirostat: self.mirostat as _,
+                mirostat_tau: self.mirostat_tau as _,
+                mirostat_eta: self.mirostat_eta as _,
+                dry_multiplier: self.dry_multiplier as _,
+                dry_base: self.dry_base as _,
+                dry_allowed_length: self.dry_allowed_length as _,
+                dry_penalty_last_n: self.dry_penalty_last_n as _,
+                dry_sequence_breakers: texts(
+                    self.dry_sequence_breakers,
+                    self.n_dry_sequence_breakers,
+                    "dry_sequence_breakers",
+                    default.dry_sequence_breakers,
+                )?,
+                adaptive_target: self.adaptive_target as _,
+                adaptive_decay: self.adaptive_decay as _,
+                // readers: end
+                constraint: self.constraint()?,
+            }
         };
         let request = Request {
             prompt,
@@ -429,6 +487,63 @@ impl llama_infer_params {
             (Some(_), false) => Err(Failure::argument("on_event and params->queue are both set; use one of them")),
         }
     }
+}
+
+/// A number, or -1 for none.
+fn count_or_none(number: i32, name: &str) -> Result<Option<u32>> {
+    match number {
+        -1 => Ok(None),
+        n => u32::try_from(n)
+            .map(Some)
+            .map_err(|_| Failure::new(Status::InvalidRequest, format!("{name} is {n}, but must be -1 (none) or more"))),
+    }
+}
+
+/// The elements of a list; NULL stands for the default.
+///
+/// # Safety
+/// As `pointers::slice`.
+unsafe fn list<T, U>(
+    pointer: *const T,
+    n: usize,
+    name: &str,
+    default: Vec<U>,
+    read: impl Fn(&T) -> U,
+) -> Result<Vec<U>> {
+    if pointer.is_null() && n == 0 {
+        return Ok(default);
+    }
+    // SAFETY: the caller's promise.
+    Ok(unsafe { pointers::slice(pointer, n, name) }?.iter().map(read).collect())
+}
+
+/// # Safety
+/// As `pointers::texts`.
+unsafe fn texts(pointer: *const *const c_char, n: usize, name: &str, default: Vec<String>) -> Result<Vec<String>> {
+    if pointer.is_null() && n == 0 {
+        return Ok(default);
+    }
+    // SAFETY: the caller's promise.
+    Ok(unsafe { pointers::texts(pointer, n, name) }?.into_iter().map(str::to_owned).collect())
+}
+
+/// # Safety
+/// As [`list`].
+unsafe fn tokens(pointer: *const i32, n: usize, name: &str, default: Vec<Token>) -> Result<Vec<Token>> {
+    // SAFETY: the caller's promise.
+    unsafe { list(pointer, n, name, default, |&token| token) }
+}
+
+/// # Safety
+/// As [`list`].
+unsafe fn biases(
+    pointer: *const llama_infer_logit_bias,
+    n: usize,
+    name: &str,
+    default: Vec<(Token, f32)>,
+) -> Result<Vec<(Token, f32)>> {
+    // SAFETY: the caller's promise.
+    unsafe { list(pointer, n, name, default, |entry| (entry.token, entry.bias)) }
 }
 
 /// Fills a struct of `size` bytes with the defaults; see `llama_infer_default_params`.

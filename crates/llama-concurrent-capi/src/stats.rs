@@ -7,10 +7,12 @@ use std::{
     time::Duration,
 };
 
+use llama_concurrent_topology::format_list;
+
 use crate::{
     boundary::boundary,
     engine::llama_engine,
-    engine_params::strategy_number,
+    engine_params::llama_engine_strategy,
     pointers::{self, Versioned},
     shared::ENGINES,
     status::llama_infer_status as Status,
@@ -98,6 +100,8 @@ pub struct llama_engine_stats {
     /// Which kernels compute which share of the products, by the formats of the weights, such as
     /// "ggml 61 % (Q4_1), avx2 39 % (Q6_K)". Lives as long as the library.
     pub products: *const c_char,
+    /// CPUs that the compute threads were planned for, such as "0-3,8". Lives as long as the library.
+    pub cpus: *const c_char,
 }
 
 // SAFETY: `#[repr(C)]`, starts with its size; numbers.
@@ -105,7 +109,7 @@ unsafe impl Versioned for llama_engine_stats {
     const INITIALIZER: &'static str = "set it to sizeof(llama_engine_stats)";
 }
 
-crate::ends_with!(llama_engine_stats, products: *const c_char);
+crate::ends_with!(llama_engine_stats, cpus: *const c_char);
 
 /// Fills `*stats`, whose `size` must be set. Cheap: no worker is asked.
 #[unsafe(no_mangle)]
@@ -117,7 +121,7 @@ pub unsafe extern "C" fn llama_engine_get_stats(engine: *mut llama_engine, stats
         let ms = |time: Duration| time.as_secs_f64() * 1000.0;
         let filled = llama_engine_stats {
             size: 0,
-            strategy: strategy_number(now.strategy),
+            strategy: llama_engine_strategy::of(now.strategy) as i32,
             workers: now.workers as u32,
             contexts: now.contexts as u32,
             slots: now.slots as u32,
@@ -153,6 +157,7 @@ pub unsafe extern "C" fn llama_engine_get_stats(engine: *mut llama_engine, stats
             pack_cache: text(now.pack_cache),
             kernels_share: now.kernels_share(),
             products: text(&now.describe_products()),
+            cpus: text(&format_list(&now.cpus)),
         };
         // SAFETY: `stats` is what the header asks for.
         unsafe { pointers::write_sized(stats, filled, "stats") }

@@ -85,23 +85,8 @@ impl Status {
     ];
 
     pub fn of(kind: &ErrorKind) -> Self {
-        match kind {
-            ErrorKind::InvalidConfig => Status::InvalidConfig,
-            ErrorKind::InvalidRequest => Status::InvalidRequest,
-            ErrorKind::PromptTooLong { .. } => Status::PromptTooLong,
-            ErrorKind::ModelNotFound => Status::ModelNotFound,
-            ErrorKind::ModelInvalid => Status::ModelInvalid,
-            ErrorKind::ModelUnsupported => Status::ModelUnsupported,
-            ErrorKind::OutOfMemory => Status::OutOfMemory,
-            ErrorKind::Overloaded { .. } => Status::Overloaded,
-            ErrorKind::NoChatTemplate => Status::NoChatTemplate,
-            ErrorKind::ChatTemplate => Status::ChatTemplate,
-            ErrorKind::ShuttingDown => Status::ShuttingDown,
-            ErrorKind::Decode => Status::Decode,
-            ErrorKind::LoadCancelled => Status::LoadCancelled,
-            // `ErrorKind` may grow; `tests::every_kind_has_its_status` sees to it that none is forgotten here.
-            _ => Status::Internal,
-        }
+        let number = kind.interfaces().c_status;
+        Self::ALL.into_iter().find(|&status| status as i32 == number).unwrap_or(Status::Internal)
     }
 
     fn name(self) -> &'static CStr {

@@ -205,6 +205,20 @@ fn cmake_finds_the_library_shared_and_static() {
     }
 }
 
+/// `tests/abi` has the header of each release; the folder of a release is never changed.
+#[test]
+fn programs_of_every_release_run_with_this_library() {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let releases: Vec<_> = fs::read_dir(tests.join("abi")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(!releases.is_empty());
+    for release in releases {
+        let header = format!("-I{}", release.display());
+        let binary = compile(compilers(false)[0], &tests.join("c/old_program.c"), &["-std=gnu11", &header]);
+        let text = expect_success(Command::new(binary).arg(model()));
+        assert_eq!(text, "an old program runs\n", "{}", release.display());
+    }
+}
+
 /// A folder of files that are no models.
 fn broken_models() -> tempfile::TempDir {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();

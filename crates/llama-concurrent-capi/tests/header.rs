@@ -1,4 +1,4 @@
-//! `include/llama_concurrent.h` is made from this crate's sources, and committed. `UPDATE_HEADER=1` writes it anew.
+//! `include/llama_concurrent.h` is made from this crate's sources, and committed. `UPDATE=1` writes it anew.
 
 use std::{fs, path::Path};
 
@@ -82,14 +82,14 @@ fn shorten_comments(header: &str) -> String {
 fn the_committed_header_is_the_one_of_these_sources() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../include/llama_concurrent.h");
     let made = generate();
-    if std::env::var_os("UPDATE_HEADER").is_some() {
+    if std::env::var_os("UPDATE").is_some() {
         fs::write(&path, &made).expect("the header can be written");
     }
     let committed = fs::read_to_string(&path).unwrap_or_default();
     let differs = made.lines().zip(committed.lines()).position(|(made, committed)| made != committed);
     assert!(
         made == committed,
-        "include/llama_concurrent.h is not up to date (line {}); run with UPDATE_HEADER=1 and commit it",
+        "include/llama_concurrent.h is not up to date (line {}); run with UPDATE=1 and commit it",
         differs.map_or(committed.lines().count(), |line| line) + 1
     );
 }

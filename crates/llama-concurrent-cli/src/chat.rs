@@ -10,16 +10,14 @@ use std::{
 
 use clap::Args;
 use crossterm::style::Stylize;
-use llama_concurrent::{
-    ChatMessage, ChatOptions, Engine, EngineConfig, Event, FinishReason, Request, SamplingParams, Token,
-};
+use llama_concurrent::{ChatMessage, ChatOptions, Engine, Event, FinishReason, Request, SamplingParams, Token};
 
 use crate::{
     console,
     failure::Failure,
     interrupt::Interrupts,
     model,
-    options::{EngineOptions, SamplingOptions},
+    options::{Chat, EngineOptions, SamplingOptions},
 };
 use history::History;
 use input::Input;
@@ -51,10 +49,6 @@ pub struct ChatArgs {
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     system: Option<String>,
 
-    /// Tokens per answer at most [default: until the context is full]
-    #[arg(long, value_name = "TOKENS", allow_negative_numbers = true)]
-    max_tokens: Option<u32>,
-
     /// Read special tokens also where they are written inside messages
     #[arg(long)]
     parse_special: bool,
@@ -63,14 +57,15 @@ pub struct ChatArgs {
     engine: EngineOptions,
 
     #[command(flatten)]
-    sampling: SamplingOptions,
+    sampling: SamplingOptions<Chat>,
 }
 
 pub fn chat(args: &ChatArgs) -> Result<(), Failure> {
     // One person, one slot: its KV stays, so each turn computes the new message only.
-    let config = EngineConfig { slots: args.engine.slots.or(Some(1)), ..args.engine.config() };
+    let mut config = args.engine.config();
+    config.slots.get_or_insert(1);
     let engine = model::load(&model::locate(args.engine.model.as_deref())?, config)?;
-    let params = SamplingParams { max_tokens: args.max_tokens, ..args.sampling.params()? };
+    let params = args.sampling.params()?;
     let options = ChatOptions { parse_special: args.parse_special, ..ChatOptions::default() };
     let mut conversation = Conversation { engine, params, options, history: History::new(args.system.as_deref()) };
     // A model that cannot chat should say so before the first message is typed.

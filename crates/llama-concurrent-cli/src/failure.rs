@@ -38,17 +38,7 @@ impl Failure {
 
 /// Whether an error lies in what was asked for, as opposed to: in the attempt.
 pub fn is_bad_input(kind: &ErrorKind) -> bool {
-    matches!(
-        kind,
-        ErrorKind::InvalidConfig
-            | ErrorKind::InvalidRequest
-            | ErrorKind::PromptTooLong { .. }
-            | ErrorKind::ModelNotFound
-            | ErrorKind::ModelInvalid
-            | ErrorKind::ModelUnsupported
-            | ErrorKind::NoChatTemplate
-            | ErrorKind::ChatTemplate
-    )
+    kind.interfaces().exit_code == 2
 }
 
 impl From<Error> for Failure {

@@ -1,12 +1,11 @@
 //! Flags that several commands share.
 
 mod engine;
-mod placement;
 mod sampling;
+mod table;
 
 pub use engine::EngineOptions;
-pub use placement::PlacementOptions;
-pub use sampling::SamplingOptions;
+pub use sampling::{Chat, Run, SamplingOptions, Serve};
 
 use std::str::FromStr;
 

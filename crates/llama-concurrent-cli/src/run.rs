@@ -19,7 +19,7 @@ use crate::{
     console,
     failure::Failure,
     model,
-    options::{EngineOptions, SamplingOptions, whole},
+    options::{EngineOptions, Run, SamplingOptions, whole},
 };
 use bar::Bar;
 use job::{Job, Outcome};
@@ -35,7 +35,8 @@ Examples:
 With --json, each request is one line, in the order of the prompts:
   {index, text, tokens, finish_reason, n_prompt_tokens, n_cached_tokens, n_output_tokens,
    queue_ms, ttft_ms, e2e_ms, itl_ms: {p50, p95, p99, max}}
-  or {index, error, finish_reason: \"error\"}. Times are in milliseconds since the submit; itl_ms is
+  or {index, error, finish_reason: \"error\"}. With --logprobs N, also logprobs: [{token, logprob,
+  top: [{token, logprob}]}]. Times are in milliseconds since the submit; itl_ms is
   the time between two tokens. With --stats, a line {stats: {...}} follows.
 
 Exit code 2 if a request was refused as invalid, else 1 if one failed; the others are answered.";
@@ -50,14 +51,6 @@ pub struct RunArgs {
     /// Texts to continue, one per line; '-' is stdin. In a .jsonl file each line is a JSON string or {"prompt": "..."}
     #[arg(long, value_name = "FILE")]
     prompts_file: Option<PathBuf>,
-
-    /// Output tokens per request at most
-    #[arg(long, value_name = "TOKENS", default_value_t = 128, allow_negative_numbers = true)]
-    max_tokens: u32,
-
-    /// Go on where the model would end its text
-    #[arg(long)]
-    ignore_eos: bool,
 
     /// One JSON object per request instead of text
     #[arg(long)]
@@ -83,7 +76,7 @@ pub struct RunArgs {
     engine: EngineOptions,
 
     #[command(flatten)]
-    sampling: SamplingOptions,
+    sampling: SamplingOptions<Run>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -98,6 +91,9 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
         None => args.prompts.clone(),
     };
     let sampling = args.sampling.params()?;
+    if sampling.logprobs.is_some() && !args.json {
+        return Err(Failure::BadInput("--logprobs are told in the lines of --json only; give both".into()));
+    }
     let engine = model::load(&model::locate(args.engine.model.as_deref())?, config(args, &prompts))?;
     let start = Instant::now();
     let jobs: Vec<Job> = prompts
@@ -128,12 +124,7 @@ fn config(args: &RunArgs, prompts: &[String]) -> EngineConfig {
 }
 
 fn request(args: &RunArgs, sampling: &SamplingParams, index: usize, prompt: &str) -> Request {
-    let params = SamplingParams {
-        max_tokens: Some(args.max_tokens),
-        ignore_eos: args.ignore_eos,
-        seed: sampling.seed.wrapping_add(index as u32),
-        ..sampling.clone()
-    };
+    let params = SamplingParams { seed: sampling.seed.wrapping_add(index as u32), ..sampling.clone() };
     let priority = match args.priority {
         Class::Interactive => Priority::Interactive,
         Class::Batch => Priority::Batch,

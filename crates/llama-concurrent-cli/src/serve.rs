@@ -6,14 +6,14 @@ mod stopping;
 use std::{fs, net::TcpListener, num::NonZeroU32, path::Path, time::Duration};
 
 use clap::{Args, ValueEnum};
-use llama_concurrent::{EngineConfig, SamplingParams};
+use llama_concurrent::EngineConfig;
 use llama_concurrent_server::{Limits, ServerConfig, run};
 
 use crate::{
     console,
     failure::Failure,
     logging, model,
-    options::{EngineOptions, whole},
+    options::{EngineOptions, SamplingOptions, Serve, whole},
 };
 
 pub use llama_server::long_names;
@@ -51,7 +51,7 @@ pub struct ServeArgs {
     limits: LimitOptions,
 
     #[command(flatten)]
-    defaults: DefaultOptions,
+    defaults: SamplingOptions<Serve>,
 
     #[command(flatten)]
     ignored: llama_server::Ignored,
@@ -177,96 +177,6 @@ struct LimitOptions {
     drain_timeout: f64,
 }
 
-/// What holds where a request says nothing.
-#[derive(Args)]
-#[command(next_help_heading = "Defaults of requests")]
-struct DefaultOptions {
-    /// Output tokens at most; -1 goes on until the slot is full
-    #[arg(short, long, visible_alias = "predict", value_name = "N", default_value_t = -1, allow_negative_numbers = true)]
-    n_predict: i64,
-
-    /// 0 takes the likeliest token each time; 1 draws from the model's own distribution
-    #[arg(long, alias = "temperature", value_name = "T", default_value_t = ServerConfig::default().defaults.temperature,
-        allow_negative_numbers = true)]
-    temp: f32,
-
-    /// Draw among the K likeliest tokens only; 0 keeps all
-    #[arg(long, value_name = "K", default_value_t = ServerConfig::default().defaults.top_k,
-        allow_negative_numbers = true)]
-    top_k: u32,
-
-    /// Draw among the likeliest tokens whose probabilities add up to P; 1 keeps all
-    #[arg(long, value_name = "P", default_value_t = ServerConfig::default().defaults.top_p,
-        allow_negative_numbers = true)]
-    top_p: f32,
-
-    /// Drop tokens less likely than this share of the likeliest; 0 keeps all
-    #[arg(long, value_name = "P", default_value_t = ServerConfig::default().defaults.min_p,
-        allow_negative_numbers = true)]
-    min_p: f32,
-
-    /// Divide the logits of tokens seen in the last --repeat-last-n; 1 is off
-    #[arg(long, alias = "repetition-penalty", value_name = "X", default_value_t = 1.0, allow_negative_numbers = true)]
-    repeat_penalty: f32,
-
-    /// Window of the three penalties in tokens; 0 turns them off
-    #[arg(long, value_name = "N", default_value_t = ServerConfig::default().defaults.penalty_last_n)]
-    repeat_last_n: u32,
-
-    /// Subtract this once if a token was seen there; 0 is off
-    #[arg(long, value_name = "X", default_value_t = 0.0, allow_negative_numbers = true)]
-    presence_penalty: f32,
-
-    /// Subtract this for each time a token was seen there; 0 is off
-    #[arg(long, value_name = "X", default_value_t = 0.0, allow_negative_numbers = true)]
-    frequency_penalty: f32,
-
-    /// Write special tokens too, such as [TOOL_CALLS], which are left out otherwise; requests may ask for it by themselves
-    #[arg(long)]
-    special: bool,
-
-    /// Keep the tokens of about the expected surprise whose probabilities add up to P; 1 is off
-    #[arg(long, alias = "typical", value_name = "P", default_value_t = ServerConfig::default().defaults.typical_p, allow_negative_numbers = true)]
-    typical_p: f32,
-
-    /// Drop tokens whose logit is more than X standard deviations below the largest; 0 is off
-    #[arg(long, alias = "top-nsigma", value_name = "X", default_value_t = ServerConfig::default().defaults.top_n_sigma, allow_negative_numbers = true)]
-    top_n_sigma: f32,
-
-    /// How probable it is that of the tokens above --xtc-threshold only the least likely stays; 0 is off
-    #[arg(long, value_name = "P", default_value_t = ServerConfig::default().defaults.xtc_probability, allow_negative_numbers = true)]
-    xtc_probability: f32,
-
-    /// Probability from which a token counts for XTC
-    #[arg(long, value_name = "P", default_value_t = ServerConfig::default().defaults.xtc_threshold, allow_negative_numbers = true)]
-    xtc_threshold: f32,
-
-    /// Move the temperature by up to X, up where the model is undecided; 0 is off
-    #[arg(long, value_name = "X", default_value_t = ServerConfig::default().defaults.dynatemp_range, allow_negative_numbers = true)]
-    dynatemp_range: f32,
-
-    /// How the uncertainty is mapped to --dynatemp-range; 1 is linear
-    #[arg(long, alias = "dynatemp-exp", value_name = "X", default_value_t = ServerConfig::default().defaults.dynatemp_exponent, allow_negative_numbers = true)]
-    dynatemp_exponent: f32,
-
-    /// Mirostat 1 or 2 in place of --top-k, --top-p and the other cuts; 0 is off
-    #[arg(long, value_name = "N", default_value_t = ServerConfig::default().defaults.mirostat, allow_negative_numbers = true)]
-    mirostat: u32,
-
-    /// Mirostat's target for the surprise, in bits
-    #[arg(long, alias = "mirostat-ent", value_name = "X", default_value_t = ServerConfig::default().defaults.mirostat_tau, allow_negative_numbers = true)]
-    mirostat_tau: f32,
-
-    /// Mirostat's learning rate
-    #[arg(long, alias = "mirostat-lr", value_name = "X", default_value_t = ServerConfig::default().defaults.mirostat_eta, allow_negative_numbers = true)]
-    mirostat_eta: f32,
-
-    /// Seed of the random choice; -1 draws one for each request
-    #[arg(short, long, value_name = "N", default_value_t = -1, allow_negative_numbers = true,
-        value_parser = clap::value_parser!(i64).range(-1..=i64::from(u32::MAX)))]
-    seed: i64,
-}
-
 impl ServeArgs {
     pub fn log_format(&self) -> LogFormat {
         self.server.log_format
@@ -297,7 +207,7 @@ impl ServeArgs {
             model_name: self.server.alias.clone().unwrap_or(file),
             model_path: model.display().to_string(),
             defaults: self.defaults.params()?,
-            seed: u32::try_from(self.defaults.seed).ok(),
+            seed: self.defaults.seed,
             api_keys: self.server.keys()?,
             page: !self.server.no_webui,
             slots: !self.server.no_slots,
@@ -354,46 +264,6 @@ impl LimitOptions {
             drain: Duration::try_from_secs_f64(self.drain_timeout)
                 .map_err(|_| Failure::BadInput("--drain-timeout must be a number of seconds".into()))?,
             ..Limits::default()
-        })
-    }
-}
-
-impl DefaultOptions {
-    fn params(&self) -> Result<SamplingParams, Failure> {
-        let max_tokens = match self.n_predict {
-            -1 => None,
-            n if n > 0 => Some(u32::try_from(n).unwrap_or(u32::MAX)),
-            n => return Err(Failure::BadInput(format!("--n-predict is {n}, but must be -1 or at least 1"))),
-        };
-        Ok(SamplingParams {
-            max_tokens,
-            temperature: self.temp,
-            top_k: self.top_k,
-            top_p: self.top_p,
-            min_p: self.min_p,
-            repetition_penalty: self.repeat_penalty,
-            presence_penalty: self.presence_penalty,
-            frequency_penalty: self.frequency_penalty,
-            penalty_last_n: self.repeat_last_n,
-            special: self.special,
-            typical_p: self.typical_p,
-            top_n_sigma: self.top_n_sigma,
-            xtc_probability: self.xtc_probability,
-            xtc_threshold: self.xtc_threshold,
-            dynatemp_range: self.dynatemp_range,
-            dynatemp_exponent: self.dynatemp_exponent,
-            mirostat: self.mirostat,
-            mirostat_tau: self.mirostat_tau,
-            mirostat_eta: self.mirostat_eta,
-            // Each request has its own.
-            seed: 0,
-            logit_bias: Vec::new(),
-            stop: Vec::new(),
-            ignore_eos: false,
-            logprobs: None,
-            constraint: None,
-            min_tokens: 0,
-            stop_token_ids: Vec::new(),
         })
     }
 }

@@ -33,12 +33,11 @@ use std::{
 use llama_concurrent_scheduler::{Backend, Call, CallError, Held, Op, Row, Sampled, SlotId, StepOutcome, StepPlan};
 use llama_concurrent_topology::{MemoryPolicy, WorkerPlan};
 use llama_concurrent_types::{EngineConfig, MemoryStats, PoolShape, Result, Token};
-use llama_cpp_2::token::data_array::LlamaTokenDataArray;
 
 use self::{
     context::{Context, Output},
     ffi::Range,
-    sampler::Sampler,
+    sampler::{Candidates, Sampler},
     threadpool::Threadpool,
 };
 
@@ -67,7 +66,7 @@ pub struct LlamaBackend {
     model: Arc<Model>,
     shape: PoolShape,
     samplers: Vec<Option<Sampler>>,
-    candidates: LlamaTokenDataArray,
+    candidates: Candidates,
 }
 
 impl LlamaBackend {
@@ -80,7 +79,7 @@ impl LlamaBackend {
         if let MemoryPolicy::Node(node) = plan.memory {
             contexts.iter().for_each(|context| place::move_to(node, &context.kv_ranges()));
         }
-        let candidates = LlamaTokenDataArray::new(Vec::new(), false);
+        let candidates = Candidates::new();
         let config = config.clone();
         Ok(Self { contexts, embedder: None, threads, config, model, shape, samplers: Vec::new(), candidates })
     }
@@ -112,7 +111,8 @@ impl LlamaBackend {
                 if self.samplers.len() <= *key {
                     self.samplers.resize_with(key + 1, || None);
                 }
-                self.samplers[*key] = Some(Sampler::new(params, history, grammar.clone(), self.model.table()));
+                self.samplers[*key] =
+                    Some(Sampler::new(params, history, grammar.clone(), self.model.table(), Some(&self.model)));
             }
             Op::End { key } => self.samplers[*key] = None,
             Op::Truncate { slot, keep } => self.contexts[slot.context].truncate(slot.seq, *keep),

@@ -162,7 +162,7 @@ impl Model {
         Ok(model)
     }
 
-    fn vocab(&self) -> *const sys::llama_vocab {
+    pub(super) fn vocab(&self) -> *const sys::llama_vocab {
         // SAFETY: the model is alive; the vocabulary lives as long.
         unsafe { sys::llama_model_get_vocab(self.raw.as_ptr()) }
     }

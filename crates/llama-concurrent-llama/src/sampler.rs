@@ -1,12 +1,16 @@
 //! From logits to a token: llama.cpp's own samplers, and a shortcut for the plain greedy choice.
 
+use std::{
+    ffi::{CString, c_char},
+    ptr::{NonNull, null, null_mut},
+};
+
 use llama_concurrent_constraint::{Allowed, Grammar};
 use llama_concurrent_scheduler::Sampled;
 use llama_concurrent_types::{SamplingParams, Token, TokenLogprobs, TokenTable};
-use llama_cpp_2::{
-    sampling::LlamaSampler,
-    token::{LlamaToken, data::LlamaTokenData, data_array::LlamaTokenDataArray},
-};
+use llama_cpp_sys_2 as sys;
+
+use crate::model::Model;
 
 /// Tokens from which the first mirostat estimates how probabilities fall off, as in its paper and in llama.cpp.
 const MIROSTAT_TOKENS: i32 = 100;
@@ -16,7 +20,7 @@ pub(super) struct Sampler {
     /// Added to the logits first.
     bias: Vec<(Token, f32)>,
     /// `None`: the likeliest token, nothing else.
-    chain: Option<LlamaSampler>,
+    chain: Option<Chain>,
     grammar: Option<Box<Grammar>>,
     /// Tokens that end the text: the model's own, and the caller's.
     ends: Vec<Token>,
@@ -33,29 +37,18 @@ impl Sampler {
         history: &[Token],
         grammar: Option<Box<Grammar>>,
         vocab: &TokenTable,
+        model: Option<&Model>,
     ) -> Self {
         let mut bias = params.logit_bias.clone();
         if params.ignore_eos {
             bias.extend(vocab.end_of_generation().iter().map(|&token| (token, f32::NEG_INFINITY)));
         }
-        let mut stages = Vec::new();
-        if params.has_penalties() {
-            stages.push(LlamaSampler::penalties(
-                vocab.len() as i32,
-                params.penalty_last_n as i32,
-                params.repetition_penalty,
-                params.frequency_penalty,
-                params.presence_penalty,
-            ));
-        }
-        if !params.is_greedy() {
-            stages.extend(random_stages(params, vocab.len()));
-        } else if !stages.is_empty() {
-            stages.push(LlamaSampler::greedy());
-        }
-        let chain = (!stages.is_empty()).then(|| {
-            let mut chain = LlamaSampler::chain_simple(stages);
-            chain.accept_many(history.iter().map(|&token| LlamaToken(token)));
+        let needs_history = params.has_penalties() || params.has_dry();
+        let chain = (needs_history || !params.is_greedy()).then(|| {
+            let mut chain = Chain::new(params, vocab.len(), model);
+            if needs_history {
+                history.iter().for_each(|&token| chain.accept(token));
+            }
             chain
         });
         let mut ends = if params.ignore_eos { Vec::new() } else { vocab.end_of_generation().to_vec() };
@@ -65,7 +58,7 @@ impl Sampler {
     }
 
     /// Chooses a token and remembers it. `candidates` is scratch space.
-    pub(super) fn sample(&mut self, logits: &mut [f32], candidates: &mut LlamaTokenDataArray) -> Sampled {
+    pub(super) fn sample(&mut self, logits: &mut [f32], candidates: &mut Candidates) -> Sampled {
         if self.logprobs.is_some() {
             self.raw.clear();
             self.raw.extend_from_slice(logits);
@@ -123,66 +116,136 @@ impl Sampler {
         Ok(true)
     }
 
-    fn choose(&mut self, logits: &[f32], candidates: &mut LlamaTokenDataArray) -> Option<Token> {
+    fn choose(&mut self, logits: &[f32], candidates: &mut Candidates) -> Option<Token> {
         let likeliest = argmax(logits)?;
         let Some(chain) = &mut self.chain else { return Some(likeliest as Token) };
-        let all = logits.iter().enumerate().map(|(id, &logit)| LlamaTokenData::new(LlamaToken(id as i32), logit, 0.0));
-        candidates.data.clear();
+        let all =
+            logits.iter().enumerate().map(|(id, &logit)| sys::llama_token_data { id: id as Token, logit, p: 0.0 });
+        candidates.clear();
         match self.grammar {
             // Most are impossible then.
-            Some(_) => candidates.data.extend(all.filter(|one| one.logit() > f32::NEG_INFINITY)),
-            None => candidates.data.extend(all),
+            Some(_) => candidates.extend(all.filter(|one| one.logit > f32::NEG_INFINITY)),
+            None => candidates.extend(all),
         }
-        candidates.sorted = false;
-        candidates.selected = None;
         // Some samplers cannot do with a single token.
-        let token = if let [only] = candidates.data[..] {
-            only.id()
-        } else {
-            chain.apply(candidates);
-            candidates.selected_token()?
-        };
+        let token = if let [only] = candidates[..] { only.id } else { chain.choose(candidates)? };
         chain.accept(token);
-        Some(token.0)
+        Some(token)
     }
 }
 
-/// The samplers of a random choice, in llama-server's order.
-fn random_stages(params: &SamplingParams, n_vocab: usize) -> Vec<LlamaSampler> {
-    let temperature = LlamaSampler::temp_ext(params.temperature, params.dynatemp_range, params.dynatemp_exponent);
-    match params.mirostat {
-        1 => {
-            let (tau, eta) = (params.mirostat_tau, params.mirostat_eta);
-            return vec![temperature, LlamaSampler::mirostat(n_vocab as i32, params.seed, tau, eta, MIROSTAT_TOKENS)];
+/// Scratch space for what may be chosen.
+pub(super) type Candidates = Vec<sys::llama_token_data>;
+
+/// llama.cpp's samplers, one behind the other; the last one chooses.
+struct Chain(NonNull<sys::llama_sampler>);
+
+// SAFETY: a sampler belongs to no thread, and this one is used by its owner only.
+unsafe impl Send for Chain {}
+
+impl Chain {
+    /// The samplers that are on, in llama-server's order.
+    fn new(params: &SamplingParams, n_vocab: usize, model: Option<&Model>) -> Self {
+        // SAFETY: a plain call.
+        let raw = unsafe { sys::llama_sampler_chain_init(sys::llama_sampler_chain_default_params()) };
+        let chain = Self(NonNull::new(raw).expect("llama.cpp allocates or throws"));
+        let push = |wanted: bool, stage: &dyn Fn() -> *mut sys::llama_sampler| {
+            if wanted {
+                // SAFETY: the chain lives, and owns the new sampler from here on.
+                unsafe { sys::llama_sampler_chain_add(chain.0.as_ptr(), stage()) };
+            }
+        };
+        let p = params;
+        let n_vocab = n_vocab as i32;
+        let (is_random, version) = (!p.is_greedy(), if p.is_greedy() { 0 } else { p.mirostat });
+        let cuts = is_random && version == 0;
+        // SAFETY: constructors of llama.cpp that take numbers, which were checked; `dry` has its own reason.
+        unsafe {
+            push(p.has_penalties(), &|| {
+                sys::llama_sampler_init_penalties(
+                    n_vocab,
+                    p.penalty_last_n as i32,
+                    p.repetition_penalty,
+                    p.frequency_penalty,
+                    p.presence_penalty,
+                )
+            });
+            push(p.has_dry(), &|| dry(p, model));
+            push(cuts && p.top_n_sigma > 0.0, &|| sys::llama_sampler_init_top_n_sigma(p.top_n_sigma));
+            push(cuts && p.top_k > 0, &|| sys::llama_sampler_init_top_k(p.top_k as i32));
+            push(cuts && p.typical_p < 1.0, &|| sys::llama_sampler_init_typical(p.typical_p, 1));
+            push(cuts && p.top_p < 1.0, &|| sys::llama_sampler_init_top_p(p.top_p, 1));
+            push(cuts && p.min_p > 0.0, &|| sys::llama_sampler_init_min_p(p.min_p, 1));
+            push(cuts && p.xtc_probability > 0.0, &|| {
+                sys::llama_sampler_init_xtc(p.xtc_probability, p.xtc_threshold, 1, p.seed)
+            });
+            push(is_random, &|| sys::llama_sampler_init_temp_ext(p.temperature, p.dynatemp_range, p.dynatemp_exponent));
+            push(true, &|| match version {
+                _ if !is_random => sys::llama_sampler_init_greedy(),
+                1 => sys::llama_sampler_init_mirostat(n_vocab, p.seed, p.mirostat_tau, p.mirostat_eta, MIROSTAT_TOKENS),
+                2 => sys::llama_sampler_init_mirostat_v2(p.seed, p.mirostat_tau, p.mirostat_eta),
+                _ if p.adaptive_target >= 0.0 => {
+                    sys::llama_sampler_init_adaptive_p(p.adaptive_target, p.adaptive_decay, p.seed)
+                }
+                _ => sys::llama_sampler_init_dist(p.seed),
+            });
         }
-        2 => {
-            return vec![temperature, LlamaSampler::mirostat_v2(params.seed, params.mirostat_tau, params.mirostat_eta)];
-        }
-        _ => {}
+        chain
     }
-    let mut stages = Vec::new();
-    let mut push = |wanted: bool, stage: &dyn Fn() -> LlamaSampler| {
-        if wanted {
-            stages.push(stage());
-        }
-    };
-    push(params.top_n_sigma > 0.0, &|| LlamaSampler::top_n_sigma(params.top_n_sigma));
-    push(params.top_k > 0, &|| LlamaSampler::top_k(params.top_k as i32));
-    push(params.typical_p < 1.0, &|| LlamaSampler::typical(params.typical_p, 1));
-    push(params.top_p < 1.0, &|| LlamaSampler::top_p(params.top_p, 1));
-    push(params.min_p > 0.0, &|| LlamaSampler::min_p(params.min_p, 1));
-    push(params.xtc_probability > 0.0, &|| {
-        LlamaSampler::xtc(params.xtc_probability, params.xtc_threshold, 1, params.seed)
-    });
-    stages.extend([temperature, LlamaSampler::dist(params.seed)]);
-    stages
+
+    /// The token that is chosen among the candidates, whose order and numbers change.
+    fn choose(&mut self, candidates: &mut Candidates) -> Option<Token> {
+        let mut array = sys::llama_token_data_array {
+            data: candidates.as_mut_ptr(),
+            size: candidates.len(),
+            selected: -1,
+            sorted: false,
+        };
+        // SAFETY: the array is that of the candidates, and samplers write inside of it only.
+        unsafe { sys::llama_sampler_apply(self.0.as_ptr(), &mut array) };
+        let selected = usize::try_from(array.selected).ok().filter(|&at| at < array.size)?;
+        // SAFETY: an index into the array that the samplers left.
+        Some(unsafe { (*array.data.add(selected)).id })
+    }
+
+    fn accept(&mut self, token: Token) {
+        // SAFETY: the chain lives.
+        unsafe { sys::llama_sampler_accept(self.0.as_ptr(), token) };
+    }
+}
+
+impl Drop for Chain {
+    fn drop(&mut self) {
+        // SAFETY: nobody uses it any more; its samplers go with it.
+        unsafe { sys::llama_sampler_free(self.0.as_ptr()) };
+    }
+}
+
+/// The sampler against repetitions. Without a model it knows no vocabulary, and so no texts that break one.
+fn dry(params: &SamplingParams, model: Option<&Model>) -> *mut sys::llama_sampler {
+    let breakers = model.map_or(&[][..], |_| &params.dry_sequence_breakers);
+    // They were checked for NUL.
+    let breakers: Vec<CString> = breakers.iter().filter_map(|text| CString::new(text.as_str()).ok()).collect();
+    let mut pointers: Vec<*const c_char> = breakers.iter().map(|text| text.as_ptr()).collect();
+    // SAFETY: the texts live until it returns; the vocabulary is looked at for them only, and lives as long as the model.
+    unsafe {
+        sys::llama_sampler_init_dry(
+            model.map_or(null(), Model::vocab),
+            params.dry_multiplier,
+            params.dry_base,
+            params.dry_allowed_length as i32,
+            params.dry_penalty_last_n as i32,
+            if pointers.is_empty() { null_mut() } else { pointers.as_mut_ptr() },
+            pointers.len(),
+        )
+    }
 }
 
 /// A choice of tokens from logits as the engine makes it, for `benches/parts.rs`. It may change the logits.
 #[doc(hidden)]
 pub fn chooser(params: &SamplingParams, vocab: &TokenTable) -> impl FnMut(&mut [f32]) -> Option<Token> + use<> {
-    let mut sampler = Sampler::new(params, &[], None, vocab);
-    let mut candidates = LlamaTokenDataArray::new(Vec::new(), false);
+    let mut sampler = Sampler::new(params, &[], None, vocab, None);
+    let mut candidates = Candidates::new();
     move |logits| match sampler.sample(logits, &mut candidates) {
         Sampled::Token { token, .. } => Some(token),
         _ => None,
@@ -224,11 +287,15 @@ mod tests {
 
     fn choose(params: &SamplingParams, logits: &[f32]) -> Option<Token> {
         let vocab = TokenTable::new((0..logits.len()).map(|_| b"x"), vec![0]);
-        let mut candidates = LlamaTokenDataArray::new(Vec::new(), false);
-        match Sampler::new(params, &[1, 1], None, &vocab).sample(&mut logits.to_vec(), &mut candidates) {
+        let mut candidates = Candidates::new();
+        match Sampler::new(params, &[1, 1], None, &vocab, None).sample(&mut logits.to_vec(), &mut candidates) {
             Sampled::Token { token, .. } => Some(token),
             _ => None,
         }
+    }
+
+    fn warm_all(greedy: &SamplingParams) -> SamplingParams {
+        SamplingParams { top_k: 0, top_p: 1.0, min_p: 0.0, ..greedy.clone() }
     }
 
     #[test]
@@ -254,6 +321,19 @@ mod tests {
         {
             assert!((0..32).all(|seed| choose(&SamplingParams { seed, ..cut.clone() }, &logits) == Some(0)));
         }
+        // The history is 1, 1: a third one would go on with it.
+        let dry = SamplingParams { ignore_eos: true, dry_multiplier: 5.0, dry_allowed_length: 1, ..greedy.clone() };
+        assert_eq!(choose(&dry, &logits), Some(2));
+        assert_eq!(choose(&SamplingParams { dry_penalty_last_n: 0, ..dry.clone() }, &logits), Some(1));
+        assert_eq!(choose(&SamplingParams { dry_allowed_length: 2, ..dry }, &logits), Some(1));
+        // Of tokens with 88, 9 and 3 %, the target takes the one in the middle.
+        let adaptive = SamplingParams { temperature: 1.0, adaptive_target: 0.1, ..warm_all(&greedy) };
+        let seen =
+            (0..32).filter(|&seed| choose(&SamplingParams { seed, ..adaptive.clone() }, &[4.0, 1.7, 0.6]) == Some(1));
+        let plain = SamplingParams { adaptive_target: -1.0, ..adaptive.clone() };
+        let rarely =
+            (0..32).filter(|&seed| choose(&SamplingParams { seed, ..plain.clone() }, &[4.0, 1.7, 0.6]) == Some(1));
+        assert!(seen.count() > 2 * rarely.count());
         let mut vocab_end = SamplingParams { min_tokens: 1, ..greedy.clone() };
         assert_eq!(choose(&vocab_end, &logits), Some(1), "token 0 ends, which may not come yet");
         vocab_end.stop_token_ids = vec![1];

@@ -95,9 +95,14 @@ impl ApiError {
 
 impl From<Error> for ApiError {
     fn from(error: Error) -> Self {
-        let message = error.to_string();
-        match error.kind() {
-            ErrorKind::InvalidRequest => Self::bad_request(message),
+        Self::from_kind(error.kind(), error.to_string())
+    }
+}
+
+impl ApiError {
+    fn from_kind(kind: &ErrorKind, message: String) -> Self {
+        let status = StatusCode::from_u16(kind.interfaces().http_status);
+        match kind {
             ErrorKind::PromptTooLong { n_prompt, n_ctx, .. } => Self::prompt_too_long(*n_prompt, *n_ctx),
             ErrorKind::NoChatTemplate | ErrorKind::ChatTemplate => {
                 Self { param: Some("messages".into()), ..Self::bad_request(message) }
@@ -107,6 +112,7 @@ impl From<Error> for ApiError {
                 error.with_retry(*retry_after)
             }
             ErrorKind::ShuttingDown => Self::unavailable("the server is shutting down and takes no new requests"),
+            _ if status.is_ok_and(|status| status.is_client_error()) => Self::bad_request(message),
             _ => Self::internal(message),
         }
     }
@@ -151,6 +157,33 @@ mod tests {
         assert_eq!(error["error"]["param"], "messages[0].role");
         assert_eq!((&error["error"]["code"], &error["error"]["type"]), (&json!(400), &json!("invalid_request_error")));
         assert_eq!(error["error"]["message"], "'messages[0].role' must be a string");
+    }
+
+    #[test]
+    fn each_kind_has_the_status_of_the_list() {
+        let kinds = [
+            ErrorKind::InvalidConfig,
+            ErrorKind::InvalidRequest,
+            ErrorKind::PromptTooLong { n_prompt: 9, max_tokens: 1, n_ctx: 8 },
+            ErrorKind::ModelNotFound,
+            ErrorKind::ModelInvalid,
+            ErrorKind::ModelUnsupported,
+            ErrorKind::OutOfMemory,
+            ErrorKind::Overloaded { retry_after: Duration::from_secs(1) },
+            ErrorKind::NoChatTemplate,
+            ErrorKind::ChatTemplate,
+            ErrorKind::ShuttingDown,
+            ErrorKind::Decode,
+            ErrorKind::LoadCancelled,
+            ErrorKind::Internal,
+        ];
+        for kind in kinds {
+            assert_eq!(
+                ApiError::from_kind(&kind, String::new()).status.as_u16(),
+                kind.interfaces().http_status,
+                "{kind:?}"
+            );
+        }
     }
 
     #[test]

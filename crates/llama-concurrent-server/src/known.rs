@@ -86,13 +86,6 @@ const GENERATING: &[(&str, Fate)] = &[
     ("thinking", Refused(Off::Absent, "send 'chat_template_kwargs' as the model's template reads it")),
     ("reasoning", Refused(Off::Absent, "send 'chat_template_kwargs' as the model's template reads it")),
     // llama-server
-    ("dry_multiplier", Refused(Off::NotPositive, "use 'repeat_penalty', 'frequency_penalty' or 'presence_penalty'")),
-    ("dry_base", Harmless("of no effect without 'dry_multiplier'")),
-    ("dry_allowed_length", Harmless("of no effect without 'dry_multiplier'")),
-    ("dry_penalty_last_n", Harmless("of no effect without 'dry_multiplier'")),
-    ("dry_sequence_breakers", Harmless("of no effect without 'dry_multiplier'")),
-    ("adaptive_target", Refused(Off::Negative, "use 'mirostat'")),
-    ("adaptive_decay", Harmless("of no effect without 'adaptive_target'")),
     ("min_keep", Refused(Off::Numbers(&[0.0, 1.0]), "raise 'top_p' or lower 'min_p'")),
     ("lora", Refused(Off::Empty, "merge the adapter into the model's file")),
     ("n_keep", Harmless("the context is never shifted")),
@@ -210,7 +203,7 @@ mod tests {
 
     #[test]
     fn what_would_change_an_answer_is_refused_by_name() {
-        let long = json!({"echo": true, "best_of": 3, "lora": [{"id": 0, "scale": 1}], "dry_multiplier": 0.8,
+        let long = json!({"echo": true, "best_of": 3, "lora": [{"id": 0, "scale": 1}],
             "use_beam_search": true, "bad_words": ["x"], "reasoning_format": "deepseek", "t_max_predict_ms": 500,
             "post_sampling_probs": true, "prompt_logprobs": 0, "allowed_token_ids": [1], "modalities": ["audio"]});
         for (name, value) in long.as_object().unwrap() {
@@ -218,7 +211,7 @@ mod tests {
             let error = check_generating(&Fields::body(&body).unwrap()).unwrap_err().json();
             assert_eq!(error["error"]["param"], name.as_str(), "{error}");
         }
-        let off = json!({"echo": false, "best_of": 1, "lora": [], "dry_multiplier": 0, "dry_base": 1.75, "suffix": "",
+        let off = json!({"echo": false, "best_of": 1, "lora": [], "suffix": "",
             "use_beam_search": null, "reasoning_format": "auto", "t_max_predict_ms": -1, "modalities": ["text"],
             "n_keep": 5, "model": "any", "something": "unknown"});
         assert!(check_generating(&Fields::body(&off).unwrap()).is_ok());
@@ -240,10 +233,10 @@ mod tests {
         let (begin, end) = ("<!-- fields: written by a test -->\n", "<!-- end of fields -->");
         let from = document.find(begin).expect("a place for the table") + begin.len();
         let to = from + document[from..].find(end).expect("an end of the table");
-        if std::env::var_os("UPDATE_DOCS").is_some() {
+        if std::env::var_os("UPDATE").is_some() {
             std::fs::write(path, format!("{}{rows}{}", &document[..from], &document[to..])).unwrap();
         } else {
-            assert!(document[from..to] == rows, "docs/server.md is old; run this test with UPDATE_DOCS=1");
+            assert!(document[from..to] == rows, "docs/server.md is old; run this test with UPDATE=1");
         }
     }
 

@@ -1,13 +1,54 @@
 //! The page, and the description of the routes.
 
+use std::sync::LazyLock;
+
 use axum::{
     body::Body,
     http::{HeaderValue, header},
     response::Response,
 };
+use llama_concurrent::{
+    SamplingParams,
+    parameters::{Field, Kind},
+};
+use serde_json::{Map, Value, json};
 
 const PAGE: &str = include_str!("page/index.html");
-const OPENAPI: &str = include_str!("openapi.json");
+
+/// The description of the routes: what the file has, and the sampling parameters.
+static OPENAPI: LazyLock<String> = LazyLock::new(|| {
+    let mut description: Value = serde_json::from_str(include_str!("openapi.json")).expect("the file is JSON");
+    let properties = &mut description["components"]["schemas"]["Sampling"]["properties"];
+    let written = properties.as_object().cloned().unwrap_or_default();
+    let mut all: Map<String, Value> = SamplingParams::FIELDS.iter().filter_map(schema).collect();
+    // Where a parameter takes more over HTTP than its type says, the file has it.
+    all.extend(written);
+    *properties = all.into();
+    description.to_string()
+});
+
+/// The name and the schema of a parameter; `None` where its names differ by route, or there are several forms of it.
+fn schema(field: &Field<SamplingParams>) -> Option<(String, Value)> {
+    // What a number of 32 bits can hold.
+    const MOST: f64 = 1e38;
+    let mut schema = match field.kind {
+        Kind::Number | Kind::Count => {
+            let (range, lenient) = (field.traits.range, field.traits.lenient);
+            let least = lenient.map_or(range.least, |lenient| lenient.least);
+            let is_number = field.kind == Kind::Number;
+            let number = |number: f64| if is_number { json!(number.clamp(-MOST, MOST)) } else { json!(number as i64) };
+            let minimum = if range.is_open && lenient.is_none() { "exclusiveMinimum" } else { "minimum" };
+            let name = if is_number { "number" } else { "integer" };
+            json!({"type": name, minimum: number(least), "maximum": number(range.most)})
+        }
+        Kind::Flag => json!({"type": "boolean"}),
+        Kind::Texts => json!({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
+        Kind::Tokens => json!({"type": "array", "items": {"type": "integer", "minimum": 0}}),
+        _ => return None,
+    };
+    schema["description"] = field.doc.into();
+    Some((field.traits.http[0].to_owned(), schema))
+}
 
 pub(crate) async fn page() -> Response {
     let mut response = fixed(PAGE, "text/html; charset=utf-8");
@@ -19,7 +60,7 @@ pub(crate) async fn page() -> Response {
 }
 
 pub(crate) async fn openapi() -> Response {
-    fixed(OPENAPI, "application/json; charset=utf-8")
+    fixed(&OPENAPI, "application/json; charset=utf-8")
 }
 
 fn fixed(text: &'static str, content_type: &'static str) -> Response {

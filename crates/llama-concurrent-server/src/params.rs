@@ -1,11 +1,13 @@
 //! How to generate, as both families of clients write it: one reader for all routes, as in llama-server.
 
-use llama_concurrent::{Engine, Priority, SamplingParams, Token};
+use llama_concurrent::{
+    Engine, Priority, SamplingParams, Token,
+    parameters::{Field, Kind, Traits, Value as Parameter},
+};
 use serde_json::{Value, json};
 
 use crate::{
     app::App,
-    config::ServerConfig,
     constraint,
     error::{ApiError, ApiResult},
     fields::{Fields, integer, wrong},
@@ -35,15 +37,14 @@ impl Wish {
     pub(crate) fn read(fields: &Fields<'_>, app: &App, job: &Job) -> ApiResult<Self> {
         known::check_generating(fields)?;
         let config = &app.config;
-        let max_tokens = max_tokens(fields)?;
-        let mut params = sampling(fields, config)?;
-        params.max_tokens = match max_tokens {
-            None => config.defaults.max_tokens,
-            Some(limit) => limit.map(|n| n.max(1)),
-        };
-        params.logit_bias = logit_bias(fields, &app.engine, job)?;
-        params.logprobs = logprobs(fields)?;
-        params.constraint = constraint::read(fields)?;
+        let mut params = config.defaults.clone();
+        params.seed = config.seed.unwrap_or_else(|| fastrand::u32(..));
+        for field in SamplingParams::FIELDS {
+            if let Some(value) = value_of(field, fields, &app.engine, job)? {
+                (field.set)(&mut params, value);
+            }
+        }
+        samplers(fields, &mut params)?;
         let n = fields.integer(&["n", "n_cmpl"], 1..=config.limits.max_generations as i64)?.unwrap_or(1) as usize;
         let options = fields.object("stream_options")?;
         let include_usage = options.map(|options| options.boolean("include_usage")).transpose()?.flatten();
@@ -53,7 +54,7 @@ impl Wish {
             priority: priority(fields)?,
             stream: fields.boolean("stream")?.unwrap_or(false),
             include_usage: include_usage.unwrap_or(false),
-            silent: max_tokens == Some(Some(0)),
+            silent: max_tokens(fields)? == Some(0),
             return_tokens: fields.boolean("return_tokens")?.unwrap_or(false),
             timings_per_token: fields.boolean("timings_per_token")?.unwrap_or(false),
             prefix_reuse: fields.boolean("cache_prompt")?.unwrap_or(true),
@@ -66,78 +67,64 @@ impl Wish {
     }
 }
 
-/// `Some(None)` is "as many as fit", which llama-server writes as -1.
-fn max_tokens(fields: &Fields<'_>) -> ApiResult<Option<Option<u32>>> {
-    let names = ["max_completion_tokens", "max_tokens", "n_predict"];
-    Ok(fields.integer(&names, -1..=i64::from(u32::MAX))?.map(|n| u32::try_from(n).ok()))
+/// What a request says of a parameter.
+fn value_of(
+    field: &Field<SamplingParams>,
+    fields: &Fields<'_>,
+    engine: &Engine,
+    job: &Job,
+) -> ApiResult<Option<Parameter>> {
+    Ok(match (field.name, field.kind) {
+        // A request for nothing computes its prompt all the same, which makes a token.
+        ("max_tokens", _) => {
+            max_tokens(fields)?.map(|n| Parameter::OptionalCount(u64::try_from(n).ok().map(|n| n.max(1))))
+        }
+        ("seed", _) => seed(fields)?.map(|seed| Parameter::Count(seed.into())),
+        ("logprobs", _) => logprobs(fields)?.map(|n| Parameter::OptionalCount(Some(n.into()))),
+        ("special", _) => special(fields)?.map(Parameter::Flag),
+        (_, Kind::Number) => number_of(field, fields)?.map(|number| Parameter::Number(number as f32)),
+        (_, Kind::Count) => number_of(field, fields)?.map(|number| Parameter::Count(number as u64)),
+        (_, Kind::OptionalCount) => number_of(field, fields)?.map(|n| Parameter::OptionalCount(Some(n as u64))),
+        (name, Kind::Flag) => fields.boolean(name)?.map(Parameter::Flag),
+        (name, Kind::Texts) => {
+            // An empty one would end every text at once; clients send them for "none".
+            let texts = fields.texts(name)?;
+            texts.map(|texts| Parameter::Texts(texts.into_iter().filter(|text| !text.is_empty()).collect()))
+        }
+        (name, Kind::Tokens) => tokens(fields, name)?.map(Parameter::Tokens),
+        (name, Kind::Biases) => biases(fields, name, engine, job)?.map(Parameter::Biases),
+        (_, Kind::Constraint) => constraint::read(fields)?.map(|constraint| Parameter::Constraint(Some(constraint))),
+        (name, kind) => unreachable!("{name} has a type that no request has, {kind:?}"),
+    })
 }
 
-fn sampling(fields: &Fields<'_>, config: &ServerConfig) -> ApiResult<SamplingParams> {
-    let mut params = config.defaults.clone();
-    params.seed = seed(fields)?.unwrap_or_else(|| config.seed.unwrap_or_else(|| fastrand::u32(..)));
-    let numbers = [
-        (&mut params.temperature, &["temperature"][..]),
-        (&mut params.top_p, &["top_p"]),
-        (&mut params.min_p, &["min_p"]),
-        (&mut params.repetition_penalty, &["repeat_penalty", "repetition_penalty"]),
-        (&mut params.frequency_penalty, &["frequency_penalty"]),
-        (&mut params.presence_penalty, &["presence_penalty"]),
-        (&mut params.typical_p, &["typical_p"]),
-        (&mut params.top_n_sigma, &["top_n_sigma"]),
-        (&mut params.xtc_probability, &["xtc_probability"]),
-        (&mut params.xtc_threshold, &["xtc_threshold"]),
-        (&mut params.dynatemp_range, &["dynatemp_range"]),
-        (&mut params.dynatemp_exponent, &["dynatemp_exponent"]),
-        (&mut params.mirostat_tau, &["mirostat_tau"]),
-        (&mut params.mirostat_eta, &["mirostat_eta"]),
-    ];
-    for (place, names) in numbers {
-        if let Some(number) = fields.number(names)? {
-            *place = number;
-        }
+/// A number in the range of its parameter, or what stands for one of those in llama.cpp.
+fn number_of(field: &Field<SamplingParams>, fields: &Fields<'_>) -> ApiResult<Option<f64>> {
+    let Some((name, value)) = fields.any(field.traits.http) else { return Ok(None) };
+    let number = match field.kind {
+        Kind::Number => fields.number(&[name])?.map(f64::from),
+        _ => fields.integer(&[name], i64::MIN..=i64::MAX)?.map(|number| number as f64),
+    };
+    let Traits { range, lenient, .. } = field.traits;
+    match (number, lenient) {
+        (Some(number), _) if range.contains(number) => Ok(Some(number)),
+        (Some(number), Some(lenient)) if number >= lenient.least && number <= range.least => Ok(Some(lenient.becomes)),
+        _ => Err(ApiError::field(fields.path(name), format!("must be {}, but is {value}", range.words))),
     }
-    // llama.cpp's spellings of "off" and "greedy".
-    params.temperature = params.temperature.max(0.0);
-    if params.top_p <= 0.0 {
-        params.top_p = f32::MIN_POSITIVE;
-    }
-    // Off, as llama.cpp writes it.
-    params.top_n_sigma = params.top_n_sigma.max(0.0);
-    if let Some(version) = fields.integer(&["mirostat"], 0..=2)? {
-        params.mirostat = version as u32;
-    }
-    let last_n = fields.integer(&["repeat_last_n", "penalty_last_n"], -1..=65_536)?;
-    match last_n {
-        Some(-1) => params.penalty_last_n = 65_536,
-        Some(n) => params.penalty_last_n = n as u32,
-        None => {}
-    }
-    if let Some(k) = fields.integer(&["top_k"], i64::from(i32::MIN)..=i64::from(i32::MAX))? {
-        params.top_k = k.max(0) as u32;
-    }
-    if let Some(stop) = fields.texts("stop")? {
-        // An empty one would end every text at once; clients send them for "none".
-        params.stop = stop.into_iter().filter(|text| !text.is_empty()).collect();
-    }
-    if let Some(ignore) = fields.boolean("ignore_eos")? {
-        params.ignore_eos = ignore;
-    }
-    if let Some(special) = special(fields)? {
-        params.special = special;
-    }
-    if let Some(least) = fields.integer(&["min_tokens"], 0..=i64::from(u32::MAX))? {
-        params.min_tokens = least as u32;
-    }
-    if let Some(tokens) = fields.list("stop_token_ids")? {
-        let path = fields.path("stop_token_ids");
-        let each = tokens.iter().enumerate();
-        let read = each.map(|(i, token)| {
-            integer(&format!("{path}[{i}]"), token, 0..=i64::from(Token::MAX)).map(|token| token as Token)
-        });
-        params.stop_token_ids = read.collect::<ApiResult<_>>()?;
-    }
-    samplers(fields, &mut params)?;
-    Ok(params)
+}
+
+/// -1 is "as many as fit".
+fn max_tokens(fields: &Fields<'_>) -> ApiResult<Option<i64>> {
+    fields.integer(&["max_completion_tokens", "max_tokens", "n_predict"], -1..=i64::from(u32::MAX))
+}
+
+fn tokens(fields: &Fields<'_>, name: &str) -> ApiResult<Option<Vec<Token>>> {
+    let Some(tokens) = fields.list(name)? else { return Ok(None) };
+    let path = fields.path(name);
+    let each = tokens.iter().enumerate();
+    let read =
+        each.map(|(i, token)| integer(&format!("{path}[{i}]"), token, 0..=i64::from(Token::MAX)).map(|t| t as Token));
+    read.collect::<ApiResult<_>>().map(Some)
 }
 
 /// A seed of up to 64 bits, of which the lower half counts; a negative one is random, as is llama-server's unsigned -1.
@@ -154,7 +141,7 @@ fn seed(fields: &Fields<'_>) -> ApiResult<Option<u32>> {
 
 /// llama-server's list of samplers: those that it leaves out are off. They run in the order that is theirs here.
 fn samplers(fields: &Fields<'_>, params: &mut SamplingParams) -> ApiResult<()> {
-    const ORDER: [(&str, &str, char); 9] = [
+    const ORDER: [(&str, &str, char); 10] = [
         ("penalties", "", 'e'),
         ("dry", "", 'd'),
         ("top_n_sigma", "", 's'),
@@ -164,6 +151,7 @@ fn samplers(fields: &Fields<'_>, params: &mut SamplingParams) -> ApiResult<()> {
         ("min_p", "min-p", 'm'),
         ("xtc", "", 'x'),
         ("temperature", "temp", 't'),
+        ("adaptive_p", "adaptive-p", 'a'),
     ];
     let path = fields.path("samplers");
     let place = |name: &str| ORDER.iter().position(|(first, second, _)| name == *first || name == *second);
@@ -181,16 +169,28 @@ fn samplers(fields: &Fields<'_>, params: &mut SamplingParams) -> ApiResult<()> {
     if places.is_sorted() {
         let off = SamplingParams::default();
         let is_off = |name: &str| place(name).is_none_or(|place| !places.contains(&place));
-        let SamplingParams { penalty_last_n, top_n_sigma, top_k, typical_p, top_p, min_p, xtc_probability, .. } =
-            params;
+        let SamplingParams {
+            penalty_last_n,
+            dry_multiplier,
+            top_n_sigma,
+            top_k,
+            typical_p,
+            top_p,
+            min_p,
+            xtc_probability,
+            adaptive_target,
+            ..
+        } = params;
         for (name, set) in [
             ("penalties", &mut (|| *penalty_last_n = 0) as &mut dyn FnMut()),
+            ("dry", &mut || *dry_multiplier = off.dry_multiplier),
             ("top_n_sigma", &mut || *top_n_sigma = off.top_n_sigma),
             ("top_k", &mut || *top_k = 0),
             ("typ_p", &mut || *typical_p = off.typical_p),
             ("top_p", &mut || *top_p = 1.0),
             ("min_p", &mut || *min_p = 0.0),
             ("xtc", &mut || *xtc_probability = off.xtc_probability),
+            ("adaptive_p", &mut || *adaptive_target = off.adaptive_target),
         ] {
             if is_off(name) {
                 set();
@@ -248,9 +248,9 @@ fn priority(fields: &Fields<'_>) -> ApiResult<Priority> {
 
 /// OpenAI's object `{"token": bias}`, or llama-server's list of pairs. Both allow texts for tokens, and llama-server
 /// `false` for never.
-fn logit_bias(fields: &Fields<'_>, engine: &Engine, job: &Job) -> ApiResult<Vec<(Token, f32)>> {
-    let Some(value) = fields.get("logit_bias") else { return Ok(Vec::new()) };
-    let path = fields.path("logit_bias");
+fn biases(fields: &Fields<'_>, name: &str, engine: &Engine, job: &Job) -> ApiResult<Option<Vec<(Token, f32)>>> {
+    let Some(value) = fields.get(name) else { return Ok(None) };
+    let path = fields.path(name);
     let mut biases = Biases { path: &path, engine, job, found: Vec::new(), texts: 0 };
     match value {
         Value::Object(map) if map.len() <= Biases::MOST => {
@@ -280,7 +280,7 @@ fn logit_bias(fields: &Fields<'_>, engine: &Engine, job: &Job) -> ApiResult<Vec<
         Value::Object(_) | Value::Array(_) => return Err(biases.too_many(Biases::MOST, "entries")),
         other => return Err(wrong(&path, "an object or a list of pairs", other)),
     }
-    Ok(biases.found)
+    Ok(Some(biases.found))
 }
 
 /// Biases as they are read.
@@ -334,35 +334,22 @@ fn number(bias: &Value, place: &dyn Fn() -> String) -> ApiResult<f32> {
 /// Parameters under llama-server's names, as its answers and `/props` show them.
 pub(crate) fn settings(params: &SamplingParams, stream: bool) -> Value {
     let n_predict = params.max_tokens.map_or(-1, i64::from);
-    json!({
-        "n_predict": n_predict,
-        "max_tokens": n_predict,
-        "seed": params.seed,
-        "temperature": params.temperature,
-        "top_k": params.top_k,
-        "top_p": params.top_p,
-        "min_p": params.min_p,
-        "repeat_last_n": params.penalty_last_n,
-        "repeat_penalty": params.repetition_penalty,
-        "presence_penalty": params.presence_penalty,
-        "frequency_penalty": params.frequency_penalty,
-        "stop": params.stop,
-        "ignore_eos": params.ignore_eos,
-        "special": params.special,
-        "min_tokens": params.min_tokens,
-        "stop_token_ids": params.stop_token_ids,
-        "n_probs": params.logprobs.unwrap_or(0),
-        "typical_p": params.typical_p,
-        "top_n_sigma": params.top_n_sigma,
-        "xtc_probability": params.xtc_probability,
-        "xtc_threshold": params.xtc_threshold,
-        "dynatemp_range": params.dynatemp_range,
-        "dynatemp_exponent": params.dynatemp_exponent,
-        "mirostat": params.mirostat,
-        "mirostat_tau": params.mirostat_tau,
-        "mirostat_eta": params.mirostat_eta,
-        "stream": stream,
-    })
+    let mut settings =
+        json!({"n_predict": n_predict, "max_tokens": n_predict, "n_probs": params.logprobs.unwrap_or(0)});
+    for field in SamplingParams::FIELDS {
+        let value = match (field.get)(params) {
+            Parameter::Number(number) => number.into(),
+            Parameter::Count(number) => number.into(),
+            Parameter::Flag(flag) => flag.into(),
+            Parameter::Texts(texts) => texts.into(),
+            Parameter::Tokens(tokens) => tokens.into(),
+            // The former are above, the latter may be long.
+            _ => continue,
+        };
+        settings[field.traits.http[0]] = value;
+    }
+    settings["stream"] = stream.into();
+    settings
 }
 
 #[cfg(test)]
@@ -393,15 +380,21 @@ mod tests {
     fn samplers_that_are_left_out_are_off() {
         let read = |samplers: Value| {
             let body = json!({"samplers": samplers});
-            let mut params = SamplingParams { temperature: 0.8, xtc_probability: 0.5, ..SamplingParams::default() };
+            let mut params = SamplingParams {
+                temperature: 0.8,
+                xtc_probability: 0.5,
+                dry_multiplier: 0.5,
+                ..SamplingParams::default()
+            };
             self::samplers(&Fields::body(&body).unwrap(), &mut params).map(|()| params)
         };
         let params = read(json!(["top_k", "temperature"])).unwrap();
         assert_eq!((params.top_k, params.top_p, params.min_p, params.temperature), (40, 1.0, 0.0, 0.8));
-        assert_eq!((params.penalty_last_n, params.xtc_probability), (0, 0.0));
-        let all = ["penalties", "dry", "top_n_sigma", "top_k", "typ_p", "top_p", "min_p", "xtc", "temperature"];
+        assert_eq!((params.penalty_last_n, params.xtc_probability, params.dry_multiplier), (0, 0.0, 0.0));
+        let all =
+            ["penalties", "dry", "top_n_sigma", "top_k", "typ_p", "top_p", "min_p", "xtc", "temperature", "adaptive_p"];
         assert_eq!(read(json!(all)).unwrap(), read(Value::Null).unwrap());
-        assert_eq!(read(json!("edskypmxt")).unwrap(), read(Value::Null).unwrap());
+        assert_eq!(read(json!("edskypmxta")).unwrap(), read(Value::Null).unwrap());
         for bad in [json!(["temperature", "top_k"]), json!(["infill"]), json!("tk"), json!(7), json!([1])] {
             let error = read(bad.clone()).unwrap_err().json();
             assert!(error["error"]["param"].as_str().unwrap().starts_with("samplers"), "{bad}: {error}");

@@ -4,6 +4,7 @@ use std::{fmt, path::PathBuf, str::FromStr, sync::Arc, time::Duration};
 
 use crate::{
     error::{Error, ErrorKind, Result},
+    parameters::{from, from_to, no_number},
     placement::{PlacementPolicy, Replicate},
 };
 
@@ -117,127 +118,96 @@ pub enum PackCache {
 /// Called while a model loads with the share that is done, 0 to 1; returning `false` stops the load.
 pub type LoadProgress = Arc<dyn Fn(f32) -> bool + Send + Sync>;
 
-/// Everything that can be set about an engine. `None` means: chosen from the machine and the model.
-#[derive(Clone)]
-pub struct EngineConfig {
-    /// The pool shape by name; [`slots`](Self::slots) and [`workers`](Self::workers) give its size.
-    pub strategy: Strategy,
-    /// OS threads that each own contexts and decode. Unset: as `placement` says, which on a machine with one memory is 1.
-    /// More than one on the same memory is slower (35 instead of 45 tok/s at 16 streams on two cores).
-    pub workers: Option<usize>,
-    /// Requests that run at once, over all workers. Each costs KV memory for `n_ctx` tokens: 22 MiB per 1024 tokens on
-    /// a 1.1B model. Unset: 16 for each worker, halved until all KV fits in a quarter of the free memory.
-    pub slots: Option<usize>,
-    /// Tokens of prompt and output that one slot holds. Unset: the model's trained length, at most 2048.
-    pub n_ctx: Option<usize>,
-    /// Rows of one `llama_decode` at most; compute buffers grow with it.
-    pub n_batch: usize,
-    /// Compute threads over all workers. Unset: the physical cores that this process may use. More than may run at
-    /// once are lowered with a warning, because llama.cpp's barriers spin.
-    pub threads: Option<usize>,
-    /// Prefill work between two decodes at most, while anyone is decoding. A smaller value gives smoother streams and
-    /// later first tokens; at least 16 prompt tokens are always processed.
-    pub max_stall: Duration,
-    /// Requests waiting for a slot at most; one more is refused with `Overloaded`.
-    pub max_queued_requests: usize,
-    /// Prompt tokens of waiting requests at most; what exceeds it is refused with `Overloaded`.
-    pub max_queued_tokens: usize,
-    /// A batch request counts as if it had arrived this much later than it did.
-    pub batch_aging: Duration,
-    /// Events that a stream holds before its sequence is paused until the reader catches up.
-    pub stream_buffer: usize,
-    /// Reuse the KV of equal prompt beginnings instead of computing them again.
-    pub prefix_reuse: bool,
-    /// Bit-identical tokens whoever else is running. Costs nothing where this library's kernels compute the whole model (CPU
-    /// with AVX2, architectures and formats as in DESIGN.md); elsewhere it means round-robin, fixed prefill chunks and no
-    /// prefix reuse.
-    pub reproducible: bool,
-    /// Map the model file instead of reading it into private memory; all contexts and processes share the pages.
-    pub mmap: bool,
-    /// Repack weights for the CPU while loading: faster from about 4 rows, but a second copy of the weights in
-    /// anonymous memory (the mapped pages can then be reclaimed).
-    pub repack: bool,
-    /// Compute matrices and attention with this library's own kernels, where the CPU has what they need: two to three times
-    /// as fast from some 4 rows on. They need `repack`. Engines of one process that live at the same time share the attention
-    /// kernels, or their absence, with the first of them.
-    pub kernels: bool,
-    /// Keep the weights that the kernels have packed in a file as large as the model, written by the first load. Later
-    /// ones map it: they pack nothing, do not read the model, and share its pages with all other processes. A file that
-    /// is damaged or of a model that has changed is made anew; where none can be written, that is a warning. Needs
-    /// `mmap`. Unset: weights are packed with each load, into memory of this process on huge pages.
-    pub pack_cache: Option<PackCache>,
-    /// Check every weight for NaN and infinity while loading; reads the whole file.
-    pub check_tensors: bool,
-    /// Element type of the K cache.
-    pub type_k: KvType,
-    /// Element type of the V cache.
-    pub type_v: KvType,
-    /// Use llama.cpp's flash attention. Off, prompts beside running streams are computed faster (9.6 instead of 11.5 ms a
-    /// token in chunks of 32), but 16 short streams decode slower (165 instead of 135 ms a step) and scratch
-    /// memory grows with `n_batch x n_ctx`. A quantised V cache needs it.
-    pub flash_attn: bool,
-    /// Keep keys and values of all tokens also in layers with a sliding window (Gemma, gpt-oss and others), which otherwise
-    /// keep those of the window and of one batch. Then prompts can share a beginning long after its sequence went on, for
-    /// the KV memory of a model without windows: with 2,048 tokens a slot and a window of 512, twice as much.
-    pub swa_full: bool,
-    /// Pin each compute thread to its own core.
-    pub pin: bool,
-    /// How long idle compute threads spin before they sleep, 0 (not at all) to 100.
-    pub poll: u32,
-    /// Progress of loading.
-    pub progress: Option<LoadProgress>,
-    /// How workers are laid out over NUMA nodes and caches.
-    pub placement: PlacementPolicy,
-    /// CPUs that compute threads may use, as the operating system numbers them; one thread for each physical core among
-    /// them. Unset: all that this process may use, on machines with two kinds of cores the faster ones.
-    pub cpus: Option<Vec<usize>>,
-    /// NUMA nodes whose cores and memory are used. Unset: all.
-    pub nodes: Option<Vec<usize>>,
-    /// Whether each NUMA node gets a copy of the weights, which costs their size once more for each node.
-    pub replicate: Replicate,
-    /// Render chats with this template instead of the one in the model's file: Jinja source, or the name of one that comes
-    /// with this library ([`BUILTIN_TEMPLATES`](llama_concurrent_template::BUILTIN_NAMES)).
-    pub chat_template: Option<String>,
-    /// Variables of the chat template, such as `enable_thinking`; those of a call ([`ChatOptions`](llama_concurrent_template::ChatOptions)) replace
-    /// them one by one.
-    pub chat_template_kwargs: serde_json::Map<String, serde_json::Value>,
-}
-
-impl Default for EngineConfig {
-    fn default() -> Self {
-        Self {
-            strategy: Strategy::default(),
-            workers: None,
-            slots: None,
-            n_ctx: None,
-            n_batch: 512,
-            threads: None,
-            max_stall: Duration::from_millis(200),
-            max_queued_requests: 1024,
-            max_queued_tokens: 1_000_000,
-            batch_aging: Duration::from_secs(10),
-            stream_buffer: 256,
-            prefix_reuse: true,
-            reproducible: false,
-            mmap: true,
-            repack: true,
-            kernels: true,
-            pack_cache: None,
-            check_tensors: false,
-            type_k: KvType::default(),
-            type_v: KvType::default(),
-            flash_attn: true,
-            swa_full: false,
-            pin: true,
-            poll: 50,
-            progress: None,
-            placement: PlacementPolicy::default(),
-            cpus: None,
-            nodes: None,
-            replicate: Replicate::default(),
-            chat_template: None,
-            chat_template_kwargs: serde_json::Map::new(),
-        }
+crate::parameters! {
+    /// Everything that can be set about an engine. `None` means: chosen from the machine and the model.
+    #[derive(Clone)]
+    pub struct EngineConfig {
+        /// How requests share contexts and slots: the shape of the pool, whose size `slots` and `workers` give.
+        strategy: Strategy = Strategy::default(), no_number().c(1).flags(&["strategy"], "NAME");
+        /// Requests that run at once, over all workers. Each costs KV memory for `n_ctx` tokens: 22 MiB per 1024 tokens on a 1.1B
+        /// model. Unset: 16 for each worker, halved until all KV fits in a quarter of the free memory.
+        slots: Option<usize> = None, from_to(1.0, MAX_SLOTS as f64, "1 or more, and at most 256, as many sequences as llama.cpp holds")
+            .c(1).flags(&["slots", "parallel"], "N");
+        /// Tokens of prompt and output that one slot holds. Unset: the model's trained length, at most 2048.
+        n_ctx: Option<usize> = None, from_to(MIN_N_CTX as f64, (i32::MAX as usize / MAX_SLOTS) as f64, "16 to 8388607 tokens")
+            .c(1).flags(&["n-ctx"], "TOKENS");
+        /// Tokens of one `llama_decode` at most; compute buffers grow with it.
+        n_batch: usize = 512, from_to(16.0, 65_536.0, "16 to 65536 tokens").c(1);
+        /// Compute threads over all workers. Unset: the physical cores that this process may use. More than may run at once are
+        /// lowered with a warning, because llama.cpp's barriers spin.
+        threads: Option<usize> = None, from(1.0, "at least 1; leave it out to have it chosen").c(1).flags(&["threads"], "N");
+        /// Threads that each own contexts and decode independently. Unset: as `placement` says, 1 on a machine with one memory.
+        /// More than one on the same memory is slower (35 instead of 45 tok/s at 16 streams on two cores).
+        workers: Option<usize> = None, from(1.0, "at least 1; leave it out to have it chosen").c(1).flags(&["workers"], "N");
+        /// Milliseconds of somebody else's prompt between two tokens of a running request at most. Smaller gives smoother streams
+        /// and later first tokens; at least 16 prompt tokens are always processed.
+        max_stall: Duration = Duration::from_millis(200), from(0.0, "a number of milliseconds")
+            .c(1).flags(&["max-stall-ms"], "MS");
+        /// Requests that may wait for a slot; one more is refused as overload.
+        max_queued_requests: usize = 1024, from(1.0, "at least 1").c(1);
+        /// Prompt tokens that may wait for a slot; what exceeds it is refused as overload.
+        max_queued_tokens: usize = 1_000_000, from(1.0, "at least 1").c(1).wide();
+        /// A request of the batch class counts as if it had come so many milliseconds later than it did.
+        batch_aging: Duration = Duration::from_secs(10), from(0.0, "a number of milliseconds").c(1);
+        /// Events that may wait for their reader; then the request pauses until the reader has caught up.
+        stream_buffer: usize = 256, from(1.0, "at least 1").c(1);
+        /// Element type of the K cache.
+        type_k: KvType = KvType::default(), no_number().c(1);
+        /// Element type of the V cache; a quantised one needs `flash_attn`.
+        type_v: KvType = KvType::default(), no_number().c(1);
+        /// How long idle compute threads spin before they sleep, 0 (not at all) to 100.
+        poll: u32 = 50, from_to(0.0, 100.0, "0 to 100").c(1).flags(&["poll"], "N");
+        /// Reuse the KV of equal prompt beginnings instead of computing them again.
+        prefix_reuse: bool = true, no_number().c(1);
+        /// Bit-identical tokens whoever else is running. Costs nothing where this library's kernels compute the whole model (CPU
+        /// with AVX2, architectures and formats as in DESIGN.md); elsewhere it means round-robin, fixed prefill chunks and no
+        /// prefix reuse.
+        reproducible: bool = false, no_number().c(1).flags(&["reproducible"], "");
+        /// Map the model file instead of reading it into private memory; all contexts and processes share the pages.
+        mmap: bool = true, no_number().c(1).flags(&["no-mmap"], "");
+        /// Repack weights for the CPU while loading: faster from about 4 requests on, but a second copy of the weights in memory
+        /// (the mapped pages can then be reclaimed).
+        repack: bool = true, no_number().c(1).flags(&["no-repack"], "");
+        /// Check every weight for NaN and infinity while loading; reads the whole file.
+        check_tensors: bool = false, no_number().c(1);
+        /// Use llama.cpp's flash attention. Off, prompts beside running streams are computed faster (9.6 instead of 11.5 ms a
+        /// token in chunks of 32), but 16 short streams decode slower (165 instead of 135 ms a step) and scratch memory grows
+        /// with `n_batch` times `n_ctx`.
+        flash_attn: bool = true, no_number().c(1).flags(&["no-flash-attn"], "");
+        /// Pin each compute thread to its own core.
+        pin: bool = true, no_number().c(1).flags(&["no-pin"], "");
+        /// Compute matrices and attention with this library's own kernels, where the CPU has what they need: two to three times as
+        /// fast from some 4 requests on. They need `repack`. Engines of one process that live at the same time share the attention
+        /// kernels, or their absence, with the first of them.
+        kernels: bool = true, no_number().c(1);
+        /// Called while the model loads with the share that is done, 0 to 1; false stops the load.
+        progress: Option<LoadProgress> = None, no_number();
+        /// Keep the weights as the kernels pack them in a file as large as the model, written by the first load. Later ones map
+        /// it: they pack nothing, do not read the model, and share its pages with all other processes. A file that is damaged or
+        /// of a model that has changed is made anew; where none can be written, that is a warning. Needs `mmap`. Unset: weights
+        /// are packed with each load, into memory of this process on huge pages.
+        pack_cache: Option<PackCache> = None, no_number();
+        /// How workers are laid out: one for each NUMA node with a fair share of the cores (auto), for each NUMA node (node), for
+        /// each group of cores that share a cache (l3), or one that is bound to nothing (none).
+        placement: PlacementPolicy = PlacementPolicy::default(), no_number().c(2).flags(&["placement"], "HOW");
+        /// Whether each NUMA node gets a copy of the weights, which costs their size once more for each: where they fit (auto),
+        /// always or never.
+        replicate: Replicate = Replicate::default(), no_number().c(2).flags(&["replicate"], "WHEN");
+        /// CPUs that compute threads may use, as the operating system numbers them; one thread for each physical core among them.
+        /// Unset: all that this process may use, on machines with two kinds of cores the faster ones.
+        cpus: Option<Vec<usize>> = None, no_number().c(2).flags(&["cpus"], "LIST");
+        /// NUMA nodes whose cores and memory are used. Unset: all.
+        nodes: Option<Vec<usize>> = None, no_number().c(2).flags(&["nodes"], "LIST");
+        /// Keep keys and values of all tokens also in layers with a sliding window (Gemma, gpt-oss and others), which otherwise
+        /// keep those of the window and of one batch. Then prompts can share a beginning long after its sequence went on, for the
+        /// KV memory of a model without windows: with 2,048 tokens a slot and a window of 512, twice as much.
+        swa_full: bool = false, no_number().c(2).flags(&["swa-full"], "");
+        /// Render chats with this template instead of the one in the model's file: Jinja source, or the name of one that comes
+        /// with this library, such as "chatml". Unset: the file's own, or ChatML where it has none.
+        chat_template: Option<String> = None, no_number().c(3).flags(&["chat-template"], "TEMPLATE");
+        /// Variables of the chat template, such as `enable_thinking`; those of a call replace them one by one.
+        chat_template_kwargs: serde_json::Map<String, serde_json::Value> = serde_json::Map::new(), no_number()
+            .c(3).flags(&["chat-template-kwargs"], "JSON");
     }
 }
 
@@ -282,35 +252,14 @@ impl EngineConfig {
     /// Checks every field that does not depend on the model.
     pub fn validate(&self) -> Result<()> {
         let invalid = |message: String| Err(Error::new(ErrorKind::InvalidConfig, message));
-        if let Some(slots) = self.slots {
-            if slots == 0 {
-                return invalid("slots is 0, but at least one request must be able to run; use 1 or more".into());
-            }
-            if slots > MAX_SLOTS {
-                return invalid(format!("slots is {slots}, but llama.cpp holds at most {MAX_SLOTS} sequences"));
-            }
-            if self.strategy == Strategy::Sequential && slots > 1 {
-                return invalid(format!(
-                    "strategy 'sequential' runs one request at a time, but slots is {slots}; use 'batched' or 'round-robin'"
-                ));
-            }
+        if let Some(refused) = Self::FIELDS.iter().find_map(|field| field.check(self).err()) {
+            return invalid(refused);
         }
-        for (name, count) in [("workers", self.workers), ("threads", self.threads)] {
-            if count == Some(0) {
-                return invalid(format!("{name} is 0, but must be at least 1; leave it out to have it chosen"));
-            }
-        }
-        if self.n_ctx.is_some_and(|n| n < MIN_N_CTX) {
-            return invalid(format!("n_ctx is {}, but must be at least {MIN_N_CTX} tokens", self.n_ctx.unwrap_or(0)));
-        }
-        if self.n_ctx.is_some_and(|n| n > i32::MAX as usize / MAX_SLOTS) {
-            return invalid(format!("n_ctx is {}, which no machine can hold", self.n_ctx.unwrap_or(0)));
-        }
-        if !(16..=65_536).contains(&self.n_batch) {
-            return invalid(format!("n_batch is {}, but must be 16 to 65536 rows", self.n_batch));
-        }
-        if self.max_queued_requests == 0 || self.max_queued_tokens == 0 || self.stream_buffer == 0 {
-            return invalid("max_queued_requests, max_queued_tokens and stream_buffer must be at least 1".into());
+        if self.strategy == Strategy::Sequential && self.slots.is_some_and(|slots| slots > 1) {
+            return invalid(format!(
+                "strategy 'sequential' runs one request at a time, but slots is {}; use 'batched' or 'round-robin'",
+                self.slots.unwrap_or(1)
+            ));
         }
         if !self.flash_attn && self.type_v == KvType::Q8_0 {
             return invalid("a q8_0 V cache needs flash attention; leave it on, or use f16 for the V cache".into());
@@ -320,9 +269,6 @@ impl EngineConfig {
         }
         if self.cpus.as_ref().is_some_and(Vec::is_empty) || self.nodes.as_ref().is_some_and(Vec::is_empty) {
             return invalid("cpus or nodes is an empty list; name at least one, or leave it out to use all".into());
-        }
-        if self.poll > 100 {
-            return invalid(format!("poll is {}, but must be 0 to 100", self.poll));
         }
         Ok(())
     }

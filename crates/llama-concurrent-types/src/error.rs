@@ -49,6 +49,42 @@ pub enum ErrorKind {
     Internal,
 }
 
+/// What a kind of error is in each interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Interfaces {
+    /// The number of its status in C.
+    pub c_status: i32,
+    /// The name of its exception in Python.
+    pub python: &'static str,
+    /// The status of an answer over HTTP.
+    pub http_status: u16,
+    /// The exit code of the command: 2 where the fault lies in what was asked for, 1 where the attempt failed.
+    pub exit_code: u8,
+}
+
+impl ErrorKind {
+    /// The one list of what each kind is where.
+    pub fn interfaces(&self) -> Interfaces {
+        let row = |c_status, python, http_status, exit_code| Interfaces { c_status, python, http_status, exit_code };
+        match self {
+            ErrorKind::InvalidConfig => row(3, "InvalidConfig", 500, 2),
+            ErrorKind::InvalidRequest => row(4, "InvalidRequest", 400, 2),
+            ErrorKind::PromptTooLong { .. } => row(5, "PromptTooLong", 400, 2),
+            ErrorKind::ModelNotFound => row(6, "ModelNotFound", 500, 2),
+            ErrorKind::ModelInvalid => row(7, "ModelInvalid", 500, 2),
+            ErrorKind::ModelUnsupported => row(8, "ModelUnsupported", 500, 2),
+            ErrorKind::OutOfMemory => row(9, "OutOfMemory", 500, 1),
+            ErrorKind::Overloaded { .. } => row(10, "Overloaded", 429, 1),
+            ErrorKind::NoChatTemplate => row(11, "NoChatTemplate", 400, 2),
+            ErrorKind::ChatTemplate => row(12, "ChatTemplateError", 400, 2),
+            ErrorKind::ShuttingDown => row(13, "ShuttingDown", 503, 1),
+            ErrorKind::Decode => row(14, "DecodeError", 500, 1),
+            ErrorKind::LoadCancelled => row(15, "LoadCancelled", 500, 1),
+            ErrorKind::Internal => row(16, "InternalError", 500, 1),
+        }
+    }
+}
+
 /// An error with its kind and a sentence that says what was asked, which limit applied and what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {

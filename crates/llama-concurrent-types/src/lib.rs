@@ -8,6 +8,7 @@ mod constraint;
 mod embedding;
 mod error;
 mod logprobs;
+pub mod parameters;
 mod placement;
 mod products;
 mod request;
@@ -21,7 +22,7 @@ pub use config::{
 };
 pub use constraint::Constraint;
 pub use embedding::{EmbedOptions, Embedding, Pooling};
-pub use error::{Error, ErrorKind, Result};
+pub use error::{Error, ErrorKind, Interfaces, Result};
 pub use logprobs::{TokenLogprob, TokenLogprobs};
 pub use placement::{PlacementPolicy, Replicate};
 pub use products::{GGML, ProductShare, describe_products, share_of_kernels};

@@ -5,104 +5,118 @@ use std::fmt::Display;
 use crate::{
     Constraint,
     error::{Error, ErrorKind, Result},
+    parameters::{above_to, from, from_to, no_number, whole},
     request::Token,
 };
 
-/// How the next token is chosen. The defaults are greedy: the same prompt gives the same text.
-#[derive(Clone, Debug, PartialEq)]
-pub struct SamplingParams {
-    /// Output tokens at most; `None` goes on until the slot's context is full.
-    pub max_tokens: Option<u32>,
-    /// 0 takes the likeliest token (greedy); 1 samples the model's own distribution.
-    pub temperature: f32,
-    /// Keep the `top_k` likeliest tokens; 0 keeps all.
-    pub top_k: u32,
-    /// Keep the likeliest tokens whose probabilities add up to this; 1 keeps all.
-    pub top_p: f32,
-    /// Drop tokens less likely than this share of the likeliest; 0 keeps all.
-    pub min_p: f32,
-    /// Divides the logits of tokens seen in the last [`penalty_last_n`](Self::penalty_last_n); 1 is off.
-    pub repetition_penalty: f32,
-    /// Subtracted once for each time a token was seen in that window; 0 is off.
-    pub frequency_penalty: f32,
-    /// Subtracted once if a token was seen in that window; 0 is off.
-    pub presence_penalty: f32,
-    /// Window of the penalties in tokens, over prompt and output, as in llama.cpp.
-    pub penalty_last_n: u32,
-    /// Seed of the random choice. Equal seeds give equal draws from equal distributions.
-    pub seed: u32,
-    /// Added to the logits of single tokens; minus infinity forbids a token.
-    pub logit_bias: Vec<(Token, f32)>,
-    /// Texts that end the generation and are never part of the output. One that is the text of a special token, such as
-    /// `<|im_end|>`, ends it at that token, also where [`special`](Self::special) is off.
-    pub stop: Vec<String>,
-    /// Do not end at the model's end-of-generation tokens; they are made impossible instead.
-    pub ignore_eos: bool,
-    /// With each token its log probability and this many of the likeliest tokens (0: only the token's own), at most
-    /// [`MAX_LOGPROBS`](Self::MAX_LOGPROBS). See [`TokenLogprobs`](crate::TokenLogprobs).
-    pub logprobs: Option<u32>,
-    /// What the output has to look like.
-    pub constraint: Option<Constraint>,
-    /// Keep the tokens whose surprise is closest to the expected one, until their probabilities add up to this; 1 is off.
-    pub typical_p: f32,
-    /// Drop tokens whose logit is more than this many standard deviations below the largest; 0 is off.
-    pub top_n_sigma: f32,
-    /// How probable it is that of the tokens above [`xtc_threshold`](Self::xtc_threshold) only the least likely stays; 0
-    /// is off.
-    pub xtc_probability: f32,
-    /// Probability from which a token counts for XTC; above 0.5 it is off.
-    pub xtc_threshold: f32,
-    /// Moves the temperature by up to this much, up where the model is undecided and down where it is sure; 0 is off.
-    pub dynatemp_range: f32,
-    /// How the uncertainty is mapped to that range; 1 is linear.
-    pub dynatemp_exponent: f32,
-    /// Mirostat 1 or 2 in place of all cuts above (top_k, top_p and so on); 0 is off.
-    pub mirostat: u32,
-    /// Mirostat's wished-for surprise, in bits.
-    pub mirostat_tau: f32,
-    /// Mirostat's learning rate.
-    pub mirostat_eta: f32,
-    /// Write special tokens into the text, such as `[TOOL_CALLS]` or `<|channel|>`, which are left out otherwise. The token
-    /// that ends a generation is never part of it.
-    pub special: bool,
-    /// Output tokens before which neither an end-of-generation token nor one of [`stop_token_ids`](Self::stop_token_ids)
-    /// may come; 0 is off. Stop strings end a text before, and so does a constraint under which it is complete.
-    pub min_tokens: u32,
-    /// Tokens that end the generation as the model's own end-of-generation tokens do, and are no part of the output.
-    pub stop_token_ids: Vec<Token>,
-}
-
-impl Default for SamplingParams {
-    fn default() -> Self {
-        Self {
-            max_tokens: None,
-            temperature: 0.0,
-            top_k: 40,
-            top_p: 0.95,
-            min_p: 0.05,
-            repetition_penalty: 1.0,
-            frequency_penalty: 0.0,
-            presence_penalty: 0.0,
-            penalty_last_n: 64,
-            seed: 0,
-            logit_bias: Vec::new(),
-            stop: Vec::new(),
-            ignore_eos: false,
-            logprobs: None,
-            constraint: None,
-            typical_p: 1.0,
-            top_n_sigma: 0.0,
-            xtc_probability: 0.0,
-            xtc_threshold: 0.1,
-            dynatemp_range: 0.0,
-            dynatemp_exponent: 1.0,
-            mirostat: 0,
-            mirostat_tau: 5.0,
-            mirostat_eta: 0.1,
-            special: false,
-            min_tokens: 0,
-            stop_token_ids: Vec::new(),
-        }
+crate::parameters! {
+    /// How the next token is chosen. The defaults are greedy: the same prompt gives the same text.
+    #[derive(Clone, Debug, PartialEq)]
+    pub struct SamplingParams {
+        /// Output tokens at most. Unset: until the slot is full.
+        max_tokens: Option<u32> = None, from(1.0, "at least 1, or absent to fill the context")
+            .c(1).http(&["max_completion_tokens", "max_tokens", "n_predict"])
+            .flags(&["max-tokens", "n-predict", "predict"], "N");
+        /// 0 takes the likeliest token each time (greedy); 1 samples the model's own distribution.
+        temperature: f32 = 0.0, from(0.0, "0 (greedy) or a positive number")
+            .c(1).http(&["temperature"]).lenient(f64::NEG_INFINITY, 0.0).flags(&["temp", "temperature"], "T");
+        /// Keep so many of the likeliest tokens; 0 keeps all.
+        top_k: u32 = 40, from_to(0.0, i32::MAX as f64, "0 (off) to 2147483647")
+            .c(1).http(&["top_k"]).lenient(i32::MIN as f64, 0.0).flags(&["top-k"], "K");
+        /// Keep the likeliest tokens whose probabilities add up to this; 1 keeps all.
+        top_p: f32 = 0.95, above_to(0.0, 1.0, "above 0 and at most 1 (off)")
+            .c(1).http(&["top_p"]).lenient(f64::NEG_INFINITY, f32::MIN_POSITIVE as f64).flags(&["top-p"], "P");
+        /// Drop tokens less likely than this share of the likeliest; 0 keeps all.
+        min_p: f32 = 0.05, from_to(0.0, 1.0, "between 0 (off) and 1")
+            .c(1).http(&["min_p"]).flags(&["min-p"], "P");
+        /// Divides the logits of tokens seen in the last `penalty_last_n`; 1 is off.
+        repetition_penalty: f32 = 1.0, above_to(0.0, f64::INFINITY, "a positive number (1 is off)")
+            .c(1).http(&["repeat_penalty", "repetition_penalty"]).flags(&["repeat-penalty", "repetition-penalty"], "X");
+        /// Subtracted for each time that a token was seen in the last `penalty_last_n`; 0 is off.
+        frequency_penalty: f32 = 0.0, from(f64::NEG_INFINITY, "a finite number (0 is off)")
+            .c(1).http(&["frequency_penalty"]).flags(&["frequency-penalty"], "X");
+        /// Subtracted once if a token was seen in the last `penalty_last_n`; 0 is off.
+        presence_penalty: f32 = 0.0, from(f64::NEG_INFINITY, "a finite number (0 is off)")
+            .c(1).http(&["presence_penalty"]).flags(&["presence-penalty"], "X");
+        /// Window of the three penalties in tokens, over prompt and output; 0 turns them off.
+        penalty_last_n: u32 = 64, from_to(0.0, 65_536.0, "at most 65536 tokens")
+            .c(1).http(&["repeat_last_n", "penalty_last_n"]).lenient(-1.0, 65_536.0)
+            .flags(&["repeat-last-n", "penalty-last-n"], "N");
+        /// Seed of the random choice: equal seeds give equal draws from equal distributions. Prompt i of several uses the
+        /// seed + i.
+        seed: u32 = 0, whole().c(1).http(&["seed"]).flags(&["seed"], "N");
+        /// Texts that end the generation and are never part of the output. One that is the text of a special token, such as
+        /// `<|im_end|>`, ends it at that token, whether or not special tokens are written.
+        stop: Vec<String> = Vec::new(), no_number().c(2).http(&["stop"]).flags(&["stop"], "TEXT");
+        /// Added to the logits of single tokens; minus infinity forbids one.
+        logit_bias: Vec<(Token, f32)> = Vec::new(), no_number()
+            .c(2).http(&["logit_bias"]).flags(&["logit-bias"], "ID+BIAS");
+        /// Do not end at the model's end-of-generation tokens; they are made impossible instead.
+        ignore_eos: bool = false, no_number().c(3).http(&["ignore_eos"]).flags(&["ignore-eos"], "");
+        /// What the output has to look like. Unset: anything.
+        constraint: Option<Constraint> = None, no_number();
+        /// With each token its log probability and so many of the likeliest tokens, at most 1000; with 0, its own alone.
+        /// Unset: no log probabilities.
+        logprobs: Option<u32> = None, from_to(0.0, Self::MAX_LOGPROBS as f64, "at most 1000")
+            .c(4).http(&["logprobs", "top_logprobs", "n_probs"]).flags(&["logprobs"], "N");
+        /// Write special tokens into the text, such as `[TOOL_CALLS]` or `<|channel|>`, which are left out otherwise. The token
+        /// that ends a generation is never part of it.
+        special: bool = false, no_number().c(5).http(&["special"]).flags(&["special"], "");
+        /// Tokens that end the generation as the model's own end-of-generation tokens do, and are no part of the output.
+        stop_token_ids: Vec<Token> = Vec::new(), no_number()
+            .c(6).http(&["stop_token_ids"]).flags(&["stop-token-id"], "ID");
+        /// Output tokens before which no token may end the generation; 0 is off. Stop strings end a text before, and so does a
+        /// constraint under which it is complete.
+        min_tokens: u32 = 0, whole().c(6).http(&["min_tokens"]).flags(&["min-tokens"], "N");
+        /// Keep the tokens whose surprise is closest to the expected one, until their probabilities add up to this; 1 is off.
+        typical_p: f32 = 1.0, above_to(0.0, 1.0, "above 0 and at most 1 (off)")
+            .c(6).http(&["typical_p"]).flags(&["typical-p", "typical"], "P");
+        /// Drop tokens whose logit is more than this many standard deviations below the largest; 0 is off.
+        top_n_sigma: f32 = 0.0, from(0.0, "0 (off) or a positive number")
+            .c(6).http(&["top_n_sigma"]).lenient(f64::NEG_INFINITY, 0.0).flags(&["top-n-sigma", "top-nsigma"], "X");
+        /// How probable it is that of the tokens above `xtc_threshold` only the least likely stays; 0 is off.
+        xtc_probability: f32 = 0.0, from_to(0.0, 1.0, "between 0 (off) and 1")
+            .c(6).http(&["xtc_probability"]).flags(&["xtc-probability"], "P");
+        /// Probability from which a token counts for XTC; above 0.5 it is off.
+        xtc_threshold: f32 = 0.1, from_to(0.0, 1.0, "between 0 and 1")
+            .c(6).http(&["xtc_threshold"]).flags(&["xtc-threshold"], "P");
+        /// Moves the temperature by up to this, up where the model is undecided and down where it is sure; 0 is off.
+        dynatemp_range: f32 = 0.0, from(0.0, "0 (off) or a positive number")
+            .c(6).http(&["dynatemp_range"]).flags(&["dynatemp-range"], "X");
+        /// How the uncertainty is mapped to `dynatemp_range`; 1 is linear.
+        dynatemp_exponent: f32 = 1.0, from(0.0, "0 or a positive number")
+            .c(6).http(&["dynatemp_exponent"]).flags(&["dynatemp-exponent", "dynatemp-exp"], "X");
+        /// Mirostat 1 or 2 in place of `top_k`, `top_p` and the other cuts; 0 is off.
+        mirostat: u32 = 0, from_to(0.0, 2.0, "0 (off), 1 or 2")
+            .c(6).http(&["mirostat"]).flags(&["mirostat"], "N");
+        /// Mirostat's target for the surprise, in bits.
+        mirostat_tau: f32 = 5.0, from(0.0, "0 or a positive number of bits")
+            .c(6).http(&["mirostat_tau"]).flags(&["mirostat-tau", "mirostat-ent"], "X");
+        /// Mirostat's learning rate.
+        mirostat_eta: f32 = 0.1, from_to(0.0, 1.0, "between 0 and 1")
+            .c(6).http(&["mirostat_eta"]).flags(&["mirostat-eta", "mirostat-lr"], "X");
+        /// DRY: how much is subtracted from the logit of a token that would continue a repetition; 0 is off.
+        dry_multiplier: f32 = 0.0, from(0.0, "0 (off) or a positive number")
+            .c(7).http(&["dry_multiplier"]).lenient(f64::NEG_INFINITY, 0.0).flags(&["dry-multiplier"], "X");
+        /// DRY: by what that grows with each token by which the repetition is longer than `dry_allowed_length`.
+        dry_base: f32 = 1.75, from(1.0, "1 or more")
+            .c(7).http(&["dry_base"]).lenient(f64::NEG_INFINITY, 1.75).flags(&["dry-base"], "X");
+        /// DRY: tokens that may be repeated at no cost.
+        dry_allowed_length: u32 = 2, from_to(0.0, 65_536.0, "at most 65536 tokens")
+            .c(7).http(&["dry_allowed_length"]).flags(&["dry-allowed-length"], "N");
+        /// DRY: window in tokens, over prompt and output, in which repetitions are looked for; 0 is off.
+        dry_penalty_last_n: u32 = 64, from_to(0.0, 65_536.0, "at most 65536 tokens")
+            .c(7).http(&["dry_penalty_last_n"]).lenient(-1.0, 65_536.0).flags(&["dry-penalty-last-n"], "N");
+        /// DRY: texts across which nothing is a repetition, of at most 40 bytes each.
+        dry_sequence_breakers: Vec<String> = ["\n", ":", "\"", "*"].map(str::to_owned).to_vec(), no_number()
+            .c(7).http(&["dry_sequence_breakers"]).flags(&["dry-sequence-breaker"], "TEXT");
+        /// Adaptive-p in place of the last draw: prefers tokens about as probable as this, as the cuts have left them; below 0 it is
+        /// off.
+        adaptive_target: f32 = -1.0, from_to(-1.0, 1.0, "at most 1, or -1 (off)")
+            .c(7).http(&["adaptive_target"]).lenient(f64::NEG_INFINITY, -1.0).flags(&["adaptive-target"], "P");
+        /// How long adaptive-p remembers how probable its tokens were: about 1 / (1 - this) of them.
+        adaptive_decay: f32 = 0.9, from_to(0.0, 0.99, "between 0 and 0.99")
+            .c(7).http(&["adaptive_decay"]).flags(&["adaptive-decay"], "X");
     }
 }
 
@@ -112,6 +126,9 @@ impl SamplingParams {
 
     /// The most strings that [`stop`](Self::stop) may have: each is compared with every byte of the answer.
     pub const MAX_STOPS: usize = 1000;
+
+    /// The most [`dry_sequence_breakers`](Self::dry_sequence_breakers): the vocabulary is searched for each.
+    pub const MAX_BREAKERS: usize = 16;
 
     /// Whether the likeliest token is taken each time.
     pub fn is_greedy(&self) -> bool {
@@ -124,59 +141,41 @@ impl SamplingParams {
             && (self.repetition_penalty != 1.0 || self.frequency_penalty != 0.0 || self.presence_penalty != 0.0)
     }
 
+    /// Whether repetitions are looked for.
+    pub fn has_dry(&self) -> bool {
+        self.dry_multiplier > 0.0 && self.dry_penalty_last_n > 0
+    }
+
     /// Checks every range; `n_vocab` bounds the ids of `logit_bias`. Constraints are checked where they are compiled.
     pub fn validate(&self, n_vocab: usize) -> Result<()> {
-        self.validate_numbers()?;
+        let refused = Self::FIELDS.iter().find_map(|field| field.check(self).err());
+        if let Some(message) = refused {
+            return Err(Error::new(ErrorKind::InvalidRequest, message));
+        }
         let in_vocabulary = |token: Token| usize::try_from(token).is_ok_and(|t| t < n_vocab);
+        let id = format!("an id below the vocabulary's size of {n_vocab}");
         for &token in &self.stop_token_ids {
-            let range = format!("an id below the vocabulary's size of {n_vocab}");
-            require(in_vocabulary(token), "a token of stop_token_ids", token, &range)?;
+            require(in_vocabulary(token), "a token of stop_token_ids", token, &id)?;
         }
         if let Some(most) = self.max_tokens {
             require(self.min_tokens <= most, "min_tokens", self.min_tokens, &format!("at most max_tokens, {most}"))?;
         }
+        let breakers = &self.dry_sequence_breakers;
+        require(
+            breakers.len() <= Self::MAX_BREAKERS,
+            "the number of dry_sequence_breakers",
+            breakers.len(),
+            "at most 16",
+        )?;
+        let is_breaker = |text: &String| (1..=40).contains(&text.len()) && !text.contains('\0');
+        require(breakers.iter().all(is_breaker), "one of dry_sequence_breakers", "unfit", "1 to 40 bytes without NUL")?;
         require(self.stop.len() <= Self::MAX_STOPS, "the number of stop strings", self.stop.len(), "at most 1000")?;
         require(self.stop.iter().all(|s| !s.is_empty()), "a stop string", "empty", "at least one character")?;
         for &(token, bias) in &self.logit_bias {
-            require(
-                in_vocabulary(token),
-                "a token of logit_bias",
-                token,
-                &format!("an id below the vocabulary's size of {n_vocab}"),
-            )?;
+            require(in_vocabulary(token), "a token of logit_bias", token, &id)?;
             require(!bias.is_nan() && bias != f32::INFINITY, "a bias of logit_bias", bias, "a number below infinity")?;
         }
         Ok(())
-    }
-
-    fn validate_numbers(&self) -> Result<()> {
-        let at_least_0 = |x: f32| x.is_finite() && x >= 0.0;
-        let share = |x: f32| (0.0..=1.0).contains(&x);
-        let keeps = |x: f32| x > 0.0 && x <= 1.0;
-        #[rustfmt::skip]
-        let ranges: [(bool, &str, &dyn Display, &str); 19] = [
-            (self.max_tokens != Some(0), "max_tokens", &0, "at least 1, or absent to fill the context"),
-            (at_least_0(self.temperature), "temperature", &self.temperature, "0 (greedy) or a positive number"),
-            (self.top_k <= i32::MAX as u32, "top_k", &self.top_k, "0 (off) to 2147483647"),
-            (keeps(self.top_p), "top_p", &self.top_p, "above 0 and at most 1 (off)"),
-            (share(self.min_p), "min_p", &self.min_p, "between 0 (off) and 1"),
-            (at_least_0(self.repetition_penalty) && self.repetition_penalty > 0.0, "repetition_penalty",
-                &self.repetition_penalty, "a positive number (1 is off)"),
-            (self.frequency_penalty.is_finite(), "frequency_penalty", &self.frequency_penalty, "a finite number (0 is off)"),
-            (self.presence_penalty.is_finite(), "presence_penalty", &self.presence_penalty, "a finite number (0 is off)"),
-            (self.penalty_last_n <= 65_536, "penalty_last_n", &self.penalty_last_n, "at most 65536 tokens"),
-            (self.logprobs.is_none_or(|n| n <= Self::MAX_LOGPROBS), "logprobs", &self.logprobs.unwrap_or(0), "at most 1000"),
-            (keeps(self.typical_p), "typical_p", &self.typical_p, "above 0 and at most 1 (off)"),
-            (at_least_0(self.top_n_sigma), "top_n_sigma", &self.top_n_sigma, "0 (off) or a positive number"),
-            (share(self.xtc_probability), "xtc_probability", &self.xtc_probability, "between 0 (off) and 1"),
-            (share(self.xtc_threshold), "xtc_threshold", &self.xtc_threshold, "between 0 and 1"),
-            (at_least_0(self.dynatemp_range), "dynatemp_range", &self.dynatemp_range, "0 (off) or a positive number"),
-            (at_least_0(self.dynatemp_exponent), "dynatemp_exponent", &self.dynatemp_exponent, "0 or a positive number"),
-            (self.mirostat <= 2, "mirostat", &self.mirostat, "0 (off), 1 or 2"),
-            (at_least_0(self.mirostat_tau), "mirostat_tau", &self.mirostat_tau, "0 or a positive number of bits"),
-            (share(self.mirostat_eta), "mirostat_eta", &self.mirostat_eta, "between 0 and 1"),
-        ];
-        ranges.into_iter().try_for_each(|(holds, field, value, range)| require(holds, field, value, range))
     }
 }
 
@@ -195,7 +194,7 @@ mod tests {
     fn each_range_is_checked_and_named() {
         let good = SamplingParams::default();
         assert!(good.validate(10).is_ok());
-        let bad: [(&str, SamplingParams); 21] = [
+        let bad: [(&str, SamplingParams); 27] = [
             ("max_tokens", SamplingParams { max_tokens: Some(0), ..good.clone() }),
             ("temperature", SamplingParams { temperature: f32::NAN, ..good.clone() }),
             ("top_p", SamplingParams { top_p: 0.0, ..good.clone() }),
@@ -211,6 +210,12 @@ mod tests {
             ("dynatemp_range", SamplingParams { dynatemp_range: f32::INFINITY, ..good.clone() }),
             ("mirostat", SamplingParams { mirostat: 3, ..good.clone() }),
             ("mirostat_eta", SamplingParams { mirostat_eta: -0.1, ..good.clone() }),
+            ("dry_multiplier", SamplingParams { dry_multiplier: f32::NAN, ..good.clone() }),
+            ("dry_base", SamplingParams { dry_base: 0.5, ..good.clone() }),
+            ("dry_sequence_breakers", SamplingParams { dry_sequence_breakers: vec!["x".repeat(41)], ..good.clone() }),
+            ("dry_sequence_breakers", SamplingParams { dry_sequence_breakers: vec!["x".into(); 17], ..good.clone() }),
+            ("adaptive_target", SamplingParams { adaptive_target: 1.5, ..good.clone() }),
+            ("adaptive_decay", SamplingParams { adaptive_decay: 1.0, ..good.clone() }),
             ("stop string", SamplingParams { stop: vec![String::new()], ..good.clone() }),
             ("stop strings", SamplingParams { stop: vec!["a".into(); 1001], ..good.clone() }),
             ("stop_token_ids", SamplingParams { stop_token_ids: vec![10], ..good.clone() }),

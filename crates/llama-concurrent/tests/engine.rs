@@ -248,6 +248,41 @@ fn sampling_depends_on_the_seed_alone() {
 }
 
 #[test]
+fn repetitions_are_broken_unless_a_text_stands_between() {
+    let engine = engine(batched(1));
+    let colon = engine.tokenize_with(":", false, false).unwrap();
+    let distinct = |params: &SamplingParams| {
+        let mut tokens = engine.generate("A fox", params.clone()).unwrap().tokens;
+        assert_eq!(tokens.len(), 12);
+        tokens.sort_unstable();
+        tokens.dedup();
+        tokens.len()
+    };
+    let first = *colon.last().expect("a token");
+    let always = SamplingParams { logit_bias: vec![(first, 100.0)], ignore_eos: true, ..tokens(12) };
+    assert_eq!(distinct(&always), 1);
+    let dry = SamplingParams { dry_multiplier: 1000.0, dry_sequence_breakers: vec!["#".into()], ..always };
+    assert!(distinct(&dry) > 1);
+    assert_eq!(distinct(&SamplingParams { dry_penalty_last_n: 0, ..dry.clone() }), 1);
+    // What is itself a break is no repetition; the colon is one by default.
+    assert_eq!(
+        distinct(&SamplingParams { dry_sequence_breakers: SamplingParams::default().dry_sequence_breakers, ..dry }),
+        1
+    );
+}
+
+#[test]
+fn a_target_changes_what_is_drawn() {
+    let engine = engine(batched(1));
+    let warm = SamplingParams { temperature: 1.0, top_k: 0, top_p: 1.0, min_p: 0.0, seed: 1, ..tokens(12) };
+    let text =
+        |adaptive_target| engine.generate("A fox", SamplingParams { adaptive_target, ..warm.clone() }).unwrap().text;
+    assert_eq!(text(0.1), text(0.1));
+    assert_ne!(text(-1.0), text(0.1));
+    assert_ne!(text(0.9), text(0.1));
+}
+
+#[test]
 fn a_batch_keeps_its_order_and_outgrows_the_queue() {
     let config = EngineConfig { max_queued_requests: 2, ..batched(2) };
     let engine = engine(config);

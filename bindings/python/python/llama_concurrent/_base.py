@@ -45,82 +45,104 @@ class BaseEngine:
         self,
         model: os.PathLike[str] | str | None = None,
         *,
+        # keywords: begin
         strategy: Literal["auto", "sequential", "round-robin", "batched"] = "auto",
         slots: int | None = None,
         n_ctx: int | None = None,
+        n_batch: int = 512,
         threads: int | None = None,
         workers: int | None = None,
-        n_batch: int = 512,
         max_stall_ms: int = 200,
         max_queued_requests: int = 1024,
-        max_queued_tokens: int = 1_000_000,
-        batch_aging_ms: int = 10_000,
+        max_queued_tokens: int = 1000000,
+        batch_aging_ms: int = 10000,
         stream_buffer: int = 256,
+        type_k: Literal["f16", "q8_0", "f32"] = "f16",
+        type_v: Literal["f16", "q8_0", "f32"] = "f16",
+        poll: int = 50,
         prefix_reuse: bool = True,
         reproducible: bool = False,
         mmap: bool = True,
         repack: bool = True,
         check_tensors: bool = False,
-        type_k: Literal["f16", "q8_0", "f32"] = "f16",
-        type_v: Literal["f16", "q8_0", "f32"] = "f16",
         flash_attn: bool = True,
-        swa_full: bool = False,
-        chat_template: str | None = None,
-        chat_template_kwargs: Mapping[str, Any] | None = None,
         pin: bool = True,
-        poll: int = 50,
         kernels: Literal["auto", "off"] = "auto",
-        pack_cache: bool | os.PathLike[str] | str = False,
         placement: Literal["auto", "node", "l3", "none"] = "auto",
         replicate: Literal["auto", "always", "never"] = "auto",
         cpus: Collection[int] | None = None,
         nodes: Collection[int] | None = None,
+        swa_full: bool = False,
+        chat_template: str | None = None,
+        chat_template_kwargs: Mapping[str, Any] | None = None,
+        # keywords: end
+        pack_cache: bool | os.PathLike[str] | str = False,
         progress: Callable[[float], bool | None] | None = None,
     ) -> None:
         """Loads a GGUF model. Blocks until that is done, without the GIL; Ctrl-C stops it.
 
         Args:
             model: Path of the file. None: the small model that comes with the package.
-            strategy: How requests share contexts and slots; "auto" is "batched" at present.
-            slots: Requests that run at once. Each costs KV memory for `n_ctx` tokens. None: 16 for each
-                worker, fewer where memory is short.
-            n_ctx: Tokens of prompt and output that a slot holds. None: the model's trained length, at most 2048.
-            threads: Compute threads. None: the physical cores that this process may use.
-            workers: Threads that each own contexts; more than one on the same memory is slower. None: as `placement`
-                says.
-            n_batch: Rows of one `llama_decode` at most.
+            strategy: How requests share contexts and slots: the shape of the pool, whose size `slots` and `workers`
+                give.
+            slots: Requests that run at once, over all workers. Each costs KV memory for `n_ctx` tokens: 22 MiB per
+                1024 tokens on a 1.1B model. None: 16 for each worker, halved until all KV fits in a quarter of the free
+                memory.
+            n_ctx: Tokens of prompt and output that one slot holds. None: the model's trained length, at most 2048.
+            n_batch: Tokens of one `llama_decode` at most; compute buffers grow with it.
+            threads: Compute threads over all workers. None: the physical cores that this process may use. More than
+                may run at once are lowered with a warning, because llama.cpp's barriers spin.
+            workers: Threads that each own contexts and decode independently. None: as `placement` says, 1 on a
+                machine with one memory. More than one on the same memory is slower (35 instead of 45 tok/s at 16
+                streams on two cores).
             max_stall_ms: Milliseconds of somebody else's prompt between two tokens of a running request at most.
-            max_queued_requests: Requests that may wait for a slot; one more is `Overloaded`.
-            max_queued_tokens: Prompt tokens that may wait for a slot.
-            batch_aging_ms: A request of priority "batch" counts as if it had come so many milliseconds later.
-            stream_buffer: Events that may wait for their reader; then the request pauses.
-            prefix_reuse: Reuse what was computed for equal beginnings of prompts.
-            reproducible: Bit-identical tokens whoever else is running. Costs nothing where the package's own kernels compute the
-                whole model; elsewhere it is slower.
-            mmap: Map the file instead of reading it into private memory.
-            repack: Repack weights for the CPU: faster from about 4 requests on, a second copy in memory.
-            check_tensors: Check every weight for NaN and infinity.
+                Smaller gives smoother streams and later first tokens; at least 16 prompt tokens are always processed.
+            max_queued_requests: Requests that may wait for a slot; one more is refused as overload.
+            max_queued_tokens: Prompt tokens that may wait for a slot; what exceeds it is refused as overload.
+            batch_aging_ms: A request of the batch class counts as if it had come so many milliseconds later than it
+                did.
+            stream_buffer: Events that may wait for their reader; then the request pauses until the reader has
+                caught up.
             type_k: Element type of the K cache.
-            type_v: Element type of the V cache.
-            flash_attn: Use llama.cpp's flash attention.
-            swa_full: Keep KV of all tokens also in layers with a sliding window: more memory, and prompts can share a
-                beginning long after its sequence went on.
-            chat_template: Render chats with this template instead of the one in the model's file: Jinja source, or the
-                name of one that comes with this library, such as "chatml".
-            chat_template_kwargs: Variables of the chat template, such as `{"enable_thinking": False}`; those of a call
-                replace them one by one.
+            type_v: Element type of the V cache; a quantised one needs `flash_attn`.
+            poll: How long idle compute threads spin before they sleep, 0 (not at all) to 100.
+            prefix_reuse: Reuse the KV of equal prompt beginnings instead of computing them again.
+            reproducible: Bit-identical tokens whoever else is running. Costs nothing where this library's kernels
+                compute the whole model (CPU with AVX2, architectures and formats as in DESIGN.md); elsewhere it means
+                round-robin, fixed prefill chunks and no prefix reuse.
+            mmap: Map the model file instead of reading it into private memory; all contexts and processes share the
+                pages.
+            repack: Repack weights for the CPU while loading: faster from about 4 requests on, but a second copy of
+                the weights in memory (the mapped pages can then be reclaimed).
+            check_tensors: Check every weight for NaN and infinity while loading; reads the whole file.
+            flash_attn: Use llama.cpp's flash attention. Off, prompts beside running streams are computed faster
+                (9.6 instead of 11.5 ms a token in chunks of 32), but 16 short streams decode slower (165 instead of 135
+                ms a step) and scratch memory grows with `n_batch` times `n_ctx`.
             pin: Pin each compute thread to its own core.
-            poll: How long idle compute threads spin before they sleep, 0 to 100.
-            kernels: "auto" computes with this library's own kernels where the CPU has what they need; "off" leaves all to
-                ggml. The environment variable LLAMA_CONCURRENT_KERNELS=off does so everywhere.
+            kernels: "auto": Compute matrices and attention with this library's own kernels, where the CPU has what
+                they need: two to three times as fast from some 4 requests on. They need `repack`. Engines of one
+                process that live at the same time share the attention kernels, or their absence, with the first of
+                them. "off" leaves all to ggml.
+            placement: How workers are laid out: one for each NUMA node with a fair share of the cores (auto), for
+                each NUMA node (node), for each group of cores that share a cache (l3), or one that is bound to nothing
+                (none).
+            replicate: Whether each NUMA node gets a copy of the weights, which costs their size once more for each:
+                where they fit (auto), always or never.
+            cpus: CPUs that compute threads may use, as the operating system numbers them; one thread for each
+                physical core among them. None: all that this process may use, on machines with two kinds of cores the
+                faster ones.
+            nodes: NUMA nodes whose cores and memory are used. None: all.
+            swa_full: Keep keys and values of all tokens also in layers with a sliding window (Gemma, gpt-oss and
+                others), which otherwise keep those of the window and of one batch. Then prompts can share a beginning
+                long after its sequence went on, for the KV memory of a model without windows: with 2,048 tokens a slot
+                and a window of 512, twice as much.
+            chat_template: Render chats with this template instead of the one in the model's file: Jinja source, or
+                the name of one that comes with this library, such as "chatml". None: the file's own, or ChatML where it
+                has none.
+            chat_template_kwargs: Variables of the chat template, such as `enable_thinking`; those of a call replace
+                them one by one.
             pack_cache: Keep weights as the kernels pack them in a file as large as the model, beside it (True) or in this
                 folder: the first load writes it, later ones map it, and processes share it. Needs `mmap`.
-            placement: One worker for each NUMA node with a fair share of cores ("auto"), for each NUMA node, for each group
-                of cores that share a cache ("l3"), or one that is bound to nothing ("none").
-            replicate: Whether each NUMA node gets a copy of the weights: "auto" where they fit, "always", "never".
-            cpus: CPUs that compute threads may use, as the system numbers them. None: all that this process may use, on
-                machines with two kinds of cores the faster ones.
-            nodes: NUMA nodes whose cores and memory are used. None: all.
             progress: Called with the share that is done, 0 to 1; returning False stops the load.
 
         Raises:

@@ -64,10 +64,11 @@ class SamplingParams:
     7
     """
 
+    # parameters: begin (of the table; UPDATE=1 cargo test --test generated)
     max_tokens: int | None = None
-    """Output tokens at most; None: until the slot is full."""
+    """Output tokens at most. None: until the slot is full."""
     temperature: float = 0.0
-    """0 takes the likeliest token each time; 1 samples the model's own distribution."""
+    """0 takes the likeliest token each time (greedy); 1 samples the model's own distribution."""
     top_k: int = 40
     """Keep so many of the likeliest tokens; 0 keeps all."""
     top_p: float = 0.95
@@ -77,19 +78,68 @@ class SamplingParams:
     repetition_penalty: float = 1.0
     """Divides the logits of tokens seen in the last `penalty_last_n`; 1 is off."""
     frequency_penalty: float = 0.0
-    """Subtracted for each time that a token was seen in that window; 0 is off."""
+    """Subtracted for each time that a token was seen in the last `penalty_last_n`; 0 is off."""
     presence_penalty: float = 0.0
-    """Subtracted once if a token was seen in that window; 0 is off."""
+    """Subtracted once if a token was seen in the last `penalty_last_n`; 0 is off."""
     penalty_last_n: int = 64
-    """Window of the penalties in tokens, over prompt and output."""
+    """Window of the three penalties in tokens, over prompt and output; 0 turns them off."""
     seed: int | None = 0
-    """Seed of the random choice; prompt i of a list uses `seed + i`. None draws one for each request or list."""
+    """Seed of the random choice: equal seeds give equal draws from equal distributions. Prompt i of several uses the
+    seed + i. None draws one for each request or list."""
+    stop: str | Collection[str] = ()
+    """Texts that end the generation and are never part of the output. One that is the text of a special token, such as
+    `<|im_end|>`, ends it at that token, whether or not special tokens are written."""
     logit_bias: Mapping[int, float] = field(default_factory=dict)
     """Added to the logits of single tokens; minus infinity forbids one."""
-    stop: str | Collection[str] = ()
-    """Texts that end the generation and are never part of the output, special tokens such as `<|im_end|>` among them."""
     ignore_eos: bool = False
-    """Do not end at the model's end-of-generation tokens."""
+    """Do not end at the model's end-of-generation tokens; they are made impossible instead."""
+    logprobs: int | None = None
+    """With each token its log probability and so many of the likeliest tokens, at most 1000; with 0, its own alone.
+    None: no log probabilities."""
+    special: bool = False
+    """Write special tokens into the text, such as `[TOOL_CALLS]` or `<|channel|>`, which are left out otherwise. The
+    token that ends a generation is never part of it."""
+    stop_token_ids: Collection[int] = ()
+    """Tokens that end the generation as the model's own end-of-generation tokens do, and are no part of the output."""
+    min_tokens: int = 0
+    """Output tokens before which no token may end the generation; 0 is off. Stop strings end a text before, and so does
+    a constraint under which it is complete."""
+    typical_p: float = 1.0
+    """Keep the tokens whose surprise is closest to the expected one, until their probabilities add up to this; 1 is
+    off."""
+    top_n_sigma: float = 0.0
+    """Drop tokens whose logit is more than this many standard deviations below the largest; 0 is off."""
+    xtc_probability: float = 0.0
+    """How probable it is that of the tokens above `xtc_threshold` only the least likely stays; 0 is off."""
+    xtc_threshold: float = 0.1
+    """Probability from which a token counts for XTC; above 0.5 it is off."""
+    dynatemp_range: float = 0.0
+    """Moves the temperature by up to this, up where the model is undecided and down where it is sure; 0 is off."""
+    dynatemp_exponent: float = 1.0
+    """How the uncertainty is mapped to `dynatemp_range`; 1 is linear."""
+    mirostat: int = 0
+    """Mirostat 1 or 2 in place of `top_k`, `top_p` and the other cuts; 0 is off."""
+    mirostat_tau: float = 5.0
+    """Mirostat's target for the surprise, in bits."""
+    mirostat_eta: float = 0.1
+    """Mirostat's learning rate."""
+    dry_multiplier: float = 0.0
+    """DRY: how much is subtracted from the logit of a token that would continue a repetition; 0 is off."""
+    dry_base: float = 1.75
+    """DRY: by what that grows with each token by which the repetition is longer than `dry_allowed_length`."""
+    dry_allowed_length: int = 2
+    """DRY: tokens that may be repeated at no cost."""
+    dry_penalty_last_n: int = 64
+    """DRY: window in tokens, over prompt and output, in which repetitions are looked for; 0 is off."""
+    dry_sequence_breakers: str | Collection[str] = ("\n", ":", "\"", "*",)
+    """DRY: texts across which nothing is a repetition, of at most 40 bytes each."""
+    adaptive_target: float = -1.0
+    """Adaptive-p in place of the last draw: prefers tokens about as probable as this, as the cuts have left them; below
+    0 it is off."""
+    adaptive_decay: float = 0.9
+    """How long adaptive-p remembers how probable its tokens were: about 1 / (1 - this) of them."""
+    # parameters: end
+
     parse_special: bool = True
     """Read special tokens that are written out in a prompt. Turn it off for text that you do not trust."""
     priority: Literal["interactive", "batch"] = "interactive"
@@ -105,35 +155,8 @@ class SamplingParams:
     """A regular expression that the whole output matches, without look-around."""
     grammar: str | None = None
     """A grammar of the output: llguidance's form of Lark, with a rule `start`, or llama.cpp's GBNF, with a rule `root`."""
-    logprobs: int | None = None
-    """With each token its log probability and so many of the likeliest tokens, 1000 at most; 0: its own alone."""
     prefix_reuse: bool = True
     """Start from what is there already of equal prompt beginnings."""
-    special: bool = False
-    """Write special tokens into the text, such as `[TOOL_CALLS]`, which are left out otherwise. The token that ends a
-    generation is never part of it."""
-    min_tokens: int = 0
-    """Output tokens before which no token may end the generation; a stop string still does."""
-    stop_token_ids: Collection[int] = ()
-    """Tokens that end the generation as the model's own end-of-generation tokens do, and are no part of the output."""
-    typical_p: float = 1.0
-    """Keep the tokens whose surprise is closest to the expected one, until their probabilities add up to this; 1 is off."""
-    top_n_sigma: float = 0.0
-    """Drop tokens whose logit is more than so many standard deviations below the largest; 0 is off."""
-    xtc_probability: float = 0.0
-    """How probable it is that of the tokens above `xtc_threshold` only the least likely stays; 0 is off."""
-    xtc_threshold: float = 0.1
-    """Probability from which a token counts for XTC; above 0.5 it is off."""
-    dynatemp_range: float = 0.0
-    """Moves the temperature by up to this, up where the model is undecided; 0 is off."""
-    dynatemp_exponent: float = 1.0
-    """How the uncertainty is mapped to that range; 1 is linear."""
-    mirostat: int = 0
-    """Mirostat 1 or 2 in place of `top_k`, `top_p` and the other cuts; 0 is off."""
-    mirostat_tau: float = 5.0
-    """Mirostat's target for the surprise, in bits."""
-    mirostat_eta: float = 0.1
-    """Mirostat's learning rate."""
 
     def __post_init__(self) -> None:
         """Raises `InvalidRequest` for a value that no request can carry; the engine checks the rest."""
@@ -295,9 +318,6 @@ class NativeSampling:
         if not isinstance(params, SamplingParams):
             raise TypeError(f"params is a SamplingParams, not {type(params).__name__}")
         self.__dict__.update({name: getattr(params, name) for name in params.__dataclass_fields__})
-        self.logit_bias: list[tuple[int, float]] = list(params.logit_bias.items())
-        self.stop: list[str] = [params.stop] if isinstance(params.stop, str) else list(params.stop)
-        self.stop_token_ids: list[int] = list(params.stop_token_ids)
         self.json_schema: str | None = _schema_text(params.json_schema)
         self.seed: int = random.randrange(2**32) if params.seed is None else params.seed
         self.__dict__.update(changes)

@@ -815,6 +815,48 @@ static void test_constraints_and_logprobs(void) {
     CHECK_OK(llama_engine_free(engine));
 }
 
+static void keep_ids(const llama_infer_event *event, void *user_data) {
+    int32_t *ids = user_data;
+    for (size_t i = 0; i < event->n_tokens; i++) ids[event->position + i] = event->tokens[i];
+}
+
+static void generate_ids(llama_engine *engine, const llama_infer_params *params, int32_t *ids) {
+    llama_infer_id id;
+    CHECK_OK(llama_infer_async(engine, "A fox", params, keep_ids, ids, &id));
+    CHECK_OK(llama_infer_wait(engine, id, -1));
+}
+
+static void test_repetitions_and_targets(void) {
+    enum { N = 8 };
+    static const char *const breakers[] = {"#"};
+    llama_engine *engine = load();
+    int32_t ids[N], others[N];
+    llama_infer_params params = of_length(N);
+    generate_ids(engine, &params, ids);
+
+    llama_infer_logit_bias always = {ids[0], 100};
+    params.logit_bias = &always, params.n_logit_bias = 1;
+    generate_ids(engine, &params, ids);
+    for (int i = 0; i < N; i++) CHECK(ids[i] == always.token);
+    params.dry_multiplier = 1000, params.dry_sequence_breakers = breakers, params.n_dry_sequence_breakers = 1;
+    generate_ids(engine, &params, others);
+    CHECK(memcmp(ids, others, sizeof ids) != 0);
+    params.dry_penalty_last_n = 0;
+    generate_ids(engine, &params, others);
+    CHECK(memcmp(ids, others, sizeof ids) == 0);
+
+    params = of_length(N);
+    params.temperature = 1, params.top_k = 0, params.top_p = 1, params.min_p = 0, params.seed = 1;
+    generate_ids(engine, &params, ids);
+    params.adaptive_target = 0.1f;
+    generate_ids(engine, &params, others);
+    CHECK(memcmp(ids, others, sizeof ids) != 0);
+    params.adaptive_decay = 2;
+    CHECK_STATUS(INVALID_REQUEST, llama_infer_async(engine, "A fox", &params, on_event, NULL, NULL));
+    ERROR_SAYS("adaptive_decay is 2");
+    CHECK_OK(llama_engine_free(engine));
+}
+
 static void test_values_out_of_range(void) {
     llama_engine *engine = load(), *none = NULL;
     llama_infer_params params = of_length(4);
@@ -1479,6 +1521,7 @@ static const struct {
     TEST(structs_of_other_versions),
     TEST(values_out_of_range),
     TEST(constraints_and_logprobs),
+    TEST(repetitions_and_targets),
     TEST(overload),
     TEST(deadlines),
     TEST(batch),

@@ -106,7 +106,7 @@ impl Planner<'_> {
 
     /// What the file and the cache type say about the model.
     fn model(&self) -> ModelCost {
-        ModelCost::new(self.setting.tokenizer.model(), self.args.engine.kv_type.bytes_per_element())
+        ModelCost::new(self.setting.tokenizer.model(), self.args.engine.config().type_k.bytes_per_element())
     }
 
     /// Plays a load on a machine.

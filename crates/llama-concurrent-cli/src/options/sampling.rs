@@ -1,145 +1,116 @@
-//! How the next token is chosen.
+//! How the next token is chosen: an option for each parameter of the engine's table.
 
-use std::path::{Path, PathBuf};
+use std::{
+    marker::PhantomData,
+    path::{Path, PathBuf},
+};
 
-use clap::Args;
-use llama_concurrent::{Constraint, SamplingParams};
+use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, value_parser};
+use llama_concurrent::{
+    Constraint, SamplingParams,
+    parameters::{Field, Kind},
+};
+use llama_concurrent_server::ServerConfig;
 
+use super::table::{argument, given, id};
 use crate::failure::Failure;
 
-#[derive(Args)]
+/// The command whose options these are.
+pub trait Asks {
+    /// What the help says above them.
+    const HEADING: &'static str;
+    /// What holds where nothing is given.
+    fn defaults() -> SamplingParams;
+    /// The seed where none is given; `None` draws one.
+    fn seed() -> Option<u32> {
+        Some(Self::defaults().seed)
+    }
+    /// Whether it has an option for this.
+    fn has(_: &Field<SamplingParams>) -> bool {
+        true
+    }
+}
+
+/// One answer to each prompt: `run`.
+pub struct Run;
+
+impl Asks for Run {
+    const HEADING: &'static str = "Sampling";
+
+    fn defaults() -> SamplingParams {
+        SamplingParams { max_tokens: Some(128), ..SamplingParams::default() }
+    }
+}
+
+/// A conversation, of which nobody sees more than the text.
+pub struct Chat;
+
+impl Asks for Chat {
+    const HEADING: &'static str = "Sampling";
+
+    fn defaults() -> SamplingParams {
+        SamplingParams::default()
+    }
+
+    fn has(field: &Field<SamplingParams>) -> bool {
+        field.name != "logprobs"
+    }
+}
+
+/// What holds where a request says nothing. Each says for itself which log probabilities it wants, and in which form its text.
+pub struct Serve;
+
+impl Asks for Serve {
+    const HEADING: &'static str = "Defaults of requests";
+
+    fn defaults() -> SamplingParams {
+        ServerConfig::default().defaults
+    }
+
+    fn seed() -> Option<u32> {
+        ServerConfig::default().seed
+    }
+
+    fn has(field: &Field<SamplingParams>) -> bool {
+        field.name != "logprobs" && field.kind != Kind::Constraint
+    }
+}
+
+/// The options, as they were given.
+pub struct SamplingOptions<C> {
+    params: SamplingParams,
+    /// `None` draws one.
+    pub seed: Option<u32>,
+    form: Form,
+    command: PhantomData<C>,
+}
+
+/// The form of the output.
+#[derive(Args, Default)]
 #[command(next_help_heading = "Sampling")]
-pub struct SamplingOptions {
-    /// 0 takes the likeliest token each time; 1 draws from the model's own distribution
-    #[arg(long, alias = "temperature", value_name = "T", default_value_t = defaults().temperature, allow_negative_numbers = true)]
-    pub temp: f32,
-
-    /// Draw among the K likeliest tokens only; 0 keeps all
-    #[arg(long, value_name = "K", default_value_t = defaults().top_k, allow_negative_numbers = true)]
-    pub top_k: u32,
-
-    /// Draw among the likeliest tokens whose probabilities add up to P; 1 keeps all
-    #[arg(long, value_name = "P", default_value_t = defaults().top_p, allow_negative_numbers = true)]
-    pub top_p: f32,
-
-    /// Drop tokens less likely than this share of the likeliest; 0 keeps all
-    #[arg(long, value_name = "P", default_value_t = defaults().min_p, allow_negative_numbers = true)]
-    pub min_p: f32,
-
-    /// Divide the logits of tokens seen in the last 64; 1 is off
-    #[arg(long, value_name = "X", default_value_t = defaults().repetition_penalty, allow_negative_numbers = true)]
-    pub repetition_penalty: f32,
-
-    /// Subtract this for each time a token was seen in the last 64; 0 is off
-    #[arg(long, value_name = "X", default_value_t = defaults().frequency_penalty, allow_negative_numbers = true)]
-    pub frequency_penalty: f32,
-
-    /// Subtract this once if a token was seen in the last 64; 0 is off
-    #[arg(long, value_name = "X", default_value_t = defaults().presence_penalty, allow_negative_numbers = true)]
-    pub presence_penalty: f32,
-
-    /// Seed of the random choice, which matters from a temperature above 0
-    #[arg(long, value_name = "N", default_value_t = defaults().seed, allow_negative_numbers = true)]
-    pub seed: u32,
-
-    /// End the text before this string; may be given several times
-    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
-    pub stop: Vec<String>,
-
-    /// Write special tokens too, such as [TOOL_CALLS], which are left out otherwise
-    #[arg(long)]
-    pub special: bool,
-
-    /// Go on for at least N tokens before the model may end
-    #[arg(long, value_name = "N", default_value_t = defaults().min_tokens, allow_negative_numbers = true)]
-    pub min_tokens: u32,
-
-    /// End the text before this token; may be given several times
-    #[arg(long = "stop-token-id", value_name = "ID")]
-    pub stop_token_ids: Vec<i32>,
-
-    /// Keep the tokens of about the expected surprise whose probabilities add up to P; 1 is off
-    #[arg(long, alias = "typical", value_name = "P", default_value_t = defaults().typical_p, allow_negative_numbers = true)]
-    pub typical_p: f32,
-
-    /// Drop tokens whose logit is more than X standard deviations below the largest; 0 is off
-    #[arg(long, alias = "top-nsigma", value_name = "X", default_value_t = defaults().top_n_sigma, allow_negative_numbers = true)]
-    pub top_n_sigma: f32,
-
-    /// How probable it is that of the tokens above --xtc-threshold only the least likely stays; 0 is off
-    #[arg(long, value_name = "P", default_value_t = defaults().xtc_probability, allow_negative_numbers = true)]
-    pub xtc_probability: f32,
-
-    /// Probability from which a token counts for XTC
-    #[arg(long, value_name = "P", default_value_t = defaults().xtc_threshold, allow_negative_numbers = true)]
-    pub xtc_threshold: f32,
-
-    /// Move the temperature by up to X, up where the model is undecided; 0 is off
-    #[arg(long, value_name = "X", default_value_t = defaults().dynatemp_range, allow_negative_numbers = true)]
-    pub dynatemp_range: f32,
-
-    /// How the uncertainty is mapped to --dynatemp-range; 1 is linear
-    #[arg(long, alias = "dynatemp-exp", value_name = "X", default_value_t = defaults().dynatemp_exponent, allow_negative_numbers = true)]
-    pub dynatemp_exponent: f32,
-
-    /// Mirostat 1 or 2 in place of --top-k, --top-p and the other cuts; 0 is off
-    #[arg(long, value_name = "N", default_value_t = defaults().mirostat, allow_negative_numbers = true)]
-    pub mirostat: u32,
-
-    /// Mirostat's target for the surprise, in bits
-    #[arg(long, alias = "mirostat-ent", value_name = "X", default_value_t = defaults().mirostat_tau, allow_negative_numbers = true)]
-    pub mirostat_tau: f32,
-
-    /// Mirostat's learning rate
-    #[arg(long, alias = "mirostat-lr", value_name = "X", default_value_t = defaults().mirostat_eta, allow_negative_numbers = true)]
-    pub mirostat_eta: f32,
-
+struct Form {
     /// Write JSON that is valid under this JSON schema: a file, or the schema itself
     #[arg(long, value_name = "FILE|JSON", group = "constraint")]
-    pub json_schema: Option<String>,
+    json_schema: Option<String>,
 
     /// Write a text that this regular expression matches as a whole
     #[arg(long, value_name = "REGEX", group = "constraint", allow_hyphen_values = true)]
-    pub regex: Option<String>,
+    regex: Option<String>,
 
     /// Write a text of the grammar in this file: llama.cpp's GBNF with a rule 'root', or llguidance's form of Lark with 'start'
     #[arg(long, value_name = "FILE", group = "constraint")]
-    pub grammar_file: Option<PathBuf>,
+    grammar_file: Option<PathBuf>,
 }
 
-impl SamplingOptions {
+impl<C> SamplingOptions<C> {
+    /// The parameters; a seed is drawn where none is set.
     pub fn params(&self) -> Result<SamplingParams, Failure> {
-        Ok(SamplingParams {
-            temperature: self.temp,
-            top_k: self.top_k,
-            top_p: self.top_p,
-            min_p: self.min_p,
-            repetition_penalty: self.repetition_penalty,
-            frequency_penalty: self.frequency_penalty,
-            presence_penalty: self.presence_penalty,
-            seed: self.seed,
-            stop: self.stop.clone(),
-            special: self.special,
-            constraint: self.constraint()?,
-            min_tokens: self.min_tokens,
-            stop_token_ids: self.stop_token_ids.clone(),
-            typical_p: self.typical_p,
-            top_n_sigma: self.top_n_sigma,
-            xtc_probability: self.xtc_probability,
-            xtc_threshold: self.xtc_threshold,
-            dynatemp_range: self.dynatemp_range,
-            dynatemp_exponent: self.dynatemp_exponent,
-            mirostat: self.mirostat,
-            mirostat_tau: self.mirostat_tau,
-            mirostat_eta: self.mirostat_eta,
-            max_tokens: None,
-            penalty_last_n: defaults().penalty_last_n,
-            logit_bias: Vec::new(),
-            ignore_eos: false,
-            logprobs: None,
-        })
+        let seed = self.seed.unwrap_or_else(|| fastrand::u32(..));
+        Ok(SamplingParams { seed, constraint: self.form.constraint()?, ..self.params.clone() })
     }
+}
 
+impl Form {
     fn constraint(&self) -> Result<Option<Constraint>, Failure> {
         let read = |path: &Path| {
             std::fs::read_to_string(path).map_err(|e| Failure::BadInput(format!("cannot read {}: {e}", path.display())))
@@ -151,11 +122,114 @@ impl SamplingOptions {
             Self { json_schema: Some(path), .. } => Some(Constraint::JsonSchema(read(Path::new(path))?)),
             Self { regex: Some(regex), .. } => Some(Constraint::Regex(regex.clone())),
             Self { grammar_file: Some(path), .. } => Some(Constraint::Lark(read(path)?)),
-            _ => None,
+            Self { json_schema: None, regex: None, grammar_file: None } => None,
         })
     }
 }
 
-fn defaults() -> SamplingParams {
-    SamplingParams::default()
+fn fields<C: Asks>() -> impl Iterator<Item = &'static Field<SamplingParams>> {
+    SamplingParams::FIELDS.iter().filter(|field| C::has(field) && field.kind != Kind::Constraint)
+}
+
+fn has_form<C: Asks>() -> bool {
+    SamplingParams::FIELDS.iter().any(|field| C::has(field) && field.kind == Kind::Constraint)
+}
+
+impl<C: Asks> Args for SamplingOptions<C> {
+    fn augment_args(command: Command) -> Command {
+        let defaults = C::defaults();
+        let command =
+            command.next_help_heading(C::HEADING).args(fields::<C>().map(|field| option(field, &defaults, C::seed())));
+        if has_form::<C>() { Form::augment_args(command) } else { command }
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl<C: Asks> FromArgMatches for SamplingOptions<C> {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let mut params = C::defaults();
+        let mut seed = None;
+        for field in fields::<C>() {
+            let number = |matches: &ArgMatches| {
+                matches.get_one::<i64>(&id(field)).and_then(|&number| u32::try_from(number).ok())
+            };
+            match field.name {
+                "seed" => seed = number(matches),
+                "max_tokens" => params.max_tokens = number(matches),
+                _ => {
+                    if let Some(value) = given(field, matches) {
+                        (field.set)(&mut params, value);
+                    }
+                }
+            }
+        }
+        let form = if has_form::<C>() { Form::from_arg_matches(matches)? } else { Form::default() };
+        Ok(Self { params, seed, form, command: PhantomData })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+/// The option of a parameter, with those whose values mean more on a command line.
+fn option(field: &'static Field<SamplingParams>, defaults: &SamplingParams, seed: Option<u32>) -> Arg {
+    let argument = argument(field, SamplingParams::FIELDS, &(field.get)(defaults));
+    let or_less = |argument: Arg, words: &str, default: Option<u32>| {
+        let help = format!("{}; -1 {words}", field.summary());
+        let parser = value_parser!(i64).range(-1..1 << 32);
+        argument.help(help).value_parser(parser).default_value(default.map_or(-1, i64::from).to_string())
+    };
+    match field.name {
+        "seed" => or_less(argument.short('s'), "draws one", seed),
+        "max_tokens" => or_less(argument.short('n'), "goes on until the slot is full", defaults.max_tokens),
+        _ => argument,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use llama_concurrent::parameters::Value;
+
+    use super::*;
+
+    fn parse<C: Asks>(words: &[&str]) -> Result<SamplingOptions<C>, clap::Error> {
+        let command = SamplingOptions::<C>::augment_args(Command::new("x"));
+        let matches = command.try_get_matches_from([&["x"], words].concat())?;
+        SamplingOptions::from_arg_matches(&matches)
+    }
+
+    #[test]
+    fn without_options_the_defaults_hold() {
+        assert_eq!(parse::<Run>(&[]).unwrap().params().unwrap(), Run::defaults());
+        assert_eq!(parse::<Chat>(&[]).unwrap().params().unwrap(), Chat::defaults());
+        let serve = parse::<Serve>(&[]).unwrap();
+        assert_eq!((serve.params, serve.seed), (Serve::defaults(), None));
+    }
+
+    #[test]
+    fn every_parameter_has_an_option_in_run_under_all_its_names() {
+        for field in fields::<Run>() {
+            for flag in field.traits.flags {
+                let flag = format!("--{flag}");
+                let (words, wanted) = match field.kind {
+                    Kind::Number => (vec!["0.25"], Value::Number(0.25)),
+                    Kind::Count => (vec!["1"], Value::Count(1)),
+                    Kind::OptionalCount => (vec!["3"], Value::OptionalCount(Some(3))),
+                    Kind::Flag => (vec![], Value::Flag(true)),
+                    Kind::Texts => (vec!["-x"], Value::Texts(vec!["-x".into()])),
+                    Kind::Tokens => (vec!["7"], Value::Tokens(vec![7])),
+                    Kind::Biases => (vec!["7-0.5"], Value::Biases(vec![(7, -0.5)])),
+                    kind => unreachable!("{kind:?}"),
+                };
+                let options = parse::<Run>(&[&[flag.as_str()], &words[..]].concat()).unwrap();
+                assert_eq!((field.get)(&options.params().unwrap()), wanted, "{flag}");
+            }
+        }
+        assert_eq!(parse::<Run>(&["-n", "-1"]).unwrap().params().unwrap().max_tokens, None);
+    }
 }

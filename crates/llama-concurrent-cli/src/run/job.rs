@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use llama_concurrent::{Engine, Error, Event, Finish, FinishReason, Generation, Prompt, Request, Token};
+use llama_concurrent::{Engine, Error, Event, Finish, FinishReason, Generation, Prompt, Request, Token, TokenLogprobs};
 
 use crate::failure::{Failure, is_bad_input};
 
@@ -25,6 +25,8 @@ pub enum Outcome {
 pub struct Answer {
     pub text: String,
     pub tokens: Vec<Token>,
+    /// One for each token, where they were asked for.
+    pub logprobs: Vec<TokenLogprobs>,
     pub finish: Finish,
     /// From the start of the run.
     pub ended: Duration,
@@ -51,7 +53,7 @@ impl Job {
             Ok(generation) => generation,
             Err(outcome) => return Ok(outcome),
         };
-        let (mut text, mut tokens) = (String::new(), Vec::new());
+        let (mut text, mut tokens, mut logprobs) = (String::new(), Vec::new(), Vec::new());
         loop {
             tick();
             match generation.next_within(TICK) {
@@ -59,13 +61,14 @@ impl Job {
                     grow(&delta.text)?;
                     text.push_str(&delta.text);
                     tokens.extend(delta.token);
+                    logprobs.extend(delta.logprobs.map(|of| *of));
                 }
                 Some(Event::Finished(finish)) => {
                     return Ok(match (finish.reason, &finish.error) {
                         (FinishReason::Error, Some(error)) => Outcome::from(error.clone()),
                         _ => {
                             let ended = self.submitted + finish.timings.e2e;
-                            Outcome::Done(Box::new(Answer { text, tokens, finish: *finish, ended }))
+                            Outcome::Done(Box::new(Answer { text, tokens, logprobs, finish: *finish, ended }))
                         }
                     });
                 }

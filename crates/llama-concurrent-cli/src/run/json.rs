@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use llama_concurrent::{Timings, Token};
+use llama_concurrent::{Timings, Token, TokenLogprobs};
 use serde::Serialize;
 
 use super::job::{Answer, Outcome};
@@ -21,6 +21,22 @@ struct Line<'a> {
     ttft_ms: Option<f64>,
     e2e_ms: f64,
     itl_ms: Gaps,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    logprobs: Vec<Logprobs>,
+}
+
+/// How likely a token was, and which were the likeliest in its place.
+#[derive(Serialize)]
+struct Logprobs {
+    token: Token,
+    logprob: f32,
+    top: Vec<Logprob>,
+}
+
+#[derive(Serialize)]
+struct Logprob {
+    token: Token,
+    logprob: f32,
 }
 
 /// Gaps between two tokens; null with fewer than two.
@@ -63,7 +79,13 @@ fn line(index: usize, answer: &Answer) -> Line<'_> {
         ttft_ms: timings.ttft.map(millis),
         e2e_ms: millis(timings.e2e),
         itl_ms: gaps(timings),
+        logprobs: answer.tokens.iter().zip(&answer.logprobs).map(|(&token, of)| logprobs(token, of)).collect(),
     }
+}
+
+fn logprobs(token: Token, of: &TokenLogprobs) -> Logprobs {
+    let top = of.top.iter().map(|one| Logprob { token: one.token, logprob: one.logprob });
+    Logprobs { token, logprob: of.logprob, top: top.collect() }
 }
 
 fn gaps(timings: &Timings) -> Gaps {

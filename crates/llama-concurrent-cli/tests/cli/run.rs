@@ -250,6 +250,30 @@ fn tokens_end_a_text_and_samplers_are_named_as_in_llama_cpp() {
 }
 
 #[test]
+fn biases_repetitions_targets_and_log_probabilities_are_options_too() {
+    let args = ["-p", "A fox", "--max-tokens", "8", "--ignore-eos", "--json"];
+    let tokens = |more: &[&str]| {
+        let lines = run(&[&args[..], more].concat()).well().json();
+        lines[0]["tokens"].as_array().expect("tokens").clone()
+    };
+    let bias = format!("{}+100", tokens(&[])[0]);
+    let always = tokens(&["--logit-bias", &bias]);
+    assert!(always.iter().all(|token| *token == always[0]), "{always:?}");
+    let dry = tokens(&["--logit-bias", &bias, "--dry-multiplier", "1000", "--dry-sequence-breaker", "#"]);
+    assert!(dry.iter().any(|token| *token != dry[0]), "{dry:?}");
+    let draws = ["--temp", "1", "--top-k", "0", "--top-p", "1", "--min-p", "0", "--seed", "1"];
+    assert_ne!(tokens(&draws), tokens(&[&draws[..], &["--adaptive-target", "0.1"]].concat()));
+    run(&["-p", "A fox", "--dry-base", "0.5"]).refused(&["dry_base is 0.5"]);
+
+    let lines = run(&[&args[..], &["--logprobs", "2"]].concat()).well().json();
+    let told = lines[0]["logprobs"].as_array().expect("log probabilities");
+    assert_eq!(told.len(), 8);
+    assert_eq!((&told[0]["token"], told[0]["top"].as_array().map(Vec::len)), (&lines[0]["tokens"][0], Some(2)));
+    assert!(number(&told[0], "logprob") <= 0.0);
+    run(&["-p", "A fox", "--logprobs", "2"]).refused(&["--json"]);
+}
+
+#[test]
 fn a_closed_output_is_a_quiet_end() {
     for args in [
         &["run", "--threads", "1", "-p", "A fox", "--json"][..],

@@ -1,6 +1,6 @@
 //! llama-server's routes and request shapes.
 
-use llama_concurrent::{EngineConfig, Request, SamplingParams};
+use llama_concurrent::{EngineConfig, Request, SamplingParams, parameters::Kind};
 use llama_concurrent_server::ServerConfig;
 use serde_json::{Value, json};
 
@@ -257,6 +257,55 @@ fn grammars_of_llama_cpp_are_held_to() {
     let (status, error) = server.post("/completion", &json!({"prompt": "A fox", "grammar": "root ::= tail"}));
     assert_eq!(status, 400);
     assert!(error["error"]["message"].as_str().unwrap().contains("there is no rule 'tail'"), "{error}");
+}
+
+#[test]
+fn every_parameter_is_read_under_each_of_its_names_and_told() {
+    let server = start();
+    for field in SamplingParams::FIELDS {
+        let value = match field.kind {
+            Kind::Number if field.traits.range.contains(1.0) => json!(1.0),
+            Kind::Number => json!(0.5),
+            Kind::Count => json!(1),
+            Kind::Flag => json!(true),
+            Kind::Texts => json!(["x"]),
+            Kind::Tokens => json!([5]),
+            // In forms of their own, which other tests have.
+            _ => continue,
+        };
+        for &name in field.traits.http {
+            let (status, answer) = server.post("/completion", &json!({"prompt": "A fox", "n_predict": 1, name: value}));
+            assert_eq!(status, 200, "{name}: {answer}");
+            assert_eq!(answer["generation_settings"][field.traits.http[0]], value, "{name}");
+            if field.traits.range.most < 1e9 {
+                let beyond = field.traits.range.most + 1.0;
+                let beyond = if field.kind == Kind::Count { json!(beyond as i64) } else { json!(beyond) };
+                let (status, answer) = server.post("/completion", &json!({"prompt": "A fox", name: beyond}));
+                assert_eq!((status, &answer["error"]["param"]), (400, &json!(name)), "{answer}");
+            }
+        }
+    }
+}
+
+#[test]
+fn repetitions_are_broken_and_targets_change_what_is_drawn() {
+    let server = start();
+    let tokens = |more: Value| {
+        let mut body = json!({"prompt": "A fox", "n_predict": 8, "ignore_eos": true, "return_tokens": true,
+            "temperature": 0, "seed": 1});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let (status, answer) = server.post("/completion", &body);
+        assert_eq!(status, 200, "{answer}");
+        answer["tokens"].as_array().expect("tokens").clone()
+    };
+    let first = tokens(json!({}))[0].clone();
+    let bias = json!([[first, 100.0]]);
+    assert!(tokens(json!({"logit_bias": bias})).iter().all(|token| *token == first));
+    let dry = tokens(json!({"logit_bias": bias, "dry_multiplier": 1000, "dry_sequence_breakers": ["#"]}));
+    assert!(dry.iter().any(|token| *token != first), "{dry:?}");
+    let draws =
+        |target: f32| tokens(json!({"temperature": 1, "top_k": 0, "top_p": 1, "min_p": 0, "adaptive_target": target}));
+    assert_ne!(draws(-1.0), draws(0.1));
 }
 
 /// Every figure that the dashboard asks for is there.

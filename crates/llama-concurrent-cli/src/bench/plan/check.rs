@@ -50,8 +50,8 @@ const FIRST: fn(&Summary) -> f64 = |summary| summary.ttft_ms.p50;
 const BETWEEN: fn(&Summary) -> f64 = |summary| summary.itl_ms.p50;
 
 pub fn check(planner: &Planner<'_>, path: &Path) -> Result<(), Failure> {
-    let mut threads = vec![planner.args.engine.threads.unwrap_or(planner.calibration.cores)];
-    if planner.args.engine.threads.is_none() && planner.calibration.cores > 1 {
+    let mut threads = vec![planner.args.engine.config().threads.unwrap_or(planner.calibration.cores)];
+    if planner.args.engine.config().threads.is_none() && planner.calibration.cores > 1 {
         threads.insert(0, 1);
     }
     let mut lines = Vec::new();
