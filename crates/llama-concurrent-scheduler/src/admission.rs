@@ -1,7 +1,10 @@
 //! The bounded queue: how much may wait, decided at submit without asking a worker.
 
 use std::{
-    sync::{Condvar, Mutex, PoisonError},
+    sync::{
+        Arc, Condvar, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -14,6 +17,7 @@ const UNKNOWN_RETRY: Duration = Duration::from_secs(1);
 const MIN_RETRY: Duration = Duration::from_millis(50);
 
 /// Counts what is in the engine against its limits.
+#[derive(Debug)]
 pub struct Admission {
     slots: usize,
     max_requests: usize,
@@ -22,7 +26,7 @@ pub struct Admission {
     changed: Condvar,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct State {
     /// Requests accepted and not finished.
     requests: usize,
@@ -30,8 +34,6 @@ struct State {
     tokens: usize,
     /// Why no more requests are taken.
     closed: Option<Error>,
-    /// The workers are gone: what was still on its way to them will not be counted any more.
-    ended: bool,
     rejected: u64,
     /// Seconds that a request occupies a slot, averaged.
     service: Option<f64>,
@@ -53,8 +55,8 @@ impl Admission {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a place for a request with a prompt of `tokens` tokens, or says why not.
-    pub fn reserve(&self, tokens: usize) -> Result<()> {
+    /// A permit for a request with a prompt of `tokens` tokens, or why there is none.
+    pub fn reserve(self: &Arc<Self>, tokens: usize) -> Result<Permit> {
         let mut state = self.lock();
         if let Some(reason) = &state.closed {
             return Err(reason.clone());
@@ -74,7 +76,7 @@ impl Admission {
         } else {
             state.requests += 1;
             state.tokens += tokens;
-            return Ok(());
+            return Ok(Permit { admission: self.clone(), waiting_tokens: tokens, worker: None, service: None });
         };
         state.rejected += 1;
         let retry_after = self.retry_after(&state);
@@ -90,37 +92,15 @@ impl Admission {
         let _ = self.changed.wait_timeout(state, limit);
     }
 
-    /// A request no longer waits: its prompt counts no more.
-    pub fn left_queue(&self, tokens: usize) {
-        self.lock().tokens -= tokens;
-        self.changed.notify_all();
-    }
-
-    /// A request ended after `service` in its slot; `None` if it had none.
-    pub fn finished(&self, service: Option<Duration>) {
-        let mut state = self.lock();
-        state.requests -= 1;
-        if let Some(seconds) = service.map(|s| s.as_secs_f64()) {
-            state.service = Some(state.service.map_or(seconds, |mean| mean + SERVICE_WEIGHT * (seconds - mean)));
-        }
-        self.changed.notify_all();
-    }
-
     /// Takes no more requests; the first reason stands.
     pub fn close(&self, reason: Error) {
         self.lock().closed.get_or_insert(reason);
         self.changed.notify_all();
     }
 
-    /// The workers have ended, and with them every request.
-    pub fn end(&self) {
-        self.lock().ended = true;
-        self.changed.notify_all();
-    }
-
     /// Waits until no request is left; whether that was so within `limit`.
     pub fn wait_until_empty(&self, limit: Duration) -> bool {
-        let busy = |state: &mut State| state.requests > 0 && !state.ended;
+        let busy = |state: &mut State| state.requests > 0;
         let waited = self.changed.wait_timeout_while(self.lock(), limit, busy);
         let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         !busy(&mut state)
@@ -137,50 +117,105 @@ impl Admission {
     }
 }
 
+/// What a request counts for: a place among all requests, its prompt while it waits, and its worker's load. The request
+/// carries it from submit to its end, and dropping it gives everything back, wherever the request is lost.
+#[derive(Debug)]
+pub struct Permit {
+    admission: Arc<Admission>,
+    /// Tokens of the prompt until the request has a slot.
+    waiting_tokens: usize,
+    /// The unfinished requests of its worker.
+    worker: Option<Arc<AtomicUsize>>,
+    service: Option<Duration>,
+}
+
+impl Permit {
+    /// Counts the request among the unfinished ones of the worker that it is sent to.
+    pub fn assign(&mut self, unfinished: &Arc<AtomicUsize>) {
+        unfinished.fetch_add(1, Ordering::AcqRel);
+        self.worker = Some(unfinished.clone());
+    }
+
+    /// The request no longer waits: its prompt counts no more.
+    pub fn leave_queue(&mut self) {
+        self.admission.lock().tokens -= std::mem::take(&mut self.waiting_tokens);
+        self.admission.changed.notify_all();
+    }
+
+    /// Gives the permit back after `service` in a slot; none if that was no time.
+    pub fn finish(mut self, service: Duration) {
+        self.service = (service > Duration::ZERO).then_some(service);
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        if let Some(unfinished) = &self.worker {
+            unfinished.fetch_sub(1, Ordering::AcqRel);
+        }
+        let mut state = self.admission.lock();
+        state.tokens -= self.waiting_tokens;
+        state.requests -= 1;
+        if let Some(seconds) = self.service.map(|service| service.as_secs_f64()) {
+            state.service = Some(state.service.map_or(seconds, |mean| mean + SERVICE_WEIGHT * (seconds - mean)));
+        }
+        drop(state);
+        self.admission.changed.notify_all();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn admission(slots: usize, requests: usize, tokens: usize) -> Arc<Admission> {
+        Arc::new(Admission::new(slots, requests, tokens))
+    }
+
     #[test]
     fn requests_are_bounded_beyond_the_slots() {
-        let admission = Admission::new(2, 1, 1000);
-        (0..3).for_each(|_| admission.reserve(10).unwrap());
+        let admission = admission(2, 1, 1000);
+        let mut permits: Vec<Permit> = (0..3).map(|_| admission.reserve(10).unwrap()).collect();
         let error = admission.reserve(10).unwrap_err();
         assert!(error.retry_after().is_some() && error.to_string().contains("limit is 1"), "{error}");
-        admission.finished(Some(Duration::from_secs(4)));
-        admission.reserve(10).unwrap();
+        permits.remove(0).finish(Duration::from_secs(4));
+        permits.push(admission.reserve(10).unwrap());
         assert_eq!(admission.reserve(1).unwrap_err().retry_after(), Some(Duration::from_secs(4)));
         assert_eq!(admission.rejected(), 2);
     }
 
     #[test]
     fn prompt_tokens_are_bounded_while_they_wait() {
-        let admission = Admission::new(1, 10, 100);
-        admission.reserve(60).unwrap();
+        let admission = admission(1, 10, 100);
+        let mut first = admission.reserve(60).unwrap();
         assert!(admission.reserve(50).unwrap_err().to_string().contains("limit is 100"));
-        admission.left_queue(60);
-        admission.reserve(500).expect("alone, any prompt is taken");
+        first.leave_queue();
+        let second = admission.reserve(500).expect("alone, any prompt is taken");
         assert!(admission.reserve(1).is_err());
+        drop(second);
+        assert!(admission.reserve(1).is_ok(), "one that is dropped waits no more");
     }
 
     #[test]
     fn a_closed_queue_says_so() {
-        let admission = Admission::new(1, 1, 1);
-        admission.reserve(1).unwrap();
+        let admission = admission(1, 1, 1);
+        let permit = admission.reserve(1).unwrap();
         admission.close(Error::new(ErrorKind::ShuttingDown, "over"));
         admission.close(Error::new(ErrorKind::Internal, "later"));
         assert_eq!(*admission.reserve(1).unwrap_err().kind(), ErrorKind::ShuttingDown);
         assert!(!admission.wait_until_empty(Duration::ZERO));
-        admission.finished(None);
+        drop(permit);
         assert!(admission.wait_until_empty(Duration::ZERO));
     }
 
     #[test]
-    fn nobody_waits_for_what_was_lost_with_the_workers() {
-        let admission = Admission::new(1, 1, 1);
-        admission.reserve(1).unwrap();
-        assert!(!admission.wait_until_empty(Duration::ZERO));
-        admission.end();
-        assert!(admission.wait_until_empty(Duration::from_secs(3600)));
+    fn a_permit_counts_on_its_worker_until_it_is_dropped() {
+        let (admission, unfinished) = (admission(1, 1, 1), Arc::default());
+        let mut permit = admission.reserve(1).unwrap();
+        permit.assign(&unfinished);
+        assert_eq!(unfinished.load(Ordering::Acquire), 1);
+        permit.finish(Duration::ZERO);
+        assert_eq!(unfinished.load(Ordering::Acquire), 0);
+        assert_eq!(admission.reserve(1).unwrap().admission.lock().service, None, "no time in a slot is no measurement");
     }
 }

@@ -10,7 +10,7 @@ mod scheduler;
 pub mod sim;
 pub mod text;
 
-pub use admission::Admission;
+pub use admission::{Admission, Permit};
 pub use backend::*;
 pub use router::{Router, WorkerLoad};
 pub use scheduler::*;

@@ -1,5 +1,6 @@
 //! A text on its way to its vector.
 
+use llama_concurrent_scheduler::Permit;
 use llama_concurrent_types::{Embedding, Error, ErrorKind, Pooling, Result, Token};
 
 type Done = Box<dyn FnOnce(Result<Embedding>) + Send>;
@@ -11,17 +12,15 @@ pub(crate) struct EmbedJob {
     normalize: bool,
     computed: usize,
     sums: Vec<f64>,
+    permit: Option<Permit>,
     done: Option<Done>,
 }
 
 impl EmbedJob {
     /// A text of at least one token.
-    pub(crate) fn new(tokens: Vec<Token>, pooling: Pooling, normalize: bool, done: Done) -> Self {
-        Self { tokens, pooling, normalize, computed: 0, sums: Vec::new(), done: Some(done) }
-    }
-
-    pub(crate) fn n_tokens(&self) -> usize {
-        self.tokens.len()
+    pub(crate) fn new(tokens: Vec<Token>, pooling: Pooling, normalize: bool, permit: Permit, done: Done) -> Self {
+        let (permit, done) = (Some(permit), Some(done));
+        Self { tokens, pooling, normalize, computed: 0, sums: Vec::new(), permit, done }
     }
 
     /// Tokens that are computed already.
@@ -29,8 +28,11 @@ impl EmbedJob {
         self.computed
     }
 
-    /// The tokens to compute next, `n` at most; none at the end.
-    pub(crate) fn next_tokens(&self, n: usize) -> Vec<Token> {
+    /// The tokens to compute next, `n` at most; none at the end. From the first ones on it does not wait any more.
+    pub(crate) fn next_tokens(&mut self, n: usize) -> Vec<Token> {
+        if let Some(permit) = self.permit.as_mut().filter(|_| self.computed == 0) {
+            permit.leave_queue();
+        }
         self.tokens[self.computed..].iter().take(n).copied().collect()
     }
 
@@ -77,7 +79,9 @@ impl EmbedJob {
         Ok(Embedding { values, n_prompt_tokens: self.tokens.len() })
     }
 
+    /// Whoever hears of the end finds its place free.
     fn answer(&mut self, result: Result<Embedding>) {
+        self.permit = None;
         if let Some(done) = self.done.take() {
             // A panic of the caller's function is the caller's own.
             let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| done(result)));
@@ -93,7 +97,9 @@ impl Drop for EmbedJob {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc;
+    use std::sync::{Arc, mpsc};
+
+    use llama_concurrent_scheduler::Admission;
 
     use super::*;
 
@@ -101,7 +107,8 @@ mod tests {
     fn embed(pooling: Pooling, normalize: bool) -> Vec<f32> {
         let (sender, result) = mpsc::channel();
         let done = Box::new(move |result| sender.send(result).unwrap());
-        let mut job = EmbedJob::new(vec![7, 8, 9], pooling, normalize, done);
+        let permit = Arc::new(Admission::new(1, 1, 10)).reserve(3).unwrap();
+        let mut job = EmbedJob::new(vec![7, 8, 9], pooling, normalize, permit, done);
         assert_eq!(job.next_tokens(2), [7, 8]);
         assert!(!job.take(&[vec![1.0, 2.0], vec![3.0, 2.0]]));
         assert_eq!(job.next_tokens(2), [9]);
@@ -125,7 +132,10 @@ mod tests {
     #[test]
     fn one_that_is_lost_tells_its_caller() {
         let (sender, result) = mpsc::channel();
-        drop(EmbedJob::new(vec![1], Pooling::Mean, true, Box::new(move |r| sender.send(r).unwrap())));
+        let admission = Arc::new(Admission::new(1, 1, 10));
+        let permit = admission.reserve(1).unwrap();
+        drop(EmbedJob::new(vec![1], Pooling::Mean, true, permit, Box::new(move |r| sender.send(r).unwrap())));
+        assert!(admission.wait_until_empty(std::time::Duration::ZERO));
         assert_eq!(*result.recv().unwrap().unwrap_err().kind(), ErrorKind::ShuttingDown);
     }
 }

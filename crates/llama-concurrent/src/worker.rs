@@ -9,11 +9,11 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
-use llama_concurrent_scheduler::{Admission, Backend, NewSequence, Notice, Scheduler, WorkerLoad};
+use llama_concurrent_scheduler::{Admission, Backend, NewSequence, Notice, Permit, Scheduler, WorkerLoad};
 use llama_concurrent_types::{
     Error, ErrorKind, Event, Finish, FinishReason, RequestId, SlotStats, Timings, WorkerTotals,
 };
@@ -24,9 +24,9 @@ pub(crate) use outlet::Outlet;
 
 /// What callers tell a worker.
 pub(crate) enum Command {
-    /// A request whose place in the queue is reserved.
-    Submit(Box<NewSequence>, Outlet),
-    /// A text to embed whose place in the queue is reserved.
+    /// A request and whoever waits for it.
+    Submit(Box<NewSequence>, Caller),
+    /// A text to embed.
     Embed(Box<EmbedJob>),
     /// End a request.
     Cancel(RequestId),
@@ -41,7 +41,7 @@ pub(crate) enum Command {
 /// What a worker and the engine both look at.
 pub(crate) struct WorkerShared {
     /// Requests handed to this worker and not finished.
-    pub(crate) unfinished: AtomicUsize,
+    pub(crate) unfinished: Arc<AtomicUsize>,
     /// Slots of the workers before this one: its own are numbered from there.
     first_slot: usize,
     /// Published after every step.
@@ -53,7 +53,7 @@ pub(crate) struct WorkerShared {
 impl WorkerShared {
     pub(crate) fn new(first_slot: usize, n_slots: usize) -> Self {
         let slots = Mutex::new(vec![SlotStats::default(); n_slots]);
-        Self { unfinished: AtomicUsize::new(0), first_slot, totals: Mutex::default(), slots }
+        Self { unfinished: Arc::default(), first_slot, totals: Mutex::default(), slots }
     }
 
     pub(crate) fn slots(&self) -> Vec<SlotStats> {
@@ -70,10 +70,18 @@ impl WorkerShared {
     }
 }
 
-/// The reader of a request, and what it counts for in the queue.
-struct Caller {
-    outlet: Outlet,
-    n_prompt: usize,
+/// The reader of a request, and what the request counts for.
+pub(crate) struct Caller {
+    pub(crate) outlet: Outlet,
+    pub(crate) permit: Permit,
+}
+
+impl Caller {
+    /// Gives the permit back, then tells the reader the end: whoever hears of it finds the place free.
+    fn finish(mut self, finish: Finish) {
+        self.permit.finish(finish.timings.e2e.saturating_sub(finish.timings.queue));
+        self.outlet.send(Event::Finished(Box::new(finish)));
+    }
 }
 
 pub(crate) struct Worker<B> {
@@ -133,9 +141,6 @@ impl<B: Backend> Worker<B> {
     fn embed(&mut self) {
         let Some(job) = self.embeddings.front_mut() else { return };
         let (computed, tokens) = (job.computed(), job.next_tokens(self.scheduler.rows_beside()));
-        if computed == 0 {
-            self.admission.left_queue(job.n_tokens());
-        }
         let ended = match self.backend.embed(computed, &tokens) {
             Ok(vectors) => job.take(&vectors).then_some(None),
             Err(error) => {
@@ -145,8 +150,6 @@ impl<B: Backend> Worker<B> {
         if let Some(error) = ended
             && let Some(job) = self.embeddings.pop_front()
         {
-            self.shared.unfinished.fetch_sub(1, Ordering::AcqRel);
-            self.admission.finished(None);
             match error {
                 None => job.finish(),
                 Some(error) => job.fail(error),
@@ -156,14 +159,7 @@ impl<B: Backend> Worker<B> {
 
     /// Ends every text that was not embedded.
     fn drop_embeddings(&mut self, error: &Error) {
-        for job in self.embeddings.drain(..) {
-            if job.computed() == 0 {
-                self.admission.left_queue(job.n_tokens());
-            }
-            self.shared.unfinished.fetch_sub(1, Ordering::AcqRel);
-            self.admission.finished(None);
-            job.fail(error.clone());
-        }
+        self.embeddings.drain(..).for_each(|job| job.fail(error.clone()));
     }
 
     /// Takes all commands that are there; with nothing to compute, waits for one or for the next deadline.
@@ -186,18 +182,19 @@ impl<B: Backend> Worker<B> {
 
     fn take(&mut self, command: Command) {
         match command {
-            Command::Submit(sequence, outlet) => {
+            Command::Submit(sequence, caller) => {
                 let id = sequence.id;
-                self.callers.insert(id, Caller { outlet, n_prompt: sequence.prompt.len() });
+                self.callers.insert(id, caller);
                 self.scheduler.submit(*sequence);
                 if !self.running {
                     self.scheduler.cancel(id, self.epoch.elapsed());
                 }
             }
             Command::Embed(job) => {
-                self.embeddings.push_back(*job);
-                if !self.running {
-                    self.drop_embeddings(&ended());
+                if self.running {
+                    self.embeddings.push_back(*job);
+                } else {
+                    job.fail(ended());
                 }
             }
             Command::Cancel(id) => self.scheduler.cancel(id, self.epoch.elapsed()),
@@ -222,8 +219,8 @@ impl<B: Backend> Worker<B> {
         for notice in notices {
             match notice {
                 Notice::LeftQueue { id } => {
-                    if let Some(caller) = self.callers.get(&id) {
-                        self.admission.left_queue(caller.n_prompt);
+                    if let Some(caller) = self.callers.get_mut(&id) {
+                        caller.permit.leave_queue();
                     }
                 }
                 Notice::Event { id, event } => self.deliver_event(id, event),
@@ -236,9 +233,9 @@ impl<B: Backend> Worker<B> {
             delta.slot += self.shared.first_slot;
         }
         if let Event::Finished(finish) = event {
-            let Some(mut caller) = self.callers.remove(&id) else { return };
-            self.release(&finish.timings);
-            caller.outlet.send(Event::Finished(finish));
+            if let Some(caller) = self.callers.remove(&id) {
+                caller.finish(*finish);
+            }
             return;
         }
         let Some(caller) = self.callers.get_mut(&id) else { return };
@@ -249,42 +246,23 @@ impl<B: Backend> Worker<B> {
         }
     }
 
-    fn release(&self, timings: &Timings) {
-        self.shared.unfinished.fetch_sub(1, Ordering::AcqRel);
-        let service = timings.e2e.saturating_sub(timings.queue);
-        self.admission.finished((service > Duration::ZERO).then_some(service));
-    }
-
     /// After a panic: nothing of the scheduler or the backend is trusted any more.
     fn refuse_everything(&mut self, error: &Error) {
-        let finished = || {
-            Event::Finished(Box::new(Finish {
-                reason: FinishReason::Error,
-                stop: None,
-                error: Some(error.clone()),
-                timings: Timings::default(),
-            }))
+        let failed = || Finish {
+            reason: FinishReason::Error,
+            stop: None,
+            error: Some(error.clone()),
+            timings: Timings::default(),
         };
         self.admission.close(error.clone());
         self.shared.slots.lock().unwrap_or_else(PoisonError::into_inner).fill(SlotStats::default());
         self.drop_embeddings(error);
-        for (_, mut caller) in self.callers.drain() {
-            self.shared.unfinished.fetch_sub(1, Ordering::AcqRel);
-            self.admission.finished(None);
-            caller.outlet.send(finished());
-        }
+        self.callers.drain().for_each(|(_, caller)| caller.finish(failed()));
         let mut running = true;
         while running || self.shared.unfinished.load(Ordering::Acquire) > 0 {
             match self.commands.recv() {
-                Ok(Command::Submit(_, mut outlet)) => {
-                    self.shared.unfinished.fetch_sub(1, Ordering::AcqRel);
-                    self.admission.finished(None);
-                    outlet.send(finished());
-                }
-                Ok(Command::Embed(job)) => {
-                    self.embeddings.push_back(*job);
-                    self.drop_embeddings(error);
-                }
+                Ok(Command::Submit(_, caller)) => caller.finish(failed()),
+                Ok(Command::Embed(job)) => job.fail(error.clone()),
                 Ok(Command::Cancel(_) | Command::Resume(_) | Command::Panic) => {}
                 Ok(Command::Shutdown) => running = false,
                 Err(_) => return,
@@ -299,7 +277,7 @@ fn ended() -> Error {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc;
+    use std::{sync::mpsc, time::Duration};
 
     use super::*;
     use llama_concurrent_scheduler::{
@@ -377,15 +355,16 @@ mod tests {
         let (ended, ends) = mpsc::channel();
         let submit = |id| {
             let ended = ended.clone();
-            admission.reserve(8).unwrap();
-            shared.unfinished.fetch_add(1, Ordering::AcqRel);
+            let mut permit = admission.reserve(8).unwrap();
+            permit.assign(&shared.unfinished);
             let sink = move |event| {
                 if let Event::Finished(finish) = event {
                     ended.send((id, finish.error.map(|error| error.kind().clone()))).unwrap();
                 }
                 Flow::Continue
             };
-            commands.send(Command::Submit(sequence(id), Outlet::new(Box::new(sink)))).unwrap();
+            let caller = Caller { outlet: Outlet::new(Box::new(sink)), permit };
+            commands.send(Command::Submit(sequence(id), caller)).unwrap();
         };
         // Two that run and one that waits when the defect strikes.
         (0..3).for_each(submit);

@@ -14,7 +14,7 @@ use super::{Inner, Ticket, shutting_down};
 use crate::{
     embedding::EmbedJob,
     stream::EventSink,
-    worker::{Command, Outlet},
+    worker::{Caller, Command, Outlet},
 };
 
 /// Whether somebody still waits for the tokens.
@@ -40,12 +40,11 @@ impl Inner {
         let prompt = self.tokenize(&request.prompt, Use::Continue, &|| true)?;
         self.check_fits(&prompt, &request.params)?;
         let grammar = request.params.constraint.as_ref().map(|c| self.compile(c)).transpose()?;
-        self.admission.reserve(prompt.len())?;
+        let mut permit = self.admission.reserve(prompt.len())?;
 
         let index = self.choose_worker(&prompt);
         let worker = &self.workers[index];
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        let n_prompt = prompt.len();
         let sequence = NewSequence {
             id,
             prompt,
@@ -59,14 +58,12 @@ impl Inner {
         };
         // Counted before it is sent: a worker that shuts down waits for what is on its way. If it has ended already, the
         // outlet tells the caller.
-        worker.shared.unfinished.fetch_add(1, Ordering::AcqRel);
-        if let Err(SendError(refused)) = worker.commands.send(Command::Submit(Box::new(sequence), Outlet::new(sink))) {
-            if let Command::Submit(_, outlet) = refused {
-                outlet.disarm();
+        permit.assign(&worker.shared.unfinished);
+        let caller = Caller { outlet: Outlet::new(sink), permit };
+        if let Err(SendError(refused)) = worker.commands.send(Command::Submit(Box::new(sequence), caller)) {
+            if let Command::Submit(_, caller) = refused {
+                caller.outlet.disarm();
             }
-            worker.shared.unfinished.fetch_sub(1, Ordering::AcqRel);
-            self.admission.left_queue(n_prompt);
-            self.admission.finished(None);
             return Err(shutting_down());
         }
         Ok(Ticket { id, commands: worker.commands.clone() })
@@ -103,19 +100,13 @@ impl Inner {
             ));
         }
         let pooling = options.pooling.or_else(|| self.model.pooling()).unwrap_or(Pooling::Mean);
-        self.admission.reserve(n_tokens)?;
-        // Nothing of it stays in a slot, so its beginning is not to be remembered.
-        let index = self.choose_worker(&[]);
-        let worker = &self.workers[index];
-        let job = EmbedJob::new(tokens, pooling, options.normalize, Box::new(done));
-        worker.shared.unfinished.fetch_add(1, Ordering::AcqRel);
-        if let Err(SendError(refused)) = worker.commands.send(Command::Embed(Box::new(job))) {
-            if let Command::Embed(job) = refused {
-                job.disarm();
-            }
-            worker.shared.unfinished.fetch_sub(1, Ordering::AcqRel);
-            self.admission.left_queue(n_tokens);
-            self.admission.finished(None);
+        let mut permit = self.admission.reserve(n_tokens)?;
+        // Nothing of it stays in a slot, so its prefix is not to be remembered.
+        let worker = &self.workers[self.choose_worker(&[])];
+        permit.assign(&worker.shared.unfinished);
+        let job = EmbedJob::new(tokens, pooling, options.normalize, permit, Box::new(done));
+        if let Err(SendError(Command::Embed(job))) = worker.commands.send(Command::Embed(Box::new(job))) {
+            job.disarm();
             return Err(shutting_down());
         }
         Ok(())

@@ -418,15 +418,8 @@ impl Inner {
         }
         let threads = std::mem::take(&mut *lock(&self.threads));
         // The last clone may be dropped by a sink, which runs on a worker: that thread cannot wait for itself.
-        let (own, others): (Vec<_>, Vec<_>) =
-            threads.into_iter().partition(|thread| thread.thread().id() == std::thread::current().id());
-        // Whoever comes second has nothing to wait for, and does not know whether the first is done.
-        let all_end_here = own.is_empty() && !others.is_empty();
-        for thread in others {
+        for thread in threads.into_iter().filter(|thread| thread.thread().id() != std::thread::current().id()) {
             let _ = thread.join();
-        }
-        if all_end_here {
-            self.admission.end();
         }
     }
 }
