@@ -5,9 +5,8 @@
 use std::{hint::black_box, sync::Arc, time::Duration};
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use llama_concurrent::{Priority, SamplingParams};
 use llama_concurrent_scheduler::{NewSequence, Scheduler, SchedulerConfig, StepOutcome, StepPlan};
-use llama_concurrent_types::{PoolShape, TokenTable};
+use llama_concurrent_types::{PoolShape, Priority, SamplingParams, TokenTable};
 
 const STEP: Duration = Duration::from_millis(50);
 

@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use llama_concurrent::{Engine, Error, Event, Finish, FinishReason, Generation, Prompt, Request, Token, TokenLogprobs};
+use llama_concurrent::{
+    Collector, Completion, Engine, Error, Event, Finish, FinishReason, Generation, Prompt, Request, Token,
+    TokenLogprobs,
+};
 
 use crate::failure::{Failure, is_bad_input};
 
@@ -53,27 +56,19 @@ impl Job {
             Ok(generation) => generation,
             Err(outcome) => return Ok(outcome),
         };
-        let (mut text, mut tokens, mut logprobs) = (String::new(), Vec::new(), Vec::new());
+        let mut collector = Collector::default();
         loop {
             tick();
-            match generation.next_within(TICK) {
-                Some(Event::Delta(delta)) => {
-                    grow(&delta.text)?;
-                    text.push_str(&delta.text);
-                    tokens.extend(delta.token);
-                    logprobs.extend(delta.logprobs.map(|of| *of));
-                }
-                Some(Event::Finished(finish)) => {
-                    return Ok(match (finish.reason, &finish.error) {
-                        (FinishReason::Error, Some(error)) => Outcome::from(error.clone()),
-                        _ => {
-                            let ended = self.submitted + finish.timings.e2e;
-                            Outcome::Done(Box::new(Answer { text, tokens, logprobs, finish: *finish, ended }))
-                        }
-                    });
-                }
-                // More kinds of events may come; they say nothing about the text.
-                _ => {}
+            let Some(event) = generation.next_within(TICK) else { continue };
+            if let Event::Delta(delta) = &event {
+                grow(&delta.text)?;
+            }
+            if let Some(result) = collector.take(event) {
+                return Ok(result.map_or_else(Outcome::from, |completion| {
+                    let ended = self.submitted + completion.finish.timings.e2e;
+                    let Completion { text, tokens, logprobs, finish, .. } = completion;
+                    Outcome::Done(Box::new(Answer { text, tokens, logprobs, finish, ended }))
+                }));
             }
         }
     }
