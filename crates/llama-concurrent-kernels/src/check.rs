@@ -2,8 +2,8 @@
 
 use crate::{
     Level,
+    dispatch::PACKINGS,
     format::ROWS,
-    gemm::PACKINGS,
     matrix::{Weights, error, noise, quantised},
 };
 

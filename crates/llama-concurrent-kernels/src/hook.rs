@@ -6,10 +6,10 @@
 use crate::{
     attention,
     cache::{self, Memory, Weight},
+    dispatch::{Kernels, PACKINGS, Packing},
     experts,
     format::{BLOCK, ROWS},
-    gemm::{Kernels, PACKINGS, Packing},
-    ggml, mul_mat, parallel, state,
+    ggml, mul_mat, pack, state,
 };
 use llama_cpp_sys_2 as sys;
 use std::{ffi::CStr, os::raw::c_void, ptr, slice, sync::Arc};
@@ -120,25 +120,7 @@ extern "C" fn lck_pack(format: i32, weight: *mut sys::ggml_tensor, data: *const 
         size,
     };
     let k = weight.ne[0] as usize;
-    cache::load_or_pack(facts, file, packed, |file, packed| pack(packing, k, file, packed));
-}
-
-/// Packs rows of `k` weights, panel by panel, on several threads if there is much of it.
-pub(crate) fn pack(packing: &Packing, k: usize, file: &[u8], packed: &mut [u8]) {
-    let units = k / (BLOCK * packing.blocks);
-    let row_bytes = units * packing.file_bytes;
-    let (panel_in, panel_out) = (ROWS * row_bytes, units * packing.unit_bytes);
-    let panels = packed.len() / panel_out;
-    let share = panels.div_ceil(parallel::threads(packed.len()));
-    let shares = file.chunks(share * panel_in).zip(packed.chunks_mut(share * panel_out));
-    let bytes = panels * panel_out;
-    parallel::for_each(shares, bytes, |(file, packed)| {
-        for (rows, panel) in file.chunks_exact(panel_in).zip(packed.chunks_exact_mut(panel_out)) {
-            for (index, unit) in panel.chunks_exact_mut(packing.unit_bytes).enumerate() {
-                (packing.pack)(&rows[index * packing.file_bytes..], row_bytes, unit);
-            }
-        }
-    });
+    cache::load_or_pack(facts, file, packed, |file, packed| pack::pack(packing, k, file, packed));
 }
 
 /// Memory for weights, or null if there is none.

@@ -95,7 +95,7 @@ fn wanted(mode: Mode) -> Result<Mode, Status> {
 
 #[cfg(target_arch = "x86_64")]
 fn install_now(mode: Mode) -> Status {
-    use crate::{check, gemm::PACKINGS, hook, state};
+    use crate::{check, dispatch::PACKINGS, hook, state};
 
     let level = match mode {
         Mode::Only(level) if level.is_available() => level,

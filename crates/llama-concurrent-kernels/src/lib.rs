@@ -21,11 +21,11 @@ pub mod cache;
 #[cfg(target_arch = "x86_64")]
 mod check;
 #[cfg(target_arch = "x86_64")]
+mod dispatch;
+#[cfg(target_arch = "x86_64")]
 mod experts;
 #[cfg(target_arch = "x86_64")]
 mod format;
-#[cfg(target_arch = "x86_64")]
-mod gemm;
 #[cfg(target_arch = "x86_64")]
 mod ggml;
 #[cfg(target_arch = "x86_64")]
@@ -38,8 +38,12 @@ mod level;
 mod matrix;
 #[cfg(target_arch = "x86_64")]
 mod mul_mat;
+#[cfg(target_arch = "x86_64")]
+mod pack;
 #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
 mod parallel;
+#[cfg(target_arch = "x86_64")]
+mod product;
 #[cfg(target_arch = "x86_64")]
 mod state;
 #[cfg(all(test, target_arch = "x86_64"))]

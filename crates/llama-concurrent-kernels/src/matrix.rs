@@ -4,9 +4,10 @@
 use crate::{
     Level,
     activations::plain_eight_bits,
+    dispatch::Packing,
     format::{BLOCK, ROWS},
-    gemm::{Packing, Product},
-    hook,
+    pack,
+    product::Product,
 };
 use llama_cpp_sys_2 as sys;
 use std::ptr;
@@ -46,7 +47,7 @@ impl Weights {
         let columns = x.len() / self.k;
         let units = self.k / (self.packing.blocks * BLOCK);
         let mut packed = vec![0u8; self.rows / ROWS * units * self.packing.unit_bytes];
-        hook::pack(self.packing, self.k, &self.file, &mut packed);
+        pack::pack(self.packing, self.k, &self.file, &mut packed);
         let blocks = self.k / BLOCK;
         let kernels = (self.packing.kernels)(level);
         let mut activations = vec![0u8; columns * blocks * kernels.column_bytes];

@@ -3,9 +3,10 @@
 #![allow(unsafe_op_in_unsafe_fn)] // Whole functions here are unsafe for one reason, which each states.
 
 use crate::{
+    dispatch::{Kernels, Packing},
     format::{BLOCK, ROWS},
-    gemm::{Kernels, Packing, Product},
     ggml::{Op, Team},
+    product::Product,
 };
 use llama_cpp_sys_2 as sys;
 

@@ -2,7 +2,7 @@
 
 use crate::{
     Level,
-    gemm::{Kernels, PACKINGS},
+    dispatch::{Kernels, PACKINGS},
 };
 use std::sync::{
     OnceLock,

@@ -2,8 +2,8 @@
 
 use crate::{
     Level,
+    dispatch::{PACKINGS, Packing},
     format::ROWS,
-    gemm::{PACKINGS, Packing},
     matrix::{Weights, error, noise, quantised},
 };
 

@@ -5,7 +5,7 @@
 use super::{CHUNK, TILES, Unit, block::Stored, merge::Partial, unit::Cache};
 use crate::{
     Level,
-    gemm::AttentionFn,
+    dispatch::AttentionFn,
     ggml::{Op, Team},
 };
 use llama_cpp_sys_2 as sys;

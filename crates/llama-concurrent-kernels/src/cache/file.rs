@@ -247,7 +247,7 @@ fn halves(number: u128) -> [u64; 2] {
 /// Changes when any format is packed in another way: a hash of what packing makes of some rows in each.
 #[cfg(target_arch = "x86_64")]
 fn layout() -> u64 {
-    use crate::{format::ROWS, gemm::PACKINGS};
+    use crate::{dispatch::PACKINGS, format::ROWS};
 
     static LAYOUT: OnceLock<u64> = OnceLock::new();
     *LAYOUT.get_or_init(|| {
@@ -257,7 +257,7 @@ fn layout() -> u64 {
             let row_bytes = units * packing.file_bytes;
             let file: Vec<u8> = (0..2 * ROWS * row_bytes).map(|i| (i * 7 + i / 251) as u8).collect();
             let mut packed = vec![0; 2 * units * packing.unit_bytes];
-            crate::hook::pack(packing, units * packing.blocks * crate::format::BLOCK, &file, &mut packed);
+            crate::pack::pack(packing, units * packing.blocks * crate::format::BLOCK, &file, &mut packed);
             all.extend(packing.ggml_type.to_le_bytes());
             all.extend(packed);
         }

@@ -1,0 +1,88 @@
+//! A product of a weight matrix with activations: the loop over panels and tiles.
+
+#![allow(unsafe_op_in_unsafe_fn)] // Whole functions here are unsafe for one reason, which each states.
+
+use crate::{
+    activations::{self, Place},
+    dispatch::{Kernels, WIDEST},
+    format::ROWS,
+    tile::Tile,
+};
+
+/// A product of packed weights with quantised activations.
+#[derive(Clone, Copy)]
+pub(crate) struct Product {
+    pub(crate) kernels: Kernels,
+    /// Bytes of a packed unit, and blocks of one: of the format.
+    pub(crate) unit_bytes: usize,
+    pub(crate) blocks: usize,
+    /// Units of a row.
+    pub(crate) units: usize,
+    /// Columns.
+    pub(crate) columns: usize,
+    pub(crate) weights: *const u8,
+    pub(crate) activations: *mut u8,
+    /// Results, column by column, and floats from one to the next.
+    pub(crate) out: *mut f32,
+    pub(crate) stride: usize,
+    /// Floats from `out` to each column of results where these are not evenly spaced; otherwise null.
+    pub(crate) places: *const usize,
+}
+
+impl Product {
+    /// Bytes of a packed panel.
+    pub(crate) fn panel_bytes(&self) -> usize {
+        self.units * self.unit_bytes
+    }
+
+    /// Quantises blocks `first .. end` of a column, whose values are at `x`.
+    ///
+    /// # Safety
+    /// The level of the kernels is available, `x` holds a whole column, and `activations` has room for all columns.
+    pub(crate) unsafe fn quantise(&self, column: usize, first: usize, end: usize, x: *const f32) {
+        let place = Place {
+            column,
+            columns: self.columns,
+            widest: self.kernels.widest,
+            first_block: first,
+            end_block: end,
+            all_blocks: self.units * self.blocks,
+        };
+        (self.kernels.quantise)(place, x, self.activations);
+    }
+
+    /// Computes panels `first .. end` for all columns. The panels stay in the cache from tile to tile, so they should
+    /// fit there. Meanwhile as many from `next` on are fetched, unless it is null: evenly, since a first tile that
+    /// waits for memory and later ones that leave it idle would take longer.
+    ///
+    /// # Safety
+    /// The level of the kernels is available, all columns were quantised, the weights have `end` panels and each
+    /// column of `out` sixteen times as many floats.
+    pub(crate) unsafe fn compute(&self, first: usize, end: usize, next: *const u8) {
+        let column_bytes = self.units * self.blocks * self.kernels.column_bytes;
+        let tiles = self.columns.div_ceil(self.kernels.widest);
+        // Few columns wait for memory, which is read fastest from end to end.
+        let at_once = if self.columns <= 2 { 1 } else { self.kernels.panels };
+        for index in 0..tiles {
+            let (begin, width) = activations::tile(self.columns, self.kernels.widest, index);
+            let mut panel = first;
+            while panel < end {
+                let panels = at_once.min(end - panel);
+                let compute = self.kernels.tiles[(panels - 1) % 2][(width - 1) % WIDEST];
+                let bytes = panels * self.panel_bytes();
+                let next_bytes = if next.is_null() { 0 } else { bytes.div_ceil(tiles) };
+                compute(Tile {
+                    panel: self.weights.add(panel * self.panel_bytes()),
+                    units: self.units,
+                    next: next.wrapping_add((panel - first) * self.panel_bytes() + bytes * index / tiles),
+                    next_lines: next_bytes.div_ceil(64 * self.units * self.blocks),
+                    activations: self.activations.add(begin * column_bytes),
+                    out: self.out.add(begin * self.stride + panel * ROWS),
+                    stride: self.stride,
+                    places: if self.places.is_null() { self.places } else { self.places.add(begin) },
+                });
+                panel += panels;
+            }
+        }
+    }
+}
