@@ -60,61 +60,61 @@ pub struct ServeArgs {
 #[derive(Args)]
 #[command(next_help_heading = "Server")]
 struct ServerOptions {
-    /// Address to listen on; 0.0.0.0 lets other machines in, best with an API key
+    /// Address to listen on; 0.0.0.0 accepts other machines: use an API key then
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
     host: String,
 
-    /// Port to listen on; 0 takes any that is free
+    /// Port to listen on; 0 picks a free one
     #[arg(long, value_name = "PORT", default_value_t = 8080)]
     port: u16,
 
-    /// The model's name in answers [default: the file's name]
+    /// Model name in responses [default: the file name]
     #[arg(short, long, value_name = "NAME")]
     alias: Option<String>,
 
-    /// Let in only requests with this key, or one of several separated by commas [also: LLAMA_API_KEY]
+    /// Require this API key, or one of several separated by commas [env: LLAMA_API_KEY]
     #[arg(long, value_name = "KEY", allow_hyphen_values = true)]
     api_key: Vec<String>,
 
-    /// As --api-key, from a file with one key per line; lines that begin with # are comments
+    /// Read API keys from a file, one per line; lines starting with # are comments
     #[arg(long, value_name = "FILE")]
     api_key_file: Vec<std::path::PathBuf>,
 
-    /// Read special tokens also where they are written inside chat messages, as llama-server does: anybody can then close
-    /// his message and speak as another
+    /// Parse special tokens inside chat messages, as llama-server does. A user can then close his message and speak as the
+    /// system
     #[arg(long)]
     parse_special: bool,
 
-    /// Let web pages of this origin call the server, such as https://example.org; * is all. May be given several times
+    /// Allow web pages from this origin, such as https://example.org; * allows all. May be repeated
     #[arg(long, alias = "cors-origins", value_name = "ORIGIN", value_delimiter = ',')]
     cors_origin: Vec<String>,
 
-    /// Let the server be called by this name, such as chat.example.org, where it wants no API key; * is all. Addresses and
-    /// localhost need not be given
+    /// Accept this host name in requests without an API key, such as chat.example.org; * accepts all. IP addresses and
+    /// localhost are always accepted
     #[arg(long, alias = "allowed-host", value_name = "NAME", value_delimiter = ',')]
     allowed_hosts: Vec<String>,
 
-    /// No page at /
+    /// Do not serve the web page at /
     #[arg(long, visible_aliases = ["no-page", "no-ui"])]
     no_webui: bool,
 
-    /// No /slots, which shows parameters of everybody's requests
+    /// Disable /slots, which shows the parameters of all requests
     #[arg(long)]
     no_slots: bool,
 
-    /// Messages on stderr as text, or as JSON objects with the spans of their requests
+    /// Format of log messages on stderr: text, or JSON with the spans of requests
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
     log_format: LogFormat,
 
-    /// Tokens of all slots together; each gets its share. --n-ctx gives those of one slot
+    /// Total context in tokens, divided among the slots; --n-ctx sets the context of one slot
     #[arg(short, long, value_name = "TOKENS", conflicts_with = "n_ctx", value_parser = whole::<usize>)]
     ctx_size: Option<usize>,
 
-    /// Tokens of one llama_decode call at most [default: 512]
+    /// Maximum tokens per llama_decode call [default: 512]
     #[arg(short, long, value_name = "TOKENS", value_parser = whole::<usize>)]
     batch_size: Option<usize>,
 
-    /// As --batch-size: the smaller of the two counts
+    /// Same as --batch-size; the smaller of the two applies
     #[arg(long, value_name = "TOKENS", value_parser = whole::<usize>)]
     ubatch_size: Option<usize>,
 }
@@ -122,57 +122,57 @@ struct ServerOptions {
 #[derive(Args)]
 #[command(next_help_heading = "Limits")]
 struct LimitOptions {
-    /// Requests that wait for a slot; one more gets a 429
+    /// Maximum requests waiting for a slot; further ones get status 429
     #[arg(long, value_name = "N", default_value_t = EngineConfig::default().max_queued_requests,
         value_parser = whole::<usize>)]
     max_queue: usize,
 
-    /// Open connections; for one more, an idle one is closed, or it gets a 503
+    /// Maximum open connections; at the limit an idle one is closed, otherwise new ones get status 503
     #[arg(long, value_name = "N", default_value_t = Limits::default().max_connections, value_parser = whole::<usize>)]
     max_connections: usize,
 
-    /// Requests per minute of one client: of a key or, without keys, of an address [default: no limit]
+    /// Maximum requests per minute per client: per API key or, without keys, per address [default: no limit]
     #[arg(long, value_name = "N")]
     rate_limit: Option<NonZeroU32>,
 
-    /// Generations at once of one client [default: no limit]
+    /// Maximum concurrent generations per client [default: no limit]
     #[arg(long, value_name = "N", value_parser = whole::<usize>)]
     max_per_client: Option<usize>,
 
-    /// Generations at once of one request or WebSocket
+    /// Maximum concurrent generations per request or WebSocket
     #[arg(long, value_name = "N", default_value_t = Limits::default().max_generations, value_parser = whole::<usize>)]
     max_generations: usize,
 
-    /// Tokens of one prompt [default: what a slot holds]
+    /// Maximum tokens per prompt [default: the context of a slot]
     #[arg(long, value_name = "TOKENS", value_parser = whole::<usize>)]
     max_prompt_tokens: Option<usize>,
 
-    /// Size of a request's body
+    /// Maximum size of a request body
     #[arg(long, value_name = "MIB", default_value_t = Limits::default().max_body_bytes >> 20,
         value_parser = whole::<usize>)]
     max_body_mib: usize,
 
-    /// Give up on requests that found no slot by then [default: no limit]
+    /// Fail requests that got no slot within this time [default: no limit]
     #[arg(long, value_name = "SECONDS")]
     queue_timeout: Option<f64>,
 
-    /// Give up on requests that are not finished by then [default: no limit]
+    /// Fail requests that are not finished within this time [default: no limit]
     #[arg(long, value_name = "SECONDS")]
     timeout: Option<f64>,
 
-    /// For the head of a request, and for its body; an idle connection is kept as long
+    /// Time to receive the request head, and again the body; idle connections are closed after the same time
     #[arg(long, value_name = "SECONDS", default_value_t = Limits::default().header_timeout.as_secs_f64())]
     read_timeout: f64,
 
-    /// For a client that takes nothing of its answer
+    /// Close a connection whose client stops reading the response
     #[arg(long, value_name = "SECONDS", default_value_t = Limits::default().write_timeout.as_secs_f64())]
     write_timeout: f64,
 
-    /// As --write-timeout, while requests wait for the slots of a client that does not read
+    /// Same as --write-timeout, but while other requests are waiting for a slot
     #[arg(long, value_name = "SECONDS", default_value_t = Limits::default().stall_timeout.as_secs_f64())]
     stall_timeout: f64,
 
-    /// For running requests after the signal to stop
+    /// Time for running requests to finish after SIGINT or SIGTERM
     #[arg(long, value_name = "SECONDS", default_value_t = Limits::default().drain.as_secs_f64())]
     drain_timeout: f64,
 }
