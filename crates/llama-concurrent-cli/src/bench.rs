@@ -58,75 +58,75 @@ full length: the end that a model would choose is ignored.";
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub struct BenchArgs {
-    /// What is asked; see below [default with --sim: chat, with --sim-check: strategies]
+    /// Workload, described below [default with --sim: chat, with --sim-check: strategies]
     #[arg(value_parser = workloads(), required_unless_present_any = ["sim", "sim_check"])]
     workload: Option<Workload>,
 
-    /// Users at once [default: 8]
+    /// Concurrent users [default: 8]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     users: Option<u32>,
 
-    /// Requests of each user [default: 3, and 1 for strategies]
+    /// Requests per user [default: 3, and 1 for strategies]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     requests: Option<u32>,
 
-    /// Numbers of users for the workload strategies [default: 1,2,4,8,16,20,32], for --sim [20,50,100,200] and for
-    /// --sim-check [1,4,8,16]
+    /// Numbers of concurrent users to sweep over, for the workload strategies [default: 1,2,4,8,16,20,32], --sim
+    /// [20,50,100,200] and --sim-check [1,4,8,16]
     #[arg(long, value_name = "NUMBERS", value_delimiter = ',', conflicts_with_all = ["users", "rate", "find_capacity"],
         value_parser = clap::value_parser!(u32).range(1..=10_000))]
     sweep: Vec<u32>,
 
-    /// Let requests arrive at random, so many per second on average, without waiting for answers
+    /// Open loop: requests arrive at random at this average rate per second, without waiting for responses
     #[arg(long, value_name = "PER_SECOND", value_parser = positive)]
     rate: Option<f64>,
 
-    /// Decides all texts, lengths and times
+    /// Random seed of all prompts, lengths and arrival times
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
 
-    /// Make prompts and answers so many times as long, for small models and quick looks
+    /// Multiply the lengths of prompts and responses by this factor, for small models and quick runs
     #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = scale)]
     scale: f64,
 
-    /// Runs of each contestant
+    /// Runs per configuration
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
     repeats: u32,
 
-    /// Compare these strategies of the engine, or "all"; the workload strategies does so by itself
+    /// Compare these strategies of the engine, or "all"; implied by the workload strategies
     #[arg(long, value_name = "NAMES", value_delimiter = ',', conflicts_with_all = ["target", "strategy"])]
     strategies: Vec<String>,
 
-    /// Measure a server instead of an engine in this process. It should serve the file that --model names, whose tokenizer
-    /// counts the lengths. A path with /v1/ is spoken to as OpenAI's, others as llama-server's; without a path, /completion is tried
-    /// first and then /v1/completions
+    /// Measure a server instead of an in-process engine. It should serve the model that --model names, whose tokenizer
+    /// counts tokens. A path with /v1/ selects OpenAI's protocol, any other path llama-server's; without a path, /completion is
+    /// tried first, then /v1/completions
     #[arg(long, value_name = "URL")]
     target: Option<ServerAddress>,
 
-    /// Measure the engine with only ggml's kernels as well
+    /// Also measure the engine with ggml's kernels alone
     #[arg(long, conflicts_with_all = ["target", "find_capacity"])]
     beside_ggml: bool,
 
-    /// Measure a server as well, in alternation; may be given several times
+    /// Also measure this server, alternating with the engine; may be repeated
     #[arg(long, value_name = "NAME=URL", value_parser = name_and_address)]
     compare: Vec<(String, ServerAddress)>,
 
-    /// The first token should come within this time
+    /// Target for the time to first token
     #[arg(long, value_name = "MS", requires = "slo_itl_ms", value_parser = positive)]
     slo_ttft_ms: Option<f64>,
 
-    /// And 95 % of the gaps between two tokens should be at most this
+    /// Target for the 95th percentile of the inter-token latency
     #[arg(long, value_name = "MS", requires = "slo_ttft_ms", value_parser = positive)]
     slo_itl_ms: Option<f64>,
 
-    /// Find how many users, or with --rate how many arrivals per second, keep both at the 95th percentile
+    /// Find the most users, or with --rate the highest arrival rate, that meets both targets at the 95th percentile
     #[arg(long, requires = "slo_ttft_ms", conflicts_with_all = ["compare", "strategies"])]
     find_capacity: bool,
 
-    /// Write every figure of every run as JSON
+    /// Write the results of every run as JSON
     #[arg(long, value_name = "FILE", conflicts_with = "find_capacity")]
     json: Option<PathBuf>,
 
-    /// Write a page with plots, which needs no other file
+    /// Write a self-contained HTML page with plots
     #[arg(long, value_name = "FILE", conflicts_with = "find_capacity")]
     html: Option<PathBuf>,
 

@@ -45,11 +45,11 @@ Where stdin is not a terminal, each line of it is one message.";
 #[derive(Args)]
 #[command(after_help = EXAMPLES, mut_arg("slots", |slots| slots.hide(true)))]
 pub struct ChatArgs {
-    /// Instructions that stand above the conversation
+    /// System prompt
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     system: Option<String>,
 
-    /// Read special tokens also where they are written inside messages
+    /// Parse special tokens inside messages
     #[arg(long)]
     parse_special: bool,
 

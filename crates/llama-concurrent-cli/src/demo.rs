@@ -49,11 +49,11 @@ pub struct DemoArgs {
     #[arg(short, long, value_name = "FILE")]
     model: Option<PathBuf>,
 
-    /// Output tokens per text at most
+    /// Maximum output tokens per text
     #[arg(long, value_name = "TOKENS", default_value_t = 96, allow_negative_numbers = true)]
     max_tokens: u32,
 
-    /// Texts that run at once; the others wait for a slot
+    /// Texts that run concurrently; the others wait for a slot
     #[arg(long, value_name = "N", default_value_t = prompts::PROMPTS.len(), allow_negative_numbers = true,
         value_parser = whole::<usize>)]
     slots: usize,
@@ -62,12 +62,12 @@ pub struct DemoArgs {
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole::<usize>)]
     threads: Option<usize>,
 
-    /// Read each text no faster than this, 0 for no limit: its stream fills up, and the engine pauses it until it is
-    /// read [default: 25 in a terminal, else 0]
+    /// Maximum reading speed per text in tokens per second, 0 for no limit; a stream whose reader lags behind is paused
+    /// [default: 25 in a terminal, else 0]
     #[arg(long, value_name = "TOKENS_PER_S")]
     read_speed: Option<f64>,
 
-    /// Leave out the comparison of strategies
+    /// Skip the comparison of strategies
     #[arg(long)]
     no_table: bool,
 }

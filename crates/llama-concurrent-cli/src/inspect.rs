@@ -31,26 +31,26 @@ Nothing is loaded: only the file's header is read. Exit code 2 if the model coul
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub struct InspectArgs {
-    /// GGUF file; of a model in several files the first
+    /// GGUF file; the first one of a split model
     file: PathBuf,
 
-    /// One JSON object instead of text
+    /// Print JSON instead of text
     #[arg(long)]
     json: bool,
 
-    /// List the file's metadata
+    /// Print the metadata
     #[arg(long)]
     metadata: bool,
 
-    /// List the file's tensors
+    /// Print the tensors
     #[arg(long)]
     tensors: bool,
 
-    /// Estimate the memory of this many requests at once
+    /// Estimate the memory for this many slots
     #[arg(long, value_name = "N", default_value_t = DEFAULT_SLOTS as u64, value_parser = value_parser!(u64).range(1..))]
     slots: u64,
 
-    /// Estimate with so many tokens of context for each [default: as trained, at most 2048]
+    /// Context length per slot for the estimate [default: as trained, at most 2048]
     #[arg(long, value_name = "TOKENS", value_parser = value_parser!(u64).range(1..))]
     n_ctx: Option<u64>,
 }

@@ -46,7 +46,7 @@ struct Cli {
     #[command(subcommand)]
     command: Command,
 
-    /// Messages on stderr: off, error, warn, info, debug, trace, or a tracing filter such as llama.cpp=trace
+    /// Log level on stderr: off, error, warn, info, debug, trace, or a tracing filter such as llama.cpp=trace
     /// [default: warn, or LLAMA_CONCURRENT_LOG]
     #[arg(long, global = true, value_name = "LEVEL", display_order = 1000)]
     log: Option<String>,
@@ -54,21 +54,21 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Watch eight texts grow at once, then see what batching gains over running them one by one
+    /// Generate eight texts concurrently, then compare batching with running them one by one
     Demo(demo::DemoArgs),
-    /// Continue one or many prompts at once, as text or as JSON lines
+    /// Complete one or many prompts concurrently, as text or JSON lines
     Run(Box<run::RunArgs>),
-    /// Talk to a model, with its own chat template
+    /// Chat with a model, using its chat template
     Chat(Box<chat::ChatArgs>),
-    /// Serve a model over HTTP: OpenAI's and llama-server's routes, WebSocket, metrics and a page
+    /// Serve a model over HTTP: OpenAI's and llama-server's APIs, WebSocket, metrics and a web page
     Serve(Box<serve::ServeArgs>),
-    /// Write a model of a well-known shape with random weights, to measure a machine with
+    /// Write a model of a well-known shape with random weights, for benchmarks
     Synth(synth::SynthArgs),
-    /// Measure named loads: this engine, its strategies, and servers beside it
+    /// Benchmark named workloads: this engine, its strategies, and other servers
     Bench(Box<bench::BenchArgs>),
-    /// Check a GGUF file and say what it holds and how much memory it takes
+    /// Check a GGUF file and print its contents and memory needs
     Inspect(inspect::InspectArgs),
-    /// Show the machine, the cores and the memory that an engine would use, and why
+    /// Show the machine, and which cores and memory an engine would use and why
     Topology(Box<topology::TopologyArgs>),
 }
 

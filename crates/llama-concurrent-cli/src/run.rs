@@ -44,31 +44,31 @@ Exit code 2 if a request was refused as invalid, else 1 if one failed; the other
 #[derive(Args)]
 #[command(after_help = EXAMPLES, group(ArgGroup::new("input").required(true).args(["prompts", "prompts_file"])))]
 pub struct RunArgs {
-    /// A text to continue; may be given several times
+    /// Prompt; may be repeated
     #[arg(short, long = "prompt", value_name = "TEXT", allow_hyphen_values = true)]
     prompts: Vec<String>,
 
-    /// Texts to continue, one per line; '-' is stdin. In a .jsonl file each line is a JSON string or {"prompt": "..."}
+    /// File of prompts, one per line; '-' is stdin. In a .jsonl file each line is a JSON string or {"prompt": "..."}
     #[arg(long, value_name = "FILE")]
     prompts_file: Option<PathBuf>,
 
-    /// One JSON object per request instead of text
+    /// Print one JSON object per request instead of text
     #[arg(long)]
     json: bool,
 
-    /// Say at the end what was done, how fast, and in how much memory
+    /// Print throughput, latencies and memory at the end
     #[arg(long)]
     stats: bool,
 
-    /// Class of the requests: batch ones fill what interactive ones leave
+    /// Priority class; batch requests yield to interactive ones
     #[arg(long, value_name = "CLASS", value_enum, default_value_t = Class::Interactive)]
     priority: Class,
 
-    /// End a request that is not done by then; what it has so far is kept
+    /// End requests that take longer than this; their partial output is kept
     #[arg(long, value_name = "MS", allow_negative_numbers = true, value_parser = whole::<u64>)]
     timeout_ms: Option<u64>,
 
-    /// Give up on a request that has no slot by then
+    /// Fail requests that got no slot within this time
     #[arg(long, value_name = "MS", allow_negative_numbers = true, value_parser = whole::<u64>)]
     queue_timeout_ms: Option<u64>,
 

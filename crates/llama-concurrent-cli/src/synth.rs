@@ -33,19 +33,19 @@ pub struct SynthArgs {
     #[arg(long, value_name = "NAME", value_parser = presets(), required_unless_present = "arch")]
     preset: Option<&'static Shape>,
 
-    /// Instead a tiny model of this architecture, with weights in F32, for tests; `list` prints all of them
+    /// Write a tiny F32 model of this architecture instead, for tests; `list` prints all names
     #[arg(long, value_name = "NAME", conflicts_with_all = ["preset", "weight_type", "vocab", "layers"])]
     arch: Option<String>,
 
-    /// How weights are stored: q4_0, q8_0 or f16
+    /// Quantization of the weights: q4_0, q8_0 or f16
     #[arg(long = "type", value_name = "TYPE", default_value_t = WeightType::Q4_0)]
     weight_type: WeightType,
 
-    /// GGUF file to take the tokenizer from; its size of vocabulary then replaces the preset's
+    /// Take the tokenizer from this GGUF file; its vocabulary size then replaces the preset's
     #[arg(long, value_name = "FILE")]
     vocab: Option<PathBuf>,
 
-    /// Another seed gives other weights
+    /// Random seed of the weights
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
 
@@ -53,11 +53,11 @@ pub struct SynthArgs {
     #[arg(long, value_name = "N", hide = true)]
     layers: Option<u32>,
 
-    /// File to write
+    /// Output file
     #[arg(short, long, value_name = "FILE", required_unless_present = "arch")]
     output: Option<PathBuf>,
 
-    /// Replace the file if it is there
+    /// Overwrite an existing file
     #[arg(long)]
     force: bool,
 }

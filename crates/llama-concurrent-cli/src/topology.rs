@@ -31,15 +31,15 @@ no plan follows from them.";
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub struct TopologyArgs {
-    /// One JSON object instead of text
+    /// Print JSON instead of text
     #[arg(long)]
     json: bool,
 
-    /// A machine in the words of hwloc, instead of this one
+    /// Use a machine in hwloc's synthetic description instead of this one
     #[arg(long, value_name = "SPEC", conflicts_with = "xml")]
     synthetic: Option<String>,
 
-    /// A machine in a file that hwloc's lstopo wrote, instead of this one
+    /// Use a machine from an XML file of hwloc's lstopo instead of this one
     #[arg(long, value_name = "FILE")]
     xml: Option<PathBuf>,
 

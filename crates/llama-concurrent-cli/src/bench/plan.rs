@@ -19,16 +19,16 @@ use crate::failure::Failure;
 #[derive(Args)]
 #[command(next_help_heading = "Planning for another machine")]
 pub struct SimOptions {
-    /// Predict strategies and placements for machines: NUMA nodes x cores of each, and if known @ GB/s that a node's cores read
-    /// from its memory. Takes some seconds of measuring the model here first
+    /// Predict strategies and placements for other machines: NUMA nodes x cores per node, optionally @ memory bandwidth per
+    /// node in GB/s. Calibrates on this machine first, which takes some seconds
     #[arg(long, value_name = "NxC[@GB/s]", value_delimiter = ',', conflicts_with_all = NOT_WITH)]
     pub sim: Vec<Machine>,
 
-    /// Measure strategies on this machine, with one thread and with all, and say how far predictions are from it
+    /// Measure strategies on this machine, with one thread and with all, and report the error of the predictions
     #[arg(long, conflicts_with_all = NOT_WITH)]
     pub sim_check: bool,
 
-    /// Use a calibration that was saved before, instead of measuring
+    /// Use a saved calibration instead of measuring
     #[arg(long, value_name = "FILE")]
     pub sim_calibration: Option<PathBuf>,
 
@@ -36,16 +36,16 @@ pub struct SimOptions {
     #[arg(long, value_name = "FILE")]
     pub sim_save: Option<PathBuf>,
 
-    /// GMAC/s of one core for calls of so many rows, instead of what was measured, such as 1:25,4:60,16:80. With
-    /// --sim-bandwidth nothing is measured at all
+    /// GMAC/s of one core by batch size, instead of the measured ones, such as 1:25,4:60,16:80. Together with
+    /// --sim-bandwidth, nothing is measured
     #[arg(long, value_name = "ROWS:RATE,...", value_delimiter = ',', value_parser = point)]
     pub sim_gmacs: Vec<(usize, f64)>,
 
-    /// GB/s of a node's memory where --sim does not say it
+    /// Memory bandwidth per node in GB/s where --sim does not give it
     #[arg(long, value_name = "GB/s", value_parser = super::positive)]
     pub sim_bandwidth: Option<f64>,
 
-    /// How many times longer it takes to read from another node's memory [default: 2]
+    /// Slowdown factor of reads from another node's memory [default: 2]
     #[arg(long, value_name = "FACTOR", value_parser = super::positive)]
     pub sim_remote: Option<f64>,
 }
