@@ -8,48 +8,13 @@ use std::{
     time::Duration,
 };
 
-use llama_concurrent::{Error, ErrorKind};
+use llama_concurrent::ErrorKind;
 
 use crate::{
     pointers::{self, Versioned},
     status::llama_infer_status as Status,
+    types::{Failure, Result, c_text},
 };
-
-/// Why a call failed.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Failure {
-    pub status: Status,
-    pub message: String,
-    /// The engine's own kind, where it has one: some have numbers in them.
-    kind: Option<ErrorKind>,
-}
-
-pub type Result<T, E = Failure> = std::result::Result<T, E>;
-
-impl Failure {
-    pub fn new(status: Status, message: impl Into<String>) -> Self {
-        Self { status, message: message.into(), kind: None }
-    }
-
-    pub fn argument(message: impl Into<String>) -> Self {
-        Self::new(Status::InvalidArgument, message)
-    }
-
-    /// A number of an enum that has no such number.
-    pub fn unknown(status: Status, field: &str, number: i32, of: &str) -> Self {
-        Self::new(status, format!("{field} is {number}, which is none of enum {of}"))
-    }
-
-    pub fn shutting_down() -> Self {
-        Self::new(Status::ShuttingDown, "the engine is shutting down and takes no new requests")
-    }
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        Self { status: Status::of(error.kind()), message: error.to_string(), kind: Some(error.kind().clone()) }
-    }
-}
 
 struct LastError {
     failure: Failure,
@@ -81,11 +46,6 @@ pub fn boundary(body: impl FnOnce() -> Result<()>) -> Status {
             status
         }
     }
-}
-
-/// A text for C. A NUL within it would end it early, so it becomes a visible character.
-pub fn c_text(text: &str) -> CString {
-    CString::new(text.replace('\0', "\u{2400}")).unwrap_or_default()
 }
 
 /// Numbers of the last error of a thread; 0 where they do not apply.

@@ -16,11 +16,11 @@ use futures_core::Stream;
 use llama_concurrent::{Error, Event, Finish, FinishReason, Generation, Timings, Token};
 
 use crate::{
-    boundary::{Failure, Result},
-    event::{Origin, OwnedEvent, llama_infer_event, llama_infer_id},
+    event::{Origin, OwnedEvent, llama_infer_event},
     inside::{self, Inside},
     mailbox::{Mailbox, Turn},
     queue::Queue,
+    types::{Failure, Result, llama_infer_id},
 };
 
 /// `void (*)(const llama_infer_event *event, void *user_data)`.

@@ -10,23 +10,16 @@ use std::{
 use llama_concurrent::Engine;
 
 use crate::{
-    boundary::{Failure, boundary},
+    boundary::boundary,
     callbacks::CallbackThreads,
     engine_params::llama_engine_params,
     exit, inside,
     mailbox::Mailbox,
     pointers,
-    queue::limit,
     shared::{ENGINES, Shared},
     status::llama_infer_status as Status,
+    types::{Failure, limit, llama_engine},
 };
-
-/// A loaded model with its contexts, threads and queue.
-///
-/// A handle, not an address: it is looked up in every call, so one that was freed is refused.
-pub struct llama_engine {
-    _private: [u8; 0],
-}
 
 /// Loads a GGUF model and starts an engine on it. Blocks until that is done, which takes from milliseconds to minutes.
 ///

@@ -11,10 +11,11 @@ use llama_concurrent::{EngineConfig, KvType, PackCache, PlacementPolicy, Replica
 use llama_concurrent_topology::parse_list;
 
 use crate::{
-    boundary::{Failure, Result, boundary},
+    boundary::boundary,
     inside::{self, Inside},
-    pointers::{self, Versioned, c_bool},
+    pointers::{self, Versioned},
     status::llama_infer_status as Status,
+    types::{Failure, Result, c_bool},
 };
 
 /// How requests share the pool of contexts and slots.

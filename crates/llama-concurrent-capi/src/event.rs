@@ -4,10 +4,10 @@ use std::ffi::{CString, c_char, c_void};
 
 use llama_concurrent::{Delta, Finish, FinishReason, Token};
 
-use crate::{boundary::c_text, engine::llama_engine, status::llama_infer_status as Status};
-
-/// Identifies what one `llama_infer_*` call started. Never 0, never given out twice in a process.
-pub type llama_infer_id = u64;
+use crate::{
+    status::llama_infer_status as Status,
+    types::{c_text, llama_engine, llama_infer_id},
+};
 
 /// What an event tells. More kinds may come: ignore those that you do not know.
 #[repr(i32)]

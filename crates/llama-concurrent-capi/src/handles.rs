@@ -12,8 +12,8 @@ use std::{
 };
 
 use crate::{
-    boundary::{Failure, Result},
     status::llama_infer_status as Status,
+    types::{Failure, Result},
 };
 
 /// The live objects of one kind.

@@ -8,14 +8,12 @@ use std::{
 use llama_concurrent::{ChatMessage, Priority, Prompt, Request};
 
 use crate::{
-    boundary::{Failure, Result, boundary},
-    engine::llama_engine,
-    event::llama_infer_id,
+    boundary::boundary,
     infer_params::{llama_infer_callback, llama_infer_message, llama_infer_params},
     pointers,
-    queue::limit,
     shared::{ENGINES, Shared},
     status::llama_infer_status as Status,
+    types::{Failure, Result, limit, llama_engine, llama_infer_id},
 };
 
 /// What every way to start something has in common.

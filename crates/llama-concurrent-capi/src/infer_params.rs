@@ -10,13 +10,14 @@ use llama_concurrent::{
 };
 
 use crate::{
-    boundary::{Failure, Result, boundary},
+    boundary::boundary,
     call::Destination,
     event::llama_infer_event,
-    pointers::{self, Versioned, c_bool},
-    queue::{Queue, llama_infer_queue},
+    pointers::{self, Versioned},
+    queue::Queue,
     shared::Shared,
     status::llama_infer_status as Status,
+    types::{Failure, Result, c_bool, llama_infer_queue},
 };
 
 /// Who goes first when slots or time for prompts are short.

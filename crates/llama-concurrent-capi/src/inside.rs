@@ -3,9 +3,8 @@
 use std::cell::Cell;
 
 use crate::{
-    boundary::{Failure, Result},
-    event::llama_infer_id,
     status::llama_infer_status as Status,
+    types::{Failure, Result, llama_infer_id},
 };
 
 /// Whose callback.

@@ -34,4 +34,5 @@ mod status;
 #[cfg(test)]
 mod tests;
 mod text;
+mod types;
 mod version;

@@ -18,9 +18,10 @@ use tracing_subscriber::{
 };
 
 use crate::{
-    boundary::{Failure, boundary, c_text},
+    boundary::boundary,
     inside::{self, Inside},
     status::llama_infer_status as Status,
+    types::{Failure, c_text},
 };
 
 /// How important a message is.

@@ -5,10 +5,7 @@ use std::{
     mem::{MaybeUninit, size_of},
 };
 
-use crate::boundary::{Failure, Result};
-
-/// `bool` of C. As a byte, because memory that nobody initialised may hold any value.
-pub type c_bool = u8;
+use crate::types::{Failure, Result};
 
 /// No struct of any version is larger; a greater size was never initialised.
 const MAX_STRUCT: usize = 1 << 12;
@@ -227,7 +224,7 @@ pub unsafe fn fill_text(
     length: *mut usize,
     name: &str,
 ) -> Result<()> {
-    let text = crate::boundary::c_text(text);
+    let text = crate::types::c_text(text);
     // SAFETY: the caller's promise; `c_char` and `u8` have one layout.
     let done = unsafe { fill(text.as_bytes_with_nul(), buffer.cast::<u8>(), capacity, length, name) };
     if !length.is_null() {

@@ -9,22 +9,16 @@ use std::{
 };
 
 use crate::{
-    boundary::{Failure, Result, boundary},
+    boundary::boundary,
     call::Call,
-    event::{OwnedEvent, llama_infer_event, llama_infer_id},
+    event::{OwnedEvent, llama_infer_event},
     handles::Handles,
     inside,
     mailbox::{Mailbox, Signal, Taken},
     pointers,
     status::llama_infer_status as Status,
+    types::{Failure, Result, limit, llama_infer_id, llama_infer_queue},
 };
-
-/// A completion queue: where the events of requests wait until `llama_infer_poll` fetches them.
-///
-/// A handle, not an address: it is looked up in every call, so one that was freed is refused.
-pub struct llama_infer_queue {
-    _private: [u8; 0],
-}
 
 static QUEUES: Handles<Queue> = Handles::new("queue");
 
@@ -115,11 +109,6 @@ impl Queue {
 
 fn freed() -> Failure {
     Failure::new(Status::InvalidHandle, "the queue was freed")
-}
-
-/// `timeout_ms` of the header: negative for no limit.
-pub fn limit(timeout_ms: i32) -> Option<Duration> {
-    u64::try_from(timeout_ms).ok().map(Duration::from_millis)
 }
 
 /// Makes a completion queue, for programs that have an event loop and do not want callbacks on other threads.

@@ -12,16 +12,15 @@ use std::{
 use llama_concurrent::{Engine, Request};
 
 use crate::{
-    boundary::{Failure, Result},
     call::{Call, Calls, Destination, EventFn, LiveCalls},
     callbacks::CallbackThreads,
-    engine::llama_engine,
-    event::{Origin, llama_infer_id},
+    event::Origin,
     feeder,
     handles::Handles,
     inside::{self, Inside},
     mailbox::Mailbox,
     status::llama_infer_status as Status,
+    types::{Failure, Result, llama_engine, llama_infer_id},
 };
 
 /// All engines of the process.

@@ -11,11 +11,11 @@ use llama_concurrent_topology::format_list;
 
 use crate::{
     boundary::boundary,
-    engine::llama_engine,
     engine_params::llama_engine_strategy,
     pointers::{self, Versioned},
     shared::ENGINES,
     status::llama_infer_status as Status,
+    types::llama_engine,
 };
 
 /// The state of an engine at one moment. Counts are since it was loaded.

@@ -3,11 +3,11 @@
 use std::ffi::c_char;
 
 use crate::{
-    boundary::{Failure, boundary},
-    engine::llama_engine,
-    pointers::{self, c_bool},
+    boundary::boundary,
+    pointers::{self},
     shared::ENGINES,
     status::llama_infer_status as Status,
+    types::{Failure, c_bool, llama_engine},
 };
 
 /// The tokens of a text.

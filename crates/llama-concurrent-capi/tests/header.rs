@@ -3,8 +3,9 @@
 use std::{fs, path::Path};
 
 /// In the order in which a reader wants them.
-const SOURCES: [&str; 12] = [
+const SOURCES: [&str; 13] = [
     "status",
+    "types",
     "boundary",
     "event",
     "engine_params",
