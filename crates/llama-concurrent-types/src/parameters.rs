@@ -1,6 +1,6 @@
 //! One table for each struct of parameters: what a field does, its type, default, range and names.
 //!
-//! [`parameters!`](crate::parameters) makes the struct, its `Default` and its `FIELDS` of one list. The interfaces follow
+//! [`parameters!`](macro@crate::parameters) makes the struct, its `Default` and its `FIELDS` of one list. The interfaces follow
 //! `FIELDS` where they can (HTTP, the command line, Python's native module); what has to stand in a file (the C struct, the
 //! Python class, tables in the documentation) is written by `tests/generated.rs`.
 
