@@ -78,7 +78,7 @@ fn help<P: Default>(field: &Field<P>, all: &[Field<P>]) -> String {
         }
     }
     match field.kind {
-        Kind::Flag if is_on(field) => format!("Do not: {}{}", words[..1].to_lowercase(), &words[1..]),
+        Kind::Flag if is_on(field) => format!("Turn off this default: {}{}", words[..1].to_lowercase(), &words[1..]),
         Kind::Texts | Kind::Tokens | Kind::Biases => words + "; may be given several times",
         _ => match field.unset() {
             Some(unset) => format!("{words} [default: {unset}]"),
