@@ -682,7 +682,7 @@ typedef struct llama_infer_message {
 typedef struct llama_engine_stats {
     /** `sizeof(llama_engine_stats)`, set by the caller. */
     size_t size;
-    /** One of `llama_engine_strategy`, never AUTO. */
+    /** How requests share contexts and slots, never "auto". One of `llama_engine_strategy`. */
     int32_t strategy;
     /** Threads that own contexts. */
     uint32_t workers;
@@ -710,13 +710,13 @@ typedef struct llama_engine_stats {
     uint64_t decode_calls;
     /** Rows in them, which are tokens. */
     uint64_t decode_rows;
-    /** Milliseconds in them. */
+    /** Time in them. In milliseconds. */
     double decode_ms;
     /** `llama_decode` calls that computed prompts. */
     uint64_t prefill_calls;
     /** Rows in them, which are prompt tokens. */
     uint64_t prefill_rows;
-    /** Milliseconds in them. */
+    /** Time in them. In milliseconds. */
     double prefill_ms;
     /** Output tokens. */
     uint64_t output_tokens;
@@ -741,8 +741,8 @@ typedef struct llama_engine_stats {
     /** Prompts that wait for a slot now. */
     uint32_t requests_waiting;
     /**
-     * The instruction set of this library's kernels that compute weights, such as "avx512vnni"; "off" where those of ggml
-     * compute all. What share, says `kernels_share`. Lives as long as the library.
+     * The instruction set of this library's kernels that compute weights, such as "avx512vnni"; "off" where those of
+     * ggml compute all. What share, says `kernels_share`. Lives as long as the library.
      */
     const char *kernels;
     /** Copies of the weights in memory: more than one on machines with several NUMA nodes. */
@@ -750,23 +750,23 @@ typedef struct llama_engine_stats {
     /** Compute threads that the system does not keep on the CPUs that they were meant for; 0 where it does not tell. */
     uint32_t strayed_threads;
     /**
-     * The least share, over all workers, of the pages of weights and KV that lie on the worker's NUMA node; -1 where the
+     * The least share, over all workers, of the pages of weights and KV that lie on the worker's NUMA node. -1: the
      * system does not tell.
      */
     double local_fraction;
     /**
-     * Packed weights: "mapped" from the file that an earlier load has written, "written" by this one, or "off". Lives as
-     * long as the library.
+     * Packed weights: "mapped" from the file that an earlier load has written, "written" by this one, or "off". Lives
+     * as long as the library.
      */
     const char *pack_cache;
     /** Of the products of the model's matrices with a row, the share that this library's kernels compute, 0 to 1. */
     double kernels_share;
     /**
-     * Which kernels compute which share of the products, by the formats of the weights, such as
-     * "ggml 61 % (Q4_1), avx2 39 % (Q6_K)". Lives as long as the library.
+     * Which kernels compute which share of the products, by the formats of the weights, such as "ggml 61 % (Q4_1),
+     * avx2 39 % (Q6_K)". Lives as long as the library.
      */
     const char *products;
-    /** CPUs that the compute threads were planned for, such as "0-3,8". Lives as long as the library. */
+    /** CPUs that the compute threads were planned for. Such as "0-3,8". Lives as long as the library. */
     const char *cpus;
 } llama_engine_stats;
 

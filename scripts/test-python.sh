@@ -28,9 +28,13 @@ cd bindings/python
 "$environment/bin/python" -m pytest --quiet -rs
 "$environment/bin/python" -m pytest --quiet --doctest-modules --pyargs llama_concurrent
 
-# The same tests over the C library, by ctypes. Which bytes of a chat's prompt are plain text, C does not tell; and there is no
-# native module that a sub-interpreter could not load.
+# The same over the C library, by ctypes, with the files where its README puts them; then the tests. Which bytes of a chat's
+# prompt are plain text, C does not tell; and there is no native module that a sub-interpreter could not load.
 cargo build --release --quiet --package llama-concurrent-capi
+place=$environment/ctypes
+rm -rf "$place" && mkdir "$place" && cp -r ../python-ctypes/llama_concurrent_ctypes "$place"
+cp python/llama_concurrent/{_async,_base,_check,_engine,_errors,_requests,_types}.py "$place/llama_concurrent_ctypes"
+(cd "$place" && "$environment/bin/python" -m mypy --config-file "$OLDPWD/pyproject.toml" --package llama_concurrent_ctypes)
 PYTHONPATH=../python-ctypes/as_package:../python-ctypes "$environment/bin/python" -m pytest --quiet \
     -k "not message_cannot_close_itself and not sub_interpreters" \
     tests/test_engine.py tests/test_async.py tests/test_constraints.py

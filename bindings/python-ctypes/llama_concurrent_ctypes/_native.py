@@ -180,8 +180,9 @@ class _Collected:
             return None
         result = event.result.contents
         end = _finish(result)
-        if "error" in end:
-            return end["error"]
+        error: _errors.LlamaError | None = end.get("error")
+        if error is not None:
+            return error
         text = ctypes.string_at(result.text, result.text_length).decode() if result.text else ""
         return {**end, "text": text, "tokens": list(result.tokens[: result.n_tokens]), "logprobs": self.logprobs}
 

@@ -8,8 +8,8 @@ use std::{
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use llama_concurrent::{
-    ChatMessage, ChatOptions, Completion, Continuation, Engine, EngineConfig, LoadProgress, PackCache, Prompt, Request,
-    parameters::Kind,
+    ChatMessage, ChatOptions, Completion, Continuation, Engine, EngineConfig, EngineStats, FigureValue, LoadProgress,
+    PackCache, Prompt, Request, parameters::Kind,
 };
 use pyo3::{Borrowed, exceptions::PyValueError, prelude::*, types::PyDict};
 
@@ -269,54 +269,16 @@ impl NativeEngine {
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let engine = self.get(py)?;
         let (now, model) = (engine.stats(), engine.model());
-        let totals = &now.totals;
         let stats = PyDict::new(py);
-        stats.set_item("strategy", now.strategy.as_str())?;
-        stats.set_item("kernels", now.kernels)?;
-        stats.set_item("kernels_share", now.kernels_share())?;
-        stats.set_item("products", now.describe_products())?;
-        stats.set_item("pack_cache", now.pack_cache)?;
-        stats.set_item("local_fraction", now.local_fraction())?;
-        stats
-            .set_item("strayed_threads", now.per_worker.iter().map(|worker| worker.strayed_threads()).sum::<usize>())?;
-        stats.set_item("weight_copies", now.weight_copies)?;
-        for (name, value) in [
-            ("workers", now.workers),
-            ("contexts", now.contexts),
-            ("slots", now.slots),
-            ("n_ctx", now.n_ctx),
-            ("threads", now.threads),
-            ("n_ctx_train", model.n_ctx_train as usize),
-            ("n_vocab", model.n_vocab as usize),
-            ("requests_running", totals.running),
-            ("requests_waiting", totals.waiting),
-        ] {
-            stats.set_item(name, value)?;
+        for figure in EngineStats::FIGURES {
+            match (figure.get)(&now, model) {
+                FigureValue::Text(text) => stats.set_item(figure.name, text)?,
+                FigureValue::Number(number) => stats.set_item(figure.name, number)?,
+                FigureValue::Time(time) => stats.set_item(format!("{}_time", figure.name), time.as_secs_f64())?,
+                FigureValue::Share(share) => stats.set_item(figure.name, share)?,
+                FigureValue::Cpus(cpus) => stats.set_item(figure.name, cpus)?,
+            }
         }
-        for (name, value) in [
-            ("model_bytes", now.memory.model_bytes),
-            ("repack_bytes", now.memory.repack_bytes),
-            ("kv_bytes", now.memory.kv_bytes),
-            ("compute_bytes", now.memory.compute_bytes),
-            ("decode_calls", totals.decode.calls),
-            ("decode_rows", totals.decode.rows),
-            ("prefill_calls", totals.prefill.calls),
-            ("prefill_rows", totals.prefill.rows),
-            ("output_tokens", totals.output_tokens),
-            ("cached_tokens", totals.cached_tokens),
-            ("requests_submitted", totals.requests.submitted),
-            ("requests_rejected", totals.requests.rejected),
-            ("requests_stopped", totals.requests.stopped),
-            ("requests_length", totals.requests.length),
-            ("requests_cancelled", totals.requests.cancelled),
-            ("requests_deadline", totals.requests.deadline),
-            ("requests_failed", totals.requests.failed),
-        ] {
-            stats.set_item(name, value)?;
-        }
-        stats.set_item("decode_time", totals.decode.busy.as_secs_f64())?;
-        stats.set_item("prefill_time", totals.prefill.busy.as_secs_f64())?;
-        stats.set_item("cpus", now.cpus)?;
         Ok(stats)
     }
 

@@ -520,12 +520,12 @@ unsafe fn list<T, U>(
 
 /// # Safety
 /// As `pointers::texts`.
-unsafe fn texts(pointer: *const *const c_char, n: usize, name: &str, default: Vec<String>) -> Result<Vec<String>> {
+unsafe fn texts<T: From<Vec<String>>>(pointer: *const *const c_char, n: usize, name: &str, default: T) -> Result<T> {
     if pointer.is_null() && n == 0 {
         return Ok(default);
     }
     // SAFETY: the caller's promise.
-    Ok(unsafe { pointers::texts(pointer, n, name) }?.into_iter().map(str::to_owned).collect())
+    Ok(unsafe { pointers::texts(pointer, n, name) }?.into_iter().map(str::to_owned).collect::<Vec<_>>().into())
 }
 
 /// # Safety

@@ -4,10 +4,9 @@ use std::{
     collections::BTreeSet,
     ffi::{CStr, CString, c_char},
     sync::{Mutex, PoisonError},
-    time::Duration,
 };
 
-use llama_concurrent_topology::format_list;
+use llama_concurrent::EngineStats;
 
 use crate::{
     boundary::boundary,
@@ -24,7 +23,8 @@ use crate::{
 pub struct llama_engine_stats {
     /// `sizeof(llama_engine_stats)`, set by the caller.
     pub size: usize,
-    /// One of `llama_engine_strategy`, never AUTO.
+    // figures: begin
+    /// How requests share contexts and slots, never "auto". One of `llama_engine_strategy`.
     pub strategy: i32,
     /// Threads that own contexts.
     pub workers: u32,
@@ -52,13 +52,13 @@ pub struct llama_engine_stats {
     pub decode_calls: u64,
     /// Rows in them, which are tokens.
     pub decode_rows: u64,
-    /// Milliseconds in them.
+    /// Time in them. In milliseconds.
     pub decode_ms: f64,
     /// `llama_decode` calls that computed prompts.
     pub prefill_calls: u64,
     /// Rows in them, which are prompt tokens.
     pub prefill_rows: u64,
-    /// Milliseconds in them.
+    /// Time in them. In milliseconds.
     pub prefill_ms: f64,
     /// Output tokens.
     pub output_tokens: u64,
@@ -82,26 +82,27 @@ pub struct llama_engine_stats {
     pub requests_running: u32,
     /// Prompts that wait for a slot now.
     pub requests_waiting: u32,
-    /// The instruction set of this library's kernels that compute weights, such as "avx512vnni"; "off" where those of ggml
-    /// compute all. What share, says `kernels_share`. Lives as long as the library.
+    /// The instruction set of this library's kernels that compute weights, such as "avx512vnni"; "off" where those of
+    /// ggml compute all. What share, says `kernels_share`. Lives as long as the library.
     pub kernels: *const c_char,
     /// Copies of the weights in memory: more than one on machines with several NUMA nodes.
     pub weight_copies: u32,
     /// Compute threads that the system does not keep on the CPUs that they were meant for; 0 where it does not tell.
     pub strayed_threads: u32,
-    /// The least share, over all workers, of the pages of weights and KV that lie on the worker's NUMA node; -1 where the
+    /// The least share, over all workers, of the pages of weights and KV that lie on the worker's NUMA node. -1: the
     /// system does not tell.
     pub local_fraction: f64,
-    /// Packed weights: "mapped" from the file that an earlier load has written, "written" by this one, or "off". Lives as
-    /// long as the library.
+    /// Packed weights: "mapped" from the file that an earlier load has written, "written" by this one, or "off". Lives
+    /// as long as the library.
     pub pack_cache: *const c_char,
     /// Of the products of the model's matrices with a row, the share that this library's kernels compute, 0 to 1.
     pub kernels_share: f64,
-    /// Which kernels compute which share of the products, by the formats of the weights, such as
-    /// "ggml 61 % (Q4_1), avx2 39 % (Q6_K)". Lives as long as the library.
+    /// Which kernels compute which share of the products, by the formats of the weights, such as "ggml 61 % (Q4_1),
+    /// avx2 39 % (Q6_K)". Lives as long as the library.
     pub products: *const c_char,
-    /// CPUs that the compute threads were planned for, such as "0-3,8". Lives as long as the library.
+    /// CPUs that the compute threads were planned for. Such as "0-3,8". Lives as long as the library.
     pub cpus: *const c_char,
+    // figures: end
 }
 
 // SAFETY: `#[repr(C)]`, starts with its size; numbers.
@@ -117,47 +118,51 @@ pub unsafe extern "C" fn llama_engine_get_stats(engine: *mut llama_engine, stats
     boundary(|| {
         let shared = ENGINES.get(engine)?;
         let (now, model) = (shared.engine.stats(), shared.engine.model());
-        let (decode, prefill, requests) = (now.totals.decode, now.totals.prefill, now.totals.requests);
-        let ms = |time: Duration| time.as_secs_f64() * 1000.0;
+        let told = |name: &str| {
+            let figure = EngineStats::FIGURES.iter().find(|figure| figure.name == name).expect("a figure of the table");
+            (figure.get)(&now, model)
+        };
         let filled = llama_engine_stats {
             size: 0,
+            // values: begin
             strategy: llama_engine_strategy::of(now.strategy) as i32,
-            workers: now.workers as u32,
-            contexts: now.contexts as u32,
-            slots: now.slots as u32,
-            n_ctx: now.n_ctx as u32,
-            threads: now.threads as u32,
-            n_ctx_train: model.n_ctx_train,
-            n_vocab: model.n_vocab,
-            model_bytes: now.memory.model_bytes,
-            repack_bytes: now.memory.repack_bytes,
-            kv_bytes: now.memory.kv_bytes,
-            compute_bytes: now.memory.compute_bytes,
-            decode_calls: decode.calls,
-            decode_rows: decode.rows,
-            decode_ms: ms(decode.busy),
-            prefill_calls: prefill.calls,
-            prefill_rows: prefill.rows,
-            prefill_ms: ms(prefill.busy),
-            output_tokens: now.totals.output_tokens,
-            cached_tokens: now.totals.cached_tokens,
-            requests_submitted: requests.submitted,
-            requests_rejected: requests.rejected,
-            requests_stopped: requests.stopped,
-            requests_length: requests.length,
-            requests_cancelled: requests.cancelled,
-            requests_deadline: requests.deadline,
-            requests_failed: requests.failed,
-            requests_running: now.totals.running as u32,
-            requests_waiting: now.totals.waiting as u32,
-            kernels: text(now.kernels),
-            weight_copies: now.weight_copies as u32,
-            strayed_threads: now.per_worker.iter().map(|worker| worker.strayed_threads() as u32).sum(),
-            local_fraction: now.local_fraction().unwrap_or(-1.0),
-            pack_cache: text(now.pack_cache),
-            kernels_share: now.kernels_share(),
-            products: text(&now.describe_products()),
-            cpus: text(&format_list(&now.cpus)),
+            workers: told("workers").count() as u32,
+            contexts: told("contexts").count() as u32,
+            slots: told("slots").count() as u32,
+            n_ctx: told("n_ctx").count() as u32,
+            threads: told("threads").count() as u32,
+            n_ctx_train: told("n_ctx_train").count() as u32,
+            n_vocab: told("n_vocab").count() as u32,
+            model_bytes: told("model_bytes").count(),
+            repack_bytes: told("repack_bytes").count(),
+            kv_bytes: told("kv_bytes").count(),
+            compute_bytes: told("compute_bytes").count(),
+            decode_calls: told("decode_calls").count(),
+            decode_rows: told("decode_rows").count(),
+            decode_ms: told("decode").real(),
+            prefill_calls: told("prefill_calls").count(),
+            prefill_rows: told("prefill_rows").count(),
+            prefill_ms: told("prefill").real(),
+            output_tokens: told("output_tokens").count(),
+            cached_tokens: told("cached_tokens").count(),
+            requests_submitted: told("requests_submitted").count(),
+            requests_rejected: told("requests_rejected").count(),
+            requests_stopped: told("requests_stopped").count(),
+            requests_length: told("requests_length").count(),
+            requests_cancelled: told("requests_cancelled").count(),
+            requests_deadline: told("requests_deadline").count(),
+            requests_failed: told("requests_failed").count(),
+            requests_running: told("requests_running").count() as u32,
+            requests_waiting: told("requests_waiting").count() as u32,
+            kernels: text(&told("kernels").text()),
+            weight_copies: told("weight_copies").count() as u32,
+            strayed_threads: told("strayed_threads").count() as u32,
+            local_fraction: told("local_fraction").real(),
+            pack_cache: text(&told("pack_cache").text()),
+            kernels_share: told("kernels_share").real(),
+            products: text(&told("products").text()),
+            cpus: text(&told("cpus").text()),
+            // values: end
         };
         // SAFETY: `stats` is what the header asks for.
         unsafe { pointers::write_sized(stats, filled, "stats") }

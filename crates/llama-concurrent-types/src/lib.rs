@@ -5,8 +5,10 @@
 mod collector;
 mod config;
 mod constraint;
+mod cpu_list;
 mod embedding;
 mod error;
+mod figures;
 mod logprobs;
 pub mod parameters;
 mod placement;
@@ -21,8 +23,10 @@ pub use config::{
     DEFAULT_N_CTX, DEFAULT_SLOTS, EngineConfig, KvType, LoadProgress, MAX_SLOTS, PackCache, PoolShape, Strategy,
 };
 pub use constraint::Constraint;
+pub use cpu_list::{format_list, parse_list};
 pub use embedding::{EmbedOptions, Embedding, Pooling};
 pub use error::{Error, ErrorKind, Interfaces, Result};
+pub use figures::{Figure, FigureKind, FigureValue};
 pub use logprobs::{TokenLogprob, TokenLogprobs};
 pub use placement::{PlacementPolicy, Replicate};
 pub use products::{GGML, ProductShare, describe_products, share_of_kernels};

@@ -4,7 +4,7 @@
 //! `FIELDS` where they can (HTTP, the command line, Python's native module); what has to stand in a file (the C struct, the
 //! Python class, tables in the documentation) is written by `tests/generated.rs`.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use serde_json::Map;
 
@@ -274,6 +274,7 @@ typed! {
     Option<u32>: OptionalCount, n => n.map(|n| u32::try_from(n).unwrap_or(u32::MAX)), this => this.map(u64::from);
     bool: Flag, flag => flag, this => *this;
     Vec<String>: Texts, texts => texts, this => this.clone();
+    Arc<[String]>: Texts, texts => texts.into(), this => this.to_vec();
     Vec<Token>: Tokens, tokens => tokens, this => this.clone();
     Vec<(Token, f32)>: Biases, biases => biases, this => this.clone();
     Option<Constraint>: Constraint, constraint => constraint, this => this.clone();

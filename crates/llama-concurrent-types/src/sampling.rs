@@ -1,6 +1,9 @@
 //! How the next token is chosen, and the ranges of what can be wished for.
 
-use std::fmt::Display;
+use std::{
+    fmt::Display,
+    sync::{Arc, LazyLock},
+};
 
 use crate::{
     Constraint,
@@ -108,7 +111,7 @@ crate::parameters! {
         dry_penalty_last_n: u32 = 64, from_to(0.0, 65_536.0, "at most 65536 tokens")
             .c(7).http(&["dry_penalty_last_n"]).lenient(-1.0, 65_536.0).flags(&["dry-penalty-last-n"], "N");
         /// DRY: texts across which nothing is a repetition, of at most 40 bytes each.
-        dry_sequence_breakers: Vec<String> = ["\n", ":", "\"", "*"].map(str::to_owned).to_vec(), no_number()
+        dry_sequence_breakers: Arc<[String]> = usual_breakers(), no_number()
             .c(7).http(&["dry_sequence_breakers"]).flags(&["dry-sequence-breaker"], "TEXT");
         /// Adaptive-p in place of the last draw: prefers tokens about as probable as this, as the cuts have left them; below 0 it is
         /// off.
@@ -179,6 +182,12 @@ impl SamplingParams {
     }
 }
 
+/// Those of llama.cpp. Shared, because a request's parameters are copied a few times and these are seldom others.
+fn usual_breakers() -> Arc<[String]> {
+    static USUAL: LazyLock<Arc<[String]>> = LazyLock::new(|| ["\n", ":", "\"", "*"].map(str::to_owned).into());
+    Arc::clone(&USUAL)
+}
+
 fn require(holds: bool, field: &str, value: impl Display, range: &str) -> Result<()> {
     if holds {
         return Ok(());
@@ -212,8 +221,14 @@ mod tests {
             ("mirostat_eta", SamplingParams { mirostat_eta: -0.1, ..good.clone() }),
             ("dry_multiplier", SamplingParams { dry_multiplier: f32::NAN, ..good.clone() }),
             ("dry_base", SamplingParams { dry_base: 0.5, ..good.clone() }),
-            ("dry_sequence_breakers", SamplingParams { dry_sequence_breakers: vec!["x".repeat(41)], ..good.clone() }),
-            ("dry_sequence_breakers", SamplingParams { dry_sequence_breakers: vec!["x".into(); 17], ..good.clone() }),
+            (
+                "dry_sequence_breakers",
+                SamplingParams { dry_sequence_breakers: ["x".repeat(41)].into(), ..good.clone() },
+            ),
+            (
+                "dry_sequence_breakers",
+                SamplingParams { dry_sequence_breakers: vec!["x".into(); 17].into(), ..good.clone() },
+            ),
             ("adaptive_target", SamplingParams { adaptive_target: 1.5, ..good.clone() }),
             ("adaptive_decay", SamplingParams { adaptive_decay: 1.0, ..good.clone() }),
             ("stop string", SamplingParams { stop: vec![String::new()], ..good.clone() }),

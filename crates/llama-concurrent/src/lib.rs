@@ -38,9 +38,9 @@ pub use llama_concurrent_template::{
 pub use llama_concurrent_topology::Placement;
 pub use llama_concurrent_types::{
     CallTotals, Collector, Completion, Constraint, Delta, EmbedOptions, Embedding, EngineConfig, EngineStats, Error,
-    ErrorKind, Event, Finish, FinishReason, Interfaces, KvType, LoadProgress, MarkedText, MemoryStats, PackCache,
-    PlacementPolicy, Pooling, Priority, ProductShare, Prompt, Replicate, Request, RequestId, RequestTotals, Result,
-    SamplingParams, SlotStats, Strategy, Timings, Token, TokenLogprob, TokenLogprobs, WorkerStats, WorkerTotals,
-    parameters,
+    ErrorKind, Event, Figure, FigureKind, FigureValue, Finish, FinishReason, Interfaces, KvType, LoadProgress,
+    MarkedText, MemoryStats, PackCache, PlacementPolicy, Pooling, Priority, ProductShare, Prompt, Replicate, Request,
+    RequestId, RequestTotals, Result, SamplingParams, SlotStats, Strategy, Timings, Token, TokenLogprob, TokenLogprobs,
+    WorkerStats, WorkerTotals, parameters,
 };
 pub use stream::{EventSink, Flow};

@@ -261,7 +261,7 @@ fn repetitions_are_broken_unless_a_text_stands_between() {
     let first = *colon.last().expect("a token");
     let always = SamplingParams { logit_bias: vec![(first, 100.0)], ignore_eos: true, ..tokens(12) };
     assert_eq!(distinct(&always), 1);
-    let dry = SamplingParams { dry_multiplier: 1000.0, dry_sequence_breakers: vec!["#".into()], ..always };
+    let dry = SamplingParams { dry_multiplier: 1000.0, dry_sequence_breakers: [String::from("#")].into(), ..always };
     assert!(distinct(&dry) > 1);
     assert_eq!(distinct(&SamplingParams { dry_penalty_last_n: 0, ..dry.clone() }), 1);
     // What is itself a break is no repetition; the colon is one by default.

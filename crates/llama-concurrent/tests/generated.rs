@@ -4,7 +4,7 @@
 use std::{fmt::Write, fs, path::PathBuf};
 
 use llama_concurrent::{
-    EngineConfig, SamplingParams,
+    EngineConfig, EngineStats, Figure, FigureKind, SamplingParams,
     parameters::{Field, Kind, Value},
 };
 
@@ -259,6 +259,55 @@ fn the_python_engine_has_the_configuration() {
     }
     stands(PATH, "keywords", &keywords);
     stands_between(PATH, "the small model that comes with the package.", "            pack_cache: ", &words);
+}
+
+fn c_figure(figure: &Figure) -> (String, String) {
+    let (name, doc) = (figure.name, figure.doc);
+    let text = format!("{doc} Lives as long as the library.");
+    let (name, c_type, doc, value) = match figure.kind {
+        FigureKind::Strategy => (
+            name.to_owned(),
+            "i32",
+            format!("{doc} One of `llama_engine_strategy`."),
+            "llama_engine_strategy::of(now.strategy) as i32".to_owned(),
+        ),
+        FigureKind::Number => (name.to_owned(), "u32", doc.to_owned(), format!("told(\"{name}\").count() as u32")),
+        FigureKind::Size => (name.to_owned(), "u64", doc.to_owned(), format!("told(\"{name}\").count()")),
+        FigureKind::Time => {
+            (format!("{name}_ms"), "f64", format!("{doc} In milliseconds."), format!("told(\"{name}\").real()"))
+        }
+        FigureKind::Share | FigureKind::OptionalShare => {
+            (name.to_owned(), "f64", doc.replace("Unset:", "-1:"), format!("told(\"{name}\").real()"))
+        }
+        FigureKind::Text => (name.to_owned(), "*const c_char", text, format!("text(&told(\"{name}\").text())")),
+        FigureKind::Cpus => {
+            let doc = format!("{doc} Such as \"0-3,8\". Lives as long as the library.");
+            (name.to_owned(), "*const c_char", doc, format!("text(&told(\"{name}\").text())"))
+        }
+    };
+    (format!("{}    pub {name}: {c_type},\n", wrapped(&doc, "    /// ")), format!("            {name}: {value},\n"))
+}
+
+#[test]
+fn the_statistics_have_the_figures() {
+    const PATH: &str = "crates/llama-concurrent-capi/src/stats.rs";
+    let (fields, values): (String, String) = EngineStats::FIGURES.iter().map(c_figure).unzip();
+    stands(PATH, "figures", &fields);
+    stands(PATH, "values", &values);
+    let python = EngineStats::FIGURES.iter().map(|figure| {
+        let (name, hint) = match figure.kind {
+            FigureKind::Strategy | FigureKind::Text => (figure.name.to_owned(), "str"),
+            FigureKind::Number | FigureKind::Size => (figure.name.to_owned(), "int"),
+            FigureKind::Time => (format!("{}_time", figure.name), "float"),
+            FigureKind::Share => (figure.name.to_owned(), "float"),
+            FigureKind::OptionalShare => (figure.name.to_owned(), "float | None"),
+            FigureKind::Cpus => (figure.name.to_owned(), "list[int]"),
+        };
+        let unit = if figure.kind == FigureKind::Time { " In seconds." } else { "" };
+        let doc = format!("\"\"\"{}{unit}\"\"\"", figure.doc.replace("Unset:", "None:"));
+        format!("    {name}: {hint}\n{}", wrapped(&doc, "    "))
+    });
+    stands("bindings/python/python/llama_concurrent/_types.py", "figures", &python.collect::<String>());
 }
 
 #[test]

@@ -231,16 +231,9 @@ class Results(list[Result]):
 class EngineStats:
     """The state of an engine at one moment; counts are since it was loaded."""
 
+    # figures: begin
     strategy: str
-    """What was chosen: never "auto"."""
-    kernels: str
-    """Instruction set of the package's kernels that compute weights, such as "avx512vnni"; "off" where ggml computes all."""
-    kernels_share: float
-    """The share of the products of the model's matrices that they compute, 0 to 1."""
-    products: str
-    """Which kernels compute which share, by the formats of the weights: "ggml 61 % (Q4_1), avx2 39 % (Q6_K)"."""
-    pack_cache: str
-    """Packed weights: "mapped" from the file of an earlier load, "written" by this one, or "off"."""
+    """How requests share contexts and slots, never "auto"."""
     workers: int
     """Threads that own contexts."""
     contexts: int
@@ -251,14 +244,6 @@ class EngineStats:
     """Tokens of prompt and output that one slot holds."""
     threads: int
     """Compute threads."""
-    cpus: list[int]
-    """CPUs that they were planned for."""
-    weight_copies: int
-    """Copies of the weights; more than one on machines with several NUMA nodes."""
-    strayed_threads: int
-    """Compute threads that the system does not keep on the CPUs that they were meant for."""
-    local_fraction: float | None
-    """The least share of a worker's memory that lies on its NUMA node; None where the system does not tell."""
     n_ctx_train: int
     """Tokens that the model was trained to look back on."""
     n_vocab: int
@@ -272,17 +257,17 @@ class EngineStats:
     compute_bytes: int
     """Bytes of scratch memory."""
     decode_calls: int
-    """Calls of llama.cpp that generated tokens."""
+    """`llama_decode` calls that generated tokens."""
     decode_rows: int
     """Rows in them, which are tokens."""
     decode_time: float
-    """Seconds in them."""
+    """Time in them. In seconds."""
     prefill_calls: int
-    """Calls of llama.cpp that computed prompts."""
+    """`llama_decode` calls that computed prompts."""
     prefill_rows: int
     """Rows in them, which are prompt tokens."""
     prefill_time: float
-    """Seconds in them."""
+    """Time in them. In seconds."""
     output_tokens: int
     """Output tokens."""
     cached_tokens: int
@@ -305,6 +290,26 @@ class EngineStats:
     """Prompts in a slot now."""
     requests_waiting: int
     """Prompts that wait for a slot now."""
+    kernels: str
+    """The instruction set of this library's kernels that compute weights, such as "avx512vnni"; "off" where those of
+    ggml compute all. What share, says `kernels_share`."""
+    weight_copies: int
+    """Copies of the weights in memory: more than one on machines with several NUMA nodes."""
+    strayed_threads: int
+    """Compute threads that the system does not keep on the CPUs that they were meant for; 0 where it does not tell."""
+    local_fraction: float | None
+    """The least share, over all workers, of the pages of weights and KV that lie on the worker's NUMA node. None: the
+    system does not tell."""
+    pack_cache: str
+    """Packed weights: "mapped" from the file that an earlier load has written, "written" by this one, or "off"."""
+    kernels_share: float
+    """Of the products of the model's matrices with a row, the share that this library's kernels compute, 0 to 1."""
+    products: str
+    """Which kernels compute which share of the products, by the formats of the weights, such as "ggml 61 % (Q4_1), avx2
+    39 % (Q6_K)"."""
+    cpus: list[int]
+    """CPUs that the compute threads were planned for."""
+    # figures: end
 
     def to_dict(self) -> dict[str, Any]:
         """All fields."""
