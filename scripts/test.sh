@@ -50,6 +50,18 @@ for name in sys.argv[1:]: ast.parse(open(name).read(), name)' scripts/demo-model
     python3 -m unittest discover --start-directory bindings/python-ctypes
 fi
 
+step "the book"
+if command -v python3 >/dev/null; then
+    scripts/check-docs.py
+else
+    echo "check-docs: SKIPPED: no python3 here" >&2
+fi
+if command -v mdbook >/dev/null; then
+    mdbook build docs
+else
+    echo "the book: SKIPPED: no mdbook here (cargo install mdbook)" >&2
+fi
+
 step tests
 if command -v cargo-nextest >/dev/null; then
     cargo nextest run --release --workspace

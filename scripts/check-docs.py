@@ -1,0 +1,197 @@
+#!/usr/bin/env python3
+"""Checks README.md and the book under docs against the repository, so that a document cannot promise what is not there:
+
+- every relative link leads to a file, and an anchor to a heading of it;
+- every page is in the book's summary;
+- every block of Rust, C, C++ or Python in a page of the book is an excerpt of a file in examples/, which tests compile and run;
+- every command in a block of shell exists, with all options that it is given;
+- so does every option named in the last column of a table in the chapters below, and the table of errors is that of the source.
+
+    scripts/check-docs.py [BINARY]          default: target/release/llama-concurrent
+"""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / "docs"
+SOURCES = {"rust": ["*.rs"], "c": ["*.c"], "cpp": ["*.cpp"], "python": ["*.py"], "sh": ["*.sh"]}
+# Their blocks are of other programs, or of what only a cluster runs.
+ELSEWHERE = {"ray-serve.md"}
+TABLES = {"coming-from.md", "tuning.md", "server.md"}
+
+problems: list[str] = []
+
+
+def fail(where: Path, line: int, words: str) -> None:
+    problems.append(f"{where.relative_to(ROOT)}:{line}: {words}")
+
+
+def blocks(text: str):
+    """(language, line, lines) of each fenced block."""
+    inside = None
+    for number, line in enumerate(text.splitlines(), 1):
+        fence = re.match(r"\s*```(\S*)", line)
+        if not fence:
+            if inside:
+                inside[2].append(line)
+        elif inside:
+            yield inside
+            inside = None
+        else:
+            inside = (fence[1], number, [])
+
+
+def prose(text: str) -> str:
+    """The text without its blocks, with as many lines."""
+    outside, inside = [], False
+    for line in text.splitlines():
+        fence = re.match(r"\s*```", line)
+        outside.append("" if inside or fence else line)
+        inside ^= bool(fence)
+    return "\n".join(outside)
+
+
+def lean(lines) -> str:
+    """Lines without indentation, and without empty ones."""
+    return "\n".join(line.strip() for line in lines if line.strip())
+
+
+def anchors(path: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.*)$", prose(path.read_text()), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+def check_links(path: Path, text: str) -> None:
+    for number, line in enumerate(prose(text).splitlines(), 1):
+        bare = re.sub(r"`[^`]*`", "", line)
+        for target in re.findall(r"\]\(([^)\s]+)\)", bare) + re.findall(r"(?:src|srcset|href)=\"([^\"]+)\"", bare):
+            if re.match(r"[a-z]+:", target):
+                continue
+            name, _, anchor = target.partition("#")
+            file = (path.parent / name) if name else path
+            if not file.exists():
+                fail(path, number, f"{target} leads nowhere")
+            elif anchor and anchor not in anchors(file):
+                fail(path, number, f"{target}: no such heading")
+
+
+def check_excerpt(path: Path, language: str, line: int, lines: list[str], examples: dict[str, list[str]]) -> None:
+    wanted = lean(lines)
+    if not any(f"\n{wanted}\n" in f"\n{example}\n" for example in examples[language]):
+        fail(path, line, f"this {language} is no excerpt of a file in examples")
+
+
+class Command:
+    """What the help of each command lists."""
+
+    def __init__(self, binary: str) -> None:
+        self._binary = binary
+        self._options: dict[str, set[str]] = {}
+        self.names = set(re.findall(r"^  (\w+)  ", self._help(), re.MULTILINE)) - {"help"}
+
+    def _help(self, *name: str) -> str:
+        return subprocess.run([self._binary, *name, "--help"], capture_output=True, text=True, check=True).stdout
+
+    def options(self, name: str) -> set[str]:
+        if name not in self._options:
+            text = self._help(name)
+            listed = set(re.findall(r"^ +(-\w), ", text, re.MULTILINE))
+            listed |= set(re.findall(r"^ +(?:-\w, )?(--[\w-]+)", text, re.MULTILINE))
+            for aliases in re.findall(r"\[(?:short )?alias(?:es)?: ([^\]]*)\]", text):
+                listed |= set(re.findall(r"-[\w-]+", aliases))
+            self._options[name] = listed
+        return self._options[name]
+
+
+def check_shell(path: Path, line: int, lines: list[str], command: Command) -> bool:
+    """Whether the block consists of commands that this can check."""
+    text = "\n".join(lines).replace("\\\n", " ")
+    known = True
+    for one in filter(str.strip, text.splitlines()):
+        words = shlex.split(one, comments=True)
+        if not words:
+            continue
+        if words[0] == "llama-concurrent":
+            name = words[1]
+            if name not in command.names:
+                fail(path, line, f"there is no command {name}")
+                continue
+            for word in words[2:]:
+                option = word.split("=")[0]
+                if re.fullmatch(r"--?[a-z][\w-]*", option) and option not in command.options(name):
+                    fail(path, line, f"{name} has no option {option}")
+        elif words[0].startswith("scripts/"):
+            if not (ROOT / words[0]).exists():
+                fail(path, line, f"there is no {words[0]}")
+        elif words[:2] == ["pip", "install"]:
+            for word in words[2:]:
+                if word.startswith("./") and not (ROOT / word).exists():
+                    fail(path, line, f"there is no {word}")
+        else:
+            known = False
+    return known
+
+
+def check_tables(path: Path, text: str, command: Command) -> None:
+    every = set().union(*(command.options(name) for name in command.names))
+    for number, line in enumerate(prose(text).splitlines(), 1):
+        cells = line.split(" | ")
+        if not line.startswith("|") or len(cells) < 2:
+            continue
+        # The second column of tuning.md, the last of the others.
+        cell = cells[1] if path.name == "tuning.md" else cells[-1]
+        for code in re.findall(r"`([^`]*)`", cell):
+            for option in re.findall(r"(?<![\w-])--[a-z][\w-]*", code):
+                if option not in every:
+                    fail(path, number, f"no command has an option {option}")
+
+
+def check_errors() -> None:
+    path = DOCS / "troubleshooting.md"
+    source = (ROOT / "crates/llama-concurrent-types/src/error.rs").read_text()
+    rows = re.findall(r'ErrorKind::(\w+)(?: \{ \.\. \})? => row\((\d+), "(\w+)", (\d+), (\d+)\)', source)
+    here = re.findall(r"^\| `(\w+)` \| (\d+) \| `(\w+)` \| (\d+) \| (\d+) \|", path.read_text(), re.MULTILINE)
+    if not rows or rows != here:
+        fail(path, 1, f"the kinds of errors are {rows}, not {here}")
+
+
+def main() -> None:
+    binary = sys.argv[1] if len(sys.argv) > 1 else str(ROOT / "target/release/llama-concurrent")
+    command = Command(binary)
+    examples = {
+        language: [
+            lean(file.read_text().splitlines())
+            for pattern in patterns
+            for file in sorted((ROOT / "examples").rglob(pattern))
+        ]
+        for language, patterns in SOURCES.items()
+    }
+    summary = (DOCS / "SUMMARY.md").read_text()
+    pages = sorted(DOCS.glob("*.md"))
+    for page in pages:
+        if page.name != "SUMMARY.md" and f"({page.name})" not in summary:
+            fail(page, 1, "this page is not in SUMMARY.md")
+    everything = [*sorted(ROOT.glob("*.md")), *pages, *sorted((DOCS / "benchmarks").glob("*.md"))]
+    for path in everything:
+        text = path.read_text()
+        check_links(path, text)
+        for language, line, lines in blocks(text) if path in pages and path.name not in ELSEWHERE else ():
+            if language == "sh":
+                if not check_shell(path, line, lines, command):
+                    check_excerpt(path, language, line, lines, examples)
+            elif language in SOURCES:
+                check_excerpt(path, language, line, lines, examples)
+        if path.parent == DOCS and path.name in TABLES:
+            check_tables(path, text, command)
+    check_errors()
+    if problems:
+        sys.exit("\n".join(problems))
+    print(f"check-docs: {len(everything)} documents are as the repository")
+
+
+if __name__ == "__main__":
+    main()
