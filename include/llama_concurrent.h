@@ -97,17 +97,17 @@ enum {
     /** It worked. */
     LLAMA_INFER_STATUS_OK = 0,
     /**
-     * A pointer is NULL that must not be, a string is not UTF-8, a number of elements or the size of a struct is
-     * impossible.
+     * A pointer that must not be NULL is NULL, a string is not UTF-8, or a number of elements or the size of a struct
+     * is impossible.
      */
     LLAMA_INFER_STATUS_INVALID_ARGUMENT = 1,
     /** The handle was never given out, or was freed. */
     LLAMA_INFER_STATUS_INVALID_HANDLE = 2,
-    /** A field of `llama_engine_params` is out of range or contradicts another. */
+    /** A setting of the engine is out of range or contradicts another. */
     LLAMA_INFER_STATUS_INVALID_CONFIG = 3,
-    /** A field of `llama_infer_params`, the prompt or a message is out of range. */
+    /** The prompt, a message or a parameter of the request is out of range. */
     LLAMA_INFER_STATUS_INVALID_REQUEST = 4,
-    /** Prompt and requested output do not fit into a slot; `llama_infer_last_error_detail` has the numbers. */
+    /** Prompt and requested output do not fit into one slot. `llama_infer_last_error_detail` has the numbers. */
     LLAMA_INFER_STATUS_PROMPT_TOO_LONG = 5,
     /** The model file does not exist or cannot be opened. */
     LLAMA_INFER_STATUS_MODEL_NOT_FOUND = 6,
@@ -115,9 +115,9 @@ enum {
     LLAMA_INFER_STATUS_MODEL_INVALID = 7,
     /** The model file is sound, but this build cannot run it. */
     LLAMA_INFER_STATUS_MODEL_UNSUPPORTED = 8,
-    /** Memory for weights, KV cache, buffers or threads was refused. */
+    /** Memory for weights, KV cache, buffers or threads could not be allocated. */
     LLAMA_INFER_STATUS_OUT_OF_MEMORY = 9,
-    /** The queue is full; `llama_infer_last_error_detail` says when to try again. */
+    /** The queue is full. `llama_infer_last_error_detail` has the numbers. */
     LLAMA_INFER_STATUS_OVERLOADED = 10,
     /** The model has no chat template. */
     LLAMA_INFER_STATUS_NO_CHAT_TEMPLATE = 11,
@@ -129,9 +129,9 @@ enum {
     LLAMA_INFER_STATUS_DECODE = 14,
     /** The progress callback stopped the load. */
     LLAMA_INFER_STATUS_LOAD_CANCELLED = 15,
-    /** A defect of this library. */
+    /** A bug in this library; load the engine again. */
     LLAMA_INFER_STATUS_INTERNAL = 16,
-    /** The time was over before that happened which was waited for. */
+    /** The time ran out before what was waited for happened. */
     LLAMA_INFER_STATUS_TIMEOUT = 17,
     /** Called from inside a callback that it would wait for; nothing was done. */
     LLAMA_INFER_STATUS_IN_CALLBACK = 18,

@@ -4,11 +4,19 @@
 use std::{fmt::Write, fs, path::PathBuf};
 
 use llama_concurrent::{
-    EngineConfig, EngineStats, Figure, FigureKind, SamplingParams,
+    EngineConfig, EngineStats, ErrorKind, Figure, FigureKind, SamplingParams,
     parameters::{Field, Kind, Value},
 };
 
 const WIDTH: usize = 120;
+
+fn root() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+}
+
+fn text_of(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
 
 fn fields() -> impl Iterator<Item = &'static Field<SamplingParams>> {
     SamplingParams::FIELDS.iter().filter(|field| field.kind != Kind::Constraint)
@@ -25,10 +33,9 @@ fn stands(path: &str, name: &str, wanted: &str) {
 
 /// As [`stands`], between the line that has `first` and the one after it that has `last`.
 fn stands_between(path: &str, first: &str, last: &str, wanted: &str) {
-    let path = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).join(path);
-    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let text = text_of(path);
     let after = |mark: &str, from: usize| {
-        let found = text[from..].find(mark).unwrap_or_else(|| panic!("{} has no '{mark}'", path.display()));
+        let found = text[from..].find(mark).unwrap_or_else(|| panic!("{path} has no '{mark}'"));
         from + found
     };
     let from = after("\n", after(first, 0)) + 1;
@@ -36,8 +43,8 @@ fn stands_between(path: &str, first: &str, last: &str, wanted: &str) {
     if text[from..to] == *wanted {
         return;
     }
-    assert!(std::env::var_os("UPDATE").is_some(), "{} is old ({first}); run this test with UPDATE=1", path.display());
-    fs::write(&path, format!("{}{wanted}{}", &text[..from], &text[to..])).expect("the file can be written");
+    assert!(std::env::var_os("UPDATE").is_some(), "{path} is old ({first}); run this test with UPDATE=1");
+    fs::write(root().join(path), format!("{}{wanted}{}", &text[..from], &text[to..])).expect("the file can be written");
 }
 
 /// Words in lines, each behind a prefix.
@@ -323,4 +330,39 @@ fn the_documentation_of_the_server_has_the_parameters() {
         let _ = writeln!(rows, "| {} | `--{}` | {default} | {doc} |", names.join(" "), field.traits.flags[0]);
     }
     stands("docs/server.md", "parameters", &rows);
+}
+
+#[test]
+fn the_statuses_of_c_have_the_kinds_of_errors() {
+    const PATH: &str = "crates/llama-concurrent-capi/src/status.rs";
+    let variants = |is_later: bool| {
+        let kinds = ErrorKind::ALL.iter().filter(move |kind| (kind.c_status > 21) == is_later);
+        kinds.map(|kind| {
+            let numbers = if kind.has_numbers { " `llama_infer_last_error_detail` has the numbers." } else { "" };
+            let doc = wrapped(&format!("{}{numbers}", kind.doc), "    /// ");
+            format!("{doc}    {} = {},\n", kind.name, kind.c_status)
+        })
+    };
+    stands(PATH, "kinds of errors", &variants(false).collect::<String>());
+    stands(PATH, "later kinds of errors", &variants(true).collect::<String>());
+    let names = ErrorKind::ALL.iter().map(|kind| format!("        (Status::{}, c{:?}),\n", kind.name, kind.c_name));
+    stands(PATH, "names of kinds", &names.collect::<String>());
+}
+
+#[test]
+fn each_kind_of_error_has_an_exception_in_both_python_packages() {
+    let classes = text_of("bindings/python/python/llama_concurrent/_errors.py");
+    let packages = [
+        "bindings/python/python/llama_concurrent/__init__.py",
+        "bindings/python-ctypes/llama_concurrent_ctypes/__init__.py",
+    ];
+    for kind in ErrorKind::ALL {
+        let name = kind.python;
+        assert!(classes.contains(&format!("\nclass {name}(")), "_errors.py has no class {name}");
+        for package in packages {
+            let text = text_of(package);
+            let is_passed_on = text.contains(&format!("    {name},\n")) && text.contains(&format!("    \"{name}\",\n"));
+            assert!(is_passed_on, "{package} does not import {name}, or not list it in __all__");
+        }
+    }
 }
