@@ -49,6 +49,7 @@ pub use self::place::{affinity_of, settle, settle_worker};
 pub use self::products::planned_products;
 #[doc(hidden)]
 pub use self::sampler::chooser;
+pub use self::sampler::{NamedSampler, SAMPLERS};
 pub use self::tiny::write_tiny_model;
 pub use self::tokenizer::{Tokenizer, Wishes};
 

@@ -1,6 +1,7 @@
 //! Fields that clients of llama-server, OpenAI and vLLM send and that this server does not follow: each is of no consequence, or
 //! refused in words unless its value means "off". None that changes an answer is ignored in silence.
 
+use llama_concurrent::SamplingParams;
 use serde_json::Value;
 
 use crate::{
@@ -38,7 +39,7 @@ enum Off {
 
 use Fate::{Harmless, Refused};
 
-/// Fields of the generating routes.
+/// Fields of the generating routes, where they are no parameters.
 const GENERATING: &[(&str, Fate)] = &[
     // OpenAI
     ("model", Harmless("there is one model")),
@@ -180,6 +181,11 @@ pub(crate) fn check_generating(fields: &Fields<'_>) -> ApiResult<()> {
     check(fields, GENERATING)
 }
 
+/// Whether the table of parameters has a field, which is followed then.
+fn is_parameter(name: &str) -> bool {
+    SamplingParams::FIELDS.iter().any(|field| field.traits.http.contains(&name))
+}
+
 /// Refuses what a request for embeddings asks for and would not get.
 pub(crate) fn check_embedding(fields: &Fields<'_>) -> ApiResult<()> {
     check(fields, EMBEDDING)
@@ -188,7 +194,7 @@ pub(crate) fn check_embedding(fields: &Fields<'_>) -> ApiResult<()> {
 fn check(fields: &Fields<'_>, table: &[(&str, Fate)]) -> ApiResult<()> {
     for (name, fate) in table {
         let (Refused(off, instead), Some(value)) = (fate, fields.get(name)) else { continue };
-        if !off.holds(value, fields) {
+        if !off.holds(value, fields) && !is_parameter(name) {
             return Err(ApiError::field(fields.path(name), format!("cannot be used: {instead}")));
         }
     }
@@ -222,7 +228,7 @@ mod tests {
     #[test]
     fn the_table_stands_in_the_documentation() {
         let mut rows = String::from("| field | what becomes of it |\n|---|---|\n");
-        for (name, fate) in GENERATING {
+        for (name, fate) in GENERATING.iter().filter(|(name, _)| !is_parameter(name)) {
             rows += &match fate {
                 Harmless(why) => format!("| `{name}` | of no consequence: {why} |\n"),
                 Refused(off, instead) => format!("| `{name}` | 400 unless {}: {instead} |\n", off.told()),

@@ -144,11 +144,6 @@ impl SamplingParams {
             && (self.repetition_penalty != 1.0 || self.frequency_penalty != 0.0 || self.presence_penalty != 0.0)
     }
 
-    /// Whether repetitions are looked for.
-    pub fn has_dry(&self) -> bool {
-        self.dry_multiplier > 0.0 && self.dry_penalty_last_n > 0
-    }
-
     /// Checks every range; `n_vocab` bounds the ids of `logit_bias`. Constraints are checked where they are compiled.
     pub fn validate(&self, n_vocab: usize) -> Result<()> {
         let refused = Self::FIELDS.iter().find_map(|field| field.check(self).err());
