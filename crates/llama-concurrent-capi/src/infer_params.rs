@@ -389,22 +389,12 @@ impl llama_infer_params {
     /// As [`request`](Self::request).
     unsafe fn constraint(&self) -> Result<Option<Constraint>> {
         // SAFETY: the caller's promise.
-        let texts = unsafe {
-            (
+        unsafe {
+            Ok(Constraint::one_of(
                 pointers::optional_text(self.json_schema, "json_schema")?,
                 pointers::optional_text(self.regex, "regex")?,
                 pointers::optional_text(self.grammar, "grammar")?,
-            )
-        };
-        match texts {
-            (None, None, None) => Ok(None),
-            (Some(schema), None, None) => Ok(Some(Constraint::JsonSchema(schema.to_owned()))),
-            (None, Some(regex), None) => Ok(Some(Constraint::Regex(regex.to_owned()))),
-            (None, None, Some(grammar)) => Ok(Some(Constraint::Lark(grammar.to_owned()))),
-            _ => Err(Failure::new(
-                Status::InvalidRequest,
-                "more than one of json_schema, regex and grammar is set; use one of them",
-            )),
+            )?)
         }
     }
 
