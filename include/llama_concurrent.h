@@ -359,11 +359,11 @@ typedef struct llama_engine_params {
     int32_t replicate;
     /**
      * CPUs that compute threads may use, as the operating system numbers them; one thread for each physical core among
-     * them. Such as "0-7,16". NULL (default): all that this process may use, on machines with two kinds of cores the
-     * faster ones.
+     * them. A list such as "0-7,16"; NULL (default): all that this process may use, on machines with two kinds of
+     * cores the faster ones.
      */
     const char *cpus;
-    /** NUMA nodes whose cores and memory are used. Such as "0-7,16". NULL (default): all. */
+    /** NUMA nodes whose cores and memory are used. A list such as "0-7,16"; NULL (default): all. */
     const char *nodes;
     /**
      * Keep keys and values of all tokens also in layers with a sliding window (Gemma, gpt-oss and others), which
@@ -381,7 +381,7 @@ typedef struct llama_engine_params {
     const char *chat_template;
     /**
      * Variables of the chat template, such as `enable_thinking`; those of a call replace them one by one. A JSON
-     * object. NULL (default): none.
+     * object; NULL (default): none.
      */
     const char *chat_template_kwargs;
 } llama_engine_params;
@@ -438,11 +438,11 @@ typedef struct llama_infer_params {
      * `<|im_end|>`, ends it at that token, whether or not special tokens are written. NULL (default): none.
      */
     const char *const *stop;
-    /** Number of `stop`. */
+    /** Number of elements in `stop`. */
     size_t n_stop;
     /** Added to the logits of single tokens; minus infinity forbids one. NULL (default): none. */
     const struct llama_infer_logit_bias *logit_bias;
-    /** Number of `logit_bias`. */
+    /** Number of elements in `logit_bias`. */
     size_t n_logit_bias;
     /** Where the events go instead of to a callback, which must be NULL then. Default: NULL. */
     struct llama_infer_queue *queue;
@@ -495,7 +495,7 @@ typedef struct llama_infer_params {
      * NULL (default): none.
      */
     const int32_t *stop_token_ids;
-    /** Number of `stop_token_ids`. */
+    /** Number of elements in `stop_token_ids`. */
     size_t n_stop_token_ids;
     /**
      * Output tokens before which no token may end the generation; 0 is off. Stop strings end a text before, and so
@@ -553,11 +553,11 @@ typedef struct llama_infer_params {
     /** DRY: window in tokens, over prompt and output, in which repetitions are looked for; 0 is off. Default: 64. */
     uint32_t dry_penalty_last_n;
     /**
-     * DRY: texts across which nothing is a repetition, of at most 40 bytes each. NULL (default): "\n", ":", "\"", "*";
-     * for none, any other pointer and a number of 0.
+     * DRY: texts across which nothing is a repetition, of at most 40 bytes each. NULL (default): "\n", ":", "\"", "*".
+     * For none, pass any other pointer and a number of 0.
      */
     const char *const *dry_sequence_breakers;
-    /** Number of `dry_sequence_breakers`. */
+    /** Number of elements in `dry_sequence_breakers`. */
     size_t n_dry_sequence_breakers;
     /**
      * Adaptive-p in place of the last draw: prefers tokens about as probable as this, as the cuts have left them;
@@ -710,13 +710,13 @@ typedef struct llama_engine_stats {
     uint64_t decode_calls;
     /** Rows in them, which are tokens. */
     uint64_t decode_rows;
-    /** Time in them. In milliseconds. */
+    /** Time in them, in milliseconds. */
     double decode_ms;
     /** `llama_decode` calls that computed prompts. */
     uint64_t prefill_calls;
     /** Rows in them, which are prompt tokens. */
     uint64_t prefill_rows;
-    /** Time in them. In milliseconds. */
+    /** Time in them, in milliseconds. */
     double prefill_ms;
     /** Output tokens. */
     uint64_t output_tokens;
@@ -742,7 +742,7 @@ typedef struct llama_engine_stats {
     uint32_t requests_waiting;
     /**
      * The instruction set of this library's kernels that compute weights, such as "avx512vnni"; "off" where those of
-     * ggml compute all. What share, says `kernels_share`. Lives as long as the library.
+     * ggml compute all. What share, says `kernels_share`. The text lives as long as the library.
      */
     const char *kernels;
     /** Copies of the weights in memory: more than one on machines with several NUMA nodes. */
@@ -755,18 +755,21 @@ typedef struct llama_engine_stats {
      */
     double local_fraction;
     /**
-     * Packed weights: "mapped" from the file that an earlier load has written, "written" by this one, or "off". Lives
-     * as long as the library.
+     * Packed weights: "mapped" from the file that an earlier load has written, "written" by this one, or "off". The
+     * text lives as long as the library.
      */
     const char *pack_cache;
     /** Of the products of the model's matrices with a row, the share that this library's kernels compute, 0 to 1. */
     double kernels_share;
     /**
      * Which kernels compute which share of the products, by the formats of the weights, such as "ggml 61 % (Q4_1),
-     * avx2 39 % (Q6_K)". Lives as long as the library.
+     * avx2 39 % (Q6_K)". The text lives as long as the library.
      */
     const char *products;
-    /** CPUs that the compute threads were planned for. Such as "0-3,8". Lives as long as the library. */
+    /**
+     * CPUs that the compute threads were planned for, as a list such as "0-3,8". The text lives as long as the
+     * library.
+     */
     const char *cpus;
 } llama_engine_stats;
 

@@ -158,10 +158,10 @@ pub struct llama_engine_params {
     /// (auto), always or never. One of `llama_engine_replicate`. Default: AUTO.
     pub replicate: i32,
     /// CPUs that compute threads may use, as the operating system numbers them; one thread for each physical core among
-    /// them. Such as "0-7,16". NULL (default): all that this process may use, on machines with two kinds of cores the
-    /// faster ones.
+    /// them. A list such as "0-7,16"; NULL (default): all that this process may use, on machines with two kinds of
+    /// cores the faster ones.
     pub cpus: *const c_char,
-    /// NUMA nodes whose cores and memory are used. Such as "0-7,16". NULL (default): all.
+    /// NUMA nodes whose cores and memory are used. A list such as "0-7,16"; NULL (default): all.
     pub nodes: *const c_char,
     /// Keep keys and values of all tokens also in layers with a sliding window (Gemma, gpt-oss and others), which
     /// otherwise keep those of the window and of one batch. Then prompts can share a beginning long after its sequence
@@ -171,14 +171,14 @@ pub struct llama_engine_params {
     // parameters 2: end
     /// Must be zero.
     pub reserved: [c_bool; 7],
-    // parameters 3: begin
+    // last parameters: begin
     /// Render chats with this template instead of the one in the model's file: Jinja source, or the name of one that
     /// comes with this library, such as "chatml". NULL (default): the file's own, or ChatML where it has none.
     pub chat_template: *const c_char,
     /// Variables of the chat template, such as `enable_thinking`; those of a call replace them one by one. A JSON
-    /// object. NULL (default): none.
+    /// object; NULL (default): none.
     pub chat_template_kwargs: *const c_char,
-    // parameters 3: end
+    // last parameters: end
 }
 
 // SAFETY: `#[repr(C)]`, starts with its size; numbers, a raw pointer and an optional function.
@@ -186,7 +186,9 @@ unsafe impl Versioned for llama_engine_params {
     const INITIALIZER: &'static str = "start from llama_engine_default_params()";
 }
 
+// last member: begin
 crate::ends_with!(llama_engine_params, chat_template_kwargs: *const c_char);
+// last member: end
 
 /// A pointer that we hand back to its owner and never follow.
 #[derive(Clone, Copy)]

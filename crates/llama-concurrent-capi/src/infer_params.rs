@@ -110,11 +110,11 @@ pub struct llama_infer_params {
     /// Texts that end the generation and are never part of the output. One that is the text of a special token, such as
     /// `<|im_end|>`, ends it at that token, whether or not special tokens are written. NULL (default): none.
     pub stop: *const *const c_char,
-    /// Number of `stop`.
+    /// Number of elements in `stop`.
     pub n_stop: usize,
     /// Added to the logits of single tokens; minus infinity forbids one. NULL (default): none.
     pub logit_bias: *const llama_infer_logit_bias,
-    /// Number of `logit_bias`.
+    /// Number of elements in `logit_bias`.
     pub n_logit_bias: usize,
     // parameters 2: end
     /// Where the events go instead of to a callback, which must be NULL then. Default: NULL.
@@ -161,7 +161,7 @@ pub struct llama_infer_params {
     /// Tokens that end the generation as the model's own end-of-generation tokens do, and are no part of the output.
     /// NULL (default): none.
     pub stop_token_ids: *const i32,
-    /// Number of `stop_token_ids`.
+    /// Number of elements in `stop_token_ids`.
     pub n_stop_token_ids: usize,
     /// Output tokens before which no token may end the generation; 0 is off. Stop strings end a text before, and so
     /// does a constraint under which it is complete. Default: 0.
@@ -198,7 +198,7 @@ pub struct llama_infer_params {
     pub chat_parse_special: c_bool,
     /// False: for later versions.
     pub reserved_3: [c_bool; 3],
-    // parameters 7: begin
+    // last parameters: begin
     /// DRY: how much is subtracted from the logit of a token that would continue a repetition; 0 is off. Default: 0.
     pub dry_multiplier: f32,
     /// DRY: by what that grows with each token by which the repetition is longer than `dry_allowed_length`. Default:
@@ -208,17 +208,17 @@ pub struct llama_infer_params {
     pub dry_allowed_length: u32,
     /// DRY: window in tokens, over prompt and output, in which repetitions are looked for; 0 is off. Default: 64.
     pub dry_penalty_last_n: u32,
-    /// DRY: texts across which nothing is a repetition, of at most 40 bytes each. NULL (default): "\n", ":", "\"", "*";
-    /// for none, any other pointer and a number of 0.
+    /// DRY: texts across which nothing is a repetition, of at most 40 bytes each. NULL (default): "\n", ":", "\"", "*".
+    /// For none, pass any other pointer and a number of 0.
     pub dry_sequence_breakers: *const *const c_char,
-    /// Number of `dry_sequence_breakers`.
+    /// Number of elements in `dry_sequence_breakers`.
     pub n_dry_sequence_breakers: usize,
     /// Adaptive-p in place of the last draw: prefers tokens about as probable as this, as the cuts have left them;
     /// below 0 it is off. Default: -1.
     pub adaptive_target: f32,
     /// How long adaptive-p remembers how probable its tokens were: about 1 / (1 - this) of them. Default: 0.9.
     pub adaptive_decay: f32,
-    // parameters 7: end
+    // last parameters: end
 }
 
 // SAFETY: `#[repr(C)]`, starts with its size; numbers and raw pointers.
@@ -226,7 +226,9 @@ unsafe impl Versioned for llama_infer_params {
     const INITIALIZER: &'static str = "start from llama_infer_default_params()";
 }
 
+// last member: begin
 crate::ends_with!(llama_infer_params, adaptive_decay: f32);
+// last member: end
 
 impl llama_infer_params {
     pub fn defaults() -> Self {

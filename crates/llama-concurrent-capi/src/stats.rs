@@ -52,13 +52,13 @@ pub struct llama_engine_stats {
     pub decode_calls: u64,
     /// Rows in them, which are tokens.
     pub decode_rows: u64,
-    /// Time in them. In milliseconds.
+    /// Time in them, in milliseconds.
     pub decode_ms: f64,
     /// `llama_decode` calls that computed prompts.
     pub prefill_calls: u64,
     /// Rows in them, which are prompt tokens.
     pub prefill_rows: u64,
-    /// Time in them. In milliseconds.
+    /// Time in them, in milliseconds.
     pub prefill_ms: f64,
     /// Output tokens.
     pub output_tokens: u64,
@@ -83,7 +83,7 @@ pub struct llama_engine_stats {
     /// Prompts that wait for a slot now.
     pub requests_waiting: u32,
     /// The instruction set of this library's kernels that compute weights, such as "avx512vnni"; "off" where those of
-    /// ggml compute all. What share, says `kernels_share`. Lives as long as the library.
+    /// ggml compute all. What share, says `kernels_share`. The text lives as long as the library.
     pub kernels: *const c_char,
     /// Copies of the weights in memory: more than one on machines with several NUMA nodes.
     pub weight_copies: u32,
@@ -92,15 +92,16 @@ pub struct llama_engine_stats {
     /// The least share, over all workers, of the pages of weights and KV that lie on the worker's NUMA node. -1: the
     /// system does not tell.
     pub local_fraction: f64,
-    /// Packed weights: "mapped" from the file that an earlier load has written, "written" by this one, or "off". Lives
-    /// as long as the library.
+    /// Packed weights: "mapped" from the file that an earlier load has written, "written" by this one, or "off". The
+    /// text lives as long as the library.
     pub pack_cache: *const c_char,
     /// Of the products of the model's matrices with a row, the share that this library's kernels compute, 0 to 1.
     pub kernels_share: f64,
     /// Which kernels compute which share of the products, by the formats of the weights, such as "ggml 61 % (Q4_1),
-    /// avx2 39 % (Q6_K)". Lives as long as the library.
+    /// avx2 39 % (Q6_K)". The text lives as long as the library.
     pub products: *const c_char,
-    /// CPUs that the compute threads were planned for. Such as "0-3,8". Lives as long as the library.
+    /// CPUs that the compute threads were planned for, as a list such as "0-3,8". The text lives as long as the
+    /// library.
     pub cpus: *const c_char,
     // figures: end
 }
@@ -110,7 +111,9 @@ unsafe impl Versioned for llama_engine_stats {
     const INITIALIZER: &'static str = "set it to sizeof(llama_engine_stats)";
 }
 
+// last member: begin
 crate::ends_with!(llama_engine_stats, cpus: *const c_char);
+// last member: end
 
 /// Fills `*stats`, whose `size` must be set. Cheap: no worker is asked.
 #[unsafe(no_mangle)]

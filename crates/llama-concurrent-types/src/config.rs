@@ -204,10 +204,10 @@ crate::parameters! {
         swa_full: bool = false, no_number().c(2).flags(&["swa-full"], "");
         /// Render chats with this template instead of the one in the model's file: Jinja source, or the name of one that comes
         /// with this library, such as "chatml". Unset: the file's own, or ChatML where it has none.
-        chat_template: Option<String> = None, no_number().c(3).flags(&["chat-template"], "TEMPLATE");
+        chat_template: Option<String> = None, no_number().flags(&["chat-template"], "TEMPLATE");
         /// Variables of the chat template, such as `enable_thinking`; those of a call replace them one by one.
         chat_template_kwargs: serde_json::Map<String, serde_json::Value> = serde_json::Map::new(), no_number()
-            .c(3).flags(&["chat-template-kwargs"], "JSON");
+            .flags(&["chat-template-kwargs"], "JSON");
     }
 }
 

@@ -100,26 +100,26 @@ crate::parameters! {
             .c(6).http(&["mirostat_eta"]).flags(&["mirostat-eta", "mirostat-lr"], "X");
         /// DRY: how much is subtracted from the logit of a token that would continue a repetition; 0 is off.
         dry_multiplier: f32 = 0.0, from(0.0, "0 (off) or a positive number")
-            .c(7).http(&["dry_multiplier"]).lenient(f64::NEG_INFINITY, 0.0).flags(&["dry-multiplier"], "X");
+            .http(&["dry_multiplier"]).lenient(f64::NEG_INFINITY, 0.0).flags(&["dry-multiplier"], "X");
         /// DRY: by what that grows with each token by which the repetition is longer than `dry_allowed_length`.
         dry_base: f32 = 1.75, from(1.0, "1 or more")
-            .c(7).http(&["dry_base"]).lenient(f64::NEG_INFINITY, 1.75).flags(&["dry-base"], "X");
+            .http(&["dry_base"]).lenient(f64::NEG_INFINITY, 1.75).flags(&["dry-base"], "X");
         /// DRY: tokens that may be repeated at no cost.
         dry_allowed_length: u32 = 2, from_to(0.0, 65_536.0, "at most 65536 tokens")
-            .c(7).http(&["dry_allowed_length"]).flags(&["dry-allowed-length"], "N");
+            .http(&["dry_allowed_length"]).flags(&["dry-allowed-length"], "N");
         /// DRY: window in tokens, over prompt and output, in which repetitions are looked for; 0 is off.
         dry_penalty_last_n: u32 = 64, from_to(0.0, 65_536.0, "at most 65536 tokens")
-            .c(7).http(&["dry_penalty_last_n"]).lenient(-1.0, 65_536.0).flags(&["dry-penalty-last-n"], "N");
+            .http(&["dry_penalty_last_n"]).lenient(-1.0, 65_536.0).flags(&["dry-penalty-last-n"], "N");
         /// DRY: texts across which nothing is a repetition, of at most 40 bytes each.
         dry_sequence_breakers: Arc<[String]> = usual_breakers(), no_number()
-            .c(7).http(&["dry_sequence_breakers"]).flags(&["dry-sequence-breaker"], "TEXT");
+            .http(&["dry_sequence_breakers"]).flags(&["dry-sequence-breaker"], "TEXT");
         /// Adaptive-p in place of the last draw: prefers tokens about as probable as this, as the cuts have left them; below 0 it is
         /// off.
         adaptive_target: f32 = -1.0, from_to(-1.0, 1.0, "at most 1, or -1 (off)")
-            .c(7).http(&["adaptive_target"]).lenient(f64::NEG_INFINITY, -1.0).flags(&["adaptive-target"], "P");
+            .http(&["adaptive_target"]).lenient(f64::NEG_INFINITY, -1.0).flags(&["adaptive-target"], "P");
         /// How long adaptive-p remembers how probable its tokens were: about 1 / (1 - this) of them.
         adaptive_decay: f32 = 0.9, from_to(0.0, 0.99, "between 0 and 0.99")
-            .c(7).http(&["adaptive_decay"]).flags(&["adaptive-decay"], "X");
+            .http(&["adaptive_decay"]).flags(&["adaptive-decay"], "X");
     }
 }
 

@@ -261,13 +261,13 @@ class EngineStats:
     decode_rows: int
     """Rows in them, which are tokens."""
     decode_time: float
-    """Time in them. In seconds."""
+    """Time in them, in seconds."""
     prefill_calls: int
     """`llama_decode` calls that computed prompts."""
     prefill_rows: int
     """Rows in them, which are prompt tokens."""
     prefill_time: float
-    """Time in them. In seconds."""
+    """Time in them, in seconds."""
     output_tokens: int
     """Output tokens."""
     cached_tokens: int
