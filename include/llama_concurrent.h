@@ -258,54 +258,58 @@ typedef struct llama_engine_params {
     /** `sizeof(llama_engine_params)`, set by `llama_engine_default_params`. */
     size_t size;
     /**
-     * How requests share contexts and slots: the shape of the pool, whose size `slots` and `workers` give. One of
+     * How requests share contexts and slots: the shape of the pool, whose size `slots` and `workers` set. One of
      * `llama_engine_strategy`. Default: AUTO.
      */
     int32_t strategy;
     /**
-     * Requests that run at once, over all workers. Each costs KV memory for `n_ctx` tokens: 22 MiB per 1024 tokens on
-     * a 1.1B model. 0 (default): 16 for each worker, halved until all KV fits in a quarter of the free memory.
+     * Number of requests that run at once, over all workers. Each costs KV memory for `n_ctx` tokens: 22 MiB per 1024
+     * tokens on a 1.1B model. 0 (default): 16 per worker, halved until all KV fits in a quarter of the free memory.
      */
     uint32_t slots;
     /** Tokens of prompt and output that one slot holds. 0 (default): the model's trained length, at most 2048. */
     uint32_t n_ctx;
-    /** Tokens of one `llama_decode` at most; compute buffers grow with it. Default: 512. */
+    /** Maximum number of tokens in one `llama_decode`; compute buffers grow with it. Default: 512. */
     uint32_t n_batch;
     /**
-     * Compute threads over all workers. 0 (default): the physical cores that this process may use. More than may run
-     * at once are lowered with a warning, because llama.cpp's barriers spin.
+     * Number of compute threads over all workers. 0 (default): the physical cores that this process may use. A number
+     * larger than can run at once is lowered with a warning, because llama.cpp's barriers spin.
      */
     uint32_t threads;
     /**
-     * Threads that each own contexts and decode independently. 0 (default): as `placement` says, 1 on a machine with
-     * one memory. More than one on the same memory is slower (35 instead of 45 tok/s at 16 streams on two cores).
+     * Number of threads that each own contexts and decode independently. 0 (default): as `placement` says, 1 on a
+     * machine with one memory. More than one on the same memory is slower (35 instead of 45 tok/s at 16 streams on two
+     * cores).
      */
     uint32_t workers;
     /**
-     * Milliseconds of somebody else's prompt between two tokens of a running request at most. Smaller gives smoother
-     * streams and later first tokens; at least 16 prompt tokens are always processed. Default: 200.
+     * How many milliseconds the prompts of other requests may hold up the next token of a running one. Smaller values
+     * give smoother streams and later first tokens; at least 16 prompt tokens are always processed. Default: 200.
      */
     uint32_t max_stall_ms;
-    /** Requests that may wait for a slot; one more is refused as overload. Default: 1024. */
+    /** Maximum number of requests waiting for a slot; further ones are refused as overload. Default: 1024. */
     uint32_t max_queued_requests;
-    /** Prompt tokens that may wait for a slot; what exceeds it is refused as overload. Default: 1000000. */
+    /** Maximum number of prompt tokens waiting for a slot; what exceeds it is refused as overload. Default: 1000000. */
     uint64_t max_queued_tokens;
-    /** A request of the batch class counts as if it had come so many milliseconds later than it did. Default: 10000. */
+    /** Requests of the batch class are served as if they had arrived this many milliseconds later. Default: 10000. */
     uint32_t batch_aging_ms;
-    /** Events that may wait for their reader; then the request pauses until the reader has caught up. Default: 256. */
+    /**
+     * Maximum number of events waiting for their reader; at that point the request pauses until the reader catches up.
+     * Default: 256.
+     */
     uint32_t stream_buffer;
     /** Element type of the K cache. One of `llama_engine_kv_type`. Default: F16. */
     int32_t type_k;
-    /** Element type of the V cache; a quantised one needs `flash_attn`. One of `llama_engine_kv_type`. Default: F16. */
+    /** Element type of the V cache; a quantised type needs `flash_attn`. One of `llama_engine_kv_type`. Default: F16. */
     int32_t type_v;
-    /** How long idle compute threads spin before they sleep, 0 (not at all) to 100. Default: 50. */
+    /** How long idle compute threads spin before they sleep, from 0 (not at all) to 100. Default: 50. */
     uint32_t poll;
-    /** Reuse the KV of equal prompt beginnings instead of computing them again. Default: true. */
+    /** Reuse the KV of equal prompt beginnings instead of computing it again. Default: true. */
     bool prefix_reuse;
     /**
-     * Bit-identical tokens whoever else is running. Costs nothing where this library's kernels compute the whole model
-     * (CPU with AVX2, architectures and formats as in DESIGN.md); elsewhere it means round-robin, fixed prefill chunks
-     * and no prefix reuse. Default: false.
+     * Generate bit-identical tokens whatever else is running. Free where this library's kernels compute the whole
+     * model (CPU with AVX2, architectures and formats as in DESIGN.md); elsewhere it means round-robin, fixed prefill
+     * chunks and no prefix reuse. Default: false.
      */
     bool reproducible;
     /**
@@ -314,24 +318,24 @@ typedef struct llama_engine_params {
      */
     bool mmap;
     /**
-     * Repack weights for the CPU while loading: faster from about 4 requests on, but a second copy of the weights in
-     * memory (the mapped pages can then be reclaimed). Default: true.
+     * Repack weights for the CPU while loading: faster from about 4 requests on, at the cost of a second copy of the
+     * weights in memory (the mapped pages can then be reclaimed). Default: true.
      */
     bool repack;
     /** Check every weight for NaN and infinity while loading; reads the whole file. Default: false. */
     bool check_tensors;
     /**
-     * Use llama.cpp's flash attention. Off, prompts beside running streams are computed faster (9.6 instead of 11.5 ms
-     * a token in chunks of 32), but 16 short streams decode slower (165 instead of 135 ms a step) and scratch memory
-     * grows with `n_batch` times `n_ctx`. Default: true.
+     * Use llama.cpp's flash attention. Without it, prompts next to running streams are computed faster (9.6 instead of
+     * 11.5 ms per token in chunks of 32), but 16 short streams decode more slowly (165 instead of 135 ms per step) and
+     * scratch memory grows with `n_batch` times `n_ctx`. Default: true.
      */
     bool flash_attn;
     /** Pin each compute thread to its own core. Default: true. */
     bool pin;
     /**
-     * Compute matrices and attention with this library's own kernels, where the CPU has what they need: two to three
-     * times as fast from some 4 requests on. They need `repack`. Engines of one process that live at the same time
-     * share the attention kernels, or their absence, with the first of them. Default: true.
+     * Compute matrices and attention with this library's own kernels where the CPU supports them: two to three times
+     * as fast from about 4 requests on. Needs `repack`. Engines of one process that live at the same time share the
+     * attention kernels, or their absence, with the first of them. Default: true.
      */
     bool kernels;
     /** Called while the model loads; may be NULL (default). */
@@ -347,40 +351,40 @@ typedef struct llama_engine_params {
      */
     const char *pack_cache;
     /**
-     * How workers are laid out: one for each NUMA node with a fair share of the cores (auto), for each NUMA node
-     * (node), for each group of cores that share a cache (l3), or one that is bound to nothing (none). One of
+     * How workers are laid out: one per NUMA node with a fair share of the cores (auto), one per NUMA node (node), one
+     * per group of cores that share a cache (l3), or a single one that is bound to nothing (none). One of
      * `llama_engine_placement`. Default: AUTO.
      */
     int32_t placement;
     /**
-     * Whether each NUMA node gets a copy of the weights, which costs their size once more for each: where they fit
-     * (auto), always or never. One of `llama_engine_replicate`. Default: AUTO.
+     * Whether each NUMA node gets a copy of the weights, each of which takes their full size: where they fit (auto),
+     * always or never. One of `llama_engine_replicate`. Default: AUTO.
      */
     int32_t replicate;
     /**
-     * CPUs that compute threads may use, as the operating system numbers them; one thread for each physical core among
-     * them. A list such as "0-7,16"; NULL (default): all that this process may use, on machines with two kinds of
-     * cores the faster ones.
+     * CPUs that compute threads may use, numbered as by the operating system; one thread per physical core among them.
+     * A list such as "0-7,16"; NULL (default): all that this process may use; on machines with two kinds of cores, the
+     * faster ones.
      */
     const char *cpus;
     /** NUMA nodes whose cores and memory are used. A list such as "0-7,16"; NULL (default): all. */
     const char *nodes;
     /**
-     * Keep keys and values of all tokens also in layers with a sliding window (Gemma, gpt-oss and others), which
-     * otherwise keep those of the window and of one batch. Then prompts can share a beginning long after its sequence
-     * went on, for the KV memory of a model without windows: with 2,048 tokens a slot and a window of 512, twice as
-     * much. Default: false.
+     * Keep the keys and values of all tokens also in layers with a sliding window (Gemma, gpt-oss and others), which
+     * otherwise keep only those of the window and of one batch. Prompts can then share a beginning long after its
+     * sequence went on, for the KV memory of a model without windows: with 2,048 tokens per slot and a window of 512,
+     * twice as much. Default: false.
      */
     bool swa_full;
     /** Must be zero. */
     bool reserved[7];
     /**
-     * Render chats with this template instead of the one in the model's file: Jinja source, or the name of one that
+     * Render chats with this template instead of the one in the model file: Jinja source, or the name of one that
      * comes with this library, such as "chatml". NULL (default): the file's own, or ChatML where it has none.
      */
     const char *chat_template;
     /**
-     * Variables of the chat template, such as `enable_thinking`; those of a call replace them one by one. A JSON
+     * Variables for the chat template, such as `enable_thinking`; those of a call replace them one by one. A JSON
      * object; NULL (default): none.
      */
     const char *chat_template_kwargs;
@@ -401,46 +405,49 @@ typedef struct llama_infer_logit_bias {
 typedef struct llama_infer_params {
     /** `sizeof(llama_infer_params)`, set by `llama_infer_default_params`. */
     size_t size;
-    /** Output tokens at most. 0 (default): until the slot is full. */
+    /** Maximum number of output tokens. 0 (default): until the slot is full. */
     uint32_t max_tokens;
     /** 0 takes the likeliest token each time (greedy); 1 samples the model's own distribution. Default: 0. */
     float temperature;
-    /** Keep so many of the likeliest tokens; 0 keeps all. Default: 40. */
+    /** Keep only this many of the likeliest tokens; 0 keeps all. Default: 40. */
     uint32_t top_k;
-    /** Keep the likeliest tokens whose probabilities add up to this; 1 keeps all. Default: 0.95. */
+    /** Keep only the likeliest tokens whose probabilities add up to this; 1 keeps all. Default: 0.95. */
     float top_p;
-    /** Drop tokens less likely than this share of the likeliest; 0 keeps all. Default: 0.05. */
+    /** Drop tokens whose probability is below this fraction of the likeliest token's; 0 keeps all. Default: 0.05. */
     float min_p;
-    /** Divides the logits of tokens seen in the last `penalty_last_n`; 1 is off. Default: 1. */
+    /** Divides the logits of tokens that occur among the last `penalty_last_n`; 1 is off. Default: 1. */
     float repetition_penalty;
-    /** Subtracted for each time that a token was seen in the last `penalty_last_n`; 0 is off. Default: 0. */
+    /**
+     * Subtracted from a token's logit for each time that it occurs among the last `penalty_last_n`; 0 is off. Default:
+     * 0.
+     */
     float frequency_penalty;
-    /** Subtracted once if a token was seen in the last `penalty_last_n`; 0 is off. Default: 0. */
+    /** Subtracted from a token's logit if it occurs among the last `penalty_last_n`; 0 is off. Default: 0. */
     float presence_penalty;
-    /** Window of the three penalties in tokens, over prompt and output; 0 turns them off. Default: 64. */
+    /** How many tokens, of prompt and output, the three penalties look back on; 0 turns them off. Default: 64. */
     uint32_t penalty_last_n;
     /**
-     * Seed of the random choice: equal seeds give equal draws from equal distributions. Prompt i of several uses the
-     * seed + i. Default: 0.
+     * Seed of the random number generator: equal seeds draw equally from equal distributions. Of several prompts,
+     * number i uses this seed + i. Default: 0.
      */
     uint32_t seed;
     /** One of `llama_infer_priority`. Default: INTERACTIVE. Batches always run as BATCH. */
     int32_t priority;
-    /** Give up if no slot was found after so many milliseconds; 0 (default): wait as long as it takes. */
+    /** Give up if no slot was found within this many milliseconds; 0 (default): wait as long as it takes. */
     uint32_t queue_timeout_ms;
     /**
-     * Give up if not finished after so many milliseconds; 0 (default): no limit. Both count from the submission; in a
-     * batch, for each prompt from when it was handed to the engine.
+     * Give up if not finished within this many milliseconds; 0 (default): no limit. Both count from the submission; in
+     * a batch, for each prompt from when it was handed to the engine.
      */
     uint32_t timeout_ms;
     /**
-     * Texts that end the generation and are never part of the output. One that is the text of a special token, such as
-     * `<|im_end|>`, ends it at that token, whether or not special tokens are written. NULL (default): none.
+     * Strings that end the generation; they are never part of the output. One that spells a special token, such as
+     * `<|im_end|>`, ends it at that token, even where special tokens are not written. NULL (default): none.
      */
     const char *const *stop;
     /** Number of elements in `stop`. */
     size_t n_stop;
-    /** Added to the logits of single tokens; minus infinity forbids one. NULL (default): none. */
+    /** Values added to the logits of individual tokens; minus infinity forbids a token. NULL (default): none. */
     const struct llama_infer_logit_bias *logit_bias;
     /** Number of elements in `logit_bias`. */
     size_t n_logit_bias;
@@ -453,7 +460,7 @@ typedef struct llama_infer_params {
      * for none.
      */
     const char *chat_variables;
-    /** Do not end at the model's end-of-generation tokens; they are made impossible instead. Default: false. */
+    /** Do not end at the model's end-of-generation tokens, which are made impossible instead. Default: false. */
     bool ignore_eos;
     /**
      * Read special tokens that are written out in a prompt, such as `<|user|>`. Default: true. Turn it off for text
@@ -477,29 +484,29 @@ typedef struct llama_infer_params {
      */
     const char *grammar;
     /**
-     * With each token its log probability and so many of the likeliest tokens, at most 1000; with 0, its own alone. -1
-     * (default): no log probabilities.
+     * Report the log probability of each token and of this many of the likeliest tokens, at most 1000; 0 reports only
+     * its own. -1 (default): no log probabilities.
      */
     int32_t logprobs;
     /** Start from what is there already of equal prompt beginnings. Default: true. */
     bool prefix_reuse;
     /**
-     * Write special tokens into the text, such as `[TOOL_CALLS]` or `<|channel|>`, which are left out otherwise. The
+     * Write special tokens, such as `[TOOL_CALLS]` or `<|channel|>`, into the text; otherwise they are left out. The
      * token that ends a generation is never part of it. Default: false.
      */
     bool special;
     /** False: for later versions. */
     bool reserved_2[2];
     /**
-     * Tokens that end the generation as the model's own end-of-generation tokens do, and are no part of the output.
+     * Tokens that end the generation as the model's own end-of-generation tokens do; they are not part of the output.
      * NULL (default): none.
      */
     const int32_t *stop_token_ids;
     /** Number of elements in `stop_token_ids`. */
     size_t n_stop_token_ids;
     /**
-     * Output tokens before which no token may end the generation; 0 is off. Stop strings end a text before, and so
-     * does a constraint under which it is complete. Default: 0.
+     * Number of output tokens before which no token may end the generation; 0 is off. A stop string still may, and so
+     * may a constraint whose text is complete. Default: 0.
      */
     uint32_t min_tokens;
     /**
@@ -509,20 +516,20 @@ typedef struct llama_infer_params {
     float typical_p;
     /** Drop tokens whose logit is more than this many standard deviations below the largest; 0 is off. Default: 0. */
     float top_n_sigma;
-    /** How probable it is that of the tokens above `xtc_threshold` only the least likely stays; 0 is off. Default: 0. */
+    /** Probability that XTC drops all but the least likely of the tokens above `xtc_threshold`; 0 is off. Default: 0. */
     float xtc_probability;
-    /** Probability from which a token counts for XTC; above 0.5 it is off. Default: 0.1. */
+    /** Probability at and above which a token counts for XTC; above 0.5, XTC is off. Default: 0.1. */
     float xtc_threshold;
     /**
-     * Moves the temperature by up to this, up where the model is undecided and down where it is sure; 0 is off.
+     * Lets the temperature vary by up to this: up where the model is undecided, down where it is sure; 0 is off.
      * Default: 0.
      */
     float dynatemp_range;
-    /** How the uncertainty is mapped to `dynatemp_range`; 1 is linear. Default: 1. */
+    /** How uncertainty maps to `dynatemp_range`; 1 is linear. Default: 1. */
     float dynatemp_exponent;
-    /** Mirostat 1 or 2 in place of `top_k`, `top_p` and the other cuts; 0 is off. Default: 0. */
+    /** Use Mirostat 1 or 2 in place of `top_k`, `top_p` and the other cuts; 0 is off. Default: 0. */
     uint32_t mirostat;
-    /** Mirostat's target for the surprise, in bits. Default: 5. */
+    /** Mirostat's target surprise, in bits. Default: 5. */
     float mirostat_tau;
     /** Mirostat's learning rate. Default: 0.1. */
     float mirostat_eta;
@@ -541,30 +548,30 @@ typedef struct llama_infer_params {
     bool chat_parse_special;
     /** False: for later versions. */
     bool reserved_3[3];
-    /** DRY: how much is subtracted from the logit of a token that would continue a repetition; 0 is off. Default: 0. */
+    /** DRY: strength of the penalty on tokens that would continue a repetition; 0 is off. Default: 0. */
     float dry_multiplier;
-    /**
-     * DRY: by what that grows with each token by which the repetition is longer than `dry_allowed_length`. Default:
-     * 1.75.
-     */
+    /** DRY: factor by which the penalty grows with each token of repetition beyond `dry_allowed_length`. Default: 1.75. */
     float dry_base;
-    /** DRY: tokens that may be repeated at no cost. Default: 2. */
+    /** DRY: length in tokens up to which a repetition goes unpenalised. Default: 2. */
     uint32_t dry_allowed_length;
-    /** DRY: window in tokens, over prompt and output, in which repetitions are looked for; 0 is off. Default: 64. */
+    /** DRY: how many tokens, of prompt and output, are searched for repetitions; 0 is off. Default: 64. */
     uint32_t dry_penalty_last_n;
     /**
-     * DRY: texts across which nothing is a repetition, of at most 40 bytes each. NULL (default): "\n", ":", "\"", "*".
+     * DRY: strings that no repetition extends across, of at most 40 bytes each. NULL (default): "\n", ":", "\"", "*".
      * For none, pass any other pointer and a number of 0.
      */
     const char *const *dry_sequence_breakers;
     /** Number of elements in `dry_sequence_breakers`. */
     size_t n_dry_sequence_breakers;
     /**
-     * Adaptive-p in place of the last draw: prefers tokens about as probable as this, as the cuts have left them;
+     * Adaptive-p, in place of the final draw: prefer tokens of about this probability among those that the cuts leave;
      * below 0 it is off. Default: -1.
      */
     float adaptive_target;
-    /** How long adaptive-p remembers how probable its tokens were: about 1 / (1 - this) of them. Default: 0.9. */
+    /**
+     * Adaptive-p: how slowly the probabilities of earlier tokens are forgotten; about 1 / (1 - this) of them count.
+     * Default: 0.9.
+     */
     float adaptive_decay;
 } llama_infer_params;
 
@@ -682,7 +689,7 @@ typedef struct llama_infer_message {
 typedef struct llama_engine_stats {
     /** `sizeof(llama_engine_stats)`, set by the caller. */
     size_t size;
-    /** How requests share contexts and slots, never "auto". One of `llama_engine_strategy`. */
+    /** How requests share contexts and slots; never "auto". One of `llama_engine_strategy`. */
     int32_t strategy;
     /** Threads that own contexts. */
     uint32_t workers;
@@ -706,70 +713,67 @@ typedef struct llama_engine_stats {
     uint64_t kv_bytes;
     /** Bytes of scratch memory. */
     uint64_t compute_bytes;
-    /** `llama_decode` calls that generated tokens. */
+    /** Number of `llama_decode` calls that generated tokens. */
     uint64_t decode_calls;
-    /** Rows in them, which are tokens. */
+    /** Rows in these calls, one per token. */
     uint64_t decode_rows;
-    /** Time in them, in milliseconds. */
+    /** Time spent in these calls, in milliseconds. */
     double decode_ms;
-    /** `llama_decode` calls that computed prompts. */
+    /** Number of `llama_decode` calls that computed prompts. */
     uint64_t prefill_calls;
-    /** Rows in them, which are prompt tokens. */
+    /** Rows in these calls, one per prompt token. */
     uint64_t prefill_rows;
-    /** Time in them, in milliseconds. */
+    /** Time spent in these calls, in milliseconds. */
     double prefill_ms;
-    /** Output tokens. */
+    /** Output tokens generated. */
     uint64_t output_tokens;
     /** Prompt tokens that were reused instead of computed. */
     uint64_t cached_tokens;
-    /** Prompts that were accepted. */
+    /** Prompts accepted. */
     uint64_t requests_submitted;
-    /** Prompts that were refused because the queue was full. */
+    /** Prompts refused because the queue was full. */
     uint64_t requests_rejected;
-    /** Ended by the model or a stop string. */
+    /** Prompts whose output was ended by the model or by a stop string. */
     uint64_t requests_stopped;
-    /** Ended by `max_tokens` or a full slot. */
+    /** Prompts whose output was ended by `max_tokens` or by a full slot. */
     uint64_t requests_length;
-    /** Cancelled. */
+    /** Prompts cancelled. */
     uint64_t requests_cancelled;
-    /** Out of time. */
+    /** Prompts that ran out of time. */
     uint64_t requests_deadline;
-    /** Failed. */
+    /** Prompts that failed. */
     uint64_t requests_failed;
     /** Prompts in a slot now. */
     uint32_t requests_running;
-    /** Prompts that wait for a slot now. */
+    /** Prompts waiting for a slot now. */
     uint32_t requests_waiting;
     /**
-     * The instruction set of this library's kernels that compute weights, such as "avx512vnni"; "off" where those of
-     * ggml compute all. What share, says `kernels_share`. The text lives as long as the library.
+     * Instruction set of this library's kernels that compute weights, such as "avx512vnni"; "off" if ggml's kernels
+     * compute everything. `kernels_share` says how much they compute. The text lives as long as the library.
      */
     const char *kernels;
     /** Copies of the weights in memory: more than one on machines with several NUMA nodes. */
     uint32_t weight_copies;
-    /** Compute threads that the system does not keep on the CPUs that they were meant for; 0 where it does not tell. */
+    /** Compute threads that the system does not keep on the CPUs planned for them; 0 where it does not tell. */
     uint32_t strayed_threads;
     /**
-     * The least share, over all workers, of the pages of weights and KV that lie on the worker's NUMA node. -1: the
+     * Smallest share, over all workers, of the pages of weights and KV that lie on the worker's NUMA node. -1: the
      * system does not tell.
      */
     double local_fraction;
     /**
-     * Packed weights: "mapped" from the file that an earlier load has written, "written" by this one, or "off". The
-     * text lives as long as the library.
+     * Packed weights: "mapped" from the file that an earlier load wrote, "written" by this one, or "off". The text
+     * lives as long as the library.
      */
     const char *pack_cache;
-    /** Of the products of the model's matrices with a row, the share that this library's kernels compute, 0 to 1. */
+    /** Share of the model's matrix products that this library's kernels compute, from 0 to 1. */
     double kernels_share;
     /**
-     * Which kernels compute which share of the products, by the formats of the weights, such as "ggml 61 % (Q4_1),
-     * avx2 39 % (Q6_K)". The text lives as long as the library.
+     * Which kernels compute which share of the matrix products, by weight format, such as "ggml 61 % (Q4_1), avx2 39 %
+     * (Q6_K)". The text lives as long as the library.
      */
     const char *products;
-    /**
-     * CPUs that the compute threads were planned for, as a list such as "0-3,8". The text lives as long as the
-     * library.
-     */
+    /** CPUs planned for the compute threads, as a list such as "0-3,8". The text lives as long as the library. */
     const char *cpus;
 } llama_engine_stats;
 
