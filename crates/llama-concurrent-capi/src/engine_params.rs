@@ -145,11 +145,11 @@ pub struct llama_engine_params {
     pub progress: llama_engine_progress_callback,
     /// Passed to `progress`.
     pub progress_user_data: *mut c_void,
-    /// Keep the weights as the kernels pack them in a file, as large as the model, that the first load writes: later ones
-    /// map it, in a fraction of the time, and share its pages with all processes. A path of a folder that exists, or ""
-    /// for the model's own, where the file is called as the model with `.packed` at the end. A file that does not fit is
-    /// made anew; where none can be written, the load goes on, with a warning. Needs `mmap`. NULL (default): pack with
-    /// each load.
+    /// Keep the weights, as the kernels pack them, in a file as large as the model: the first load writes it, later
+    /// ones map it in a fraction of the time and share its pages with all processes. Either the path of an existing
+    /// folder, or "" for the model's own folder, where the file has the model's name with `.packed` at the end. A file
+    /// that does not fit the model is made anew; where none can be written, the load goes on with a warning. Needs
+    /// `mmap`. NULL (default): pack with each load.
     pub pack_cache: *const c_char,
     // parameters 2: begin
     /// How workers are laid out: one per NUMA node with a fair share of the cores (auto), one per NUMA node (node), one
