@@ -74,6 +74,7 @@ fn value_of(
     engine: &Engine,
     job: &Job,
 ) -> ApiResult<Option<Parameter>> {
+    let name = fields.any(field.traits.http).map_or(field.name, |(name, _)| name);
     Ok(match (field.name, field.kind) {
         // A request for nothing computes its prompt all the same, which makes a token.
         ("max_tokens", _) => {
@@ -85,16 +86,16 @@ fn value_of(
         (_, Kind::Number) => number_of(field, fields)?.map(|number| Parameter::Number(number as f32)),
         (_, Kind::Count) => number_of(field, fields)?.map(|number| Parameter::Count(number as u64)),
         (_, Kind::OptionalCount) => number_of(field, fields)?.map(|n| Parameter::OptionalCount(Some(n as u64))),
-        (name, Kind::Flag) => fields.boolean(name)?.map(Parameter::Flag),
-        (name, Kind::Texts) => {
+        (_, Kind::Flag) => fields.boolean(name)?.map(Parameter::Flag),
+        (_, Kind::Texts) => {
             // An empty one would end every text at once; clients send them for "none".
             let texts = fields.texts(name)?;
             texts.map(|texts| Parameter::Texts(texts.into_iter().filter(|text| !text.is_empty()).collect()))
         }
-        (name, Kind::Tokens) => tokens(fields, name)?.map(Parameter::Tokens),
-        (name, Kind::Biases) => biases(fields, name, engine, job)?.map(Parameter::Biases),
+        (_, Kind::Tokens) => tokens(fields, name)?.map(Parameter::Tokens),
+        (_, Kind::Biases) => biases(fields, name, engine, job)?.map(Parameter::Biases),
         (_, Kind::Constraint) => constraint::read(fields)?.map(|constraint| Parameter::Constraint(Some(constraint))),
-        (name, kind) => unreachable!("{name} has a type that no request has, {kind:?}"),
+        (_, kind) => unreachable!("{name} has a type that no request has, {kind:?}"),
     })
 }
 
