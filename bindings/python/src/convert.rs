@@ -188,7 +188,7 @@ pub fn logprobs(one: &TokenLogprobs) -> Logprobs {
 }
 
 /// The end of a generation as keyword arguments of `llama_concurrent.Result`.
-pub fn finish<'py>(py: Python<'py>, finish: &Finish) -> PyResult<Bound<'py, PyDict>> {
+fn finish<'py>(py: Python<'py>, finish: &Finish) -> PyResult<Bound<'py, PyDict>> {
     let Timings { queue, ttft, e2e, itl, n_prompt_tokens, n_cached_tokens, n_output_tokens } = &finish.timings;
     let result = PyDict::new(py);
     result.set_item("finish_reason", finish.reason.as_str())?;

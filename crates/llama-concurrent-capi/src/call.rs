@@ -13,7 +13,7 @@ use std::{
 };
 
 use futures_core::Stream;
-use llama_concurrent::{Error, Event, Finish, FinishReason, Generation, Timings, Token};
+use llama_concurrent::{Collector, Error, Event, Finish, FinishReason, Generation, Timings};
 
 use crate::{
     event::{Origin, OwnedEvent, llama_infer_event},
@@ -108,7 +108,7 @@ impl Call {
 
     fn push(self: &Arc<Self>, index: usize, generation: Option<Generation>, peeked: Option<Event>) {
         let waker = Waker::from(Arc::new(PartWaker { call: Arc::downgrade(self), index }));
-        let part = Part { generation, peeked, waker, text: String::new(), tokens: Vec::new() };
+        let part = Part { generation, peeked, waker, collected: Collector::default() };
         let mut parts = self.parts();
         if parts.closed {
             return;
@@ -213,22 +213,15 @@ impl Call {
                     let part = parts.running.remove(&index)?;
                     parts.remaining -= 1;
                     self.room.notify_all();
-                    return Some(OwnedEvent::finished(
-                        self.origin,
-                        index,
-                        parts.remaining,
-                        *finish,
-                        part.text,
-                        part.tokens,
-                    ));
+                    let done = part.collected.finish(*finish);
+                    return Some(OwnedEvent::finished(self.origin, index, parts.remaining, done));
                 }
                 Some(Event::Delta(delta)) => {
                     self.ready().push_back(index);
                     if self.is_cancelled() {
                         continue;
                     }
-                    part.text.push_str(&delta.text);
-                    part.tokens.extend(delta.token);
+                    part.collected.push(&delta);
                     return Some(OwnedEvent::token(self.origin, index, parts.remaining, delta));
                 }
                 // Whatever else the engine may tell one day.
@@ -264,8 +257,7 @@ struct Part {
     peeked: Option<Event>,
     waker: Waker,
     /// The output that was read so far.
-    text: String,
-    tokens: Vec<Token>,
+    collected: Collector,
 }
 
 /// Says that a prompt has news. It does not keep the call, which keeps it.

@@ -1,14 +1,11 @@
 //! Batches: prompts of any number, handed to the engine a few at a time.
 
-use std::{sync::Arc, thread::JoinHandle, time::Duration};
+use std::{sync::Arc, thread::JoinHandle};
 
 use llama_concurrent::{Engine, Request};
 use nix::sys::signal::SigSet;
 
 use crate::call::Call;
-
-/// How often to look whether the call was cancelled while the queue is full of others.
-const ROOM: Duration = Duration::from_millis(50);
 
 /// Starts a thread that submits `requests` in order, at most `window` at a time, and then ends.
 ///
@@ -25,12 +22,12 @@ pub fn feed(engine: Engine, call: Arc<Call>, requests: Vec<Request>, window: usi
 }
 
 fn submit(engine: &Engine, call: &Arc<Call>, index: usize, request: &Request) {
-    while !call.is_cancelled() {
-        match engine.submit(request.clone()) {
-            Ok(generation) => return call.add(index, generation),
-            Err(error) if error.retry_after().is_some() => engine.wait_for_room(ROOM),
-            Err(error) => return call.refuse(index, Some(error)),
-        }
+    if call.is_cancelled() {
+        return call.refuse(index, None);
     }
-    call.refuse(index, None);
+    match engine.submit_when_free(|| engine.submit(request.clone()), || !call.is_cancelled()) {
+        Some(Ok(generation)) => call.add(index, generation),
+        Some(Err(error)) => call.refuse(index, Some(error)),
+        None => call.refuse(index, None),
+    }
 }
