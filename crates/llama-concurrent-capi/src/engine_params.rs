@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use llama_concurrent::{EngineConfig, KvType, PackCache, PlacementPolicy, Replicate, Strategy};
+use llama_concurrent::{EngineConfig, KvType, PackCache, PlacementPolicy, Replicate, Strategy, WaitPolicy};
 use llama_concurrent_topology::parse_list;
 
 use crate::{
@@ -68,6 +68,18 @@ pub enum llama_engine_replicate {
     Always = 1,
     /// Never: all workers share one copy.
     Never = 2,
+}
+
+/// How the compute threads of a worker wait for each other.
+#[repr(i32)]
+#[derive(Clone, Copy)]
+pub enum llama_engine_wait_policy {
+    /// Active while each thread has a core to itself, passive while busy neighbours want the cores, too.
+    Auto = 0,
+    /// They spin.
+    Active = 1,
+    /// They sleep.
+    Passive = 2,
 }
 
 /// Called while a model loads, with the share that is done, 0 to 1; false stops the load. Runs on the thread that called
@@ -179,6 +191,15 @@ pub struct llama_engine_params {
     /// object. NULL (default): none.
     pub chat_template_kwargs: *const c_char,
     // parameters 3: end
+    // parameters 4: begin
+    /// How compute threads wait for each other: spinning, which is fastest where each has a core to itself (active),
+    /// sleeping and leaving parts of the work to whoever runs, which is fair and fastest beside busy programs (passive), or
+    /// the one or the other after what the system says of the time that they wait for a core (auto; spins where it says
+    /// nothing). One of `llama_engine_wait_policy`. Default: AUTO.
+    pub wait_policy: i32,
+    // parameters 4: end
+    /// Must be zero.
+    pub reserved_2: i32,
 }
 
 // SAFETY: `#[repr(C)]`, starts with its size; numbers, a raw pointer and an optional function.
@@ -186,7 +207,7 @@ unsafe impl Versioned for llama_engine_params {
     const INITIALIZER: &'static str = "start from llama_engine_default_params()";
 }
 
-crate::ends_with!(llama_engine_params, chat_template_kwargs: *const c_char);
+crate::ends_with!(llama_engine_params, reserved_2: i32);
 
 /// A pointer that we hand back to its owner and never follow.
 #[derive(Clone, Copy)]
@@ -232,11 +253,13 @@ impl llama_engine_params {
             swa_full: default.swa_full.into(),
             chat_template: std::ptr::null(),
             chat_template_kwargs: std::ptr::null(),
+            wait_policy: llama_engine_wait_policy::of(default.wait_policy) as i32,
             // defaults: end
             progress: None,
             progress_user_data: std::ptr::null_mut(),
             pack_cache: std::ptr::null(),
             reserved: [0; 7],
+            reserved_2: 0,
         }
     }
 
@@ -291,6 +314,7 @@ impl llama_engine_params {
                 swa_full: self.swa_full != 0,
                 chat_template: pointers::optional_text(self.chat_template, "chat_template")?.map(str::to_owned),
                 chat_template_kwargs: object(self.chat_template_kwargs, "chat_template_kwargs")?,
+                wait_policy: llama_engine_wait_policy::read(self.wait_policy, "wait_policy")?,
                 // readers: end
                 pack_cache,
                 progress,
@@ -345,6 +369,7 @@ numbered! {
     llama_engine_kv_type for KvType: F16 Q8_0 F32;
     llama_engine_placement for PlacementPolicy: Auto Node L3 None;
     llama_engine_replicate for Replicate: Auto Always Never;
+    llama_engine_wait_policy for WaitPolicy: Auto Active Passive;
 }
 
 /// Fills a struct of `size` bytes with the defaults. `llama_engine_default_params` is the convenient form: it passes the

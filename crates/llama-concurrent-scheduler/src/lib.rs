@@ -5,6 +5,7 @@
 
 mod admission;
 mod backend;
+mod contention;
 mod router;
 mod scheduler;
 pub mod sim;
@@ -12,5 +13,6 @@ pub mod text;
 
 pub use admission::{Admission, Permit};
 pub use backend::*;
+pub use contention::{Contention, Waiting};
 pub use router::{Router, WorkerLoad};
 pub use scheduler::*;

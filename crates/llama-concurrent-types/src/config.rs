@@ -5,7 +5,7 @@ use std::{fmt, path::PathBuf, str::FromStr, sync::Arc, time::Duration};
 use crate::{
     error::{Error, ErrorKind, Result},
     parameters::{from, from_to, no_number},
-    placement::{PlacementPolicy, Replicate},
+    placement::{PlacementPolicy, Replicate, WaitPolicy},
 };
 
 /// Names for the useful pool shapes.
@@ -208,6 +208,10 @@ crate::parameters! {
         /// Variables of the chat template, such as `enable_thinking`; those of a call replace them one by one.
         chat_template_kwargs: serde_json::Map<String, serde_json::Value> = serde_json::Map::new(), no_number()
             .c(3).flags(&["chat-template-kwargs"], "JSON");
+        /// How compute threads wait for each other: spinning, which is fastest where each has a core to itself (active), sleeping
+        /// and leaving parts of the work to whoever runs, which is fair and fastest beside busy programs (passive), or the one or
+        /// the other after what the system says of the time that they wait for a core (auto; spins where it says nothing).
+        wait_policy: WaitPolicy = WaitPolicy::default(), no_number().c(4).flags(&["wait-policy"], "HOW");
     }
 }
 

@@ -168,4 +168,6 @@ figures! {
     products: Text, now, _ => now.describe_products();
     /// CPUs that the compute threads were planned for.
     cpus: Cpus, now, _ => now.cpus;
+    /// Prompts that have begun, are not read, and gave their slot up to others that waited; their KV lies in memory.
+    requests_parked: Number, now, _ => now.totals.parked;
 }

@@ -140,6 +140,8 @@ pub struct WorkerTotals {
     pub running: usize,
     /// Requests waiting for a slot now.
     pub waiting: usize,
+    /// Requests that nobody reads and that gave their slot up for others.
+    pub parked: usize,
 }
 
 impl WorkerTotals {
@@ -152,6 +154,7 @@ impl WorkerTotals {
         self.cached_tokens += other.cached_tokens;
         self.running += other.running;
         self.waiting += other.waiting;
+        self.parked += other.parked;
     }
 }
 

@@ -40,6 +40,6 @@ pub use llama_concurrent_types::{
     ErrorKind, Event, Figure, FigureKind, FigureValue, Finish, FinishReason, Interfaces, KvType, LoadProgress,
     MarkedText, MemoryStats, PackCache, PlacementPolicy, Pooling, Priority, ProductShare, Prompt, Replicate, Request,
     RequestId, RequestTotals, Result, SamplingParams, SlotStats, Strategy, Timings, Token, TokenLogprob, TokenLogprobs,
-    WorkerStats, WorkerTotals, parameters,
+    WaitPolicy, WorkerStats, WorkerTotals, parameters,
 };
 pub use stream::{EventSink, Flow};

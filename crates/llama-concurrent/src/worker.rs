@@ -176,7 +176,7 @@ impl<B: Backend> Worker<B> {
                 }
             }
             Command::Cancel(id) => self.scheduler.cancel(id, self.epoch.elapsed()),
-            Command::Resume(id) => self.scheduler.set_paused(id, false),
+            Command::Resume(id) => self.scheduler.set_paused(id, false, self.epoch.elapsed()),
             Command::Shutdown => {
                 self.scheduler.cancel_all(self.epoch.elapsed());
                 self.running = false;
@@ -225,7 +225,7 @@ impl<B: Backend> Worker<B> {
         let Some(caller) = self.callers.get_mut(&id) else { return };
         match caller.outlet.send(event) {
             Some(Flow::Continue) => {}
-            Some(Flow::Pause) => self.scheduler.set_paused(id, true),
+            Some(Flow::Pause) => self.scheduler.set_paused(id, true, self.epoch.elapsed()),
             None => self.scheduler.cancel(id, self.epoch.elapsed()),
         }
     }

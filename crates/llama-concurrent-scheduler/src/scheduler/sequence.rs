@@ -58,8 +58,10 @@ pub(super) struct Sequence {
     /// `tokens` never grows beyond this.
     max_total: usize,
     pub(super) slot: Option<SlotId>,
-    /// The reader is behind: keep the slot, decode nothing.
-    pub(super) paused: bool,
+    /// The reader is behind since then: decode nothing.
+    pub(super) paused: Option<Duration>,
+    /// Its KV lies in the backend's memory, since others waited for its slot.
+    pub(super) parked: bool,
     pub(super) place: Place,
     pub(super) queue_deadline: Option<Duration>,
     pub(super) deadline: Option<Duration>,
@@ -82,7 +84,8 @@ impl Sequence {
             computed: 0,
             max_total: n_prompt.saturating_add(max_output).min(n_ctx),
             slot: None,
-            paused: false,
+            paused: None,
+            parked: false,
             place,
             queue_deadline: new.queue_deadline,
             deadline: new.deadline,
@@ -109,12 +112,12 @@ impl Sequence {
     }
 
     pub(super) fn is_runnable(&self) -> bool {
-        self.is_decoding() && !self.paused
+        self.is_decoding() && self.paused.is_none()
     }
 
     /// The next moment at which a deadline may strike.
     pub(super) fn next_deadline(&self) -> Option<Duration> {
-        let queue = self.queue_deadline.filter(|_| self.slot.is_none());
+        let queue = self.queue_deadline.filter(|_| self.admitted.is_none());
         queue.into_iter().chain(self.deadline).min()
     }
 
@@ -184,7 +187,10 @@ impl Sequence {
         if self.is_decoding() {
             assert_eq!(self.computed + 1, self.tokens.len(), "exactly the last token waits");
         }
-        if self.slot.is_none() {
+        if self.parked {
+            assert!(self.slot.is_none() && self.computed >= self.n_prompt, "what is parked has begun to decode");
+            assert_eq!(self.computed + 1, self.tokens.len(), "exactly the last token waits");
+        } else if self.slot.is_none() {
             assert_eq!(self.computed, 0, "a waiting request holds no KV");
         }
         assert_eq!(self.tokens.len(), self.n_prompt + self.timings.n_output_tokens);
