@@ -210,8 +210,8 @@ class NativeGeneration:
                 event = self._queue.poll(math.ceil(min(_SLICE_MS, left * 1000)))
                 if event is not None:
                     self._is_over = bool(event.result)
-                    end = self._collected.take(event)
-                    self._news.extend(_deltas(event) if end is None else [end])
+                    done = self._collected.take(event)
+                    self._news.extend(_deltas(event) if done is None else [done])
                 elif left == 0:
                     break
             return self._news.popleft() if self._news else None
