@@ -19,6 +19,8 @@ use std::{
 const PHASES: usize = 4;
 /// Looks at what somebody else is about to change, before sleeping; some ten microseconds.
 const SPINS: u32 = 300;
+/// The same, before the next operation of a graph.
+const IDLE_SPINS: u32 = 4 * SPINS;
 
 /// Threads that help the one that owns them.
 pub struct Helpers {
@@ -36,7 +38,6 @@ struct Shared {
     job: AtomicPtr<Job>,
     /// Helpers between looking at `job` and leaving it.
     inside: AtomicU32,
-    spins: u32,
 }
 
 /// An operation whose pieces are shared out.
@@ -46,7 +47,6 @@ pub(crate) struct Job {
     threads: usize,
     joined: AtomicUsize,
     phases: [Phase; PHASES],
-    spins: u32,
 }
 
 #[derive(Default)]
@@ -94,14 +94,12 @@ impl Helpers {
     /// # Errors
     /// The system gives no more threads.
     pub fn new(count: usize, start: impl Fn() + Send + Sync + 'static) -> std::io::Result<Self> {
-        let spins = std::env::var("LC_SPINS").ok().and_then(|s| s.parse().ok()).unwrap_or(SPINS);
         let shared = Arc::new(Shared {
             ticket: AtomicU32::new(0),
             sleeping: AtomicU32::new(0),
             stop: AtomicBool::new(false),
             job: AtomicPtr::new(std::ptr::null_mut()),
             inside: AtomicU32::new(0),
-            spins,
         });
         let start = Arc::new(start);
         let threads = (0..count)
@@ -130,14 +128,7 @@ impl Helpers {
 
     fn run(&self, run: unsafe fn(*const (), Worker), data: *const ()) {
         let threads = self.threads.len() + 1;
-        let job = Job {
-            run,
-            data,
-            threads,
-            joined: AtomicUsize::new(1),
-            phases: Default::default(),
-            spins: self.shared.spins,
-        };
+        let job = Job { run, data, threads, joined: AtomicUsize::new(1), phases: Default::default() };
         let shared = &*self.shared;
         shared.job.store(std::ptr::from_ref(&job).cast_mut(), Ordering::SeqCst);
         shared.ticket.fetch_add(1, Ordering::SeqCst);
@@ -154,7 +145,7 @@ impl Helpers {
             if inside == 0 {
                 return;
             }
-            if spins < shared.spins {
+            if spins < SPINS {
                 spins += 1;
                 spin_loop();
             } else {
@@ -185,7 +176,7 @@ impl Shared {
                 if ticket != seen {
                     break ticket;
                 }
-                if spins < self.spins * 4 {
+                if spins < IDLE_SPINS {
                     spins += 1;
                     spin_loop();
                 } else {
@@ -242,13 +233,77 @@ impl Worker {
             if done == count as u32 {
                 return;
             }
-            if spins < job.spins {
+            if spins < SPINS {
                 spins += 1;
                 spin_loop();
             } else {
                 phase.sleeping.store(true, Ordering::SeqCst);
                 atomic_wait::wait(&phase.done, done);
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    #[test]
+    fn each_piece_goes_to_one_thread_and_phases_follow_each_other() {
+        for helpers in [0, 1, 3] {
+            let helpers = Helpers::new(helpers, || ()).unwrap();
+            for round in 0..200 {
+                let (first, second) = (round % 17, 1 + round % 40);
+                let seen: Vec<AtomicU32> = (0..first + second).map(|_| AtomicU32::new(0)).collect();
+                let threads = Mutex::new(Vec::new());
+                let work = |worker: Worker| {
+                    worker.pieces(0, first, false, |piece| {
+                        seen[piece].fetch_add(1, Ordering::Relaxed);
+                    });
+                    assert!(
+                        seen[..first].iter().all(|n| n.load(Ordering::Relaxed) == 1),
+                        "all of the first phase is done"
+                    );
+                    worker.pieces(1, second, true, |piece| {
+                        seen[first + piece].fetch_add(1, Ordering::Relaxed);
+                    });
+                    threads.lock().unwrap().push(worker.thread);
+                };
+                assert_eq!(threads_of(&helpers), helpers.threads.len() + 1);
+                // SAFETY: called while the operations of this thread are shared out.
+                helpers.during(|| unsafe { run(&work) });
+                assert!(seen.iter().all(|n| n.load(Ordering::Relaxed) == 1));
+                let mut threads = threads.into_inner().unwrap();
+                threads.sort_unstable();
+                threads.dedup();
+                assert!(threads.contains(&0) && threads.iter().all(|&thread| thread <= helpers.threads.len()));
+            }
+        }
+        assert_eq!(threads(), None, "outside of a call nothing is shared out");
+    }
+
+    fn threads_of(helpers: &Helpers) -> usize {
+        helpers.during(|| threads().expect("inside of a call"))
+    }
+
+    #[test]
+    fn helpers_that_sleep_are_woken_and_end() {
+        let helpers = Helpers::new(2, || ()).unwrap();
+        let met = std::sync::Barrier::new(3);
+        for _ in 0..3 {
+            while helpers.shared.sleeping.load(Ordering::SeqCst) < 2 {
+                std::thread::yield_now();
+            }
+            // All three have to come, each with one piece.
+            let work = |worker: Worker| {
+                worker.pieces(0, 3, true, |_| {
+                    met.wait();
+                });
+            };
+            // SAFETY: called while the operations of this thread are shared out.
+            helpers.during(|| unsafe { run(&work) });
         }
     }
 }

@@ -212,6 +212,7 @@ extern "C" fn lck_compute(
 /// What threads may share here.
 #[derive(Clone, Copy)]
 struct Shared<T>(T);
+// SAFETY: pieces of the operation go to one thread each, and its owner waits for all of them.
 unsafe impl<T> Sync for Shared<T> {}
 impl<T: Copy> Shared<T> {
     fn get(&self) -> T {

@@ -32,7 +32,7 @@ use std::{
 };
 
 use llama_concurrent_scheduler::{
-    Backend, Call, CallError, EmbedCall, Held, Op, Row, Sampled, SeqKey, SlotId, StepOutcome, StepPlan,
+    Backend, Call, CallError, Contention, EmbedCall, Held, Op, Row, Sampled, SeqKey, SlotId, StepOutcome, StepPlan,
 };
 use llama_concurrent_topology::{MemoryPolicy, WorkerPlan};
 use llama_concurrent_types::{EngineConfig, MemoryStats, PoolShape, Result};
@@ -219,6 +219,14 @@ impl Backend for LlamaBackend {
 
     fn window(&self) -> usize {
         self.model.window()
+    }
+
+    fn rest(&mut self) {
+        self.threads.rest();
+    }
+
+    fn contention(&self) -> Contention {
+        self.threads.contention()
     }
 
     fn run(&mut self, plan: &StepPlan) -> StepOutcome {

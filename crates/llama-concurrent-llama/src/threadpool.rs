@@ -42,7 +42,6 @@ pub(super) struct Threads {
     alone: Pool,
     helpers: Helpers,
     contention: Contention,
-    policy: WaitPolicy,
     waiting: Waiting,
     /// Ids of ggml's threads, the calling one first, and of the helpers.
     ids: Vec<i32>,
@@ -96,8 +95,11 @@ impl Threads {
             active: active?,
             alone,
             helpers: helpers?,
-            contention: Contention::default(),
-            policy: config.wait_policy,
+            contention: match config.wait_policy {
+                WaitPolicy::Auto => Contention::default(),
+                WaitPolicy::Active => Contention::fixed(Waiting::Active),
+                WaitPolicy::Passive => Contention::fixed(Waiting::Passive),
+            },
             waiting: Waiting::Active,
             helper_ids: helper_ids.into_iter().skip(1).collect(),
             ids,
@@ -117,17 +119,19 @@ impl Threads {
         &self.ids
     }
 
-    pub(super) fn contention(&self) -> &Contention {
-        &self.contention
+    pub(super) fn contention(&self) -> Contention {
+        self.contention
+    }
+
+    /// Has ggml's threads sleep instead of spinning until the next call.
+    pub(super) fn rest(&self) {
+        // SAFETY: alive, and no call is under way. The next call wakes them.
+        unsafe { sys::ggml_threadpool_pause(self.active.raw.as_ptr()) }
     }
 
     /// Decides how to wait from here on.
     pub(super) fn choose(&mut self) {
-        let waiting = match self.policy {
-            WaitPolicy::Active => Waiting::Active,
-            WaitPolicy::Passive => Waiting::Passive,
-            WaitPolicy::Auto => self.contention.waiting(),
-        };
+        let waiting = self.contention.waiting();
         if waiting != self.waiting {
             self.waiting = waiting;
             let cpus = if waiting == Waiting::Active { &self.own_cpus } else { &self.all_cpus };

@@ -7,6 +7,8 @@ use std::{sync::Arc, time::Duration};
 
 use llama_concurrent_types::{Matcher, PoolShape, SamplingParams, Token, TokenLogprobs};
 
+use crate::contention::Contention;
+
 /// A KV stream: one sequence of one context.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SlotId {
@@ -229,6 +231,14 @@ pub trait Backend {
     /// The sliding window of the model in positions, 0 without one. Some layers attend to no more positions than that, the
     /// token's own included, and drop older ones; what a slot still holds is in [`StepOutcome::held`].
     fn window(&self) -> usize;
+
+    /// What it has seen of others that want its processors.
+    fn contention(&self) -> Contention {
+        Contention::default()
+    }
+
+    /// Others compute on the same processors until the next plan comes: nothing may spin meanwhile.
+    fn rest(&mut self) {}
 
     /// Carries out one plan. After an error the slots of the call hold an unknown amount of KV and must be emptied.
     fn run(&mut self, plan: &StepPlan) -> StepOutcome;

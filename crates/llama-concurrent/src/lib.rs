@@ -25,6 +25,7 @@ mod batch;
 mod engine;
 mod generation;
 mod stream;
+mod turnstile;
 mod worker;
 
 pub use engine::{Engine, Ticket};

@@ -25,8 +25,8 @@ use slab::Slab;
 
 pub use self::{embeddings::NewEmbedding, sequence::NewSequence};
 use llama_concurrent_types::{
-    Embedding, EngineConfig, Error, ErrorKind, Event, Finish, FinishReason, PoolShape, RequestId, Result, SlotStats,
-    TokenTable, WorkerTotals,
+    Embedding, EngineConfig, Error, ErrorKind, Event, Finish, FinishReason, PoolShape, Priority, RequestId, Result,
+    SlotStats, TokenTable, WorkerTotals,
 };
 
 use self::{
@@ -120,6 +120,8 @@ pub struct Scheduler {
     /// Housekeeping that ends of sequences left for the next plan.
     pending_ops: Vec<Op>,
     notices: Vec<Notice>,
+    /// Others wait for this worker's processors.
+    crowded: bool,
     next_deadline: Option<Duration>,
     arrivals: u64,
     totals: WorkerTotals,
@@ -144,6 +146,7 @@ impl Scheduler {
             copying: vec![false; config.shape.contexts],
             pending_ops: Vec::new(),
             notices: Vec::new(),
+            crowded: false,
             next_deadline: None,
             arrivals: 0,
             totals: WorkerTotals::default(),
@@ -187,13 +190,23 @@ impl Scheduler {
         let Some(&key) = self.keys.get(&id) else { return };
         let sequence = &mut self.sequences[key];
         sequence.paused = paused.then(|| sequence.paused.unwrap_or(now));
-        if sequence.parked {
+        if sequence.parked.is_some() {
             if paused {
                 self.waiting.remove(sequence.place, key);
             } else {
                 self.waiting.insert(sequence.place, key);
             }
         }
+    }
+
+    /// Whether others wait for this worker's processors: then its calls are no longer than beside sequences that decode.
+    pub fn set_crowded(&mut self, crowded: bool) {
+        self.crowded = crowded;
+    }
+
+    /// Whether all that it computes is for requests of the batch class.
+    pub fn is_batch_only(&self) -> bool {
+        self.embeddings.is_empty() && self.sequences.iter().all(|(_, s)| s.priority == Priority::Batch)
     }
 
     /// The next thing to compute. Every plan is followed by one [`apply`](Self::apply).
@@ -272,7 +285,7 @@ impl Scheduler {
     pub fn totals(&self) -> WorkerTotals {
         let (embedding, to_embed) = self.embeddings.running_and_waiting();
         let waiting = self.waiting.len();
-        let parked = self.sequences.iter().filter(|(_, s)| s.parked && s.paused.is_some()).count();
+        let parked = self.sequences.iter().filter(|(_, s)| s.parked.is_some() && s.paused.is_some()).count();
         let running = self.sequences.len() - waiting - parked + embedding;
         WorkerTotals { running, waiting: waiting + to_embed, parked, ..self.totals }
     }
@@ -316,7 +329,7 @@ impl Scheduler {
                 };
                 self.slots.vacate(slot, held);
             }
-            None if sequence.parked => {
+            None if sequence.parked.is_some() => {
                 self.waiting.remove(sequence.place, key);
             }
             None => {
@@ -355,7 +368,7 @@ impl Scheduler {
             assert_eq!(self.keys.get(&sequence.id), Some(&key));
             match sequence.slot {
                 Some(slot) => assert_eq!(self.slots.get(slot).occupant, Some(key)),
-                None if sequence.parked && sequence.paused.is_some() => unread += 1,
+                None if sequence.parked.is_some() && sequence.paused.is_some() => unread += 1,
                 None => waiting += 1,
             }
         }

@@ -22,7 +22,7 @@ impl Scheduler {
             ops.push(Op::Park { key, slot });
             let sequence = &mut self.sequences[key];
             sequence.slot = None;
-            sequence.parked = true;
+            sequence.parked = Some(self.slots.get(slot).first);
             let held = sequence.tokens[..sequence.computed].to_vec();
             self.slots.vacate(slot, held);
         }
@@ -49,24 +49,28 @@ impl Scheduler {
     /// Gives a parked request a free slot, if there is one.
     pub(super) fn unpark(&mut self, key: SeqKey, ops: &mut Vec<Op>) -> bool {
         let sequence = &self.sequences[key];
-        let Some(slot) = self.slot_for(sequence) else { return false };
+        let Some(slot) = self.slot_for(sequence, ops) else { return false };
         self.waiting.remove(sequence.place, key);
         self.slots.seat(slot, key);
         ops.push(Op::Unpark { key, slot });
         let sequence = &mut self.sequences[key];
         sequence.slot = Some(slot);
-        sequence.parked = false;
+        let first = sequence.parked.take();
+        self.slots.set_first(slot, first.unwrap_or_default());
         true
     }
 
     /// Its old slot, if nobody else has taken that, or the one whose loss costs least.
-    fn slot_for(&self, sequence: &Sequence) -> Option<SlotId> {
+    fn slot_for(&self, sequence: &Sequence, ops: &[Op]) -> Option<SlotId> {
         let own = &sequence.tokens[..sequence.computed];
-        let usable = |id: SlotId| !self.copying[id.context];
-        let is_old = self.slots.iter().find(|(id, slot)| slot.occupant.is_none() && usable(*id) && slot.held == own);
+        // What waits to be copied there would be overwritten.
+        let copies = |op: &Op, context: usize| matches!(op, Op::Copy { dst, .. } if dst.context == context);
+        let usable = |context: usize| !self.copying[context] && !ops.iter().any(|op| copies(op, context));
+        let is_old =
+            self.slots.iter().find(|(id, slot)| slot.occupant.is_none() && usable(id.context) && slot.held == own);
         is_old.map(|(id, _)| id).or_else(|| {
             (0..self.slots.contexts())
-                .filter(|&context| !self.copying[context])
+                .filter(|&context| usable(context))
                 .find_map(|context| self.slots.cheapest_free(Some(context)))
         })
     }

@@ -42,14 +42,16 @@ impl Scheduler {
     /// Gives free slots to those who wait; whether what was parked comes back with that.
     pub(super) fn admit(&mut self, now: Duration, ops: &mut Vec<Op>) -> bool {
         self.prefill_stops.clear();
-        let mut unparked = false;
         if self.waiting.len() == 0 || !self.slots.has_free() {
-            return unparked;
+            return false;
         }
         let candidates: Vec<SeqKey> = self.waiting.iter().take(MAX_LOOKAHEAD).collect();
         for key in candidates {
-            if self.sequences[key].parked {
-                unparked |= self.unpark(key, ops);
+            if self.sequences[key].parked.is_some() {
+                // What comes back may be lost on its way, so nothing else builds on this plan.
+                if self.unpark(key, ops) {
+                    return true;
+                }
                 continue;
             }
             let start = if self.config.prefix_reuse && self.sequences[key].prefix_reuse {
@@ -58,12 +60,12 @@ impl Scheduler {
                 self.slots.cheapest_free(None).map(|slot| Start::InPlace { slot, cached: 0 })
             };
             match start {
-                None => return unparked,
+                None => return false,
                 Some(Start::Await { source, shared }) => self.stop_prefill(source, shared),
                 Some(start) => self.seat(key, start, now, ops),
             }
         }
-        unparked
+        false
     }
 
     /// Has a running prefill stop where others wait to go on from it: once it is further, a sliding window may have dropped

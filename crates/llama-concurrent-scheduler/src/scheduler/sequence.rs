@@ -60,9 +60,10 @@ pub(super) struct Sequence {
     pub(super) slot: Option<SlotId>,
     /// The reader is behind since then: decode nothing.
     pub(super) paused: Option<Duration>,
-    /// Its KV lies in the backend's memory, since others waited for its slot.
-    pub(super) parked: bool,
+    /// Its KV lies in the backend's memory, from this position on, since others waited for its slot.
+    pub(super) parked: Option<usize>,
     pub(super) place: Place,
+    pub(super) priority: Priority,
     pub(super) queue_deadline: Option<Duration>,
     pub(super) deadline: Option<Duration>,
     pub(super) submitted: Duration,
@@ -85,8 +86,9 @@ impl Sequence {
             max_total: n_prompt.saturating_add(max_output).min(n_ctx),
             slot: None,
             paused: None,
-            parked: false,
+            parked: None,
             place,
+            priority: new.priority,
             queue_deadline: new.queue_deadline,
             deadline: new.deadline,
             submitted: new.submitted,
@@ -187,7 +189,7 @@ impl Sequence {
         if self.is_decoding() {
             assert_eq!(self.computed + 1, self.tokens.len(), "exactly the last token waits");
         }
-        if self.parked {
+        if self.parked.is_some() {
             assert!(self.slot.is_none() && self.computed >= self.n_prompt, "what is parked has begun to decode");
             assert_eq!(self.computed + 1, self.tokens.len(), "exactly the last token waits");
         } else if self.slot.is_none() {

@@ -240,7 +240,11 @@ fn a_hundred_unread_requests_leave_the_slots_to_those_who_read() {
     }
     let is_read = |id: RequestId| id % 6 == 5;
     for _ in 0..20_000 {
-        rig.step();
+        if !rig.step()
+            && let Some(next) = rig.scheduler.next_deadline()
+        {
+            rig.now = rig.now.max(next);
+        }
         let unread: Vec<RequestId> = rig
             .heard
             .iter()
