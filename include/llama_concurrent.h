@@ -215,6 +215,17 @@ enum {
     LLAMA_ENGINE_REPLICATE_NEVER = 2,
 };
 
+/** How the compute threads of a worker wait for each other. */
+typedef int32_t llama_engine_wait_policy;
+enum {
+    /** Active while each thread has a core to itself, passive while busy neighbours want the cores, too. */
+    LLAMA_ENGINE_WAIT_POLICY_AUTO = 0,
+    /** They spin. */
+    LLAMA_ENGINE_WAIT_POLICY_ACTIVE = 1,
+    /** They sleep. */
+    LLAMA_ENGINE_WAIT_POLICY_PASSIVE = 2,
+};
+
 /**
  * A loaded model with its contexts, threads and queue.
  *
@@ -388,6 +399,15 @@ typedef struct llama_engine_params {
      * object; NULL (default): none.
      */
     const char *chat_template_kwargs;
+    /**
+     * How compute threads wait for each other: by spinning, which is fastest where each has a core to itself (active);
+     * by sleeping, with the work left to whoever runs, which is fastest beside busy programs (passive); or as the time
+     * that they wait for a core suggests, where the system tells it (auto). One of `llama_engine_wait_policy`.
+     * Default: AUTO.
+     */
+    int32_t wait_policy;
+    /** Unused. */
+    bool reserved_wait_policy[4];
 } llama_engine_params;
 
 /** Something that is added to the logit of one token. */
@@ -775,6 +795,17 @@ typedef struct llama_engine_stats {
     const char *products;
     /** CPUs planned for the compute threads, as a list such as "0-3,8". The text lives as long as the library. */
     const char *cpus;
+    /** Prompts that have begun, are not read, and gave their slot up to others that waited; their KV lies in memory. */
+    uint32_t requests_parked;
+    /** Workers whose threads wait passively now, because others want their CPUs (`wait_policy`). */
+    uint32_t passive_workers;
+    /**
+     * Of the time of the compute threads, the share that they lately waited for a CPU which somebody else used; of the
+     * worker that waited most.
+     */
+    double cpu_wait;
+    /** How often a worker changed between waiting actively and passively. */
+    uint64_t wait_switches;
 } llama_engine_stats;
 
 /** Gets a message of the log. `target` says which part of the library speaks. Both texts live until it returns. */

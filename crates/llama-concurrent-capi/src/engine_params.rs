@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use llama_concurrent::{EngineConfig, KvType, PackCache, PlacementPolicy, Replicate, Strategy};
+use llama_concurrent::{EngineConfig, KvType, PackCache, PlacementPolicy, Replicate, Strategy, WaitPolicy};
 use llama_concurrent_topology::parse_list;
 
 use crate::{
@@ -68,6 +68,18 @@ pub enum llama_engine_replicate {
     Always = 1,
     /// Never: all workers share one copy.
     Never = 2,
+}
+
+/// How the compute threads of a worker wait for each other.
+#[repr(i32)]
+#[derive(Clone, Copy)]
+pub enum llama_engine_wait_policy {
+    /// Active while each thread has a core to itself, passive while busy neighbours want the cores, too.
+    Auto = 0,
+    /// They spin.
+    Active = 1,
+    /// They sleep.
+    Passive = 2,
 }
 
 /// Called while a model loads, with the share that is done, 0 to 1; false stops the load. Runs on the thread that called
@@ -180,6 +192,13 @@ pub struct llama_engine_params {
     /// Variables for the chat template, such as `enable_thinking`; those of a call replace them one by one. A JSON
     /// object; NULL (default): none.
     pub chat_template_kwargs: *const c_char,
+    /// How compute threads wait for each other: by spinning, which is fastest where each has a core to itself (active);
+    /// by sleeping, with the work left to whoever runs, which is fastest beside busy programs (passive); or as the time
+    /// that they wait for a core suggests, where the system tells it (auto). One of `llama_engine_wait_policy`.
+    /// Default: AUTO.
+    pub wait_policy: i32,
+    /// Unused.
+    pub reserved_wait_policy: [c_bool; 4],
     // last parameters: end
 }
 
@@ -189,7 +208,7 @@ unsafe impl Versioned for llama_engine_params {
 }
 
 // last member: begin
-crate::ends_with!(llama_engine_params, chat_template_kwargs: *const c_char);
+crate::ends_with!(llama_engine_params, reserved_wait_policy: [c_bool; 4]);
 // last member: end
 
 /// A pointer that we hand back to its owner and never follow.
@@ -236,6 +255,8 @@ impl llama_engine_params {
             swa_full: default.swa_full.into(),
             chat_template: std::ptr::null(),
             chat_template_kwargs: std::ptr::null(),
+            wait_policy: llama_engine_wait_policy::of(default.wait_policy) as i32,
+            reserved_wait_policy: [0; 4],
             // defaults: end
             progress: None,
             progress_user_data: std::ptr::null_mut(),
@@ -295,6 +316,7 @@ impl llama_engine_params {
                 swa_full: self.swa_full != 0,
                 chat_template: pointers::optional_text(self.chat_template, "chat_template")?.map(str::to_owned),
                 chat_template_kwargs: object(self.chat_template_kwargs, "chat_template_kwargs")?,
+                wait_policy: llama_engine_wait_policy::read(self.wait_policy, "wait_policy")?,
                 // readers: end
                 pack_cache,
                 progress,
@@ -349,6 +371,7 @@ numbered! {
     llama_engine_kv_type for KvType: F16 Q8_0 F32;
     llama_engine_placement for PlacementPolicy: Auto Node L3 None;
     llama_engine_replicate for Replicate: Auto Always Never;
+    llama_engine_wait_policy for WaitPolicy: Auto Active Passive;
 }
 
 /// Fills a struct of `size` bytes with the defaults. `llama_engine_default_params` is the convenient form: it passes the

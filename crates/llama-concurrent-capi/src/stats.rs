@@ -102,6 +102,15 @@ pub struct llama_engine_stats {
     pub products: *const c_char,
     /// CPUs planned for the compute threads, as a list such as "0-3,8". The text lives as long as the library.
     pub cpus: *const c_char,
+    /// Prompts that have begun, are not read, and gave their slot up to others that waited; their KV lies in memory.
+    pub requests_parked: u32,
+    /// Workers whose threads wait passively now, because others want their CPUs (`wait_policy`).
+    pub passive_workers: u32,
+    /// Of the time of the compute threads, the share that they lately waited for a CPU which somebody else used; of the
+    /// worker that waited most.
+    pub cpu_wait: f64,
+    /// How often a worker changed between waiting actively and passively.
+    pub wait_switches: u64,
     // figures: end
 }
 
@@ -111,7 +120,7 @@ unsafe impl Versioned for llama_engine_stats {
 }
 
 // last member: begin
-crate::ends_with!(llama_engine_stats, cpus: *const c_char);
+crate::ends_with!(llama_engine_stats, wait_switches: u64);
 // last member: end
 
 /// Fills `*stats`, whose `size` must be set. Cheap: no worker is asked.
@@ -164,6 +173,10 @@ pub unsafe extern "C" fn llama_engine_get_stats(engine: *mut llama_engine, stats
             kernels_share: told("kernels_share").real(),
             products: text(&told("products").text()),
             cpus: text(&told("cpus").text()),
+            requests_parked: told("requests_parked").count() as u32,
+            passive_workers: told("passive_workers").count() as u32,
+            cpu_wait: told("cpu_wait").real(),
+            wait_switches: told("wait_switches").count(),
             // values: end
         };
         // SAFETY: `stats` is what the header asks for.

@@ -4,6 +4,8 @@
 
 use llama_cpp_sys_2 as sys;
 
+use crate::helpers::Worker;
+
 /// An operation and its sources.
 #[derive(Clone, Copy)]
 pub(crate) struct Op<'a> {
@@ -30,7 +32,12 @@ pub(crate) struct Team {
     pub(crate) thread: usize,
     pub(crate) threads: usize,
     pub(crate) pool: *mut sys::ggml_threadpool,
+    /// Where not ggml's threads share the operation.
+    pub(crate) worker: Option<Worker>,
 }
+
+/// Pieces that a thread's even share is cut into where it is not certain that the thread comes.
+const PIECES: usize = 4;
 
 unsafe extern "C" {
     fn ggml_barrier(pool: *mut sys::ggml_threadpool);
@@ -44,11 +51,34 @@ impl Team {
         total * self.thread / self.threads..total * (self.thread + 1) / self.threads
     }
 
+    /// Calls `work` with parts of `0 .. total`, for each thread about as much.
+    ///
+    /// # Safety
+    /// All threads come here; what they share comes after `meet`.
+    pub(crate) unsafe fn divide(
+        self,
+        phase: usize,
+        total: usize,
+        last: bool,
+        mut work: impl FnMut(std::ops::Range<usize>),
+    ) {
+        match self.worker {
+            None => work(self.share(total)),
+            Some(worker) => {
+                let n = (self.threads * PIECES).min(total);
+                worker.pieces(phase, n, last, |i| work(total * i / n..total * (i + 1) / n));
+            }
+        }
+    }
+
     /// Waits for all threads, between what they share out evenly and what they take one by one with `chunks`.
     ///
     /// # Safety
     /// The pool is the one that computes, and all its threads come here.
     pub(crate) unsafe fn meet(self) {
+        if self.worker.is_some() {
+            return;
+        }
         if self.thread == 0 {
             // The first chunk of each thread is the one of its own number.
             ggml_threadpool_chunk_set(self.pool, self.threads as i32);
@@ -61,6 +91,9 @@ impl Team {
     /// # Safety
     /// As for `meet`.
     pub(crate) unsafe fn wait(self) {
+        if self.worker.is_some() {
+            return;
+        }
         let _order = Ordered::begin();
         ggml_barrier(self.pool);
     }
@@ -70,7 +103,10 @@ impl Team {
     ///
     /// # Safety
     /// As for `meet`, which came before.
-    pub(crate) unsafe fn each_chunk(self, count: usize, mut work: impl FnMut(usize, Option<usize>)) {
+    pub(crate) unsafe fn each_chunk(self, phase: usize, count: usize, mut work: impl FnMut(usize, Option<usize>)) {
+        if let Some(worker) = self.worker {
+            return worker.pieces(phase, count, true, |index| work(index, None));
+        }
         let next = || usize::try_from(ggml_threadpool_chunk_add(self.pool, 1)).unwrap_or(count);
         let mut index = self.thread;
         while index < count {
@@ -84,11 +120,15 @@ impl Team {
     ///
     /// # Safety
     /// As for `meet`, which came before.
-    pub(crate) unsafe fn chunks(self, count: usize) -> impl Iterator<Item = usize> {
-        let first = Some(self.thread);
-        // SAFETY: this function's condition.
-        let next = move |_: &usize| unsafe { usize::try_from(ggml_threadpool_chunk_add(self.pool, 1)).ok() };
-        std::iter::successors(first, next).take_while(move |chunk| *chunk < count)
+    pub(crate) unsafe fn chunks(self, phase: usize, count: usize, last: bool, mut work: impl FnMut(usize)) {
+        if let Some(worker) = self.worker {
+            return worker.pieces(phase, count, last, work);
+        }
+        let mut index = self.thread;
+        while index < count {
+            work(index);
+            index = usize::try_from(ggml_threadpool_chunk_add(self.pool, 1)).unwrap_or(count);
+        }
     }
 }
 

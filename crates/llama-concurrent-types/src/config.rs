@@ -5,7 +5,7 @@ use std::{fmt, path::PathBuf, str::FromStr, sync::Arc, time::Duration};
 use crate::{
     error::{Error, ErrorKind, Result},
     parameters::{from, from_to, no_number},
-    placement::{PlacementPolicy, Replicate},
+    placement::{PlacementPolicy, Replicate, WaitPolicy},
 };
 
 /// Names for the useful pool shapes.
@@ -211,6 +211,10 @@ crate::parameters! {
         /// Variables for the chat template, such as `enable_thinking`; those of a call replace them one by one.
         chat_template_kwargs: serde_json::Map<String, serde_json::Value> = serde_json::Map::new(), no_number()
             .flags(&["chat-template-kwargs"], "JSON");
+        /// How compute threads wait for each other: by spinning, which is fastest where each has a core to itself (active); by
+        /// sleeping, with the work left to whoever runs, which is fastest beside busy programs (passive); or as the time that
+        /// they wait for a core suggests, where the system tells it (auto).
+        wait_policy: WaitPolicy = WaitPolicy::default(), no_number().flags(&["wait-policy"], "HOW");
     }
 }
 

@@ -168,4 +168,13 @@ figures! {
     products: Text, now, _ => now.describe_products();
     /// CPUs planned for the compute threads.
     cpus: Cpus, now, _ => now.cpus;
+    /// Prompts that have begun, are not read, and gave their slot up to others that waited; their KV lies in memory.
+    requests_parked: Number, now, _ => now.totals.parked;
+    /// Workers whose threads wait passively now, because others want their CPUs (`wait_policy`).
+    passive_workers: Number, now, _ => now.totals.passive;
+    /// Of the time of the compute threads, the share that they lately waited for a CPU which somebody else used; of the worker
+    /// that waited most.
+    cpu_wait: Share, now, _ => now.totals.cpu_wait;
+    /// How often a worker changed between waiting actively and passively.
+    wait_switches: Size, now, _ => now.totals.wait_switches;
 }

@@ -11,7 +11,7 @@ use serde_json::Map;
 use crate::{
     config::{KvType, LoadProgress, PackCache, Strategy},
     constraint::Constraint,
-    placement::{PlacementPolicy, Replicate},
+    placement::{PlacementPolicy, Replicate, WaitPolicy},
     request::Token,
 };
 
@@ -306,6 +306,7 @@ choices! {
     KvType: &["f16", "q8_0", "f32"];
     PlacementPolicy: &["auto", "node", "l3", "none"];
     Replicate: &["auto", "always", "never"];
+    WaitPolicy: &["auto", "active", "passive"];
 }
 
 /// Makes types fields that each interface writes in a way of its own.

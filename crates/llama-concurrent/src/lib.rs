@@ -25,6 +25,7 @@ mod batch;
 mod engine;
 mod generation;
 mod stream;
+mod turnstile;
 mod worker;
 
 pub use engine::{Engine, Ticket};
@@ -40,6 +41,6 @@ pub use llama_concurrent_types::{
     ErrorKind, Event, Figure, FigureKind, FigureValue, Finish, FinishReason, Interfaces, KvType, LoadProgress,
     MarkedText, MemoryStats, PackCache, PlacementPolicy, Pooling, Priority, ProductShare, Prompt, Replicate, Request,
     RequestId, RequestTotals, Result, SamplingParams, SlotStats, Strategy, Timings, Token, TokenLogprob, TokenLogprobs,
-    WorkerStats, WorkerTotals, parameters,
+    WaitPolicy, WorkerStats, WorkerTotals, parameters,
 };
 pub use stream::{EventSink, Flow};

@@ -199,6 +199,7 @@ fn c_enum(names: &[&str]) -> &'static str {
         ["f16", ..] => "llama_engine_kv_type",
         ["auto", "node", ..] => "llama_engine_placement",
         ["auto", "always", ..] => "llama_engine_replicate",
+        ["auto", "active", ..] => "llama_engine_wait_policy",
         other => panic!("{other:?} have no enum yet"),
     }
 }

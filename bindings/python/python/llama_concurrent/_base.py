@@ -75,6 +75,7 @@ class BaseEngine:
         swa_full: bool = False,
         chat_template: str | None = None,
         chat_template_kwargs: Mapping[str, Any] | None = None,
+        wait_policy: Literal["auto", "active", "passive"] = "auto",
         # keywords: end
         pack_cache: bool | os.PathLike[str] | str = False,
         progress: Callable[[float], bool | None] | None = None,
@@ -144,6 +145,9 @@ class BaseEngine:
                 has none.
             chat_template_kwargs: Variables for the chat template, such as `enable_thinking`; those of a call
                 replace them one by one.
+            wait_policy: How compute threads wait for each other: by spinning, which is fastest where each has a
+                core to itself (active); by sleeping, with the work left to whoever runs, which is fastest beside busy
+                programs (passive); or as the time that they wait for a core suggests, where the system tells it (auto).
             pack_cache: Keep weights as the kernels pack them in a file as large as the model, beside it (True) or in this
                 folder: the first load writes it, later ones map it, and processes share it. Needs `mmap`.
             progress: Called with the share that is done, 0 to 1; returning False stops the load.

@@ -312,6 +312,15 @@ class EngineStats:
     (Q6_K)"."""
     cpus: list[int]
     """CPUs planned for the compute threads."""
+    requests_parked: int
+    """Prompts that have begun, are not read, and gave their slot up to others that waited; their KV lies in memory."""
+    passive_workers: int
+    """Workers whose threads wait passively now, because others want their CPUs (`wait_policy`)."""
+    cpu_wait: float
+    """Of the time of the compute threads, the share that they lately waited for a CPU which somebody else used; of the
+    worker that waited most."""
+    wait_switches: int
+    """How often a worker changed between waiting actively and passively."""
     # figures: end
 
     def to_dict(self) -> dict[str, Any]:
