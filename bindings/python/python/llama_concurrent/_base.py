@@ -16,6 +16,7 @@ from typing import Any, Literal
 from ._check import check
 from ._errors import InvalidConfig, InvalidRequest
 from ._native import NativeEngine, NativeGeneration
+from ._outcome import checked
 from ._requests import Requests
 from ._types import (
     EngineStats,
@@ -29,7 +30,6 @@ from ._types import (
     TokenLogprobs,
     as_json,
     as_messages,
-    checked,
 )
 
 DEMO_MODEL = Path(__file__).parent / "demo.gguf"

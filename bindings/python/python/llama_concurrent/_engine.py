@@ -9,8 +9,9 @@ from typing import Any, overload
 from ._base import BaseEngine, Collector, Progress, is_list, list_requests, refuse_keywords
 from ._base import Stream as BaseStream
 from ._native import NativeGeneration
+from ._outcome import outcome
 from ._requests import Request
-from ._types import Message, NativeSampling, Prompt, Result, Results, SamplingParams, outcome
+from ._types import Message, NativeSampling, Prompt, Result, Results, SamplingParams
 
 
 class Engine(BaseEngine):
