@@ -21,9 +21,9 @@ use crate::{
     model,
     options::whole,
 };
-use boxes::Page;
+use boxes::{Page, State};
 use screen::Screen;
-use texts::{State, Texts};
+use texts::Texts;
 
 /// About 30 redraws per second.
 const FRAME: Duration = Duration::from_millis(33);
