@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use super::error::{GgufError, Problem};
 use super::layout;
 use super::reader::{MAX_HEADER_BYTES, Reader};
-use super::split;
 use super::tensor::{TensorInfo, TensorType, size_of};
 use super::value::{Value, ValueType};
 
@@ -108,11 +107,6 @@ impl Header {
     /// The file that was read.
     pub fn path(&self) -> &Path {
         &self.path
-    }
-
-    /// The files of the other parts, if the model is in several of which this is the first.
-    pub fn other_parts(&self) -> Vec<PathBuf> {
-        split::other_paths(self)
     }
 
     /// The version of the format: 2 or 3.
