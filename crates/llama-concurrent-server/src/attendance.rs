@@ -118,16 +118,16 @@ impl Attendance {
     }
 
     /// Whether a client that sends no more may still wait for an answer.
-    pub(super) fn awaits_answer(&self) -> bool {
+    pub(crate) fn awaits_answer(&self) -> bool {
         let is = |flag: &AtomicBool| flag.load(Ordering::Relaxed);
         is(&self.busy) && !is(&self.is_old) && !is(&self.upgraded)
     }
 
-    pub(super) fn begin(&self) {
+    pub(crate) fn begin(&self) {
         self.begun.store(true, Ordering::Relaxed);
     }
 
-    pub(super) fn has_begun(&self) -> bool {
+    pub(crate) fn has_begun(&self) -> bool {
         self.begun.load(Ordering::Relaxed)
     }
 
@@ -136,7 +136,7 @@ impl Attendance {
         self.generates.store(true, Ordering::Relaxed);
     }
 
-    pub(super) fn generates(&self) -> bool {
+    pub(crate) fn generates(&self) -> bool {
         self.generates.load(Ordering::Relaxed)
     }
 
@@ -144,7 +144,7 @@ impl Attendance {
         self.unread.store(false, Ordering::Relaxed);
     }
 
-    pub(super) fn left_unread(&self) -> bool {
+    pub(crate) fn left_unread(&self) -> bool {
         self.unread.load(Ordering::Relaxed)
     }
 
@@ -153,7 +153,7 @@ impl Attendance {
         self.generate();
     }
 
-    pub(super) fn end(&self) {
+    pub(crate) fn end(&self) {
         self.ended.store(true, Ordering::Relaxed);
         self.on_end.notify_one();
     }
@@ -187,9 +187,9 @@ impl Drop for Busy {
 }
 
 /// The body of an answer, which keeps its connection busy.
-pub(super) struct Attended {
-    pub(super) body: Body,
-    pub(super) busy: Option<Busy>,
+pub(crate) struct Attended {
+    pub(crate) body: Body,
+    pub(crate) busy: Option<Busy>,
 }
 
 impl http_body::Body for Attended {
