@@ -161,7 +161,7 @@ fn printable(name: &str) -> String {
 }
 
 /// The architectures of models that generate text, in no order.
-pub(super) fn generators() -> impl Iterator<Item = &'static str> {
+pub fn generators() -> impl Iterator<Item = &'static str> {
     [KEY_EQUALS_VALUE_EQUALS_ROPE, KEY_EQUALS_VALUE, FREE].into_iter().flatten().copied()
 }
 

@@ -1,31 +1,21 @@
-//! Tiny models of every architecture: llama.cpp itself says which tensors a model with given settings has.
+//! Which tensors a model with given settings has; llama.cpp itself says so.
 
 use std::{
     ffi::{CStr, CString, c_char, c_void},
     path::Path,
 };
 
-use llama_concurrent_gguf::synth;
 use llama_concurrent_types::{Error, ErrorKind, Result};
 
 use super::{ffi, log};
 
 type Tensors = Vec<(String, Vec<u64>)>;
 
-/// Writes a tiny model of an architecture (see [`synth::architectures`]) with random weights to `out`: a few layers, with
-/// sliding windows of 16 tokens and few experts where the architecture has such. The same name and seed give the same
-/// file.
+/// The tensors, names and dimensions, that llama.cpp asks of the model whose metadata are in this file.
 ///
 /// # Errors
-/// [`ErrorKind::ModelUnsupported`] where there is no such model, and what writing a file may end in.
-pub fn write_tiny_model(architecture: &str, seed: u64, out: &Path) -> Result<()> {
-    synth::write_architecture_metadata(architecture, out)?;
-    // What is there so far is no model.
-    let tensors = tensors_of(out).inspect_err(|_| _ = std::fs::remove_file(out))?;
-    Ok(synth::write_architecture(architecture, &tensors, seed, out)?)
-}
-
-fn tensors_of(metadata: &Path) -> Result<Tensors> {
+/// [`ErrorKind::ModelUnsupported`] where llama.cpp cannot make such a model.
+pub fn tensors_of(metadata: &Path) -> Result<Vec<(String, Vec<u64>)>> {
     extern "C" fn each(name: *const c_char, dims: *const i64, tensors: *mut c_void) {
         // SAFETY: the list below, which outlives the call; a string and four numbers, by the contract of `lc_each_tensor`.
         let (tensors, name, dims) =

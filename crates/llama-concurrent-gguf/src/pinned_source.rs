@@ -1,9 +1,11 @@
-//! The lists of names against the llama.cpp that this crate is pinned to, where cargo has unpacked it.
+//! Test: the lists of names against the llama.cpp that this crate is pinned to, where cargo has unpacked it.
 
 use std::collections::BTreeSet;
+use std::fs;
+use std::path::PathBuf;
 
-use super::*;
 use crate::architecture;
+use crate::tensor::TensorType;
 use crate::vocabulary::PRE_TOKENIZERS;
 
 const CRATE: &str = "llama-cpp-sys-2-0.1.161";

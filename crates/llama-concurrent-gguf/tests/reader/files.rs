@@ -1,7 +1,7 @@
 //! Paths, values and files in several parts.
 
 use super::*;
-use crate::ValueType;
+use llama_concurrent_gguf::ValueType;
 
 #[test]
 fn paths_that_are_no_model_files() {

@@ -1,8 +1,8 @@
-//! Files of metadata alone, as vocabularies come, for tests of what reads them. Not for users of the crate.
+//! Files of metadata alone, as vocabularies come, for tests of what reads them.
 
-use super::{Array, Value, encode::FilePlan};
+use llama_concurrent_gguf::{Array, Value};
 
-pub use super::vocabulary::PRE_TOKENIZERS;
+use crate::encode::FilePlan;
 
 /// The bytes of a file.
 pub fn file(metadata: Vec<(String, Value)>) -> Vec<u8> {

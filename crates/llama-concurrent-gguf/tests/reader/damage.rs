@@ -1,7 +1,7 @@
 //! Broken files: each gives an error of the right kind, none a panic or a large allocation.
 
 use super::*;
-use crate::tensor::TensorInfo;
+use llama_concurrent_gguf::TensorInfo;
 
 fn header_len(plan: &FilePlan) -> usize {
     plan.encode_header().len()

@@ -1,7 +1,11 @@
 //! Synthetic models, written and read back.
 
-use super::*;
-use crate::synth::{self, Family, Shape, SynthOptions, SynthReport, WeightType};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use llama_concurrent_gguf::{GgufError, GgufErrorKind, Header, Value};
+use llama_concurrent_gguf_synth::{self as synth, Family, Shape, SynthOptions, SynthReport, WeightType, metadata};
 
 const TINY: Shape = Shape {
     name: "tiny",
@@ -24,6 +28,52 @@ fn options(weight_type: WeightType) -> SynthOptions {
 
 fn write(options: &SynthOptions, out: &Path) -> Result<SynthReport, GgufError> {
     synth::write(options, out, &mut |_, _| ())
+}
+
+#[track_caller]
+fn assert_refused<T: std::fmt::Debug>(result: Result<T, GgufError>, kind: GgufErrorKind, words: &str) {
+    let error = result.expect_err(words);
+    let text = error.to_string();
+    assert_eq!(error.kind(), kind, "{text}");
+    assert!(text.contains(words), "'{words}' is not in: {text}");
+    assert!(text.starts_with(&error.path().display().to_string()), "{text}");
+}
+
+/// A directory of its own, removed at the end.
+struct TestDir(PathBuf);
+
+impl TestDir {
+    fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("llama-concurrent-gguf-synth-{}-{number}", std::process::id()));
+        fs::create_dir_all(&path).expect("the temporary directory is writable");
+        TestDir(path)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    fn file(&self, name: &str, bytes: &[u8]) -> PathBuf {
+        let path = self.path(name);
+        fs::write(&path, bytes).expect("the temporary directory is writable");
+        path
+    }
+
+    fn names(&self) -> Vec<String> {
+        let entries = fs::read_dir(&self.0).expect("the directory exists");
+        let mut names: Vec<String> =
+            entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect();
+        names.sort();
+        names
+    }
+}
+
+impl Drop for TestDir {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
 }
 
 #[test]
@@ -91,7 +141,7 @@ fn the_same_options_give_the_same_bytes() {
         let first = bytes(&options);
         assert_eq!(first, bytes(&options));
         let other = bytes(&SynthOptions { seed: 1, ..options });
-        let header_len = parse(&first).unwrap().data_offset() as usize;
+        let header_len = Header::read(&dir.path("m.gguf")).unwrap().data_offset() as usize;
         assert_eq!(first[..header_len], other[..header_len], "the seed changes the weights only");
         assert_ne!(first, other);
     }
@@ -154,6 +204,19 @@ fn shapes_that_are_no_models() {
     assert!(dir.names().is_empty());
 }
 
+/// A vocabulary of four tokens.
+fn donor() -> Vec<(String, Value)> {
+    let keys = [
+        ("tokenizer.ggml.model", Value::String("gpt2".to_owned())),
+        ("tokenizer.ggml.pre", Value::String("gpt-2".to_owned())),
+        ("tokenizer.ggml.tokens", metadata::strings(["a", "b", "ab", "<end>"])),
+        ("tokenizer.ggml.token_type", metadata::numbers([1, 1, 1, 3])),
+        ("tokenizer.ggml.merges", metadata::strings(["a b"])),
+        ("tokenizer.ggml.eos_token_id", Value::U32(3)),
+    ];
+    keys.map(|(key, value)| (key.to_owned(), value)).into()
+}
+
 #[test]
 fn donors_that_cannot_give_a_tokenizer() {
     let dir = TestDir::new();
@@ -162,17 +225,17 @@ fn donors_that_cannot_give_a_tokenizer() {
         write(&options, &dir.path("m.gguf"))
     };
     assert_refused(with(dir.path("none.gguf")), GgufErrorKind::NotFound, "none.gguf");
-    let no_tokens = tiny_model_with(&[], &["tokenizer.ggml.model"]);
-    let donor = dir.file("donor.gguf", &encode(&no_tokens));
+    let no_model = donor().split_off(1);
+    let donor = dir.file("donor.gguf", &metadata::file(no_model));
     assert_refused(with(donor), GgufErrorKind::Unsupported, "no vocabulary");
 }
 
 #[test]
 fn a_small_donor_gives_a_small_vocabulary() {
     let dir = TestDir::new();
-    let donor = dir.file("donor.gguf", &encode(&tiny_model()));
+    let donor = dir.file("donor.gguf", &metadata::file(donor()));
     let options = SynthOptions { vocab_donor: Some(donor), ..options(WeightType::Q4_0) };
-    assert_eq!(write(&options, &dir.path("m.gguf")).unwrap().n_vocab, TOKENS.len() as u32);
+    assert_eq!(write(&options, &dir.path("m.gguf")).unwrap().n_vocab, 4);
     Header::read(&dir.path("m.gguf")).unwrap().check_model().unwrap();
 }
 

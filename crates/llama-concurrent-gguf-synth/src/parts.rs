@@ -3,11 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use super::encode::encode_header;
-use super::error::GgufError;
-use super::header::{DEFAULT_ALIGNMENT, Header};
-use super::tensor::TensorType;
-use super::value::Value;
+use llama_concurrent_gguf::{DEFAULT_ALIGNMENT, GgufError, Header, TensorInfo, TensorType, Value};
+
+use crate::encode::encode_header;
 
 /// Metadata and tensors of a file.
 #[derive(Debug, Clone, Default)]
@@ -41,7 +39,7 @@ impl Parts {
             let start = (header.data_offset() + offset) as usize;
             bytes.get(start..start + len as usize).unwrap_or_default().to_vec()
         };
-        let tensor = |tensor: &super::TensorInfo| TensorPart {
+        let tensor = |tensor: &TensorInfo| TensorPart {
             name: tensor.name().to_owned(),
             dims: tensor.dims().to_vec(),
             tensor_type: tensor.tensor_type(),

@@ -5,25 +5,15 @@
 //! of a Q4_0 model as Q6_K, so a real file of the same model is a few per cent larger.) The same options give the same
 //! bytes on every machine.
 
-mod architecture;
-mod file;
-mod shape;
-mod vocabulary;
-mod weights;
-
 use std::path::{Path, PathBuf};
 
-use super::encode::{FilePlan, TensorPlan};
-use super::error::{GgufError, Problem};
-use super::header::Header;
-use super::tensor::TensorType;
-use super::value::Value;
-use file::Unfinished;
-use weights::{Fill, Generator};
+use llama_concurrent_gguf::{GgufError, GgufErrorKind, Header, Value};
 
-pub use architecture::{NOT_SYNTHESIZED, names as architectures};
-pub use shape::{Family, Shape};
-pub use weights::WeightType;
+use crate::encode::{FilePlan, TensorPlan};
+use crate::shape::Shape;
+use crate::unfinished::Unfinished;
+use crate::vocabulary;
+use crate::weights::{self, Fill, Generator, WeightType};
 
 /// What to write.
 #[derive(Debug, Clone)]
@@ -74,14 +64,14 @@ pub struct SynthReport {
 ///
 /// # Errors
 ///
-/// [`Invalid`](super::GgufErrorKind::Invalid) for a shape that cannot be a model; whatever
+/// [`Invalid`](llama_concurrent_gguf::GgufErrorKind::Invalid) for a shape that cannot be a model; whatever
 /// [`Header::read`] and [`Header::check_vocabulary`] say of the donor;
-/// [`NotFound`](super::GgufErrorKind::NotFound) and [`Io`](super::GgufErrorKind::Io) for a directory that is missing,
+/// [`NotFound`](llama_concurrent_gguf::GgufErrorKind::NotFound) and [`Io`](llama_concurrent_gguf::GgufErrorKind::Io) for a directory that is missing,
 /// full or not writable. No partial file is left behind.
 pub fn write(options: &SynthOptions, out: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<SynthReport, GgufError> {
     let mut shape = options.shape.clone();
     shape.n_layer = options.n_layer.unwrap_or(shape.n_layer);
-    shape.check().map_err(|problem| problem.at(out))?;
+    shape.check(out)?;
     let tokenizer = match &options.vocab_donor {
         Some(donor) => {
             let (tokenizer, n_vocab) = donated_tokenizer(donor)?;
@@ -119,45 +109,6 @@ pub fn write(options: &SynthOptions, out: &Path, progress: &mut dyn FnMut(u64, u
         n_layer: shape.n_layer,
         n_vocab: shape.n_vocab,
     })
-}
-
-/// Writes the metadata of the tiny model of an architecture to `out`, without tensors, for [`write_architecture`].
-///
-/// # Errors
-/// [`Unsupported`](super::GgufErrorKind::Unsupported) where there is none; what writing a file may end in.
-pub fn write_architecture_metadata(name: &str, out: &Path) -> Result<(), GgufError> {
-    write_architecture(name, &[], 0, out)
-}
-
-/// Writes a tiny model of an architecture, with these tensors, names and dimensions, as llama.cpp asks for them. Weights are
-/// random F32, of a deviation at which the next token depends on the whole text.
-///
-/// # Errors
-/// As [`write_architecture_metadata`].
-pub fn write_architecture(name: &str, tensors: &[(String, Vec<u64>)], seed: u64, out: &Path) -> Result<(), GgufError> {
-    let metadata = architecture::metadata(name).ok_or_else(|| {
-        let why = NOT_SYNTHESIZED.iter().find(|(without, _)| *without == name).map(|(_, why)| format!(": {why}"));
-        Problem::unsupported(format!(
-            "there is no synthetic model of the architecture '{name}'{}",
-            why.unwrap_or_default()
-        ))
-        .at(out)
-    })?;
-    let of = |(name, dims): &(String, Vec<u64>)| TensorPlan {
-        name: name.clone(),
-        dims: dims.clone(),
-        tensor_type: TensorType::F32,
-    };
-    let plan = FilePlan { metadata, tensors: tensors.iter().map(of).collect() };
-    let header = plan.encode_header();
-    let mut unfinished = Unfinished::create(out, header.len() as u64 + plan.data_len())?;
-    unfinished.append(&header)?;
-    for (index, tensor) in plan.tensors.iter().enumerate() {
-        let mut data = weights::tiny(seed, index, &tensor.name, &tensor.dims);
-        data.resize(data.len() + tensor.padding() as usize, 0);
-        unfinished.append(&data)?;
-    }
-    unfinished.finish()
 }
 
 /// The number of weights of a synthetic model of this shape, with the shape's own vocabulary.
@@ -206,7 +157,7 @@ impl Shape {
     }
 
     /// What would make llama.cpp refuse the model, or this module write nonsense.
-    fn check(&self) -> Result<(), Problem> {
+    fn check(&self, out: &Path) -> Result<(), GgufError> {
         let zero = [self.n_layer, self.n_embd, self.n_ff, self.n_head, self.n_head_kv, self.n_ctx_train].contains(&0);
         let wrong = if zero {
             "a size of 0".to_owned()
@@ -225,6 +176,7 @@ impl Shape {
         } else {
             return Ok(());
         };
-        Err(Problem::invalid(format!("cannot write a synthetic model of the shape '{}': it has {wrong}", self.name)))
+        let message = format!("cannot write a synthetic model of the shape '{}': it has {wrong}", self.name);
+        Err(GgufError::new(GgufErrorKind::Invalid, out, message))
     }
 }

@@ -11,10 +11,10 @@ use std::str::FromStr;
 
 use half::f16;
 
-use super::shape::{Family, Shape};
+use llama_concurrent_gguf::{GgufError, TensorType};
+
 use crate::encode::TensorPlan;
-use crate::error::GgufError;
-use crate::tensor::TensorType;
+use crate::shape::{Family, Shape};
 
 /// How the matrices of a synthetic model are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,27 +1,31 @@
-//! Writing a header, the mirror of [`reader`](super::reader).
+//! A header as bytes, the mirror of what reads it.
 
-use super::header::{DEFAULT_ALIGNMENT, MAGIC};
-use super::tensor::{TensorType, size_of};
-use super::value::{Array, Value, ValueType};
+use llama_concurrent_gguf::{Array, DEFAULT_ALIGNMENT, MAGIC, TensorType, Value, ValueType};
 
 const VERSION: u32 = 3;
 
 /// A file to be written: its metadata, and its tensors in order.
-pub(super) struct FilePlan {
+#[derive(Debug, Clone)]
+pub struct FilePlan {
+    /// The metadata in order.
     pub metadata: Vec<(String, Value)>,
+    /// The tensors in order.
     pub tensors: Vec<TensorPlan>,
 }
 
 /// A tensor to be written. Its shape must fit its type, and its bytes in 63 bits.
-pub(super) struct TensorPlan {
+#[derive(Debug, Clone)]
+#[allow(missing_docs)]
+pub struct TensorPlan {
     pub name: String,
     pub dims: Vec<u64>,
     pub tensor_type: TensorType,
 }
 
 impl TensorPlan {
+    /// Bytes of its data.
     pub fn bytes(&self) -> u64 {
-        size_of(&self.dims, self.tensor_type).expect("planned tensors are of sane size").1
+        self.tensor_type.size_of(&self.dims).expect("planned tensors are of sane size").1
     }
 
     /// Bytes of zeros behind the tensor, up to the next one.

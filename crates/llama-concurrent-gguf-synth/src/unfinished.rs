@@ -4,8 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use crate::error::{GgufError, Problem};
-use crate::summary::size;
+use llama_concurrent_gguf::{GgufError, GgufErrorKind, size};
 
 /// The file while it grows, under a name beside its own. Dropped before [`finish`](Unfinished::finish), it is removed.
 pub(super) struct Unfinished {
@@ -21,7 +20,10 @@ impl Unfinished {
     pub fn create(target: &Path, total: u64) -> Result<Self, GgufError> {
         let name = match target.file_name() {
             Some(name) if !target.is_dir() => name.to_string_lossy(),
-            _ => return Err(Problem::invalid("this is a directory; give the name of the file to write").at(target)),
+            _ => {
+                let message = "this is a directory; give the name of the file to write";
+                return Err(GgufError::new(GgufErrorKind::Invalid, target, message));
+            }
         };
         // Those left behind by a killed process may have its number.
         let candidates = (0..100).map(|n| target.with_file_name(format!(".{name}.{}-{n}.part", std::process::id())));

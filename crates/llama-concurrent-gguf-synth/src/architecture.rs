@@ -5,9 +5,9 @@
 
 use std::collections::BTreeMap;
 
-use super::vocabulary;
-use crate::architecture;
-use crate::value::{Array, Value, ValueType};
+use llama_concurrent_gguf::{Array, Value, ValueType, generators};
+
+use crate::vocabulary;
 
 /// Those without a tiny model, and why.
 pub const NOT_SYNTHESIZED: [(&str, &str); 6] = [
@@ -57,7 +57,7 @@ const WINDOW_IN_A_LIST: [&str; 9] = [
 /// Architectures with a tiny model, sorted.
 pub fn names() -> Vec<&'static str> {
     let is_made = |name: &&str| NOT_SYNTHESIZED.iter().all(|(without, _)| without != name);
-    let mut names: Vec<_> = architecture::generators().filter(is_made).collect();
+    let mut names: Vec<_> = generators().filter(is_made).collect();
     names.sort_unstable();
     names
 }

@@ -6,8 +6,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::value::{Array, Value};
-use crate::vocabulary::CONTROL;
+use llama_concurrent_gguf::{Array, Value};
 
 /// The 256 bytes and the control tokens.
 pub(super) const FEWEST_TOKENS: u32 = 256 + CONTROL_TOKENS.len() as u32;
@@ -21,6 +20,8 @@ const CONTROL_TOKENS: [&str; 4] = [BEGIN_OF_TEXT, END_OF_TEXT, MESSAGE_START, ME
 
 /// `LLAMA_TOKEN_TYPE_NORMAL`.
 const NORMAL: i32 = 1;
+/// `LLAMA_TOKEN_TYPE_CONTROL`.
+const CONTROL: i32 = 3;
 
 /// ChatML, which llama.cpp and everybody else recognises.
 const CHAT_TEMPLATE: &str = "{% for message in messages %}\

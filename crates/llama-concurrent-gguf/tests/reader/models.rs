@@ -61,8 +61,8 @@ fn what_a_file_calls_itself_explains_a_refusal_and_is_none() {
 #[test]
 fn what_the_graphs_of_llama_cpp_get_wrong() {
     let faults = |name: &str| check(&tiny_model_with(&[("general.architecture", text(name))], &[])).map(|m| m.faults);
-    assert_eq!(faults("llama").unwrap(), crate::GraphFaults::default());
-    let of = crate::graph_faults;
+    assert_eq!(faults("llama").unwrap(), llama_concurrent_gguf::GraphFaults::default());
+    let of = llama_concurrent_gguf::graph_faults;
     assert!(of("plamo2").one_sequence.is_some_and(|why| why.contains("context of its own")));
     assert!(of("cogvlm").needs_all_logits && of("cogvlm").one_sequence.is_none());
 }
@@ -370,20 +370,32 @@ fn matrices_are_those_that_rows_are_multiplied_with() {
     assert_eq!((embeddings_are_looked_up, output), (&others[..], &group("output.weight", 1, 32 * 4)));
 }
 
+/// The tiny model as one of another architecture.
+fn model_of(name: &str) -> FilePlan {
+    let mut plan = tiny_model_with(&[("general.architecture", text(name))], &[]);
+    for (key, _) in &mut plan.metadata {
+        if let Some(rest) = key.strip_prefix("llama.") {
+            *key = format!("{name}.{rest}");
+        }
+    }
+    plan
+}
+
 #[test]
 fn a_sliding_window_is_found_as_the_architecture_writes_it() {
     // Pattern and window of the file, and the share of the cache with a window of two layers.
     let with = |name: &str, more: &[(&str, Value)]| {
-        let keys: Vec<(String, Value)> =
-            more.iter().map(|(key, value)| (format!("{name}.{key}"), value.clone())).collect();
-        let keys: Vec<(&str, Value)> = keys.iter().map(|(key, value)| (key.as_str(), value.clone())).collect();
-        let header = parse(&encode(&tiny_model_with(&keys, &[]))).unwrap();
-        super::super::window::find(&header, name, &[2, 2]).unwrap().map(|window| (window.tokens, window.share))
+        let mut plan = model_of(name);
+        plan.metadata.extend(more.iter().map(|(key, value)| (format!("{name}.{key}"), value.clone())));
+        check(&plan).unwrap().sliding_window.map(|window| (window.tokens, window.share))
     };
     let tokens = ("attention.sliding_window", Value::U32(16));
     let pattern = |layers: &[bool]| {
         let layers = layers.iter().map(|&layer| u8::from(layer)).collect();
-        ("attention.sliding_window_pattern", Value::Array(Array::numbers(super::super::ValueType::Bool, layers)))
+        (
+            "attention.sliding_window_pattern",
+            Value::Array(Array::numbers(llama_concurrent_gguf::ValueType::Bool, layers)),
+        )
     };
     assert_eq!(with("llama", std::slice::from_ref(&tokens)), None, "a window that llama.cpp does not read");
     assert_eq!(with("gemma2", &[]), Some((4096, 0.5)));
@@ -395,7 +407,7 @@ fn a_sliding_window_is_found_as_the_architecture_writes_it() {
     let every_second = ("attention.sliding_window_pattern", Value::U32(2));
     assert_eq!(with("laguna", &[tokens, every_second]), Some((16, 0.5)));
 
-    let window = super::super::SlidingWindow { tokens: 1024, share: 0.75 };
+    let window = llama_concurrent_gguf::SlidingWindow { tokens: 1024, share: 0.75 };
     assert_eq!(window.mean_tokens(8192, 512), 1536.0 * 0.75 + 8192.0 * 0.25);
     assert_eq!(window.mean_tokens(1000, 512), 1000.0);
 }
@@ -403,12 +415,7 @@ fn a_sliding_window_is_found_as_the_architecture_writes_it() {
 #[test]
 fn heads_that_llama_cpp_reads_beyond_are_refused() {
     let of = |name: &str, head_size: u32| {
-        let mut plan = tiny_model_with(&[("general.architecture", text(name))], &[]);
-        for (key, _) in &mut plan.metadata {
-            if let Some(rest) = key.strip_prefix("llama.") {
-                *key = format!("{name}.{rest}");
-            }
-        }
+        let mut plan = model_of(name);
         plan.metadata.push((format!("{name}.wkv.head_size"), Value::U32(head_size)));
         check(&plan)
     };
