@@ -5,7 +5,7 @@
 mod templates;
 
 use self::templates::*;
-use super::{ChatError, ChatMessage, ChatOptions, ChatTemplate, Continuation};
+use llama_concurrent_template::{ChatError, ChatMessage, ChatOptions, ChatTemplate, Continuation};
 use serde_json::json;
 
 type Messages<'a> = &'a [(&'a str, &'a str)];
