@@ -10,12 +10,10 @@
 //! The format: <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>. Where that text and llama.cpp's loader
 //! differ, the loader of the pinned build (llama-cpp-sys-2 0.1.161) decides.
 
-mod architecture;
+mod check;
 mod error;
 mod header;
-mod hyperparameters;
 mod layout;
-mod model;
 #[cfg(test)]
 mod pinned_source;
 mod reader;
@@ -23,14 +21,12 @@ mod split;
 mod summary;
 mod tensor;
 mod value;
-mod vocabulary;
 mod window;
 
-pub use architecture::{generators, graph_faults};
+pub use check::{PRE_TOKENIZERS, VocabularySummary, generators, graph_faults};
 pub use error::{GgufError, GgufErrorKind};
 pub use header::{DEFAULT_ALIGNMENT, Header, MAGIC};
 pub use summary::{GraphFaults, MatrixGroup, ModelSummary, ModelWork, products, size};
 pub use tensor::{TensorInfo, TensorType, is_matrix, is_of_experts};
 pub use value::{Array, Value, ValueType};
-pub use vocabulary::{PRE_TOKENIZERS, VocabularySummary};
 pub use window::SlidingWindow;

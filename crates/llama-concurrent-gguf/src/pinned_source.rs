@@ -4,9 +4,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 
-use crate::architecture;
+use crate::check::{PRE_TOKENIZERS, all_names};
 use crate::tensor::TensorType;
-use crate::vocabulary::PRE_TOKENIZERS;
 
 const CRATE: &str = "llama-cpp-sys-2-0.1.161";
 
@@ -34,7 +33,7 @@ fn every_architecture_is_classified() {
     let table = text.split("LLM_ARCH_NAMES").nth(1).and_then(|rest| rest.split("};").next()).unwrap();
     let mut pinned = quoted_behind(table, "{ LLM_ARCH_");
     pinned.remove("(unknown)");
-    let ours: Vec<&str> = architecture::all_names().collect();
+    let ours: Vec<&str> = all_names().collect();
     let distinct: BTreeSet<&str> = ours.iter().copied().collect();
     assert_eq!(distinct.len(), ours.len(), "a name is in two lists");
     assert_eq!(distinct, pinned);

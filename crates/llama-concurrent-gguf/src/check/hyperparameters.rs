@@ -2,9 +2,9 @@
 //! llama.cpp assert them.
 
 use super::architecture::{Architecture, HeadRule};
-use super::error::Problem;
-use super::header::{Header, wrong_type};
-use super::value::Value;
+use crate::error::Problem;
+use crate::header::{Header, wrong_type};
+use crate::value::Value;
 
 /// `LLAMA_MAX_LAYERS`.
 const MAX_LAYERS: u32 = 512;

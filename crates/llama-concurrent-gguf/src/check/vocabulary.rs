@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use super::error::{GgufError, Problem};
-use super::header::{Header, wrong_type};
-use super::value::{Array, Value, ValueType};
+use crate::error::{GgufError, Problem};
+use crate::header::{Header, wrong_type};
+use crate::value::{Array, Value, ValueType};
 
 /// The vocabulary of a model or of a tokenizer file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,9 +51,6 @@ pub const PRE_TOKENIZERS: &[&str] = &[
 
 /// No vocabulary is larger by far; keeps the memory for the search for duplicates bounded.
 const MAX_TOKENS: usize = 1 << 22;
-
-/// `LLAMA_TOKEN_TYPE_CONTROL`: a token such as `<|endoftext|>` that is no text.
-pub(super) const CONTROL: i32 = 3;
 
 impl Header {
     /// Checks the vocabulary alone, as is right for a file that donates its tokenizer and has no weights.

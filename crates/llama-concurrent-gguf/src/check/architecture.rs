@@ -4,8 +4,8 @@
 //! `src/models/*.cpp`. A test compares the names with those sources where cargo has unpacked them; when the pin moves,
 //! it fails with the names to add.
 
-use super::error::Problem;
-use super::summary::GraphFaults;
+use crate::error::Problem;
+use crate::summary::GraphFaults;
 
 /// What llama.cpp asserts about the sizes of the attention heads. A violation aborts the process at the first decode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -166,7 +166,7 @@ pub fn generators() -> impl Iterator<Item = &'static str> {
 }
 
 #[cfg(test)]
-pub(super) fn all_names() -> impl Iterator<Item = &'static str> {
+pub fn all_names() -> impl Iterator<Item = &'static str> {
     let others = OTHERS.iter().flat_map(|(names, _)| *names);
     generators().chain(others.copied())
 }

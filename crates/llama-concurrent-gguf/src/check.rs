@@ -3,18 +3,26 @@
 //! Follows the loader and the CPU backend's operators in the pinned llama.cpp. What the loader refuses with a clear
 //! message of its own (a tensor of the wrong shape) is left to it.
 
+mod architecture;
+mod hyperparameters;
+mod vocabulary;
+
 use std::collections::HashMap;
 
-use super::architecture::{self, Architecture};
 use super::error::{GgufError, Problem};
 use super::header::Header;
-use super::hyperparameters::Hyperparameters;
 use super::split;
 use super::summary::{MatrixGroup, ModelSummary, ModelWork, file_type_name};
 use super::tensor::{OUTPUT, TensorInfo, TensorType, is_by_element, is_matrix, is_of_experts};
 use super::value::Value;
-use super::vocabulary;
 use super::window;
+use architecture::Architecture;
+use hyperparameters::Hyperparameters;
+
+#[cfg(test)]
+pub(super) use architecture::all_names;
+pub use architecture::{generators, graph_faults};
+pub use vocabulary::{PRE_TOKENIZERS, VocabularySummary};
 
 /// `TENSOR_ALIGNMENT` in ggml-backend.cpp: a mapped buffer that starts elsewhere is an assertion failure. Weights that are
 /// read get places of their own.
