@@ -8,11 +8,11 @@ mod failure;
 mod format;
 mod inspect;
 mod interrupt;
-mod lines;
 mod logging;
 mod model;
 mod options;
 mod products;
+mod prompt_lines;
 mod run;
 mod serve;
 mod synth;
@@ -21,8 +21,6 @@ mod topology;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-
-use failure::Failure;
 
 const EXAMPLES: &str = "\
 Examples:

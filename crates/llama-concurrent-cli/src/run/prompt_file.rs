@@ -4,12 +4,12 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::{failure::Failure, lines};
+use crate::{failure::Failure, prompt_lines};
 
 /// Reads all prompts of `path`; blank lines are none.
 pub fn read(path: &Path) -> Result<Vec<String>, Failure> {
     let is_json = path.extension().is_some_and(|extension| extension == "jsonl");
-    let mut lines = lines::read(path)?;
+    let mut lines = prompt_lines::read(path)?;
     let mut prompts = Vec::new();
     while let Some(line) = lines.next() {
         let (number, line) = line?;
