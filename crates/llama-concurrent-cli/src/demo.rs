@@ -14,13 +14,9 @@ use std::{
 
 use clap::Args;
 use llama_concurrent::{Engine, EngineConfig};
+use llama_concurrent_bench::numbers::{count, rate};
 
-use crate::{
-    failure::Failure,
-    format::{count, rate},
-    model,
-    options::whole,
-};
+use crate::{failure::Failure, model, options::whole};
 use boxes::{Page, State};
 use screen::Screen;
 use texts::Texts;

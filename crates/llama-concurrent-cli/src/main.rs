@@ -5,7 +5,6 @@ mod chat;
 mod console;
 mod demo;
 mod failure;
-mod format;
 mod inspect;
 mod interrupt;
 mod logging;

@@ -10,11 +10,12 @@ use clap::{
     Args,
     builder::{PossibleValue, PossibleValuesParser, TypedValueParser},
 };
+use llama_concurrent_bench::numbers::bytes;
 use llama_concurrent_gguf::{GgufError, Header};
 use llama_concurrent_gguf_synth::{self as synth, Shape, SynthOptions, SynthReport, WeightType};
 use llama_concurrent_llama::tensors_of;
 
-use crate::{console, failure::Failure, format::bytes, interrupt::Interrupts};
+use crate::{console, failure::Failure, interrupt::Interrupts};
 
 const EXAMPLES: &str = "\
 Examples:

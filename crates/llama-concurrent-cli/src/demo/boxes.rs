@@ -3,10 +3,9 @@
 use std::fmt::Write;
 
 use crossterm::style::{StyledContent, Stylize};
+use llama_concurrent_bench::numbers::rate;
 use textwrap::{Options, WordSplitter, WrapAlgorithm};
 use unicode_width::UnicodeWidthStr;
-
-use crate::format::rate;
 
 /// Boxes stand side by side from this width on.
 const WIDE: usize = 100;

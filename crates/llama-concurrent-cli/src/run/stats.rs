@@ -8,15 +8,11 @@ use std::{
 
 use comfy_table::{Table, presets};
 use llama_concurrent::{Engine, EngineStats, WorkerStats};
+use llama_concurrent_bench::numbers::{bytes, count, millis, rate};
 use llama_concurrent_topology::format_list;
 use serde::Serialize;
 
-use crate::{
-    console::print_json,
-    failure::Failure,
-    format::{bytes, count, millis, rate},
-    products::Products,
-};
+use crate::{console::print_json, failure::Failure, products::Products};
 
 #[derive(Serialize)]
 struct Line {

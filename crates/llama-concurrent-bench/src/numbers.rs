@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use indicatif::BinaryBytes;
-
 /// Milliseconds with three decimals, as JSON carries them.
 pub fn millis(time: Duration) -> f64 {
     (time.as_secs_f64() * 1e6).round() / 1e3
@@ -40,7 +38,17 @@ pub fn short_count(count: f64) -> String {
 
 /// Bytes in binary units: `1.50 MiB`.
 pub fn bytes(bytes: f64) -> String {
-    BinaryBytes(bytes as u64).to_string()
+    const UNITS: [&str; 8] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB"];
+    let (mut amount, mut units) = (bytes.trunc(), UNITS.iter());
+    let mut unit = None;
+    while amount >= 1024.0 {
+        amount /= 1024.0;
+        unit = units.next();
+    }
+    match unit {
+        None => format!("{amount:.0} B"),
+        Some(unit) => format!("{amount:.2} {unit}"),
+    }
 }
 
 /// `1 slot`, `2 slots`.
@@ -54,7 +62,7 @@ mod tests {
 
     #[test]
     fn sizes_and_times_have_about_three_digits() {
-        assert_eq!(bytes(1536.0 * 1024.0), "1.50 MiB");
+        assert_eq!([0.0, 1023.0, 1024.0, 1536.0 * 1024.0].map(bytes), ["0 B", "1023 B", "1.00 KiB", "1.50 MiB"]);
         assert_eq!(short_millis(Duration::from_micros(420)), "0.42");
         assert_eq!(short_millis(Duration::from_micros(1_250_400)), "1250");
         assert_eq!(millis(Duration::from_nanos(1_234_567)), 1.235);

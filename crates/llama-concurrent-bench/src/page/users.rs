@@ -6,8 +6,7 @@ use super::{
     chart::{self, Axis, Chart},
     scale::{Scale, duration, number},
 };
-use crate::bench::sweep::{Sweep, spread};
-use llama_concurrent_bench::Summary;
+use crate::{Summary, report::Sweep, runs::spread};
 
 pub fn charts(sweep: &Sweep<'_>) -> Markup {
     html! {

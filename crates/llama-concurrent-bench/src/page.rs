@@ -1,4 +1,4 @@
-//! `--html`: the report as one page that needs nothing else, with plots.
+//! A report as one HTML page that needs nothing else, with plots.
 //!
 //! Everything is in the file: the style, and the plots as SVG. What could be many (points of curves, gaps, requests) is thinned
 //! where it is drawn, and the page says how, so that a page has some hundred KiB whatever the load was. The figures in the table are of
@@ -11,19 +11,15 @@ mod scale;
 mod timeline;
 mod users;
 
-use std::{fs, path::Path};
-
 use jiff::Timestamp;
-use llama_concurrent_bench::Record;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::{
-    machine,
-    report::Report,
-    runs::{Runs, Setting},
-    sweep::{FIGURES, Sweep},
+use crate::{
+    Record,
+    report::{Comparison, FIGURES, Sweep, this_machine},
+    runs::{Runs, middle_run},
+    setting::Setting,
 };
-use crate::failure::Failure;
 
 /// The columns of the report's table with their units; on a screen of text there is no room for them.
 const COLUMNS: [&str; 12] = [
@@ -43,12 +39,8 @@ const COLUMNS: [&str; 12] = [
 
 const STYLE: &str = include_str!("page/style.css");
 
-pub fn write(page: Markup, file: &Path) -> Result<(), Failure> {
-    fs::write(file, page.into_string())
-        .map_err(|error| Failure::Failed(format!("cannot write {}: {error}", file.display())))
-}
-
-pub fn of_report(report: &Report<'_>) -> Markup {
+/// The page of a comparison.
+pub fn of_comparison(report: &Comparison<'_>) -> String {
     let columns = if report.setting.slo.is_some() { COLUMNS.len() } else { COLUMNS.len() - 1 };
     let body = html! {
         h2 { "Figures" }
@@ -59,7 +51,8 @@ pub fn of_report(report: &Report<'_>) -> Markup {
     page(report.setting, &report.heading(), body)
 }
 
-pub fn of_sweep(sweep: &Sweep<'_>) -> Markup {
+/// The page of a sweep.
+pub fn of_sweep(sweep: &Sweep<'_>) -> String {
     let body = html! {
         h2 { "Users and strategies" }
         (users::charts(sweep))
@@ -75,7 +68,7 @@ pub fn of_sweep(sweep: &Sweep<'_>) -> Markup {
     page(sweep.setting, &sweep.heading(), body)
 }
 
-fn page(setting: &Setting, heading: &[String], body: Markup) -> Markup {
+fn page(setting: &Setting, heading: &[String], body: Markup) -> String {
     let title = format!("bench {}", setting.workload);
     html! {
         (DOCTYPE)
@@ -90,7 +83,7 @@ fn page(setting: &Setting, heading: &[String], body: Markup) -> Markup {
                 h1 { (title) }
                 @for line in heading { p { (line) } }
                 p class="note" {
-                    (machine::describe()) ". llama-concurrent " (env!("CARGO_PKG_VERSION")) ", "
+                    (this_machine::describe()) ". llama-concurrent " (env!("CARGO_PKG_VERSION")) ", "
                     (Timestamp::now().strftime("%Y-%m-%d %H:%M UTC").to_string()) "."
                 }
                 (body)
@@ -99,6 +92,7 @@ fn page(setting: &Setting, heading: &[String], body: Markup) -> Markup {
             }
         }
     }
+    .into_string()
 }
 
 /// Rows that are shorter or longer than the header end with it.
@@ -129,13 +123,4 @@ fn plots(results: &[Runs], open_loop: bool, of: &str) -> Markup {
         h2 { "Gaps between tokens over time" (of) ", run " (index + 1) }
         (gaps::charts(&shown))
     }
-}
-
-/// The run in the middle of those of the first; the same for all, since its requests are.
-fn middle_run(results: &[Runs]) -> usize {
-    let Some(first) = results.first() else { return 0 };
-    let mut order: Vec<usize> = (0..first.runs.len()).collect();
-    let rate = |index: usize| first.runs[index].summary.tokens_per_s;
-    order.sort_by(|a, b| rate(*a).total_cmp(&rate(*b)));
-    order.get(order.len().saturating_sub(1) / 2).copied().unwrap_or(0)
 }

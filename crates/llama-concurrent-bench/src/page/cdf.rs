@@ -1,13 +1,12 @@
 //! How many of the times are at most so long: for the first token, the gaps and whole requests.
 
-use llama_concurrent_bench::{Outcome, Record, quantile};
 use maud::{Markup, html};
 
 use super::{
     chart::{self, Axis, Chart},
     scale::{Scale, duration, number},
 };
-use crate::bench::runs::Runs;
+use crate::{Outcome, Record, quantile, runs::Runs};
 
 /// So many points of a curve are drawn, at even steps of the share.
 const POINTS: usize = 300;

@@ -1,12 +1,14 @@
 //! What the machine gave, in sentences.
 
-use llama_concurrent_bench::{Spread, usage::Usage};
-
-use super::runs::{Run, Runs};
-use crate::format::{bytes, short_count};
+use crate::{
+    Spread,
+    numbers::{bytes, short_count},
+    runs::{Run, Runs},
+    usage::Usage,
+};
 
 /// A line for each contestant, and one for each thing that this machine does not tell.
-pub fn of(results: &[Runs]) -> Vec<String> {
+pub(super) fn of(results: &[Runs]) -> Vec<String> {
     let mut lines: Vec<String> = results.iter().filter_map(line).collect();
     let usages = || results.iter().flat_map(|runs| &runs.runs).filter_map(|run| run.usage.as_ref());
     if let Some(why) = usages().find_map(|usage| usage.no_counters.as_deref()) {

@@ -1,12 +1,12 @@
 //! Gaps between tokens over the time of one run: where a stall is, and whom it hits.
 
-use llama_concurrent_bench::Record;
 use maud::{Markup, html};
 
 use super::{
     chart::{self, Axis, Chart, WIDE},
     scale::{Scale, duration, number},
 };
+use crate::Record;
 
 /// Time is cut into so many columns.
 const COLUMNS: usize = 240;
@@ -80,7 +80,7 @@ fn one(chart: &Chart, index: usize, name: &str, columns: &[Option<Column>], end:
 mod tests {
     use std::time::Duration;
 
-    use llama_concurrent_bench::Outcome;
+    use crate::Outcome;
 
     use super::*;
 

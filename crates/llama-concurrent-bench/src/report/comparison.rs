@@ -1,28 +1,32 @@
-//! What is printed and written.
+//! Contestants side by side, all with the same load.
 
-use std::{fmt, fs, path::Path, time::Duration};
+use std::{fmt, time::Duration};
 
-use comfy_table::{CellAlignment, Table, presets};
-use llama_concurrent_bench::{Spread, Summary};
 use serde_json::{Value, json};
 
 use super::{
-    machine, resources,
-    runs::{Run, Runs, Setting},
+    document::{document, verdict},
+    resources,
+    table::{markdown, medians},
 };
 use crate::{
-    failure::Failure,
-    format::{count, rate, short_millis},
+    numbers::{count, rate, short_millis},
+    runs::{Run, Runs},
+    setting::Setting,
+    stats::Spread,
+    summary::Summary,
 };
 
 /// All runs of all contestants.
-pub struct Report<'a> {
+pub struct Comparison<'a> {
+    /// What was asked.
     pub setting: &'a Setting,
+    /// Of each contestant, in order.
     pub results: Vec<Runs>,
 }
 
 /// What the columns of the table are.
-pub const COLUMNS: [&str; 12] = [
+const COLUMNS: [&str; 12] = [
     "",
     "tok/s",
     "",
@@ -37,7 +41,8 @@ pub const COLUMNS: [&str; 12] = [
     "good/s",
 ];
 
-impl<'a> Report<'a> {
+impl<'a> Comparison<'a> {
+    /// Runs of what was asked.
     pub fn new(setting: &'a Setting, results: Vec<Runs>) -> Self {
         Self { setting, results }
     }
@@ -47,8 +52,9 @@ impl<'a> Report<'a> {
         document(self.setting, "contestants", json!(self.results))
     }
 
-    /// An error if requests failed.
-    pub fn verdict(&self) -> Result<(), Failure> {
+    /// # Errors
+    /// Requests failed.
+    pub fn verdict(&self) -> Result<(), String> {
         verdict(self.results.iter().flat_map(|runs| &runs.runs))
     }
 
@@ -60,7 +66,7 @@ impl<'a> Report<'a> {
     }
 }
 
-impl Report<'_> {
+impl Comparison<'_> {
     /// What was asked, of which model.
     pub fn heading(&self) -> Vec<String> {
         let (setting, load) = (self.setting, &self.setting.load);
@@ -105,7 +111,7 @@ impl Report<'_> {
     }
 }
 
-impl fmt::Display for Report<'_> {
+impl fmt::Display for Comparison<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.heading().iter().try_for_each(|line| writeln!(f, "{line}"))?;
         // The last column is of the promise that --slo-ttft-ms and --slo-itl-ms make.
@@ -116,69 +122,6 @@ impl fmt::Display for Report<'_> {
         writeln!(f, "\n{table}\n")?;
         self.notes().iter().try_for_each(|line| writeln!(f, "{line}"))
     }
-}
-
-/// What a report in JSON says before its figures, and these under a name.
-pub fn document(setting: &Setting, name: &str, figures: Value) -> Value {
-    let load = &setting.load;
-    let mut document = json!({
-        "version": env!("CARGO_PKG_VERSION"),
-        "workload": setting.workload.as_str(),
-        "model": setting.model,
-        "load": {
-            "users": load.users, "requests": load.requests, "rate": load.rate, "seed": load.seed, "scale": load.scale,
-        },
-        "slo": setting.slo,
-        "machine": machine::describe(),
-        "system_info": llama_concurrent::system_info(),
-    });
-    document[name] = figures;
-    document
-}
-
-/// Before all the measuring: whether this file can be written at its end.
-pub fn expect_writable(file: &Path) -> Result<(), Failure> {
-    let is_new = !file.exists();
-    let opened = fs::OpenOptions::new().append(true).create(true).open(file);
-    opened.map_err(|error| {
-        Failure::BadInput(format!("cannot write {}: {error}; give a file in a folder that exists", file.display()))
-    })?;
-    if is_new {
-        // It is written when there is something to write.
-        let _ = fs::remove_file(file);
-    }
-    Ok(())
-}
-
-pub fn write_json(document: &Value, file: &Path) -> Result<(), Failure> {
-    let text = serde_json::to_string_pretty(document).map_err(|error| Failure::Failed(error.to_string()))?;
-    fs::write(file, text + "\n").map_err(|error| Failure::Failed(format!("cannot write {}: {error}", file.display())))
-}
-
-/// An error if requests of these runs failed.
-pub fn verdict<'a>(runs: impl Iterator<Item = &'a Run> + Clone) -> Result<(), Failure> {
-    let failed: usize = runs.clone().map(|run| run.summary.failed).sum();
-    match runs.clone().find_map(|run| run.summary.failure.as_deref()) {
-        Some(why) => Err(Failure::Failed(format!("{failed} requests failed; the first: {why}"))),
-        None => Ok(()),
-    }
-}
-
-/// How a figure of several runs is to be read.
-pub fn medians(runs: usize) -> String {
-    match runs {
-        1 => "one run".into(),
-        _ => format!("medians of {runs} runs, the least and the most in brackets"),
-    }
-}
-
-/// A table in Markdown, its first column of names.
-pub fn markdown<'a>(header: impl IntoIterator<Item = &'a str>, rows: Vec<Vec<String>>) -> Table {
-    let mut table = Table::new();
-    table.load_style(presets::ASCII_MARKDOWN).force_no_tty();
-    table.set_header(header).add_rows(rows);
-    table.column_iter_mut().skip(1).for_each(|column| column.set_cell_alignment(CellAlignment::Right));
-    table
 }
 
 fn row(name: &str, runs: &[Run], of: impl Fn(&Run) -> &Summary) -> Vec<String> {

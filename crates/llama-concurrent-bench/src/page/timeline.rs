@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use llama_concurrent_bench::{Outcome, Record};
 use maud::{Markup, html};
 
 use super::{
     chart::{self, Axis, Chart, WIDE},
     scale::{Scale, duration, number},
 };
+use crate::{Outcome, Record};
 
 /// More lanes than this nobody can follow.
 const LANES: usize = 64;

@@ -1,4 +1,4 @@
-//! On what a report was made.
+//! The machine on which a report is made.
 
 use std::{fs, process::Command, thread};
 
