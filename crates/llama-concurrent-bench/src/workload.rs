@@ -19,8 +19,8 @@ use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, Exp, LogNormal};
 
 use crate::{
+    corpus::Writer,
     script::{Ask, Script, Turn},
-    text::Writer,
 };
 
 /// A kind of load.

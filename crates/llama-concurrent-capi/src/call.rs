@@ -19,7 +19,6 @@ use crate::{
     event::{Origin, OwnedEvent, llama_infer_event},
     inside::{self, Inside},
     mailbox::{Mailbox, Turn},
-    queue::Queue,
     types::{Failure, Result, llama_infer_id},
 };
 
@@ -31,7 +30,19 @@ pub enum Destination {
     /// To a function, called by the threads that read the engine's mailbox.
     Callback(EventFn, Arc<Mailbox<Call>>),
     /// To whom polls.
-    Queue(Arc<Queue>),
+    Queue(Arc<dyn EventQueue>),
+}
+
+/// What a call needs of a queue that its events go to.
+pub trait EventQueue: Send + Sync {
+    /// Where calls wait that have an event.
+    fn mailbox(&self) -> &Mailbox<Call>;
+
+    /// Notes a call whose events come here.
+    fn attach(&self, call: &Arc<Call>) -> Result<()>;
+
+    /// Forgets a call that is over.
+    fn detach(&self, id: llama_infer_id);
 }
 
 /// A running call.

@@ -10,7 +10,7 @@ use std::{
 
 use crate::{
     boundary::boundary,
-    call::Call,
+    call::{Call, EventQueue},
     event::{OwnedEvent, llama_infer_event},
     handles::Handles,
     inside,
@@ -43,27 +43,8 @@ impl Queue {
         QUEUES.get(handle)
     }
 
-    pub fn mailbox(&self) -> &Mailbox<Call> {
-        &self.mailbox
-    }
-
     fn attached(&self) -> std::sync::MutexGuard<'_, Attached> {
         self.attached.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Notes a call whose events come here.
-    pub fn attach(&self, call: &Arc<Call>) -> Result<()> {
-        let mut attached = self.attached();
-        if attached.closed {
-            return Err(freed());
-        }
-        attached.calls.insert(call.id(), Arc::downgrade(call));
-        Ok(())
-    }
-
-    /// Forgets a call that is over.
-    pub fn detach(&self, id: llama_infer_id) {
-        self.attached().calls.remove(&id);
     }
 
     fn poll(&self, limit: Option<Duration>) -> Result<*const llama_infer_event> {
@@ -104,6 +85,25 @@ impl Queue {
         // Who polls has been woken and leaves; what it found in time is its last event, and gone now.
         self.shown.lock().unwrap_or_else(PoisonError::into_inner).take();
         calls.values().filter_map(Weak::upgrade).for_each(|call| call.abandon());
+    }
+}
+
+impl EventQueue for Queue {
+    fn mailbox(&self) -> &Mailbox<Call> {
+        &self.mailbox
+    }
+
+    fn attach(&self, call: &Arc<Call>) -> Result<()> {
+        let mut attached = self.attached();
+        if attached.closed {
+            return Err(freed());
+        }
+        attached.calls.insert(call.id(), Arc::downgrade(call));
+        Ok(())
+    }
+
+    fn detach(&self, id: llama_infer_id) {
+        self.attached().calls.remove(&id);
     }
 }
 

@@ -1,6 +1,9 @@
 //! Text and JSON to stdout; complaints and progress bars to stderr. A closed stdout ends the program, a closed stderr does not.
 
-use std::io::{IsTerminal, Write, stderr, stdout};
+use std::{
+    io::{IsTerminal, Write, stderr, stdout},
+    process::ExitCode,
+};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
@@ -10,6 +13,19 @@ use crate::{failure::Failure, logging};
 /// One line, such as `error: ...`.
 pub fn complain(level: &str, message: &str) {
     logging::say(&format!("{level}: {message}"));
+}
+
+/// Says on stderr why the program ends, and with which code to exit.
+pub fn report(failure: Failure) -> ExitCode {
+    let (message, code) = match failure {
+        Failure::BadInput(message) => (message, 2),
+        Failure::Failed(message) => (message, 1),
+        Failure::Told(code) => return code.into(),
+        Failure::Interrupted => return 130.into(),
+        Failure::OutputClosed => return 0.into(),
+    };
+    complain("error", &message);
+    code.into()
 }
 
 /// A bar that is drawn only where a person sees it. `template` is indicatif's.

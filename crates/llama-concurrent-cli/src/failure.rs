@@ -1,11 +1,9 @@
 //! Why the program ends without having done what was asked, and with which exit code.
 
-use std::{io, process::ExitCode};
+use std::io;
 
 use llama_concurrent::{Error, ErrorKind};
 use llama_concurrent_gguf::GgufError;
-
-use crate::console;
 
 #[derive(Debug)]
 pub enum Failure {
@@ -19,21 +17,6 @@ pub enum Failure {
     Interrupted,
     /// Nobody reads the output any more (`| head`): a quiet end, and no failure.
     OutputClosed,
-}
-
-impl Failure {
-    /// Says it on stderr, and with which code to exit.
-    pub fn report(self) -> ExitCode {
-        let (message, code) = match self {
-            Failure::BadInput(message) => (message, 2),
-            Failure::Failed(message) => (message, 1),
-            Failure::Told(code) => return code.into(),
-            Failure::Interrupted => return 130.into(),
-            Failure::OutputClosed => return 0.into(),
-        };
-        console::complain("error", &message);
-        code.into()
-    }
 }
 
 /// Whether an error lies in what was asked for, as opposed to: in the attempt.

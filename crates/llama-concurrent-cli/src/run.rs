@@ -3,7 +3,7 @@
 mod bar;
 mod job;
 mod json;
-mod prompts;
+mod prompt_file;
 mod stats;
 mod text;
 
@@ -87,7 +87,7 @@ enum Class {
 
 pub fn run(args: &RunArgs) -> Result<(), Failure> {
     let prompts = match &args.prompts_file {
-        Some(path) => prompts::read(path)?,
+        Some(path) => prompt_file::read(path)?,
         None => args.prompts.clone(),
     };
     let sampling = args.sampling.params()?;

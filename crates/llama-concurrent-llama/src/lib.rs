@@ -19,10 +19,10 @@ mod pack_cache;
 mod place;
 mod products;
 mod sampler;
+mod tensors;
 #[cfg(test)]
 mod tests;
 mod threadpool;
-mod tiny;
 mod tokenizer;
 
 use std::{
@@ -53,7 +53,7 @@ pub use self::products::planned_products;
 #[doc(hidden)]
 pub use self::sampler::chooser;
 pub use self::sampler::{NamedSampler, SAMPLERS};
-pub use self::tiny::write_tiny_model;
+pub use self::tensors::tensors_of;
 pub use self::tokenizer::{Tokenizer, Wishes};
 
 /// Rows of one call for embeddings at most: llama.cpp keeps logits of each, 19 MiB per 32 rows of a vocabulary of 152,000.

@@ -7,15 +7,17 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::{
     answer,
-    body::LARGE_BODIES,
+    attendance::Idle,
     clients::Clients,
     config::ServerConfig,
-    connections::Idle,
     hosts::Hosts,
     live::{Live, Registry},
     metrics::Metrics,
     work::Lanes,
 };
+
+/// So many bodies of the largest size may be read at the same time, or more smaller ones.
+pub(crate) const LARGE_BODIES: usize = 32;
 
 pub(crate) struct App {
     pub(crate) engine: Engine,

@@ -19,9 +19,6 @@ use crate::{
     work::{Job, Load},
 };
 
-/// So many bodies of the largest size may be read at the same time, or more smaller ones.
-pub(crate) const LARGE_BODIES: usize = 32;
-
 /// A whole body. Its content type is not asked for, as curl's users leave it out.
 pub(crate) struct Body {
     bytes: Bytes,

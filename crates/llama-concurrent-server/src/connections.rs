@@ -1,6 +1,5 @@
 //! Accepting connections, and ending: the listener stops, running requests drain, what is left is cancelled.
 
-mod attendance;
 mod line;
 mod room;
 
@@ -34,9 +33,13 @@ use tokio::{
 };
 use tower::ServiceExt;
 
-use crate::{app::App, config::ServerConfig, guard::Peer, routes::router};
-pub(crate) use attendance::{Attendance, Idle};
-use attendance::{Attended, Visit};
+use crate::{
+    app::App,
+    attendance::{Attended, Visit},
+    config::ServerConfig,
+    guard::Peer,
+    routes::router,
+};
 use line::Line;
 use room::Room;
 

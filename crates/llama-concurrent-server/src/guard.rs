@@ -14,8 +14,8 @@ use tracing::{Instrument, field::Empty, info_span};
 use crate::{
     answer,
     app::App,
+    attendance::Attendance,
     clients::{Client, key_index},
-    connections::Attendance,
     error::{ApiError, ApiResult},
 };
 

@@ -20,6 +20,7 @@
 
 mod answer;
 mod app;
+mod attendance;
 mod body;
 mod clients;
 mod config;
@@ -40,6 +41,7 @@ mod params;
 mod prompt;
 mod routes;
 mod running;
+mod scrape;
 mod signals;
 mod sse;
 mod start;

@@ -24,7 +24,7 @@ use serde_json::Value;
 use tokio::time::{Instant, Interval, interval_at};
 
 use crate::{
-    connections::Attendance,
+    attendance::Attendance,
     guard::Peer,
     running::{Running, failure},
 };

@@ -31,7 +31,7 @@ mod worker;
 pub use engine::{Engine, Ticket};
 pub use generation::{Events, Generation};
 pub use llama_concurrent_gguf::ModelSummary;
-pub use llama_concurrent_llama::{NamedSampler, SAMPLERS, Tokenizer, system_info, write_tiny_model};
+pub use llama_concurrent_llama::{NamedSampler, SAMPLERS, Tokenizer, system_info};
 pub use llama_concurrent_template::{
     BUILTIN_NAMES as BUILTIN_TEMPLATES, Capabilities as ChatCapabilities, ChatMessage, ChatOptions, Continuation,
 };

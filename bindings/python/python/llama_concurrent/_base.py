@@ -16,6 +16,7 @@ from typing import Any, Literal
 from ._check import check
 from ._errors import InvalidConfig, InvalidRequest, LlamaError
 from ._native import NativeEngine, NativeGeneration
+from ._outcome import checked, outcome
 from ._requests import Requests
 from ._types import (
     EngineStats,
@@ -28,8 +29,6 @@ from ._types import (
     SamplingParams,
     as_json,
     as_messages,
-    checked,
-    outcome,
 )
 
 DEMO_MODEL = Path(__file__).parent / "demo.gguf"

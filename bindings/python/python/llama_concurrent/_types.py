@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict, Union
 
 from ._check import check
-from ._errors import DeadlineExceeded, InvalidRequest, LlamaError
+from ._errors import InvalidRequest, LlamaError
 
 if TYPE_CHECKING:
     import pandas
@@ -373,21 +373,3 @@ def as_messages(messages: Iterable[Message]) -> str:
             raise TypeError(f"a message has a 'role', which is a str; this one has {sorted(map(str, message))}")
         checked.append(dict(message))
     return as_json("messages", checked)
-
-
-def checked(result: Result) -> Result:
-    """The same result; one that failed or ran out of time is raised."""
-    if result.error is not None:
-        raise result.error
-    if result.finish_reason == "deadline":
-        message = f"the time was over after {result.e2e_latency:.2f} s and {result.n_output_tokens} tokens"
-        raise DeadlineExceeded(message, result)
-    return result
-
-
-def outcome(done: dict[str, Any] | LlamaError) -> Result:
-    """A result of a list, whose errors are kept in their places."""
-    if isinstance(done, dict):
-        done["logprobs"] = [TokenLogprobs(*one) for one in done["logprobs"]]
-        return Result(**done)
-    return Result(text="", tokens=[], finish_reason="error", error=done)

@@ -2,13 +2,10 @@
 
 use std::io::{Write, stdout};
 
-use llama_concurrent_bench::{Slo, Spread};
+use llama_concurrent_bench::{Setting, Slo, Spread, numbers::short_millis};
 
-use super::{
-    contestant::Contestant,
-    runs::{self, Setting},
-};
-use crate::{failure::Failure, format::short_millis};
+use super::{contestant::Contestant, runs};
+use crate::failure::Failure;
 
 /// Beyond so many users or arrivals per second nobody looks.
 const MOST: f64 = 1024.0;
@@ -61,7 +58,7 @@ fn holds(contestant: &Contestant, setting: &Setting, size: f64, repeats: u32, sl
             load.users = size as usize;
         }
         let what = format!("{} at {}", contestant.name, load_text(size, open));
-        let run = runs::summed_up(runs::once(contestant, &setting.scripts(&load), &what)?, setting);
+        let run = runs::once(contestant, setting, &setting.scripts(&load), &what)?;
         lost += run.summary.failed + run.summary.overloaded;
         ttft.push(run.summary.ttft_ms.p95);
         itl.push(run.summary.itl_ms.p95);

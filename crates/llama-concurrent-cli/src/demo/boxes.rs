@@ -3,11 +3,9 @@
 use std::fmt::Write;
 
 use crossterm::style::{StyledContent, Stylize};
+use llama_concurrent_bench::numbers::rate;
 use textwrap::{Options, WordSplitter, WrapAlgorithm};
 use unicode_width::UnicodeWidthStr;
-
-use super::texts::State;
-use crate::format::rate;
 
 /// Boxes stand side by side from this width on.
 const WIDE: usize = 100;
@@ -17,6 +15,16 @@ const NARROWEST_PAIR: usize = 60;
 /// Longer lines are hard to read.
 const WIDEST_BOX: usize = 90;
 const GAP: usize = 2;
+
+/// What a text is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// For a slot.
+    Waiting,
+    Prefill,
+    Decoding,
+    Done,
+}
 
 /// One text as it stands.
 pub struct Pane<'a> {

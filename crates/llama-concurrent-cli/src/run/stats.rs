@@ -8,16 +8,12 @@ use std::{
 
 use comfy_table::{Table, presets};
 use llama_concurrent::{Engine, EngineStats, Figure, FigureValue, ModelSummary, WorkerStats};
+use llama_concurrent_bench::numbers::{bytes, count, millis, rate};
 use llama_concurrent_topology::format_list;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use crate::{
-    console::print_json,
-    failure::Failure,
-    format::{bytes, count, millis, rate},
-    products::Products,
-};
+use crate::{console::print_json, failure::Failure, products::Products};
 
 #[derive(Serialize)]
 struct Line {

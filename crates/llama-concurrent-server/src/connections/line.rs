@@ -20,8 +20,7 @@ use tokio::{
     time::{Sleep, sleep, timeout},
 };
 
-use super::attendance::Attendance;
-use crate::app::App;
+use crate::{app::App, attendance::Attendance};
 
 /// Skipped by every client of HTTP/1.1, also unasked.
 const INTERIM: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
