@@ -9,6 +9,7 @@
 //! Everything that is asked follows from a seed, so that two targets get the same load.
 
 mod corpus;
+pub mod neighbours;
 pub mod numbers;
 pub mod page;
 mod prediction;

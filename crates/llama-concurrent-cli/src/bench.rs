@@ -3,6 +3,7 @@
 mod capacity;
 mod contestant;
 mod files;
+mod neighbours;
 mod plan;
 mod runs;
 mod sweep;
@@ -47,6 +48,7 @@ Examples:
   llama-concurrent bench strategies -m model.gguf --sweep 1,4,16 --html page.html
   llama-concurrent bench chat -m model.gguf --sim 2x16@150 --sweep 20,100,200
   llama-concurrent bench -m model.gguf --sim-check
+  llama-concurrent bench -m model.gguf --neighbours 1,2,4,8 --users 8
 
 All texts, lengths and times follow from --seed; each repeat has a seed of its own, and all contestants get the same. They \
 take turns, so that a machine that slows down does so for all. Figures are medians over the repeats. Answers have their \
@@ -56,7 +58,7 @@ full length: the end that a model would choose is ignored.";
 #[command(after_help = EXAMPLES)]
 pub struct BenchArgs {
     /// Workload, described below [default with --sim: chat, with --sim-check: strategies]
-    #[arg(value_parser = workloads(), required_unless_present_any = ["sim", "sim_check"])]
+    #[arg(value_parser = workloads(), required_unless_present_any = ["sim", "sim_check", "neighbours"])]
     workload: Option<Workload>,
 
     /// Concurrent users [default: 8]
@@ -131,6 +133,9 @@ pub struct BenchArgs {
     sim: plan::SimOptions,
 
     #[command(flatten)]
+    beside: neighbours::NeighbourOptions,
+
+    #[command(flatten)]
     engine: EngineOptions,
 }
 
@@ -142,6 +147,9 @@ pub fn bench(args: &BenchArgs) -> Result<(), Failure> {
     let path = model::locate(args.engine.model.as_deref())?;
     if args.sim.is_asked() {
         return plan::plan(args, &path);
+    }
+    if args.beside.is_asked() {
+        return neighbours::measure(args, &path);
     }
     let load = args.load();
     let contestants = contestants(args, &path, load.users)?;

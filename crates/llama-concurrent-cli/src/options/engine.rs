@@ -8,7 +8,7 @@ use llama_concurrent::{EngineConfig, KvType, PackCache, parameters::Field};
 use super::table::{argument, given};
 
 /// Fields whose options stand under a heading of their own.
-const PLACEMENT: [&str; 7] = ["placement", "cpus", "nodes", "replicate", "workers", "pin", "poll"];
+const PLACEMENT: [&str; 8] = ["placement", "cpus", "nodes", "replicate", "workers", "pin", "poll", "wait_policy"];
 
 /// The options, as they were given.
 pub struct EngineOptions {

@@ -1,0 +1,307 @@
+//! Decoding beside threads that keep the processors busy: what the engine gets, and what it costs them.
+
+use std::{
+    hint::black_box,
+    path::Path,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use llama_concurrent::{Engine, EngineConfig, Event, Request, Result, SamplingParams, WaitPolicy};
+use serde::Serialize;
+
+use crate::stats::Spread;
+
+/// After a change, before something is measured: longer than any engine takes to notice it.
+const SETTLE: Duration = Duration::from_millis(1200);
+/// Work of a burst, and the pause after it.
+const BURST: Duration = Duration::from_millis(50);
+/// Steps of a busy loop between two looks at the clock.
+const STEPS: u64 = 20_000;
+
+/// Threads that compute something of their own.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Neighbours {
+    /// How many.
+    pub count: usize,
+    /// They compute for 50 ms and pause for 50 ms, instead of always.
+    pub bursts: bool,
+    /// Each is bound to a processor, one after the other.
+    pub pinned: bool,
+    /// Their nice value.
+    pub nice: i32,
+}
+
+/// What is measured.
+#[derive(Clone, Debug, Serialize)]
+pub struct NeighboursSetting {
+    /// Streams that decode all the time.
+    pub streams: usize,
+    /// One measurement.
+    #[serde(skip)]
+    pub time: Duration,
+    /// Measurements of each kind, in turns.
+    pub repeats: usize,
+    /// Who is beside the engine.
+    pub neighbours: Vec<Neighbours>,
+}
+
+/// Medians of one way of waiting beside some neighbours.
+#[derive(Clone, Debug, Serialize)]
+pub struct BesideNeighbours {
+    /// How the engine's threads waited.
+    pub wait_policy: &'static str,
+    /// Who was beside it.
+    pub neighbours: Neighbours,
+    /// Output tokens per second of all streams.
+    pub tokens_per_second: Spread,
+    /// Of what it gets alone with active waiting, its part of the processors by the number of threads that want them.
+    pub fair_share: f64,
+    /// The longest time between two tokens of a stream, in milliseconds.
+    pub longest_gap_ms: f64,
+    /// What the neighbours got done, of what as many get done without the engine.
+    pub neighbours_share: f64,
+}
+
+/// Measures every way of waiting beside all neighbours, in turns.
+///
+/// # Errors
+/// As [`Engine::load`] and [`Engine::submit`].
+pub fn beside_neighbours(
+    path: &Path,
+    config: &EngineConfig,
+    setting: &NeighboursSetting,
+    mut progress: impl FnMut(usize, usize),
+) -> Result<Vec<BesideNeighbours>> {
+    let policies = [WaitPolicy::Active, WaitPolicy::Passive, WaitPolicy::Auto];
+    let engines: Vec<Engine> = policies
+        .iter()
+        .map(|&wait_policy| Engine::load(path, EngineConfig { wait_policy, ..config.clone() }))
+        .collect::<Result<_>>()?;
+    let cores = engines[0].stats().cpus.len().max(1);
+    let alone = Neighbours { count: 0, bursts: false, pinned: false, nice: 0 };
+    let all: Vec<Neighbours> = std::iter::once(alone).chain(setting.neighbours.iter().copied()).collect();
+    let mut runs: Vec<Vec<Sample>> = vec![Vec::new(); all.len() * policies.len()];
+    let total = setting.repeats * runs.len();
+    for repeat in 0..setting.repeats {
+        for (place, &neighbours) in all.iter().enumerate() {
+            let undisturbed = Crowd::start(neighbours).work_within(setting.time / 2);
+            for (index, engine) in engines.iter().enumerate() {
+                let run = place * policies.len() + index;
+                runs[run].push(sample(engine, neighbours, setting, undisturbed)?);
+                progress(repeat * runs.len() + run + 1, total);
+            }
+        }
+    }
+    let rate = |run: &[Sample]| Spread::of(&run.iter().map(|sample| sample.rate).collect::<Vec<_>>());
+    let quiet = rate(&runs[0]).median;
+    let lines = runs.iter().enumerate().map(|(run, samples)| {
+        let neighbours = all[run / policies.len()];
+        let median = |of: fn(&Sample) -> f64| Spread::of(&samples.iter().map(of).collect::<Vec<_>>()).median;
+        BesideNeighbours {
+            wait_policy: policies[run % policies.len()].as_str(),
+            neighbours,
+            tokens_per_second: rate(samples),
+            fair_share: quiet * cores as f64 / (cores as f64 + neighbours.wanted()),
+            longest_gap_ms: median(|sample| sample.gap.as_secs_f64() * 1000.0),
+            neighbours_share: median(|sample| sample.neighbours),
+        }
+    });
+    Ok(lines.collect())
+}
+
+impl Neighbours {
+    /// Processors that they want, on average.
+    fn wanted(self) -> f64 {
+        self.count as f64 * if self.bursts { 0.5 } else { 1.0 }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Sample {
+    rate: f64,
+    gap: Duration,
+    neighbours: f64,
+}
+
+fn sample(engine: &Engine, neighbours: Neighbours, setting: &NeighboursSetting, undisturbed: f64) -> Result<Sample> {
+    let crowd = Crowd::start(neighbours);
+    let streams = Streams::start(engine, setting.streams);
+    streams.wait_for_first_tokens();
+    std::thread::sleep(SETTLE);
+    let begin = Instant::now();
+    let work = crowd.work_within(setting.time);
+    let end = Instant::now();
+    let times = streams.stop()?;
+    let within = |times: &[Instant]| -> Vec<Instant> {
+        times.iter().copied().filter(|&time| begin <= time && time <= end).collect()
+    };
+    let times: Vec<Vec<Instant>> = times.iter().map(|times| within(times)).collect();
+    let tokens: usize = times.iter().map(Vec::len).sum();
+    let gap = times.iter().flat_map(|times| times.windows(2)).map(|pair| pair[1] - pair[0]).max();
+    Ok(Sample {
+        rate: tokens as f64 / (end - begin).as_secs_f64(),
+        gap: gap.unwrap_or(end - begin),
+        neighbours: if undisturbed > 0.0 { work / undisturbed } else { 1.0 },
+    })
+}
+
+/// Generations that follow each other without a pause, and when each token came.
+struct Streams {
+    times: Vec<Arc<Mutex<Vec<Instant>>>>,
+    stop: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<Result<()>>>,
+}
+
+impl Streams {
+    fn start(engine: &Engine, count: usize) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let times: Vec<Arc<Mutex<Vec<Instant>>>> = (0..count).map(|_| Arc::default()).collect();
+        let threads = times.iter().enumerate().map(|(stream, times)| {
+            let (engine, times, stop) = (engine.clone(), times.clone(), stop.clone());
+            std::thread::spawn(move || read(&engine, stream, &times, &stop))
+        });
+        Self { threads: threads.collect(), times, stop }
+    }
+
+    /// Waits until all have begun, or one failed.
+    fn wait_for_first_tokens(&self) {
+        let has_begun = |times: &Mutex<Vec<Instant>>| !lock(times).is_empty();
+        while !self.times.iter().all(|times| has_begun(times)) && !self.threads.iter().any(JoinHandle::is_finished) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn stop(self) -> Result<Vec<Vec<Instant>>> {
+        self.stop.store(true, Ordering::Relaxed);
+        for thread in self.threads {
+            thread.join().expect("a reader does not panic")?;
+        }
+        Ok(self.times.iter().map(|times| std::mem::take(&mut *lock(times))).collect())
+    }
+}
+
+fn read(engine: &Engine, stream: usize, times: &Mutex<Vec<Instant>>, stop: &AtomicBool) -> Result<()> {
+    let mut seed = stream as u32;
+    while !stop.load(Ordering::Relaxed) {
+        let params = SamplingParams { ignore_eos: true, seed, ..SamplingParams::default() };
+        let request = Request::new(format!("Stream number {stream} begins here")).with_params(params);
+        let mut generation = engine.submit(request)?;
+        while !generation.is_finished() && !stop.load(Ordering::Relaxed) {
+            if let Some(Event::Delta(delta)) = generation.next_within(Duration::from_millis(50))
+                && delta.token.is_some()
+            {
+                lock(times).push(Instant::now());
+            }
+        }
+        seed = seed.wrapping_add(1);
+    }
+    Ok(())
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Neighbours at work, until they are dropped.
+struct Crowd {
+    done: Arc<AtomicU64>,
+    stop: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Crowd {
+    fn start(neighbours: Neighbours) -> Self {
+        let (done, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+        let threads = (0..neighbours.count)
+            .map(|index| {
+                let (done, stop) = (done.clone(), stop.clone());
+                std::thread::spawn(move || {
+                    settle(neighbours, index);
+                    work(neighbours.bursts, &done, &stop);
+                })
+            })
+            .collect();
+        Self { done, stop, threads }
+    }
+
+    /// What they get done in a second, measured over some time.
+    fn work_within(&self, time: Duration) -> f64 {
+        let (begin, before) = (Instant::now(), self.done.load(Ordering::Relaxed));
+        std::thread::sleep(time);
+        (self.done.load(Ordering::Relaxed) - before) as f64 / begin.elapsed().as_secs_f64()
+    }
+}
+
+impl Drop for Crowd {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn work(bursts: bool, done: &AtomicU64, stop: &AtomicBool) {
+    let mut begin = Instant::now();
+    let mut number = 1u64;
+    while !stop.load(Ordering::Relaxed) {
+        for _ in 0..STEPS {
+            number = black_box(number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1));
+        }
+        done.fetch_add(STEPS, Ordering::Relaxed);
+        if bursts && begin.elapsed() >= BURST {
+            std::thread::sleep(BURST);
+            begin = Instant::now();
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn settle(neighbours: Neighbours, index: usize) {
+    use nix::{
+        sched::{CpuSet, sched_getaffinity, sched_setaffinity},
+        unistd::Pid,
+    };
+
+    // On Linux a nice value is a thread's own.
+    let _ = rustix::process::setpriority_process(None, neighbours.nice);
+    let own = Pid::from_raw(0);
+    if let (true, Ok(allowed)) = (neighbours.pinned, sched_getaffinity(own)) {
+        let cpus: Vec<usize> = (0..CpuSet::count()).filter(|&cpu| allowed.is_set(cpu) == Ok(true)).collect();
+        let mut set = CpuSet::new();
+        if set.set(cpus[index % cpus.len()]).is_ok() {
+            let _ = sched_setaffinity(own, &set);
+        }
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn settle(_: Neighbours, _: usize) {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_way_of_waiting_is_measured_beside_all_neighbours() {
+        let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/demo.gguf");
+        let beside = |bursts, nice| Neighbours { count: 1, bursts, pinned: bursts, nice };
+        let setting = NeighboursSetting {
+            streams: 2,
+            time: Duration::from_millis(50),
+            repeats: 1,
+            neighbours: vec![beside(false, 0), beside(true, 10)],
+        };
+        let config = EngineConfig { slots: Some(2), threads: Some(2), ..EngineConfig::default() };
+        let mut last = (0, 0);
+        let lines = beside_neighbours(&model, &config, &setting, |done, total| last = (done, total)).unwrap();
+        assert_eq!((lines.len(), last), (9, (9, 9)));
+        assert_eq!(lines.iter().map(|line| line.neighbours.count).sum::<usize>(), 6);
+        assert!(lines.iter().all(|line| line.fair_share > 0.0));
+    }
+}
