@@ -19,8 +19,9 @@ use std::{
 const PHASES: usize = 4;
 /// Looks at what somebody else is about to change, before sleeping; some ten microseconds.
 const SPINS: u32 = 300;
-/// The same, before the next operation of a graph.
-const IDLE_SPINS: u32 = 4 * SPINS;
+/// The same, before the next operation of a graph; some hundred microseconds, since to wake a processor that idles takes longer than most
+/// operations that are not given away.
+const IDLE_SPINS: u32 = 4000;
 
 /// Threads that help the one that owns them.
 pub struct Helpers {
