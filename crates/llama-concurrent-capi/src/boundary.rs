@@ -73,7 +73,7 @@ unsafe impl Versioned for llama_infer_error_detail {
     const INITIALIZER: &'static str = "set it to sizeof(llama_infer_error_detail)";
 }
 
-crate::ends_with!(llama_infer_error_detail, reserved: u32);
+crate::assert_no_tail_padding!(llama_infer_error_detail, reserved: u32);
 
 /// What went wrong in the last call on this thread that failed: what was asked, which limit applied, what to do.
 ///

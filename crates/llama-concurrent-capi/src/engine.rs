@@ -13,10 +13,10 @@ use crate::{
     boundary::boundary,
     callbacks::CallbackThreads,
     engine_params::llama_engine_params,
-    exit, inside,
-    mailbox::Mailbox,
-    pointers,
-    shared::{ENGINES, Shared},
+    engine_state::{ENGINES, EngineState},
+    exit, pointers,
+    ready_queue::ReadyQueue,
+    reentrancy,
     status::llama_infer_status as Status,
     types::{Failure, limit, llama_engine},
 };
@@ -37,7 +37,7 @@ pub unsafe extern "C" fn llama_engine_load(
     engine: *mut *mut llama_engine,
 ) -> Status {
     boundary(|| {
-        inside::refuse_loading()?;
+        reentrancy::refuse_loading()?;
         pointers::required(engine, "engine")?;
         pointers::required(path.cast_mut(), "path")?;
         // SAFETY: `path` is not NULL, and a NUL-terminated string as the header asks. Paths need not be UTF-8.
@@ -46,12 +46,12 @@ pub unsafe extern "C" fn llama_engine_load(
         let params = unsafe { pointers::read_sized(params, llama_engine_params::defaults(), "params") }?;
         // SAFETY: its texts are what the header asks for.
         let loaded = Engine::load(path, unsafe { params.config() }?)?;
-        let mailbox = Arc::new(Mailbox::new());
-        let callbacks = CallbackThreads::start(mailbox.clone()).map_err(|error| {
+        let ready_queue = Arc::new(ReadyQueue::new());
+        let callbacks = CallbackThreads::start(ready_queue.clone()).map_err(|error| {
             Failure::new(Status::OutOfMemory, format!("cannot start a thread for the callbacks: {error}"))
         })?;
-        let handle = ENGINES.insert(|handle| Shared::new(loaded, handle, mailbox, callbacks));
-        exit::watch();
+        let handle = ENGINES.insert(|handle| EngineState::new(loaded, handle, ready_queue, callbacks));
+        exit::install_handler();
         // SAFETY: `engine` is not NULL, and writable as the header asks.
         unsafe { pointers::write(engine, std::ptr::without_provenance_mut(handle), "engine") }
     })

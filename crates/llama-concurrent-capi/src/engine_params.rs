@@ -12,8 +12,8 @@ use llama_concurrent_topology::parse_list;
 
 use crate::{
     boundary::boundary,
-    inside::{self, Inside},
     pointers::{self, Versioned},
+    reentrancy::{self, CallbackContext},
     status::llama_infer_status as Status,
     types::{Failure, Result, c_bool},
 };
@@ -186,16 +186,16 @@ unsafe impl Versioned for llama_engine_params {
     const INITIALIZER: &'static str = "start from llama_engine_default_params()";
 }
 
-crate::ends_with!(llama_engine_params, chat_template_kwargs: *const c_char);
+crate::assert_no_tail_padding!(llama_engine_params, chat_template_kwargs: *const c_char);
 
 /// A pointer that we hand back to its owner and never follow.
 #[derive(Clone, Copy)]
-struct Theirs(*mut c_void);
+struct UserData(*mut c_void);
 
 // SAFETY: the progress callback runs on the thread that passed it.
-unsafe impl Send for Theirs {}
+unsafe impl Send for UserData {}
 // SAFETY: as above.
-unsafe impl Sync for Theirs {}
+unsafe impl Sync for UserData {}
 
 impl llama_engine_params {
     pub fn defaults() -> Self {
@@ -243,7 +243,7 @@ impl llama_engine_params {
     /// # Safety
     /// `pack_cache`, `cpus`, `nodes`, `chat_template` and `chat_template_kwargs` are NULL or NUL-terminated strings.
     pub unsafe fn config(&self) -> Result<EngineConfig> {
-        let user_data = Theirs(self.progress_user_data);
+        let user_data = UserData(self.progress_user_data);
         let pack_cache = (!self.pack_cache.is_null()).then(|| {
             // SAFETY: not NULL, so a string, by the caller's promise. Paths need not be UTF-8.
             match unsafe { CStr::from_ptr(self.pack_cache) }.to_bytes() {
@@ -255,7 +255,7 @@ impl llama_engine_params {
             Arc::new(move |share| {
                 let user_data = user_data;
                 // SAFETY: by passing it, the caller promised that it can be called so until the load is over.
-                inside::during(Inside::Progress, || unsafe { progress(share, user_data.0) != 0 })
+                reentrancy::during(CallbackContext::Progress, || unsafe { progress(share, user_data.0) != 0 })
             })
         });
         // SAFETY: the caller's promise.

@@ -138,8 +138,8 @@ pub struct llama_infer_event {
     pub n_logprobs: usize,
 }
 
-crate::ends_with!(llama_infer_event, n_logprobs: usize);
-crate::ends_with!(llama_infer_result, n_itl: usize);
+crate::assert_no_tail_padding!(llama_infer_event, n_logprobs: usize);
+crate::assert_no_tail_padding!(llama_infer_result, n_itl: usize);
 
 /// Whose event it is: what is the same in all events of a call.
 #[derive(Clone, Copy)]

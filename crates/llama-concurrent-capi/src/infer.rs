@@ -9,16 +9,16 @@ use llama_concurrent::{ChatMessage, Priority, Prompt, Request};
 
 use crate::{
     boundary::boundary,
+    engine_state::{ENGINES, EngineState},
     infer_params::{llama_infer_callback, llama_infer_message, llama_infer_params},
     pointers,
-    shared::{ENGINES, Shared},
     status::llama_infer_status as Status,
     types::{Failure, Result, limit, llama_engine, llama_infer_id},
 };
 
 /// What every way to start something has in common.
 struct Start {
-    engine: Arc<Shared>,
+    engine: Arc<EngineState>,
     params: llama_infer_params,
     on_event: llama_infer_callback,
     user_data: *mut c_void,
@@ -167,7 +167,7 @@ pub unsafe extern "C" fn llama_engine_chat_prompt(
 /// # Safety
 /// As the header asks of `messages`, and as `llama_infer_params::request`.
 unsafe fn chat_prompt(
-    engine: &Shared,
+    engine: &EngineState,
     messages: *const llama_infer_message,
     n_messages: usize,
     params: &llama_infer_params,

@@ -12,10 +12,10 @@ use llama_concurrent::{
 use crate::{
     boundary::boundary,
     call::Destination,
+    engine_state::EngineState,
     event::llama_infer_event,
     pointers::{self, Versioned},
     queue::Queue,
-    shared::Shared,
     status::llama_infer_status as Status,
     types::{Failure, Result, c_bool, llama_infer_queue},
 };
@@ -226,7 +226,7 @@ unsafe impl Versioned for llama_infer_params {
     const INITIALIZER: &'static str = "start from llama_infer_default_params()";
 }
 
-crate::ends_with!(llama_infer_params, adaptive_decay: f32);
+crate::assert_no_tail_padding!(llama_infer_params, adaptive_decay: f32);
 
 impl llama_infer_params {
     pub fn defaults() -> Self {
@@ -478,7 +478,7 @@ impl llama_infer_params {
     }
 
     /// Where the events go: to the callback or to the queue, one of the two.
-    pub fn destination(&self, on_event: llama_infer_callback, engine: &Shared) -> Result<Destination> {
+    pub fn destination(&self, on_event: llama_infer_callback, engine: &EngineState) -> Result<Destination> {
         match (on_event, self.queue.is_null()) {
             (Some(on_event), true) => Ok(engine.callback(on_event)),
             (None, false) => Ok(Destination::Queue(Queue::get(self.queue)?)),

@@ -19,7 +19,7 @@ use tracing_subscriber::{
 
 use crate::{
     boundary::boundary,
-    inside::{self, Inside},
+    reentrancy::{self, CallbackContext},
     status::llama_infer_status as Status,
     types::{Failure, c_text},
 };
@@ -79,7 +79,7 @@ pub unsafe extern "C" fn llama_concurrent_set_log(
     user_data: *mut c_void,
 ) -> Status {
     boundary(|| {
-        inside::refuse_in_log("changing the log")?;
+        reentrancy::refuse_in_log("changing the log")?;
         let levels = [LogLevel::Error, LogLevel::Warn, LogLevel::Info, LogLevel::Debug, LogLevel::Trace];
         let listener = match callback {
             None => None,
@@ -125,7 +125,7 @@ impl<S: Subscriber> Layer<S> for ToListener {
     }
 
     fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
-        if inside::current() == Inside::Log {
+        if reentrancy::current() == CallbackContext::Log {
             return false;
         }
         let listener = LISTENER.read().unwrap_or_else(PoisonError::into_inner);
@@ -142,7 +142,7 @@ impl<S: Subscriber> Layer<S> for ToListener {
         if let Some(listener) = listener.as_ref() {
             // SAFETY: by setting it, the host promised that it can be called so until it is replaced.
             let tell = || unsafe { (listener.callback)(level, target.as_ptr(), message.as_ptr(), listener.user_data) };
-            inside::during(Inside::Log, tell);
+            reentrancy::during(CallbackContext::Log, tell);
         }
     }
 }

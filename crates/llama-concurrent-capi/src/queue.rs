@@ -13,9 +13,9 @@ use crate::{
     call::Call,
     event::{OwnedEvent, llama_infer_event},
     handles::Handles,
-    inside,
-    mailbox::{Mailbox, Signal, Taken},
     pointers,
+    ready_queue::{ReadyQueue, Signal, Taken},
+    reentrancy,
     status::llama_infer_status as Status,
     types::{Failure, Result, limit, llama_infer_id, llama_infer_queue},
 };
@@ -24,7 +24,7 @@ static QUEUES: Handles<Queue> = Handles::new("queue");
 
 /// What a queue handle stands for.
 pub struct Queue {
-    mailbox: Mailbox<Call>,
+    ready_queue: ReadyQueue<Call>,
     descriptor: c_int,
     /// The event that the caller looks at.
     shown: Mutex<Option<Box<OwnedEvent>>>,
@@ -43,8 +43,8 @@ impl Queue {
         QUEUES.get(handle)
     }
 
-    pub fn mailbox(&self) -> &Mailbox<Call> {
-        &self.mailbox
+    pub fn ready_queue(&self) -> &ReadyQueue<Call> {
+        &self.ready_queue
     }
 
     fn attached(&self) -> std::sync::MutexGuard<'_, Attached> {
@@ -79,7 +79,7 @@ impl Queue {
         };
         let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
         loop {
-            match self.mailbox.take(deadline) {
+            match self.ready_queue.take(deadline) {
                 Taken::Ready(call) => {
                     let Some(event) = call.read() else { continue };
                     call.done(&event);
@@ -88,7 +88,7 @@ impl Queue {
                     }
                     return Ok(shown.insert(event).raw());
                 }
-                Taken::Nothing => return Err(Failure::new(Status::Timeout, "no event came in that time")),
+                Taken::TimedOut => return Err(Failure::new(Status::Timeout, "no event came in that time")),
                 Taken::Closed => return Err(freed()),
             }
         }
@@ -100,7 +100,7 @@ impl Queue {
             attached.closed = true;
             std::mem::take(&mut attached.calls)
         };
-        self.mailbox.close();
+        self.ready_queue.close();
         // Who polls has been woken and leaves; what it found in time is its last event, and gone now.
         self.shown.lock().unwrap_or_else(PoisonError::into_inner).take();
         calls.values().filter_map(Weak::upgrade).for_each(|call| call.abandon());
@@ -123,7 +123,7 @@ pub unsafe extern "C" fn llama_infer_queue_new(queue: *mut *mut llama_infer_queu
             .map_err(|error| Failure::new(Status::OutOfMemory, format!("cannot make a pipe for the queue: {error}")))?;
         let descriptor = signal.reader().as_raw_fd();
         let handle = QUEUES.insert(|_| Queue {
-            mailbox: Mailbox::with_signal(signal),
+            ready_queue: ReadyQueue::with_signal(signal),
             descriptor,
             shown: Mutex::default(),
             attached: Mutex::default(),
@@ -165,7 +165,7 @@ pub unsafe extern "C" fn llama_infer_poll(
 ) -> Status {
     boundary(|| {
         pointers::required(event, "event")?;
-        inside::refuse_in_log("polling")?;
+        reentrancy::refuse_in_log("polling")?;
         let next = Queue::get(queue)?.poll(limit(timeout_ms))?;
         // SAFETY: `event` is not NULL, and writable as the header asks.
         unsafe { pointers::write(event, next, "event") }

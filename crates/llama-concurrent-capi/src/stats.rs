@@ -11,8 +11,8 @@ use llama_concurrent::EngineStats;
 use crate::{
     boundary::boundary,
     engine_params::llama_engine_strategy,
+    engine_state::ENGINES,
     pointers::{self, Versioned},
-    shared::ENGINES,
     status::llama_infer_status as Status,
     types::llama_engine,
 };
@@ -110,7 +110,7 @@ unsafe impl Versioned for llama_engine_stats {
     const INITIALIZER: &'static str = "set it to sizeof(llama_engine_stats)";
 }
 
-crate::ends_with!(llama_engine_stats, cpus: *const c_char);
+crate::assert_no_tail_padding!(llama_engine_stats, cpus: *const c_char);
 
 /// Fills `*stats`, whose `size` must be set. Cheap: no worker is asked.
 #[unsafe(no_mangle)]

@@ -18,10 +18,10 @@ use crate::{
     boundary::{boundary, llama_infer_last_error},
     engine::{llama_engine_free, llama_engine_load},
     engine_params::llama_engine_params,
+    engine_state::ENGINES,
     event::{llama_infer_event, llama_infer_finish_reason},
     infer::{llama_infer_async, llama_infer_cancel, llama_infer_wait, llama_infer_wait_all},
     infer_params::llama_infer_params,
-    shared::ENGINES,
     status::llama_infer_status as Status,
     types::{llama_engine, llama_infer_id},
 };

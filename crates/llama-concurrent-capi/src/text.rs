@@ -4,8 +4,8 @@ use std::ffi::c_char;
 
 use crate::{
     boundary::boundary,
+    engine_state::ENGINES,
     pointers::{self},
-    shared::ENGINES,
     status::llama_infer_status as Status,
     types::{Failure, c_bool, llama_engine},
 };
