@@ -1,4 +1,4 @@
-//! `llama_engine_params`: everything that can be set about an engine.
+//! `llama_engine_params`: the configuration of an engine.
 
 use std::{
     ffi::{CStr, OsStr, c_char, c_void},
@@ -18,15 +18,15 @@ use crate::{
     types::{Failure, Result, c_bool},
 };
 
-/// How requests share the pool of contexts and slots.
+/// How requests share contexts and slots.
 #[repr(i32)]
 #[derive(Clone, Copy)]
 pub enum llama_engine_strategy {
-    /// Chosen by the library: at present `BATCHED`.
+    /// Chosen by the library; currently `BATCHED`.
     Auto = 0,
-    /// One context with one slot: one request after the other.
+    /// One context with one slot: requests run one after the other.
     Sequential = 1,
-    /// Many contexts of one slot each, one token per context per turn: isolated and exactly reproducible.
+    /// Many contexts with one slot each, decoded in turn, one token at a time: isolated and exactly reproducible.
     RoundRobin = 2,
     /// One context with many slots, decoded together: the highest throughput.
     Batched = 3,
@@ -44,17 +44,17 @@ pub enum llama_engine_kv_type {
     F32 = 2,
 }
 
-/// How workers are laid out over the machine.
+/// How workers are placed on the machine.
 #[repr(i32)]
 #[derive(Clone, Copy)]
 pub enum llama_engine_placement {
-    /// One worker for each NUMA node that has memory and a fair share of the cores.
+    /// One worker per NUMA node that has memory and a fair share of the cores.
     Auto = 0,
-    /// One worker for each NUMA node that has memory.
+    /// One worker per NUMA node that has memory.
     Node = 1,
-    /// One worker for each group of cores that share a last-level cache.
+    /// One worker per group of cores that share a last-level cache.
     L3 = 2,
-    /// One worker over all cores; neither its threads nor its memory are bound.
+    /// One worker on all cores; neither its threads nor its memory are bound.
     None = 3,
 }
 
@@ -62,19 +62,19 @@ pub enum llama_engine_placement {
 #[repr(i32)]
 #[derive(Clone, Copy)]
 pub enum llama_engine_replicate {
-    /// Where they fit beside the KV caches.
+    /// If the copies and the KV caches fit into memory.
     Auto = 0,
-    /// Always; `OUT_OF_MEMORY` where they do not fit.
+    /// Always; loading fails with `OUT_OF_MEMORY` if the copies do not fit.
     Always = 1,
     /// Never: all workers share one copy.
     Never = 2,
 }
 
-/// Called while a model loads, with the share that is done, 0 to 1; false stops the load. Runs on the thread that called
-/// `llama_engine_load`. Other loads wait meanwhile, so loading from inside it is refused with `IN_CALLBACK`.
-pub type llama_engine_progress_callback = Option<unsafe extern "C" fn(share: f32, user_data: *mut c_void) -> c_bool>;
+/// Reports the progress of a load: `fraction` rises from 0 to 1. Return false to cancel the load. Called on the thread that
+/// called `llama_engine_load`. `llama_engine_load` returns `IN_CALLBACK` in this callback, because loads are serialised.
+pub type llama_engine_progress_callback = Option<unsafe extern "C" fn(fraction: f32, user_data: *mut c_void) -> c_bool>;
 
-/// Everything that can be set about an engine. Start from `llama_engine_default_params`.
+/// The configuration of an engine. Initialise it with `llama_engine_default_params`.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct llama_engine_params {
@@ -141,13 +141,13 @@ pub struct llama_engine_params {
     // parameters 1: end
     /// Called while the model loads; may be NULL (default).
     pub progress: llama_engine_progress_callback,
-    /// Passed to `progress`.
+    /// Passed to `progress` as `user_data`.
     pub progress_user_data: *mut c_void,
-    /// Keep the weights as the kernels pack them in a file, as large as the model, that the first load writes: later ones
-    /// map it, in a fraction of the time, and share its pages with all processes. A path of a folder that exists, or ""
-    /// for the model's own, where the file is called as the model with `.packed` at the end. A file that does not fit is
-    /// made anew; where none can be written, the load goes on, with a warning. Needs `mmap`. NULL (default): pack with
-    /// each load.
+    /// Directory in which to cache the weights as packed by the kernels. It must exist; "" stands for the model's own
+    /// directory. The first load writes a file as large as the model, named like it with `.packed` appended. Later loads map
+    /// that file in a fraction of the time, and all processes share its pages. A file that does not match the model is
+    /// rewritten. If the file cannot be written, the load succeeds with a warning. Needs `mmap`. NULL (default): no cache;
+    /// each load packs the weights.
     pub pack_cache: *const c_char,
     // parameters 2: begin
     /// How workers are laid out: one for each NUMA node with a fair share of the cores (auto), for each NUMA node
@@ -169,7 +169,7 @@ pub struct llama_engine_params {
     /// much. Default: false.
     pub swa_full: c_bool,
     // parameters 2: end
-    /// Must be zero.
+    /// Reserved; must be zero.
     pub reserved: [c_bool; 7],
     // parameters 3: begin
     /// Render chats with this template instead of the one in the model's file: Jinja source, or the name of one that
@@ -188,7 +188,7 @@ unsafe impl Versioned for llama_engine_params {
 
 crate::assert_no_tail_padding!(llama_engine_params, chat_template_kwargs: *const c_char);
 
-/// A pointer that we hand back to its owner and never follow.
+/// The caller's pointer, which is passed back and never dereferenced.
 #[derive(Clone, Copy)]
 struct UserData(*mut c_void);
 
@@ -252,10 +252,10 @@ impl llama_engine_params {
             }
         });
         let progress = self.progress.map(|progress| -> llama_concurrent::LoadProgress {
-            Arc::new(move |share| {
+            Arc::new(move |fraction| {
                 let user_data = user_data;
-                // SAFETY: by passing it, the caller promised that it can be called so until the load is over.
-                reentrancy::during(CallbackContext::Progress, || unsafe { progress(share, user_data.0) != 0 })
+                // SAFETY: by passing it, the caller promised that it can be called with this pointer until the load is over.
+                reentrancy::during(CallbackContext::Progress, || unsafe { progress(fraction, user_data.0) != 0 })
             })
         });
         // SAFETY: the caller's promise.
@@ -318,7 +318,7 @@ unsafe fn object(pointer: *const c_char, name: &str) -> Result<serde_json::Map<S
         .map_err(|error| Failure::new(Status::InvalidConfig, format!("{name} is not a JSON object: {error}")))
 }
 
-/// Numbers of the header for the names of an enum of the engine.
+/// Converts between an enum of the engine and the numbers of the header.
 macro_rules! numbered {
     ($($named:ident for $type:ident: $($variant:ident)*;)*) => {$(
         impl $named {
@@ -347,8 +347,8 @@ numbered! {
     llama_engine_replicate for Replicate: Auto Always Never;
 }
 
-/// Fills a struct of `size` bytes with the defaults. `llama_engine_default_params` is the convenient form: it passes the
-/// size that the caller was compiled with, so programs and libraries of different versions fit together.
+/// Fills `*params`, a struct of `size` bytes, with the defaults. Programs normally call `llama_engine_default_params`, which
+/// passes the size of the header that they were compiled with.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_engine_params_init(params: *mut llama_engine_params, size: usize) -> Status {
     // SAFETY: `params` is NULL or writable for `size` bytes, as the header asks.

@@ -1,56 +1,55 @@
-//! What every function returns.
+//! Status codes.
 
 use std::ffi::{CStr, c_char};
 
 use llama_concurrent::ErrorKind;
 
-/// What a function returns. A number is never given a second meaning, and new ones may come: treat those that you do
-/// not know as errors.
+/// Status codes. A number is never reused for another meaning. Later versions may add codes: treat an unknown one as an
+/// error.
 #[repr(i32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum llama_infer_status {
-    /// It worked.
+    /// Success.
     Ok = 0,
-    /// A pointer is NULL that must not be, a string is not UTF-8, a number of elements or the size of a struct is
-    /// impossible.
+    /// A required pointer is NULL, a string is not UTF-8, or an element count or struct size is impossible.
     InvalidArgument = 1,
-    /// The handle was never given out, or was freed.
+    /// The handle was never issued, or was freed.
     InvalidHandle = 2,
-    /// A field of `llama_engine_params` is out of range or contradicts another.
+    /// A field of `llama_engine_params` is out of range or conflicts with another field.
     InvalidConfig = 3,
     /// A field of `llama_infer_params`, the prompt or a message is out of range.
     InvalidRequest = 4,
-    /// Prompt and requested output do not fit into a slot; `llama_infer_last_error_detail` has the numbers.
+    /// The prompt and the requested output do not fit into a slot; see `llama_infer_last_error_detail`.
     PromptTooLong = 5,
     /// The model file does not exist or cannot be opened.
     ModelNotFound = 6,
-    /// The model file is damaged, cut short or not a GGUF file.
+    /// The model file is corrupt, truncated or not a GGUF file.
     ModelInvalid = 7,
-    /// The model file is sound, but this build cannot run it.
+    /// The model file is valid, but this build cannot run it.
     ModelUnsupported = 8,
-    /// Memory for weights, KV cache, buffers or threads was refused.
+    /// Allocation of weights, KV cache, buffers, threads or descriptors failed.
     OutOfMemory = 9,
-    /// The queue is full; `llama_infer_last_error_detail` says when to try again.
+    /// The request queue is full; `llama_infer_last_error_detail` has the time after which to retry.
     Overloaded = 10,
     /// The model has no chat template.
     NoChatTemplate = 11,
     /// The chat template could not be compiled or rendered.
     ChatTemplate = 12,
-    /// The engine is draining or shut down and takes no new requests.
+    /// The engine is draining or shutting down and accepts no new requests.
     ShuttingDown = 13,
-    /// llama.cpp refused or failed a computation.
+    /// A llama.cpp computation failed.
     Decode = 14,
-    /// The progress callback stopped the load.
+    /// The progress callback cancelled the load.
     LoadCancelled = 15,
-    /// A defect of this library.
+    /// Internal error: a bug in this library.
     Internal = 16,
-    /// The time was over before that happened which was waited for.
+    /// The operation did not complete within `timeout_ms`.
     Timeout = 17,
-    /// Called from inside a callback that it would wait for; nothing was done.
+    /// Called in a callback where the function would deadlock; it had no effect.
     InCallback = 18,
-    /// This engine never gave out that id.
+    /// This engine never issued the id, or there is no last error.
     NotFound = 19,
-    /// The buffer is too small; the size that is needed was written.
+    /// The buffer is too small; the required size was written.
     BufferTooSmall = 20,
     /// Another thread is polling this queue.
     Busy = 21,
@@ -117,9 +116,8 @@ impl Status {
     }
 }
 
-/// The name of a status, such as "prompt too long"; "unknown status" for a number that is none.
-///
-/// The text lives as long as the library and is never NULL.
+/// Returns the name of a status, such as "prompt too long", or "unknown status" for an unknown number. The string is
+/// static and never NULL.
 #[unsafe(no_mangle)]
 pub extern "C" fn llama_infer_status_name(status: i32) -> *const c_char {
     let known = Status::ALL.into_iter().find(|&known| known as i32 == status);
