@@ -1,4 +1,4 @@
-//! The compute threads of one worker: ours, so that affinity and polling are ours.
+//! The compute threads of one worker. The pool is our own, to control affinity and polling.
 
 use std::ptr::NonNull;
 
@@ -6,7 +6,7 @@ use llama_concurrent_topology::WorkerPlan;
 use llama_concurrent_types::{Error, ErrorKind, Result};
 use llama_cpp_sys_2 as sys;
 
-use super::place;
+use super::numa;
 
 /// A ggml thread pool. The thread that creates it is its first member and must be the one that decodes.
 pub(super) struct Threadpool {
@@ -16,7 +16,7 @@ pub(super) struct Threadpool {
 }
 
 impl Threadpool {
-    /// Creates `plan.threads - 1` threads and pins them and the calling thread as the plan says.
+    /// Creates `plan.threads - 1` threads, and pins them and the calling thread according to the plan.
     pub(super) fn new(plan: &WorkerPlan, poll: u32) -> Result<Self> {
         let n_threads = plan.threads;
         // SAFETY: a plain constructor.
@@ -31,7 +31,7 @@ impl Threadpool {
             params.strict_cpu = plan.one_core_each;
         }
         // SAFETY: `params` is initialised and only read.
-        let (raw, thread_ids) = place::note_threads(|| unsafe { sys::ggml_threadpool_new(&mut params) });
+        let (raw, thread_ids) = numa::started_threads(|| unsafe { sys::ggml_threadpool_new(&mut params) });
         let raw = NonNull::new(raw).ok_or_else(|| {
             Error::new(ErrorKind::OutOfMemory, format!("could not start {n_threads} compute threads; lower threads"))
         })?;
@@ -42,7 +42,7 @@ impl Threadpool {
         self.n_threads
     }
 
-    /// Ids of its threads, the creating one first; none where the system does not tell.
+    /// The ids of its threads, the creating one first; empty if the system does not report them.
     pub(super) fn thread_ids(&self) -> &[i32] {
         &self.thread_ids
     }

@@ -1,4 +1,4 @@
-//! Tiny models of every architecture: llama.cpp itself says which tensors a model with given settings has.
+//! Tiny models of every architecture: llama.cpp itself lists the tensors of a model with given settings.
 
 use std::{
     ffi::{CStr, CString, c_char, c_void},
@@ -13,14 +13,13 @@ use super::{ffi, log};
 type Tensors = Vec<(String, Vec<u64>)>;
 
 /// Writes a tiny model of an architecture (see [`synth::architectures`]) with random weights to `out`: a few layers, with
-/// sliding windows of 16 tokens and few experts where the architecture has such. The same name and seed give the same
-/// file.
+/// sliding windows of 16 tokens and few experts if the architecture has them. The same name and seed give the same file.
 ///
 /// # Errors
-/// [`ErrorKind::ModelUnsupported`] where there is no such model, and what writing a file may end in.
+/// [`ErrorKind::ModelUnsupported`] if the architecture is unknown, and errors of writing the file.
 pub fn write_tiny_model(architecture: &str, seed: u64, out: &Path) -> Result<()> {
     synth::write_architecture_metadata(architecture, out)?;
-    // What is there so far is no model.
+    // A partial file is no model.
     let tensors = tensors_of(out).inspect_err(|_| _ = std::fs::remove_file(out))?;
     Ok(synth::write_architecture(architecture, &tensors, seed, out)?)
 }
@@ -32,7 +31,7 @@ fn tensors_of(metadata: &Path) -> Result<Tensors> {
             unsafe { (&mut *tensors.cast::<Tensors>(), CStr::from_ptr(name), std::slice::from_raw_parts(dims, 4)) };
         let used = dims.iter().rposition(|&dim| dim != 1).map_or(1, |last| last + 1);
         let name = name.to_string_lossy().into_owned();
-        // One that serves twice is there twice.
+        // A tensor with two roles appears twice.
         if tensors.iter().any(|(known, _)| *known == name) {
             return;
         }
@@ -47,10 +46,10 @@ fn tensors_of(metadata: &Path) -> Result<Tensors> {
     };
     let path = CString::new(metadata.as_os_str().as_encoded_bytes()).map_err(|_| fail("the path has a NUL".into()))?;
     let (mut tensors, mut message) = (Tensors::new(), ffi::Message::new());
-    log::take_complaints();
+    log::take_captured_errors();
     // SAFETY: a string, a function that takes what it is given, and room for a message.
     let made = unsafe {
         ffi::lc_each_tensor(path.as_ptr(), each, (&raw mut tensors).cast(), message.as_mut_ptr(), message.size())
     };
-    if made { Ok(tensors) } else { Err(fail(format!("{} {}", message.text(), log::take_complaints()))) }
+    if made { Ok(tensors) } else { Err(fail(format!("{} {}", message.text(), log::take_captured_errors()))) }
 }
