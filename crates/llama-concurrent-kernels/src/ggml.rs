@@ -1,4 +1,4 @@
-//! ggml's tensors and threads, as far as kernels need them.
+//! ggml's tensors and threads, as used by the kernels.
 
 #![allow(unsafe_op_in_unsafe_fn)] // Whole functions here are unsafe for one reason, which each states.
 
@@ -24,9 +24,9 @@ impl<'a> Op<'a> {
     }
 }
 
-/// The thread that computes and those that compute the same operation with it.
+/// The threads that compute an operation, and the index of the calling one.
 #[derive(Clone, Copy)]
-pub(crate) struct Team {
+pub(crate) struct ThreadTeam {
     pub(crate) thread: usize,
     pub(crate) threads: usize,
     pub(crate) pool: *mut sys::ggml_threadpool,
@@ -38,38 +38,38 @@ unsafe extern "C" {
     fn ggml_threadpool_chunk_add(pool: *mut sys::ggml_threadpool, value: i32) -> i32;
 }
 
-impl Team {
-    /// This thread's part of `total` things.
-    pub(crate) fn share(self, total: usize) -> std::ops::Range<usize> {
+impl ThreadTeam {
+    /// This thread's range of `total` items.
+    pub(crate) fn range_of(self, total: usize) -> std::ops::Range<usize> {
         total * self.thread / self.threads..total * (self.thread + 1) / self.threads
     }
 
-    /// Waits for all threads, between what they share out evenly and what they take one by one with `chunks`.
+    /// A barrier that also resets the chunk counter. Call it after work divided by `range_of` and before `chunks`.
     ///
     /// # Safety
-    /// The pool is the one that computes, and all its threads come here.
-    pub(crate) unsafe fn meet(self) {
+    /// The pool is the one that computes, and all its threads make this call.
+    pub(crate) unsafe fn begin_chunks(self) {
         if self.thread == 0 {
-            // The first chunk of each thread is the one of its own number.
+            // Each thread starts with the chunk of its own index.
             ggml_threadpool_chunk_set(self.pool, self.threads as i32);
         }
-        self.wait();
+        self.barrier();
     }
 
-    /// Waits for all threads to be done with their chunks. `meet` would count chunks anew while some still take them.
+    /// Waits until all threads have finished their chunks. `begin_chunks` would reset the counter while some are still in use.
     ///
     /// # Safety
-    /// As for `meet`.
-    pub(crate) unsafe fn wait(self) {
+    /// As for `begin_chunks`.
+    pub(crate) unsafe fn barrier(self) {
         let _order = Ordered::begin();
         ggml_barrier(self.pool);
     }
 
-    /// Calls `work` with each chunk, of `count`, that falls to this thread, and with the one that comes after it, where
-    /// that is known. Towards the end it is not: a chunk that waits for this thread could be another's.
+    /// Calls `work` with each chunk of this thread, of `count`, and with the thread's next chunk if it is known. Towards the
+    /// end it is not: a chunk reserved for this thread could be computed by another one.
     ///
     /// # Safety
-    /// As for `meet`, which came before.
+    /// As for `begin_chunks`, which must have been called before.
     pub(crate) unsafe fn each_chunk(self, count: usize, mut work: impl FnMut(usize, Option<usize>)) {
         let next = || usize::try_from(ggml_threadpool_chunk_add(self.pool, 1)).unwrap_or(count);
         let mut index = self.thread;
@@ -80,10 +80,10 @@ impl Team {
         }
     }
 
-    /// The chunks, of `count`, that fall to this thread; each goes to one thread.
+    /// The chunks of this thread, of `count`; each chunk goes to one thread.
     ///
     /// # Safety
-    /// As for `meet`, which came before.
+    /// As for `begin_chunks`, which must have been called before.
     pub(crate) unsafe fn chunks(self, count: usize) -> impl Iterator<Item = usize> {
         let first = Some(self.thread);
         // SAFETY: this function's condition.
@@ -92,8 +92,8 @@ impl Team {
     }
 }
 
-/// What one thread does before it drops this, another sees after it began one later. ggml's barriers see to that; this
-/// tells the thread sanitizer, which does not see into C++. Nothing in other builds.
+/// Makes the ordering of ggml's barriers visible to the thread sanitizer, which does not see into C++: what a thread does
+/// before it drops this happens before what another does after a later `begin`. No code in other builds.
 pub(crate) struct Ordered;
 
 impl Ordered {
