@@ -65,7 +65,7 @@ fn request(id: u64, user: u64) -> NewSequence {
         id,
         prompt: (0..1000).map(|i| 3 + ((user * 31 + i * 7) % 900) as i32).collect(),
         params: Arc::new(SamplingParams { max_tokens: Some(2), ..SamplingParams::default() }),
-        grammar: None,
+        matcher: None,
         prefix_reuse: true,
         priority: Priority::Interactive,
         submitted: Duration::ZERO,

@@ -1,15 +1,18 @@
 #!/usr/bin/env python3
-"""Checks README.md and the book under docs against the repository, so that a document cannot promise what is not there:
+"""Checks the documents at the root and the book under docs against the repository, so that none can promise what is not there:
 
 - every relative link leads to a file, and an anchor to a heading of it;
+- every file or folder that is named in backticks exists;
 - every page is in the book's summary;
-- every block of Rust, C, C++ or Python in a page of the book is an excerpt of a file in examples/, which tests compile and run;
-- every command in a block of shell exists, with all options that it is given;
+- every block of Rust, C, C++ or Python in README.md or a chapter of the book is an excerpt of a file in examples/, which tests
+  compile and run, and every Python session (pycon) one of the package's documentation, which its tests run;
+- every command in a block of shell there exists, with all options that it is given;
 - so does every option named in the last column of a table in the chapters below, and the table of errors is that of the source.
 
     scripts/check-docs.py [BINARY]          default: target/release/llama-concurrent
 """
 
+import os
 import re
 import shlex
 import subprocess
@@ -21,6 +24,9 @@ DOCS = ROOT / "docs"
 SOURCES = {"rust": ["*.rs"], "c": ["*.c"], "cpp": ["*.cpp"], "python": ["*.py"], "sh": ["*.sh"]}
 # Their blocks are of other programs, or of what only a cluster runs.
 ELSEWHERE = {"ray-serve.md"}
+# Names with these endings are files of the repository, unless they are of llama.cpp.
+OURS = re.compile(r"\.(rs|c|cpp|h|py|pyi|sh|toml|md|lock)$")
+OF_LLAMA_CPP = {"include/llama.h", "llama-arch.cpp", "src/llama-ext.h", "src/models/"}
 TABLES = {"coming-from.md", "tuning.md", "server.md"}
 
 problems: list[str] = []
@@ -79,10 +85,45 @@ def check_links(path: Path, text: str) -> None:
                 fail(path, number, f"{target}: no such heading")
 
 
+class Files:
+    """What is in the repository, built files aside."""
+
+    def __init__(self) -> None:
+        self._names: set[str] = set()
+        self._top = {entry.name for entry in ROOT.iterdir()}
+        for folder, folders, files in os.walk(ROOT):
+            folders[:] = [name for name in folders if name not in {".git", "target", "__pycache__"}]
+            where = Path(folder).relative_to(ROOT).as_posix()
+            # Documents name a file by the end of its path where that is clear: every ending counts.
+            for name in files + folders:
+                parts = f"{where}/{name}".split("/")
+                self._names.update("/".join(parts[start:]) for start in range(len(parts)))
+
+    def lacks(self, code: str) -> bool:
+        """Whether a piece of code names a file or a folder that is not there."""
+        if not re.fullmatch(r"\.?[\w-][\w.-]*(/[\w.-]+)*/?", code) or code in OF_LLAMA_CPP:
+            return False
+        name = code.rstrip("/")
+        first, *rest = name.split("/")
+        if not (OURS.search(name) or code.endswith("/") or (rest and first in self._top)):
+            return False
+        # The last part stands for any name where it is in capitals.
+        if rest and re.fullmatch("[A-Z]+", rest[-1]):
+            name = name.rpartition("/")[0]
+        return name not in self._names
+
+
+def check_files(path: Path, text: str, files: Files) -> None:
+    for number, line in enumerate(prose(text).splitlines(), 1):
+        for code in re.findall(r"`([^`]*)`", line):
+            if files.lacks(code):
+                fail(path, number, f"there is no {code}")
+
+
 def check_excerpt(path: Path, language: str, line: int, lines: list[str], examples: dict[str, list[str]]) -> None:
     wanted = lean(lines)
     if not any(f"\n{wanted}\n" in f"\n{example}\n" for example in examples[language]):
-        fail(path, line, f"this {language} is no excerpt of a file in examples")
+        fail(path, line, f"this {language} is no excerpt of a file that tests run")
 
 
 class Command:
@@ -170,20 +211,27 @@ def main() -> None:
         ]
         for language, patterns in SOURCES.items()
     }
+    package = sorted((ROOT / "bindings/python/python/llama_concurrent").glob("*.py"))
+    examples["pycon"] = [lean(file.read_text().splitlines()) for file in package]
+    files = Files()
+    readme = ROOT / "README.md"
+    chapters = sorted(DOCS.glob("*.md"))
+    pages = [*chapters, *sorted((DOCS / "design").glob("*.md")), *sorted((DOCS / "benchmarks").glob("*.md"))]
     summary = (DOCS / "SUMMARY.md").read_text()
-    pages = sorted(DOCS.glob("*.md"))
     for page in pages:
-        if page.name != "SUMMARY.md" and f"({page.name})" not in summary:
+        if page.name != "SUMMARY.md" and f"({page.relative_to(DOCS).as_posix()})" not in summary:
             fail(page, 1, "this page is not in SUMMARY.md")
-    everything = [*sorted(ROOT.glob("*.md")), *pages, *sorted((DOCS / "benchmarks").glob("*.md"))]
+    everything = [*sorted(ROOT.glob("*.md")), *pages]
     for path in everything:
         text = path.read_text()
         check_links(path, text)
-        for language, line, lines in blocks(text) if path in pages and path.name not in ELSEWHERE else ():
+        check_files(path, text, files)
+        has_excerpts = path == readme or (path in chapters and path.name not in ELSEWHERE)
+        for language, line, lines in blocks(text) if has_excerpts else ():
             if language == "sh":
                 if not check_shell(path, line, lines, command):
                     check_excerpt(path, language, line, lines, examples)
-            elif language in SOURCES:
+            elif language in examples:
                 check_excerpt(path, language, line, lines, examples)
         if path.parent == DOCS and path.name in TABLES:
             check_tables(path, text, command)

@@ -6,13 +6,17 @@
 use std::{panic, sync::LazyLock};
 
 use libfuzzer_sys::fuzz_target;
-use llama_concurrent_constraint::{Allowed, Compiler};
-use llama_concurrent_types::{Constraint, ErrorKind, Token, TokenTable};
+use llama_concurrent_constraint::Compiler;
+use llama_concurrent_types::{Allowed, Constraint, ErrorKind, Matcher, Token, TokenTable};
+
+/// Tokens of more than one byte.
+const LONGER: [&str; 6] = ["000", "123", "\": ", "\", \"", "}}", "the "];
+const N_TOKENS: Token = 256 + LONGER.len() as Token;
 
 /// Tokens of single bytes, and a few longer ones.
 static COMPILER: LazyLock<Compiler> = LazyLock::new(|| {
     let mut words: Vec<Vec<u8>> = (0..=255u8).map(|byte| vec![byte]).collect();
-    words.extend(["000", "123", "\": ", "\", \"", "}}", "the "].map(|word| word.as_bytes().to_vec()));
+    words.extend(LONGER.map(|word| word.as_bytes().to_vec()));
     Compiler::new(&TokenTable::new(words, vec![])).expect("a vocabulary")
 });
 
@@ -26,7 +30,7 @@ fuzz_target!(
         let constraint = match kind {
             'j' => Constraint::JsonSchema(text),
             'r' => Constraint::Regex(text),
-            'g' => Constraint::Lark(text),
+            'g' => Constraint::Grammar(text),
             _ => return,
         };
         let mut grammar = match COMPILER.compile(&constraint) {
@@ -42,9 +46,9 @@ fuzz_target!(
             let Ok(allowed) = grammar.allowed() else { return };
             let Allowed::Tokens { mask, .. } = allowed else { return };
             let wanted = usize::from(choice);
-            let tokens: Vec<u32> = mask.iter().take(300).collect();
+            let tokens: Vec<Token> = (0..N_TOKENS).filter(|&token| mask.allows(token)).collect();
             assert!(!tokens.is_empty(), "nothing may follow, and the text is not complete");
-            match grammar.accept(tokens[wanted % tokens.len()] as Token) {
+            match grammar.accept(tokens[wanted % tokens.len()]) {
                 Ok(true) | Err(_) => return,
                 Ok(false) => {}
             }

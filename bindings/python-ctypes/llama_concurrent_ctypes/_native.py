@@ -168,7 +168,7 @@ def _finish(result: CInferResult) -> dict[str, Any]:
 
 
 class _Collected:
-    """A whole generation as it grows, for those that nobody reads piece by piece."""
+    """A whole generation as it grows."""
 
     def __init__(self) -> None:
         self.logprobs: list[tuple[float, list[tuple[int, float]]]] = []
@@ -194,13 +194,14 @@ class NativeGeneration:
         self._engine = engine
         self._queue = _Queue()
         self._news: deque[Any] = deque()
+        self._collected = _Collected()
         self._is_over = False
         self._reading = threading.Lock()
         self.id = engine._start(prompt, sampling, self._queue)
 
     def read(self, timeout: float | None = None) -> Any:
-        """The next event: (text, token or None, log probabilities or None), or at the end a dict; None if none came in
-        `timeout` seconds or it is over."""
+        """The next event: (text, token or None, log probabilities or None), or at the end the arguments of `Result`, or the
+        exception that it failed with; None if none came in `timeout` seconds or it is over."""
         end = math.inf if timeout is None else time.monotonic() + timeout
         with self._reading:
             while not self._news and not self._is_over:
@@ -208,7 +209,8 @@ class NativeGeneration:
                 event = self._queue.poll(math.ceil(min(_SLICE_MS, left * 1000)))
                 if event is not None:
                     self._is_over = bool(event.result)
-                    self._news.extend([_finish(event.result.contents)] if self._is_over else _deltas(event))
+                    done = self._collected.take(event)
+                    self._news.extend(_deltas(event) if done is None else [done])
                 elif left == 0:
                     break
             return self._news.popleft() if self._news else None
@@ -225,6 +227,18 @@ class NativeGeneration:
                 await readable.wait()
             finally:
                 loop.remove_reader(descriptor)
+        return news
+
+    def wait(self) -> Any:
+        """Waits for the end: the arguments of `Result`, or the exception that it failed with."""
+        while isinstance(news := self.read(), tuple):
+            pass
+        return news
+
+    async def wait_async(self) -> Any:
+        """As `wait`, to be awaited."""
+        while isinstance(news := await self.read_async(), tuple):
+            pass
         return news
 
     def cancel(self) -> None:

@@ -183,7 +183,7 @@ impl Served {
             (None, None, None) => Ok(None),
             (Some(schema), None, None) => Ok(Some(Constraint::JsonSchema(schema.clone()))),
             (None, Some(regex), None) => Ok(Some(Constraint::Regex(regex.clone()))),
-            (None, None, Some(grammar)) => Ok(Some(Constraint::Lark(grammar.clone()))),
+            (None, None, Some(grammar)) => Ok(Some(Constraint::Grammar(grammar.clone()))),
             _ => {
                 let message = "more than one of json_schema, regex and grammar is given; use one of them";
                 Err(Python::attach(|py| errors::named(py, "InvalidRequest", message, None))?)
@@ -200,7 +200,7 @@ pub fn logprobs(one: &TokenLogprobs) -> Logprobs {
 }
 
 /// The end of a generation as keyword arguments of `llama_concurrent.Result`.
-pub fn finish<'py>(py: Python<'py>, finish: &Finish) -> PyResult<Bound<'py, PyDict>> {
+fn finish<'py>(py: Python<'py>, finish: &Finish) -> PyResult<Bound<'py, PyDict>> {
     let Timings { queue, ttft, e2e, itl, n_prompt_tokens, n_cached_tokens, n_output_tokens } = &finish.timings;
     let result = PyDict::new(py);
     result.set_item("finish_reason", finish.reason.as_str())?;

@@ -3,12 +3,14 @@
 use std::{
     future::poll_fn,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, ready},
+    time::{Duration, Instant},
 };
 
 use futures_core::Stream;
-use llama_concurrent::{Event, Generation};
-use pyo3::{prelude::*, types::PyDict};
+use llama_concurrent::{Collector, Completion, Event, Generation};
+use pyo3::prelude::*;
 
 use crate::{convert, slice};
 
@@ -17,13 +19,20 @@ use crate::{convert, slice};
 pub struct NativeGeneration {
     engine: llama_concurrent::Engine,
     id: u64,
-    generation: Arc<Mutex<Generation>>,
+    reader: Arc<Mutex<Reader>>,
+}
+
+/// A generation and what was read of it.
+struct Reader {
+    generation: Generation,
+    collected: Collector,
 }
 
 /// What a reader gets.
 pub enum News {
     Text(String, Option<i32>, Option<convert::Logprobs>),
-    Finished(Py<PyDict>),
+    /// What `convert::outcome` makes of the whole generation.
+    Finished(Py<PyAny>),
 }
 
 impl<'py> IntoPyObject<'py> for News {
@@ -39,22 +48,52 @@ impl<'py> IntoPyObject<'py> for News {
     }
 }
 
-/// `None` after the end.
-fn news(event: Option<Event>) -> PyResult<Option<News>> {
-    Ok(match event {
-        Some(Event::Delta(delta)) => {
-            Some(News::Text(delta.text, delta.token, delta.logprobs.as_deref().map(convert::logprobs)))
+impl Reader {
+    /// What a reader gets for an event; `None` for none.
+    fn news(&mut self, event: Option<Event>) -> PyResult<Option<News>> {
+        let Some(event) = event else { return Ok(None) };
+        let text = match &event {
+            Event::Delta(delta) => {
+                let logprobs = delta.logprobs.as_deref().map(convert::logprobs);
+                Some(News::Text(delta.text.clone(), delta.token, logprobs))
+            }
+            _ => None,
+        };
+        match self.collected.take(event) {
+            None => Ok(text),
+            Some(result) => Ok(Some(News::Finished(Python::attach(|py| convert::outcome(py, result))?))),
         }
-        Some(Event::Finished(finish)) => {
-            Some(News::Finished(Python::attach(|py| convert::finish(py, &finish).map(Bound::unbind))?))
+    }
+
+    /// Reads to the end, for `limit` at most; `None` if that does not come, or was read before.
+    fn wait(&mut self, limit: Duration) -> Option<llama_concurrent::Result<Completion>> {
+        let deadline = Instant::now() + limit;
+        loop {
+            let event = self.generation.next_within(deadline.saturating_duration_since(Instant::now()))?;
+            if let Some(result) = self.collected.take(event) {
+                return Some(result);
+            }
         }
-        _ => None,
-    })
+    }
+
+    fn poll_end(&mut self, task: &mut Context<'_>) -> Poll<Option<llama_concurrent::Result<Completion>>> {
+        loop {
+            let Some(event) = ready!(Pin::new(&mut self.generation).poll_next(task)) else { return Poll::Ready(None) };
+            if let Some(result) = self.collected.take(event) {
+                return Poll::Ready(Some(result));
+            }
+        }
+    }
+}
+
+fn lock(reader: &Mutex<Reader>) -> MutexGuard<'_, Reader> {
+    reader.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl NativeGeneration {
     pub fn new(engine: llama_concurrent::Engine, generation: Generation) -> Self {
-        Self { engine, id: generation.id(), generation: Arc::new(Mutex::new(generation)) }
+        let reader = Reader { collected: Collector::default(), generation };
+        Self { engine, id: reader.generation.id(), reader: Arc::new(Mutex::new(reader)) }
     }
 }
 
@@ -66,20 +105,21 @@ impl NativeGeneration {
         self.id
     }
 
-    /// The next event: (text, token or None, log probabilities or None), or at the end a dict; None if none came in `timeout` seconds or it is over.
+    /// The next event: (text, token or None, log probabilities or None), or at the end the arguments of `Result`, or the
+    /// exception that it failed with; None if none came in `timeout` seconds or it is over.
     #[pyo3(signature = (timeout=None))]
     fn read(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Option<News>> {
         let deadline = slice::deadline(timeout);
         loop {
             let left = slice::next(deadline);
             let (event, over) = py.detach(|| {
-                let mut generation = self.generation.lock().unwrap_or_else(PoisonError::into_inner);
-                let event = generation.next_within(left);
-                let over = event.is_none() && generation.is_finished();
+                let mut reader = lock(&self.reader);
+                let event = reader.generation.next_within(left);
+                let over = event.is_none() && reader.generation.is_finished();
                 (event, over)
             });
             if event.is_some() || over {
-                return news(event);
+                return lock(&self.reader).news(event);
             }
             py.check_signals()?;
             if slice::is_over(deadline) {
@@ -90,13 +130,35 @@ impl NativeGeneration {
 
     /// As `read`, to be awaited.
     fn read_async<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let generation = self.generation.clone();
+        let reader = self.reader.clone();
         pyo3_async_runtimes::tokio::future_into_py(py, async move {
-            let next = poll_fn(|task| {
-                let mut generation = generation.lock().unwrap_or_else(PoisonError::into_inner);
-                Pin::new(&mut *generation).poll_next(task)
+            let next = poll_fn(|task| Pin::new(&mut lock(&reader).generation).poll_next(task)).await;
+            lock(&reader).news(next)
+        })
+    }
+
+    /// Waits for the end: the arguments of `Result`, or the exception that it failed with.
+    fn wait(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        loop {
+            let (done, over) = py.detach(|| {
+                let mut reader = lock(&self.reader);
+                let done = reader.wait(slice::next(None));
+                let over = done.is_none() && reader.generation.is_finished();
+                (done, over)
             });
-            news(next.await)
+            if done.is_some() || over {
+                return done.map(|done| convert::outcome(py, done)).transpose();
+            }
+            py.check_signals()?;
+        }
+    }
+
+    /// As `wait`, to be awaited.
+    fn wait_async<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let reader = self.reader.clone();
+        pyo3_async_runtimes::tokio::future_into_py(py, async move {
+            let done = poll_fn(|task| lock(&reader).poll_end(task)).await;
+            Python::attach(|py| done.map(|done| convert::outcome(py, done)).transpose())
         })
     }
 

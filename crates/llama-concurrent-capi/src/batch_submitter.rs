@@ -1,14 +1,11 @@
 //! Batches: any number of prompts, submitted to the engine a few at a time.
 
-use std::{sync::Arc, thread::JoinHandle, time::Duration};
+use std::{sync::Arc, thread::JoinHandle};
 
 use llama_concurrent::{Engine, Request};
 use nix::sys::signal::SigSet;
 
 use crate::call::Call;
-
-/// How often to check for cancellation while other requests fill the queue.
-const CANCEL_CHECK: Duration = Duration::from_millis(50);
 
 /// Starts a thread that submits `requests` in order, at most `window` at a time, and then ends.
 ///
@@ -30,12 +27,12 @@ pub fn spawn(
 }
 
 fn submit(engine: &Engine, call: &Arc<Call>, index: usize, request: &Request) {
-    while !call.is_cancelled() {
-        match engine.submit(request.clone()) {
-            Ok(generation) => return call.add(index, generation),
-            Err(error) if error.retry_after().is_some() => engine.wait_for_room(CANCEL_CHECK),
-            Err(error) => return call.refuse(index, Some(error)),
-        }
+    if call.is_cancelled() {
+        return call.refuse(index, None);
     }
-    call.refuse(index, None);
+    match engine.submit_when_free(|| engine.submit(request.clone()), || !call.is_cancelled()) {
+        Some(Ok(generation)) => call.add(index, generation),
+        Some(Err(error)) => call.refuse(index, Some(error)),
+        None => call.refuse(index, None),
+    }
 }

@@ -15,7 +15,7 @@ use std::{
 };
 
 use futures_core::Stream;
-use llama_concurrent::{Error, Event, Finish, FinishReason, Generation, Timings, Token};
+use llama_concurrent::{Collector, Error, Event, Finish, FinishReason, Generation, Timings};
 
 use crate::{
     event::{Origin, OwnedEvent, llama_infer_event},
@@ -110,7 +110,7 @@ impl Call {
 
     fn push(self: &Arc<Self>, index: usize, generation: Option<Generation>, peeked: Option<Event>) {
         let waker = Waker::from(Arc::new(PromptWaker { call: Arc::downgrade(self), index }));
-        let prompt = PromptState { generation, peeked, waker, text: String::new(), tokens: Vec::new() };
+        let prompt = PromptState { generation, peeked, waker, collected: Collector::default() };
         let mut prompts = self.prompts();
         if prompts.closed {
             return;
@@ -215,22 +215,15 @@ impl Call {
                     let prompt = prompts.running.remove(&index)?;
                     prompts.remaining -= 1;
                     self.room.notify_all();
-                    return Some(OwnedEvent::finished(
-                        self.origin,
-                        index,
-                        prompts.remaining,
-                        *finish,
-                        prompt.text,
-                        prompt.tokens,
-                    ));
+                    let done = prompt.collected.finish(*finish);
+                    return Some(OwnedEvent::finished(self.origin, index, prompts.remaining, done));
                 }
                 Some(Event::Delta(delta)) => {
                     self.ready().push_back(index);
                     if self.is_cancelled() {
                         continue;
                     }
-                    prompt.text.push_str(&delta.text);
-                    prompt.tokens.extend(delta.token);
+                    prompt.collected.push(&delta);
                     return Some(OwnedEvent::token(self.origin, index, prompts.remaining, delta));
                 }
                 // Kinds of events that a later engine may add.
@@ -268,8 +261,7 @@ struct PromptState {
     peeked: Option<Event>,
     waker: Waker,
     /// The output read so far.
-    text: String,
-    tokens: Vec<Token>,
+    collected: Collector,
 }
 
 /// Wakes the call when a prompt has an event. The reference is weak because the call owns the waker.

@@ -2,7 +2,7 @@
 
 use std::ffi::{CString, c_char, c_void};
 
-use llama_concurrent::{Delta, Finish, FinishReason, Token};
+use llama_concurrent::{Completion, Delta, FinishReason, Token};
 
 use crate::{
     status::llama_infer_status as Status,
@@ -227,14 +227,8 @@ impl OwnedEvent {
     }
 
     /// A `FINISHED` event, with the whole output that was delivered.
-    pub fn finished(
-        origin: Origin,
-        index: usize,
-        remaining: usize,
-        finish: Finish,
-        text: String,
-        tokens: Vec<Token>,
-    ) -> Box<Self> {
+    pub fn finished(origin: Origin, index: usize, remaining: usize, done: Completion) -> Box<Self> {
+        let Completion { text, tokens, finish, .. } = done;
         let mut event = Self::new(origin, llama_infer_event_type::Finished, index, remaining);
         let ms = |time: std::time::Duration| time.as_secs_f64() * 1000.0;
         let clip = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);

@@ -398,7 +398,7 @@ impl llama_infer_params {
             (None, None, None) => Ok(None),
             (Some(schema), None, None) => Ok(Some(Constraint::JsonSchema(schema.to_owned()))),
             (None, Some(regex), None) => Ok(Some(Constraint::Regex(regex.to_owned()))),
-            (None, None, Some(grammar)) => Ok(Some(Constraint::Lark(grammar.to_owned()))),
+            (None, None, Some(grammar)) => Ok(Some(Constraint::Grammar(grammar.to_owned()))),
             _ => Err(Failure::new(
                 Status::InvalidRequest,
                 "more than one of json_schema, regex and grammar is set; use one of them",

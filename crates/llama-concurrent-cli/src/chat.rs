@@ -10,7 +10,9 @@ use std::{
 
 use clap::Args;
 use crossterm::style::Stylize;
-use llama_concurrent::{ChatMessage, ChatOptions, Engine, Event, FinishReason, Request, SamplingParams, Token};
+use llama_concurrent::{
+    ChatMessage, ChatOptions, Collector, Completion, Engine, Event, FinishReason, Request, SamplingParams, Token,
+};
 
 use crate::{
     console,
@@ -150,25 +152,24 @@ impl Conversation {
         let params = SamplingParams { max_tokens, ..self.params.clone() };
         let mut generation = self.engine.submit(Request::new(prompt).with_params(params))?;
         let interrupts = Interrupts::listen();
-        let mut answer = String::new();
-        let finish = loop {
+        let mut collector = Collector::default();
+        let completion = loop {
             if interrupts.pressed() {
                 generation.cancel();
             }
-            match generation.next_within(TICK) {
-                Some(Event::Delta(delta)) => {
-                    console::print_growing(&delta.text)?;
-                    answer.push_str(&delta.text);
-                }
-                Some(Event::Finished(finish)) => break finish,
-                _ => {}
+            let Some(event) = generation.next_within(TICK) else { continue };
+            if let Event::Delta(delta) = &event {
+                console::print_growing(&delta.text)?;
+            }
+            if let Some(result) = collector.take(event) {
+                break result;
             }
         };
         writeln!(stdout())?;
-        match (finish.reason, finish.error) {
-            (FinishReason::Error, Some(error)) => return Err(error.into()),
-            (FinishReason::Cancelled, _) => console::complain("note", "interrupted"),
-            (FinishReason::Length, _) if max_tokens.is_none_or(|max| max as usize == left) => {
+        let Completion { text, finish, .. } = completion?;
+        match finish.reason {
+            FinishReason::Cancelled => console::complain("note", "interrupted"),
+            FinishReason::Length if max_tokens.is_none_or(|max| max as usize == left) => {
                 console::complain(
                     "note",
                     "the context is full, so the answer ends here; the next one forgets old turns",
@@ -176,6 +177,6 @@ impl Conversation {
             }
             _ => {}
         }
-        Ok(answer)
+        Ok(text)
     }
 }

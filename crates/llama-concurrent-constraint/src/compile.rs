@@ -90,7 +90,7 @@ impl Compiler {
             let compile = || {
                 let grammar = top_level(constraint)?;
                 let mut limits = self.factory.limits().clone();
-                if matches!(constraint, Constraint::Lark(text) if text.contains(['&', '~'])) {
+                if matches!(constraint, Constraint::Grammar(text) if text.contains(['&', '~'])) {
                     limits.initial_lexer_fuel = BOOLEAN_FUEL;
                 }
                 let (init, abilities) = (GrammarInit::Serialized(grammar), InferenceCapabilities::default());
@@ -139,7 +139,7 @@ fn marked(text: &[u8]) -> Vec<u8> {
 }
 
 fn top_level(constraint: &Constraint) -> Result<TopLevelGrammar, String> {
-    let (Constraint::JsonSchema(text) | Constraint::Regex(text) | Constraint::Lark(text)) = constraint else {
+    let (Constraint::JsonSchema(text) | Constraint::Regex(text) | Constraint::Grammar(text)) = constraint else {
         return Ok(TopLevelGrammar::from_json_schema(with_options(json!({"type": "object"}))));
     };
     if text.len() > MAX_BYTES {
@@ -147,8 +147,10 @@ fn top_level(constraint: &Constraint) -> Result<TopLevelGrammar, String> {
     }
     match constraint {
         Constraint::Regex(regex) => Ok(TopLevelGrammar::from_regex(regex)),
-        Constraint::Lark(grammar) if gbnf::is_gbnf(grammar) => Ok(TopLevelGrammar::from_lark(gbnf::to_lark(grammar)?)),
-        Constraint::Lark(grammar) => {
+        Constraint::Grammar(grammar) if gbnf::is_gbnf(grammar) => {
+            Ok(TopLevelGrammar::from_lark(gbnf::to_lark(grammar)?))
+        }
+        Constraint::Grammar(grammar) => {
             budget::check_within(grammar)?;
             Ok(TopLevelGrammar::from_lark(grammar.clone()))
         }

@@ -12,42 +12,23 @@ mod recent;
 #[cfg(test)]
 mod walks;
 
-use llguidance::{Matcher, toktrie::SimpleVob};
-
 pub use self::compile::Compiler;
-use llama_concurrent_types::{Constraint, Token};
+use llama_concurrent_types::{Allowed, Constraint, Matcher, Token, TokenMask};
 
 use self::digits::Digits;
 
 /// A constraint that was compiled for a model, and how far a text has come in it.
 pub struct Grammar {
     source: Constraint,
-    matcher: Matcher,
+    matcher: llguidance::Matcher,
     /// The id behind the vocabulary that stands for the end.
     end: Token,
     /// Where the text is JSON.
     digits: Option<Digits>,
 }
 
-/// What may follow.
-pub enum Allowed {
-    /// These tokens; whether the text may also end here.
-    Tokens {
-        /// One bit for each token.
-        mask: SimpleVob,
-        /// Whether the text is complete.
-        may_end: bool,
-    },
-    /// Nothing: the text is complete.
-    Nothing,
-}
-
-impl Grammar {
-    /// What may follow the tokens so far.
-    ///
-    /// # Errors
-    /// In words: the grammar turned out too complex, or no token of the vocabulary fits it.
-    pub fn allowed(&mut self) -> Result<Allowed, String> {
+impl Matcher for Grammar {
+    fn allowed(&mut self) -> Result<Allowed, String> {
         if self.matcher.is_stopped() && !self.matcher.is_error() {
             return Ok(Allowed::Nothing);
         }
@@ -57,14 +38,13 @@ impl Grammar {
         if let Some(digits) = &self.digits {
             digits.limit(&mut mask, may_end);
         }
-        Ok(if mask.is_zero() { Allowed::Nothing } else { Allowed::Tokens { mask, may_end } })
+        if mask.is_zero() {
+            return Ok(Allowed::Nothing);
+        }
+        Ok(Allowed::Tokens { mask: TokenMask::new(mask.as_slice().to_vec()), may_end })
     }
 
-    /// Takes the token that was chosen; whether the text is complete with it, so that nothing can follow.
-    ///
-    /// # Errors
-    /// As [`allowed`](Self::allowed).
-    pub fn accept(&mut self, token: Token) -> Result<bool, String> {
+    fn accept(&mut self, token: Token) -> Result<bool, String> {
         self.matcher.consume_token(token as u32).map_err(|e| self.describe(e))?;
         if let Some(digits) = &mut self.digits {
             digits.pass(token);
@@ -72,6 +52,12 @@ impl Grammar {
         Ok(self.matcher.is_stopped())
     }
 
+    fn boxed_clone(&self) -> Box<dyn Matcher> {
+        Box::new(self.clone())
+    }
+}
+
+impl Grammar {
     /// A copy that shares nothing with this one. Where caches are shared, what is too complex for one copy is so for all.
     fn apart(&self) -> Self {
         Self {

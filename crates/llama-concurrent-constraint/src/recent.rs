@@ -39,9 +39,8 @@ impl Recent {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Allowed, Compiler};
-    use super::*;
-    use llama_concurrent_types::{Token, TokenTable};
+    use super::{super::Compiler, *};
+    use llama_concurrent_types::{Allowed, Matcher, Token, TokenTable};
 
     /// Its tokens are the bytes.
     fn compiler() -> Compiler {
@@ -50,7 +49,7 @@ mod tests {
 
     fn allows(grammar: &mut Grammar, letter: char) -> bool {
         match grammar.allowed().expect("simple enough") {
-            Allowed::Tokens { mask, .. } => mask.is_allowed(letter as u32),
+            Allowed::Tokens { mask, .. } => mask.allows(letter as Token),
             Allowed::Nothing => false,
         }
     }
@@ -65,7 +64,7 @@ mod tests {
         let mut second = compiler.recent.find(&constraint).expect("kept");
         assert!(allows(&mut first, 'b') && !allows(&mut first, 'c'));
         assert!(allows(&mut second, 'a') && allows(&mut second, 'c'), "at its beginning");
-        assert!(compiler.recent.find(&Constraint::Lark("ab|cd".into())).is_none(), "another form of the same text");
+        assert!(compiler.recent.find(&Constraint::Grammar("ab|cd".into())).is_none(), "another form of the same text");
     }
 
     #[test]

@@ -3,7 +3,9 @@
 use llama_concurrent_types::{Token, TokenTable};
 use serde_json::{Map, Value, json};
 
-use super::{Allowed, Compiler, Constraint, Grammar};
+use llama_concurrent_types::{Allowed, Matcher};
+
+use super::{Compiler, Constraint, Grammar};
 
 /// Tokens of single bytes, and a few longer ones of digits as real vocabularies have them.
 fn compiler() -> Compiler {
@@ -116,7 +118,7 @@ fn walk(mut grammar: Grammar, dice: &mut Dice, vocabulary: &[Vec<u8>]) -> Result
         if may_end && (step > 300 || dice.one_in(3)) {
             return Ok(Some(String::from_utf8(text).map_err(|e| e.to_string())?));
         }
-        let all: Vec<usize> = (0..vocabulary.len()).filter(|&token| mask.is_allowed(token as u32)).collect();
+        let all: Vec<usize> = (0..vocabulary.len()).filter(|&token| mask.allows(token as Token)).collect();
         // What ends something is taken more often, so that texts end, and what goes on, so that they hold something.
         let ends: Vec<usize> = all.iter().copied().filter(|&t| b"\"}]".contains(&vocabulary[t][0])).collect();
         let goes_on: Vec<usize> = all.iter().copied().filter(|&t| b",".contains(&vocabulary[t][0])).collect();

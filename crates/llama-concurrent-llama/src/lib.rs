@@ -30,9 +30,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use llama_concurrent_scheduler::{Backend, Call, CallError, Held, Op, Row, Sampled, SlotId, StepOutcome, StepPlan};
+use llama_concurrent_scheduler::{
+    Backend, Call, CallError, EmbedCall, Held, Op, Row, Sampled, SlotId, StepOutcome, StepPlan,
+};
 use llama_concurrent_topology::{MemoryPolicy, WorkerPlan};
-use llama_concurrent_types::{EngineConfig, MemoryStats, PoolShape, Result, Token};
+use llama_concurrent_types::{EngineConfig, MemoryStats, PoolShape, Result};
 
 use self::{
     context::{Context, Output},
@@ -107,12 +109,12 @@ impl LlamaBackend {
 
     fn apply(&mut self, op: &Op) {
         match op {
-            Op::Begin { key, params, history, grammar } => {
+            Op::Begin { key, params, history, matcher } => {
                 if self.samplers.len() <= *key {
                     self.samplers.resize_with(key + 1, || None);
                 }
                 self.samplers[*key] =
-                    Some(Sampler::new(params, history, grammar.clone(), self.model.table(), Some(&self.model)));
+                    Some(Sampler::new(params, history, matcher.clone(), self.model.table(), Some(&self.model)));
             }
             Op::End { key } => self.samplers[*key] = None,
             Op::Truncate { slot, keep } => self.contexts[slot.context].truncate(slot.seq, *keep),
@@ -141,6 +143,34 @@ impl LlamaBackend {
         }
         Ok(tokens)
     }
+
+    /// What the model makes of each token of a text.
+    fn embed(&mut self, EmbedCall { computed, tokens }: &EmbedCall) -> Result<Vec<Vec<f32>>, CallError> {
+        let n_rows = EMBED_ROWS.min(self.shape.n_batch);
+        let embedder = match &mut self.embedder {
+            Some(embedder) => embedder,
+            empty => {
+                let shape = PoolShape { contexts: 1, slots: 1, n_batch: n_rows, ..self.shape };
+                let context = Context::new(self.model.clone(), shape, &self.config, &self.threads, Output::Vectors);
+                empty.insert(context.map_err(|e| CallError { message: e.to_string() })?)
+            }
+        };
+        if *computed == 0 {
+            embedder.truncate(0, 0);
+        }
+        let mut vectors = Vec::with_capacity(tokens.len());
+        for (part, tokens) in tokens.chunks(n_rows).enumerate() {
+            let first = computed + part * n_rows;
+            let row = |(pos, &token)| Row { seq: 0, token, pos, sample: None };
+            let rows: Vec<Row> = (first..).zip(tokens).map(row).collect();
+            embedder.decode(&rows)?;
+            for index in 0..rows.len() {
+                let vector = embedder.vector(index);
+                vectors.push(vector.ok_or_else(|| CallError { message: "gave no embedding".into() })?.to_vec());
+            }
+        }
+        Ok(vectors)
+    }
 }
 
 impl Backend for LlamaBackend {
@@ -160,42 +190,13 @@ impl Backend for LlamaBackend {
         self.model.window()
     }
 
-    fn embed(&mut self, computed: usize, tokens: &[Token]) -> Result<Vec<Vec<f32>>, CallError> {
-        let embedder = match &mut self.embedder {
-            Some(embedder) => embedder,
-            empty => {
-                let shape =
-                    PoolShape { contexts: 1, slots: 1, n_batch: self.shape.n_batch.min(EMBED_ROWS), ..self.shape };
-                let context = Context::new(self.model.clone(), shape, &self.config, &self.threads, Output::Vectors);
-                empty.insert(context.map_err(|e| CallError { message: e.to_string() })?)
-            }
-        };
-        if computed == 0 {
-            embedder.truncate(0, 0);
-        }
-        let mut vectors = Vec::with_capacity(tokens.len());
-        for (part, tokens) in tokens.chunks(EMBED_ROWS.min(self.shape.n_batch)).enumerate() {
-            let first = computed + part * EMBED_ROWS.min(self.shape.n_batch);
-            let row = |(pos, &token)| Row { seq: 0, token, pos, sample: None };
-            let rows: Vec<Row> = (first..).zip(tokens).map(row).collect();
-            embedder.decode(&rows)?;
-            for index in 0..rows.len() {
-                let vector = embedder.vector(index);
-                vectors.push(vector.ok_or_else(|| CallError { message: "gave no embedding".into() })?.to_vec());
-            }
-        }
-        Ok(vectors)
-    }
-
     fn run(&mut self, plan: &StepPlan) -> StepOutcome {
         let start = Instant::now();
         plan.ops.iter().for_each(|op| self.apply(op));
-        match &plan.call {
-            Some(call) => {
-                let sampled = self.compute(call);
-                StepOutcome { elapsed: start.elapsed(), sampled, held: self.held(plan) }
-            }
-            None => StepOutcome { elapsed: Duration::ZERO, sampled: Ok(Vec::new()), held: self.held(plan) },
-        }
+        let sampled = plan.call.as_ref().map_or(Ok(Vec::new()), |call| self.compute(call));
+        let vectors = plan.embed.as_ref().map(|call| self.embed(call));
+        let is_idle = plan.call.is_none() && plan.embed.is_none();
+        let elapsed = if is_idle { Duration::ZERO } else { start.elapsed() };
+        StepOutcome { elapsed, sampled, vectors, held: self.held(plan) }
     }
 }

@@ -5,9 +5,8 @@ use std::{
     ptr::{NonNull, null, null_mut},
 };
 
-use llama_concurrent_constraint::{Allowed, Grammar};
 use llama_concurrent_scheduler::Sampled;
-use llama_concurrent_types::{SamplingParams, Token, TokenLogprobs, TokenTable};
+use llama_concurrent_types::{Allowed, Matcher, SamplingParams, Token, TokenLogprobs, TokenTable};
 use llama_cpp_sys_2 as sys;
 
 use crate::model::Model;
@@ -21,7 +20,7 @@ pub(super) struct Sampler {
     bias: Vec<(Token, f32)>,
     /// `None`: always the most likely token.
     chain: Option<Chain>,
-    grammar: Option<Box<Grammar>>,
+    matcher: Option<Box<dyn Matcher>>,
     /// Tokens that end the generation: the model's own, and the caller's.
     ends: Vec<Token>,
     /// Tokens that must still be generated before one of those is allowed.
@@ -35,7 +34,7 @@ impl Sampler {
     pub(super) fn new(
         params: &SamplingParams,
         history: &[Token],
-        grammar: Option<Box<Grammar>>,
+        matcher: Option<Box<dyn Matcher>>,
         vocab: &TokenTable,
         model: Option<&Model>,
     ) -> Self {
@@ -54,7 +53,7 @@ impl Sampler {
         let mut ends = if params.ignore_eos { Vec::new() } else { vocab.end_of_generation().to_vec() };
         ends.extend(&params.stop_token_ids);
         let logprobs = params.logprobs.map(|n| n as usize);
-        Self { bias, chain, grammar, ends, before_end: params.min_tokens, logprobs, raw: Vec::new() }
+        Self { bias, chain, matcher, ends, before_end: params.min_tokens, logprobs, raw: Vec::new() }
     }
 
     /// Samples a token and adds it to the history. `candidates` is scratch space.
@@ -76,14 +75,14 @@ impl Sampler {
             Err(why) => return Sampled::Impossible(why),
         }
         let Some(token) = self.select(logits, candidates) else {
-            let also = if self.grammar.is_some() { ", or the constraint and logit_bias together do" } else { "" };
+            let also = if self.matcher.is_some() { ", or the constraint and logit_bias together do" } else { "" };
             return Sampled::Impossible(format!(
                 "the model's output is not a number, or logit_bias forbids every token{also}"
             ));
         };
-        // An end token that the grammar allows is not part of its text.
-        let last = match &mut self.grammar {
-            Some(grammar) if !self.ends.contains(&token) => grammar.accept(token),
+        // An end token that the constraint allows is not part of its text.
+        let last = match &mut self.matcher {
+            Some(matcher) if !self.ends.contains(&token) => matcher.accept(token),
             _ => Ok(false),
         };
         match last {
@@ -95,24 +94,17 @@ impl Sampler {
         }
     }
 
-    /// Masks the tokens that the grammar does not allow. Returns whether any token may follow.
+    /// Masks the tokens that the constraint does not allow. Returns whether any token may follow.
     fn restrict(&mut self, logits: &mut [f32]) -> Result<bool, String> {
-        let Some(grammar) = &mut self.grammar else { return Ok(true) };
-        let (mut mask, may_end) = match grammar.allowed()? {
+        let Some(matcher) = &mut self.matcher else { return Ok(true) };
+        let (mut mask, may_end) = match matcher.allowed()? {
             Allowed::Nothing => return Ok(false),
             Allowed::Tokens { mask, may_end } => (mask, may_end),
         };
         for &end in &self.ends {
-            if may_end { mask.allow_token(end as u32) } else { mask.disallow_token(end as u32) }
+            mask.set(end, may_end);
         }
-        for (logits, &bits) in logits.chunks_mut(32).zip(mask.as_slice()) {
-            if bits == u32::MAX {
-                continue;
-            }
-            for (bit, logit) in logits.iter_mut().enumerate() {
-                *logit = if bits >> bit & 1 == 1 { *logit } else { f32::NEG_INFINITY };
-            }
-        }
+        mask.apply(logits);
         Ok(true)
     }
 
@@ -122,7 +114,7 @@ impl Sampler {
         let all =
             logits.iter().enumerate().map(|(id, &logit)| sys::llama_token_data { id: id as Token, logit, p: 0.0 });
         candidates.clear();
-        match self.grammar {
+        match self.matcher {
             // Most tokens are masked.
             Some(_) => candidates.extend(all.filter(|one| one.logit > f32::NEG_INFINITY)),
             None => candidates.extend(all),

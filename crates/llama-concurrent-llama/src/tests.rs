@@ -4,8 +4,8 @@ mod aborts;
 
 use std::path::Path;
 
-use llama_concurrent_scheduler::{CallKind, Row, SlotId};
-use llama_concurrent_types::{SamplingParams, Strategy};
+use llama_concurrent_scheduler::{CallKind, EmbedCall, Row, SlotId};
+use llama_concurrent_types::{SamplingParams, Strategy, Token};
 
 use super::*;
 
@@ -96,11 +96,12 @@ fn log_probabilities_are_those_of_the_model_whatever_the_sampling() {
     let none = SamplingParams { logprobs: Some(0), ..plain.clone() };
     for (key, params) in [plain, biased, penalised, sampled, none].into_iter().enumerate() {
         let n_top = params.logprobs.unwrap() as usize;
-        let begin = Op::Begin { key, params: Arc::new(params), history: vec![by_likelihood[0]; 3], grammar: None };
+        let begin = Op::Begin { key, params: Arc::new(params), history: vec![by_likelihood[0]; 3], matcher: None };
         let rows = vec![Row { seq: 1, token: 300, pos: 0, sample: Some(key) }];
         let call = Call { context: 0, kind: CallKind::Decode, rows };
         let empty = Op::Truncate { slot: SlotId { context: 0, seq: 1 }, keep: 0 };
-        let sampled = backend.run(&StepPlan { ops: vec![empty, begin], call: Some(call) }).sampled.unwrap();
+        let sampled =
+            backend.run(&StepPlan { ops: vec![empty, begin], call: Some(call), embed: None }).sampled.unwrap();
         let [Sampled::Token { token, logprobs: Some(logprobs), last: false }] = &sampled[..] else {
             panic!("{sampled:?}")
         };
@@ -117,21 +118,26 @@ fn log_probabilities_are_those_of_the_model_whatever_the_sampling() {
     }
 }
 
+fn embed(backend: &mut LlamaBackend, computed: usize, tokens: &[Token]) -> Result<Vec<Vec<f32>>, CallError> {
+    let embed = Some(EmbedCall { computed, tokens: tokens.to_vec() });
+    backend.run(&StepPlan { embed, ..StepPlan::default() }).vectors.expect("a call to embed")
+}
+
 #[test]
 fn a_text_is_embedded_in_parts_as_in_one() {
     let mut backend = backend();
     let tokens: Vec<Token> = (0..50).map(|i| 260 + i * 3).collect();
-    let whole = backend.embed(0, &tokens).unwrap();
+    let whole = embed(&mut backend, 0, &tokens).unwrap();
     assert_eq!((whole.len(), whole[0].len()), (50, backend.model.width()));
     let (first, rest) = tokens.split_at(19);
-    let mut parts = backend.embed(0, first).unwrap();
+    let mut parts = embed(&mut backend, 0, first).unwrap();
     prefill(&mut backend, 2, &tokens);
-    parts.extend(backend.embed(19, rest).unwrap());
+    parts.extend(embed(&mut backend, 19, rest).unwrap());
     let difference = whole.iter().flatten().zip(parts.iter().flatten()).map(|(a, b)| (a - b).abs());
     assert!(difference.fold(0.0, f32::max) < 1e-3);
     assert_ne!(whole[3], whole[4]);
-    assert!(backend.embed(7, rest).is_err(), "a gap in the positions");
-    assert!(backend.embed(0, &[1 << 20]).is_err(), "no such token");
+    assert!(embed(&mut backend, 7, rest).is_err(), "a gap in the positions");
+    assert!(embed(&mut backend, 0, &[1 << 20]).is_err(), "no such token");
 }
 
 #[test]
@@ -159,7 +165,7 @@ fn a_plan_is_carried_out_as_a_whole() {
     let mut backend = backend();
     let params = Arc::new(SamplingParams::default());
     let plan = StepPlan {
-        ops: vec![Op::Begin { key: 5, params, history: vec![], grammar: None }],
+        ops: vec![Op::Begin { key: 5, params, history: vec![], matcher: None }],
         call: Some(Call {
             context: 0,
             kind: CallKind::Prefill,
@@ -168,9 +174,10 @@ fn a_plan_is_carried_out_as_a_whole() {
                 Row { seq: 2, token: 301, pos: 1, sample: Some(5) },
             ],
         }),
+        embed: None,
     };
     let sampled = backend.run(&plan).sampled.expect("computed");
     assert!(matches!(sampled[..], [Sampled::Token { token, .. }] if (token as usize) < backend.model.table().len()));
-    backend.run(&StepPlan { ops: vec![Op::End { key: 5 }], call: None });
+    backend.run(&StepPlan { ops: vec![Op::End { key: 5 }], ..StepPlan::default() });
     assert!(backend.samplers[5].is_none());
 }

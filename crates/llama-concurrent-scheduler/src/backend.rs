@@ -5,8 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use llama_concurrent_constraint::Grammar;
-use llama_concurrent_types::{PoolShape, SamplingParams, Token, TokenLogprobs};
+use llama_concurrent_types::{Matcher, PoolShape, SamplingParams, Token, TokenLogprobs};
 
 /// A KV stream: one sequence of one context.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -21,7 +20,7 @@ pub struct SlotId {
 pub type SeqKey = usize;
 
 /// Changes that take effect before the call of the same plan, in order.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub enum Op {
     /// A sequence starts: set up its sampler and show it the prompt.
     Begin {
@@ -32,7 +31,7 @@ pub enum Op {
         /// The end of its prompt, as much as the penalties look back on.
         history: Vec<Token>,
         /// The constraint of its parameters, compiled.
-        grammar: Option<Box<Grammar>>,
+        matcher: Option<Box<dyn Matcher>>,
     },
     /// A sequence is over: free its sampler.
     End {
@@ -98,13 +97,24 @@ pub struct Call {
     pub rows: Vec<Row>,
 }
 
-/// What to do next: housekeeping, then at most one call.
-#[derive(Clone, Debug, Default, PartialEq)]
+/// A part of a text that is to become a vector. Such a text is apart from all slots, and computed from its beginning.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EmbedCall {
+    /// Tokens of the text that were computed by the calls before; 0 begins a new text.
+    pub computed: usize,
+    /// The tokens that follow them.
+    pub tokens: Vec<Token>,
+}
+
+/// What to do next: housekeeping, then at most one call of either kind.
+#[derive(Clone, Debug, Default)]
 pub struct StepPlan {
     /// Housekeeping, in order.
     pub ops: Vec<Op>,
-    /// The call; `None` when there is nothing to compute.
+    /// The call for sequences in slots.
     pub call: Option<Call>,
+    /// The call for a text to embed; never together with `call`.
+    pub embed: Option<EmbedCall>,
 }
 
 impl StepPlan {
@@ -165,6 +175,8 @@ pub struct StepOutcome {
     pub elapsed: Duration,
     /// One for each row with `sample`, in the order of the rows.
     pub sampled: Result<Vec<Sampled>, CallError>,
+    /// What the model made of each token of the plan's [`EmbedCall`], as a vector; `None` without one.
+    pub vectors: Option<Result<Vec<Vec<f32>>, CallError>>,
     /// What slots named in the plan still hold, where the model has a sliding window; empty otherwise.
     pub held: Vec<Held>,
 }
@@ -172,7 +184,7 @@ pub struct StepOutcome {
 impl StepOutcome {
     /// What came of a call of a model without a sliding window.
     pub fn new(elapsed: Duration, sampled: Result<Vec<Sampled>, CallError>) -> Self {
-        Self { elapsed, sampled, held: Vec::new() }
+        Self { elapsed, sampled, vectors: None, held: Vec::new() }
     }
 }
 
@@ -200,10 +212,6 @@ pub trait Backend {
     /// The sliding window of the model in positions, 0 without one. Some layers attend to no more positions than that, the
     /// token's own included, and drop older ones; what a slot still holds is in [`StepOutcome::held`].
     fn window(&self) -> usize;
-
-    /// Computes `tokens`, which follow the first `computed` ones of a text that is apart from all slots, and returns what
-    /// the model makes of each, as a vector. `computed` 0 begins a new text.
-    fn embed(&mut self, computed: usize, tokens: &[Token]) -> Result<Vec<Vec<f32>>, CallError>;
 
     /// Carries out one plan. After an error the slots of the call hold an unknown amount of KV and must be emptied.
     fn run(&mut self, plan: &StepPlan) -> StepOutcome;

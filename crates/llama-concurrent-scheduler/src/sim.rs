@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use llama_concurrent_types::{PoolShape, Token};
 
-use super::{Backend, Call, CallError, CallKind, Held, Op, Row, Sampled, SlotId, StepOutcome, StepPlan};
+use super::{Backend, Call, CallError, CallKind, EmbedCall, Held, Op, Row, Sampled, SlotId, StepOutcome, StepPlan};
 
 /// What simulated work takes.
 pub trait SimTiming {
@@ -111,6 +111,12 @@ pub struct SimBackend<T = SimCost> {
     pub split_decodes: u64,
 }
 
+/// What a part of a text costs: as many rows of a prompt.
+fn rows_of(EmbedCall { computed, tokens }: &EmbedCall) -> Call {
+    let row = |(pos, &token)| Row { seq: 0, token, pos, sample: None };
+    Call { context: 0, kind: CallKind::Prefill, rows: (*computed..).zip(tokens).map(row).collect() }
+}
+
 /// What stands for no tokens at all.
 const EMPTY: u64 = 0xcbf2_9ce4_8422_2325;
 
@@ -150,6 +156,24 @@ impl<T: SimTiming> SimBackend<T> {
     /// Sequences that have begun and not ended.
     pub fn live_sequences(&self) -> usize {
         self.samplers.iter().filter(|&&live| live).count()
+    }
+
+    /// Counts a call; whether it is to fail.
+    fn fails(&mut self) -> bool {
+        self.calls += 1;
+        self.fail_every.is_some_and(|n| self.calls.is_multiple_of(n))
+    }
+
+    /// A token's vector is its id and its position.
+    fn embed(&mut self, EmbedCall { computed, tokens }: &EmbedCall) -> Result<Vec<Vec<f32>>, CallError> {
+        assert!(!tokens.is_empty() && tokens.len() <= self.shape.n_batch, "1 to n_batch rows");
+        assert!(*computed == 0 || *computed == self.embedded, "a text goes on where it was");
+        if self.fails() {
+            return Err(CallError { message: "simulated failure".into() });
+        }
+        self.embedded = computed + tokens.len();
+        assert!(self.embedded <= self.shape.n_ctx, "a text within the context");
+        Ok((*computed..).zip(tokens).map(|(position, &token)| vec![token as f32, position as f32]).collect())
     }
 
     /// What the slots of a plan hold, as llama.cpp tells it.
@@ -255,19 +279,16 @@ impl<T: SimTiming> Backend for SimBackend<T> {
         self.window.map_or(0, |window| window.positions)
     }
 
-    /// A token's vector is its id and its position.
-    fn embed(&mut self, computed: usize, tokens: &[Token]) -> Result<Vec<Vec<f32>>, CallError> {
-        assert!(!tokens.is_empty() && tokens.len() <= self.shape.n_batch, "1 to n_batch rows");
-        assert!(computed == 0 || computed == self.embedded, "a text goes on where it was");
-        self.embedded = computed + tokens.len();
-        assert!(self.embedded <= self.shape.n_ctx, "a text within the context");
-        Ok((computed..).zip(tokens).map(|(position, &token)| vec![token as f32, position as f32]).collect())
-    }
-
     fn run(&mut self, plan: &StepPlan) -> StepOutcome {
         let mut elapsed: Duration = plan.ops.iter().map(|op| self.apply_op(op)).sum();
+        if let Some(embed) = &plan.embed {
+            assert!(plan.call.is_none(), "one call at a time");
+            elapsed += self.timing.call(&rows_of(embed), 1);
+            let vectors = Some(self.embed(embed));
+            return StepOutcome { elapsed, sampled: Ok(Vec::new()), vectors, held: self.held(plan) };
+        }
         let Some(call) = &plan.call else {
-            return StepOutcome { elapsed, sampled: Ok(Vec::new()), held: self.held(plan) };
+            return StepOutcome { elapsed, sampled: Ok(Vec::new()), vectors: None, held: self.held(plan) };
         };
         self.check_call(call);
         let parts = 1 + call.rows.windows(2).filter(|w| w[1].seq != w[0].seq && w[1].seq != w[0].seq + 1).count();
@@ -275,18 +296,17 @@ impl<T: SimTiming> Backend for SimBackend<T> {
             self.split_decodes += parts as u64 - 1;
         }
         elapsed += self.timing.call(call, parts);
-        self.calls += 1;
-        if self.fail_every.is_some_and(|n| self.calls.is_multiple_of(n)) {
+        if self.fails() {
             // A failed llama_decode leaves an unknown part of its rows behind.
             let half = call.rows.len() / 2;
             for row in &call.rows[..half] {
                 self.compute_row(call.context, row);
             }
             let sampled = Err(CallError { message: "simulated failure".into() });
-            return StepOutcome { elapsed, sampled, held: self.held(plan) };
+            return StepOutcome { elapsed, sampled, vectors: None, held: self.held(plan) };
         }
         self.copying[call.context] = false;
         let sampled = call.rows.iter().filter_map(|row| self.compute_row(call.context, row)).collect();
-        StepOutcome { elapsed, sampled: Ok(sampled), held: self.held(plan) }
+        StepOutcome { elapsed, sampled: Ok(sampled), vectors: None, held: self.held(plan) }
     }
 }

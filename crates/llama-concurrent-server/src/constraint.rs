@@ -76,7 +76,7 @@ fn schema(path: &str, schema: &Value) -> ApiResult<Constraint> {
 /// GBNF or Lark, which the engine tells apart.
 fn grammar(fields: &Fields<'_>, name: &str) -> ApiResult<Option<Constraint>> {
     let text = fields.text(name)?.filter(|text| !text.is_empty());
-    Ok(text.map(|text| Constraint::Lark(text.to_owned())))
+    Ok(text.map(|text| Constraint::Grammar(text.to_owned())))
 }
 
 fn regex(fields: &Fields<'_>, name: &str) -> ApiResult<Option<Constraint>> {
@@ -170,7 +170,7 @@ mod tests {
         assert_eq!(of(json!({"guided_regex": "a+"})).unwrap(), Some(Constraint::Regex("a+".into())));
         assert_eq!(
             of(json!({"guided_grammar": "root ::= [a]"})).unwrap(),
-            Some(Constraint::Lark("root ::= [a]".into()))
+            Some(Constraint::Grammar("root ::= [a]".into()))
         );
         assert_eq!(of(json!({"structured_outputs": {"json_object": true}})).unwrap(), Some(Constraint::JsonObject));
         assert_eq!(of(json!({"response_format": {"type": "json_object"}})).unwrap(), Some(Constraint::JsonObject));

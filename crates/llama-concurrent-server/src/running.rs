@@ -11,7 +11,7 @@ use std::{
 
 use futures_core::Stream;
 use futures_util::{StreamExt, future::try_join_all};
-use llama_concurrent::{Delta, Event, Finish, FinishReason, Generation, Token};
+use llama_concurrent::{Collector, Completion, Delta, Event, Finish, FinishReason, Generation, Token};
 use tracing::Span;
 
 use crate::{
@@ -68,26 +68,21 @@ impl Running {
 
     /// Waits for the end. `scores` counts down how many log probabilities may still be kept.
     async fn collect(mut self, scores: &AtomicUsize) -> ApiResult<Outcome> {
-        let (mut text, mut tokens, mut logprobs) = (String::new(), Vec::new(), Vec::new());
+        let mut collector = Collector::default();
         loop {
-            match self.next().await {
-                Some(Event::Delta(Delta { text: piece, token, logprobs: found, .. })) => {
-                    text.push_str(&piece);
-                    if let Some(found) = &found {
-                        let n = found.top.len() + 1;
-                        scores
-                            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(n))
-                            .map_err(|_| too_many_scores())?;
-                    }
-                    logprobs.extend(token.zip(found.map(|found| *found)));
-                    tokens.extend(token);
-                }
-                Some(Event::Finished(finish)) => {
-                    failure(&finish)?;
-                    return Ok(Outcome { running: self, text, tokens, logprobs, finish });
-                }
-                Some(_) => {}
-                None => unreachable!("a generation ends with its Finished event"),
+            let event = self.next().await;
+            let event = event.unwrap_or_else(|| unreachable!("a generation ends with its Finished event"));
+            if let Event::Delta(Delta { logprobs: Some(found), .. }) = &event {
+                let n = found.top.len() + 1;
+                scores
+                    .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(n))
+                    .map_err(|_| too_many_scores())?;
+            }
+            if let Some(result) = collector.take(event) {
+                let Completion { text, tokens, logprobs, finish } = result?;
+                failure(&finish)?;
+                let logprobs = tokens.iter().copied().zip(logprobs).collect();
+                return Ok(Outcome { running: self, text, tokens, logprobs, finish });
             }
         }
     }
@@ -140,7 +135,7 @@ pub(crate) struct Outcome {
     pub(crate) tokens: Vec<Token>,
     /// As many as tokens, if they were asked for.
     pub(crate) logprobs: Vec<Scored>,
-    pub(crate) finish: Box<Finish>,
+    pub(crate) finish: Finish,
 }
 
 /// Waits for all generations; the first that fails is the answer, and ends the others.

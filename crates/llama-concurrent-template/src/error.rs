@@ -1,6 +1,8 @@
 use std::any::Any;
 use std::error::Error;
 
+use llama_concurrent_types::ErrorKind;
+
 use super::dialect::Raised;
 
 /// Why there is no prompt. Each text tells what to change.
@@ -91,4 +93,15 @@ fn describe(error: &minijinja::Error) -> String {
 
 fn causes(error: &minijinja::Error) -> impl Iterator<Item = &(dyn Error + 'static)> {
     std::iter::successors(error.source(), |cause| (*cause).source())
+}
+
+impl From<ChatError> for llama_concurrent_types::Error {
+    fn from(error: ChatError) -> Self {
+        let kind = match error {
+            ChatError::NoTemplate => ErrorKind::NoChatTemplate,
+            ChatError::Messages { .. } => ErrorKind::InvalidRequest,
+            _ => ErrorKind::ChatTemplate,
+        };
+        Self::new(kind, error.to_string())
+    }
 }

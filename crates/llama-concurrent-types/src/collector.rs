@@ -1,12 +1,12 @@
 //! From events to a result.
 
 use crate::{
-    error::{Error, Result},
+    error::Result,
     logprobs::TokenLogprobs,
-    request::{Completion, Delta, Event, Finish, FinishReason, Token},
+    request::{Completion, Delta, Event, Finish, Token},
 };
 
-/// Puts events together to a completion.
+/// Puts the events of a generation together to a completion.
 #[derive(Debug, Default)]
 pub struct Collector {
     text: String,
@@ -18,25 +18,33 @@ impl Collector {
     /// Takes an event; the last one gives the result.
     pub fn take(&mut self, event: Event) -> Option<Result<Completion>> {
         match event {
-            Event::Delta(Delta { text, token, logprobs, .. }) => {
-                self.text.push_str(&text);
-                self.tokens.extend(token);
-                self.logprobs.extend(logprobs.map(|boxed| *boxed));
+            Event::Delta(mut delta) => {
+                self.logprobs.extend(delta.logprobs.take().map(|boxed| *boxed));
+                self.push(&delta);
                 None
             }
-            Event::Finished(finish) => Some(self.finish(*finish)),
+            Event::Finished(finish) => Some(std::mem::take(self).finish(*finish).into_result()),
         }
     }
 
-    fn finish(&mut self, finish: Finish) -> Result<Completion> {
-        match (finish.reason, &finish.error) {
-            (FinishReason::Error, Some(error)) => Err(Error::clone(error)),
-            _ => Ok(Completion {
-                text: std::mem::take(&mut self.text),
-                tokens: std::mem::take(&mut self.tokens),
-                logprobs: std::mem::take(&mut self.logprobs),
-                finish,
-            }),
-        }
+    /// Takes the text and the token of a piece, without its log probabilities.
+    pub fn push(&mut self, delta: &Delta) {
+        self.text.push_str(&delta.text);
+        self.tokens.extend(delta.token);
+    }
+
+    /// The text so far.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The tokens so far.
+    pub fn tokens(&self) -> &[Token] {
+        &self.tokens
+    }
+
+    /// What there is at the end, also of a generation that failed.
+    pub fn finish(self, finish: Finish) -> Completion {
+        Completion { text: self.text, tokens: self.tokens, logprobs: self.logprobs, finish }
     }
 }

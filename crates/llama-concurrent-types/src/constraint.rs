@@ -1,4 +1,8 @@
-//! What an output has to look like.
+//! What an output has to look like, and the boundary to what holds it to that.
+
+use std::fmt::Debug;
+
+use crate::Token;
 
 /// What an output has to look like. Tokens that would break it are made impossible before one is chosen.
 ///
@@ -28,7 +32,7 @@ pub enum Constraint {
     /// A text of this grammar: in llguidance's form of Lark, where the rule `start` is the whole text, or in llama.cpp's GBNF,
     /// where it is `root`. Which one it is shows at the first rule, `name:` or `name ::=`. Where rules of GBNF are recursive,
     /// what stands between the recursive references is read as far as it goes, as Lark's terminals are.
-    Lark(String),
+    Grammar(String),
 }
 
 impl Constraint {
@@ -38,7 +42,79 @@ impl Constraint {
             Constraint::JsonObject => "JSON object",
             Constraint::JsonSchema(_) => "JSON schema",
             Constraint::Regex(_) => "regular expression",
-            Constraint::Lark(_) => "grammar",
+            Constraint::Grammar(_) => "grammar",
         }
+    }
+}
+
+/// A set of tokens, one bit for each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenMask(Vec<u32>);
+
+impl TokenMask {
+    /// Token `t` is bit `t % 32` of word `t / 32`.
+    pub fn new(words: Vec<u32>) -> Self {
+        Self(words)
+    }
+
+    /// Whether the token is in the set.
+    pub fn allows(&self, token: Token) -> bool {
+        self.0[token as usize / 32] >> (token % 32) & 1 == 1
+    }
+
+    /// Takes a token into the set or out of it.
+    pub fn set(&mut self, token: Token, allowed: bool) {
+        let (word, bit) = (&mut self.0[token as usize / 32], 1 << (token % 32));
+        *word = if allowed { *word | bit } else { *word & !bit };
+    }
+
+    /// The logits of all other tokens become minus infinity.
+    pub fn apply(&self, logits: &mut [f32]) {
+        for (logits, &bits) in logits.chunks_mut(32).zip(&self.0) {
+            if bits == u32::MAX {
+                continue;
+            }
+            for (bit, logit) in logits.iter_mut().enumerate() {
+                *logit = if bits >> bit & 1 == 1 { *logit } else { f32::NEG_INFINITY };
+            }
+        }
+    }
+}
+
+/// What may follow a text so far.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Allowed {
+    /// These tokens, or the end if `may_end`.
+    Tokens {
+        /// The tokens.
+        mask: TokenMask,
+        /// Whether the text is complete.
+        may_end: bool,
+    },
+    /// Nothing: the text is complete.
+    Nothing,
+}
+
+/// A constraint that was compiled for a vocabulary, and how far a text has come in it.
+pub trait Matcher: Debug + Send {
+    /// What may follow the tokens so far.
+    ///
+    /// # Errors
+    /// A message: the constraint turned out too complex, or no token of the vocabulary fits it.
+    fn allowed(&mut self) -> Result<Allowed, String>;
+
+    /// Takes the next token of the text; whether the text is complete with it, so that nothing can follow.
+    ///
+    /// # Errors
+    /// As [`allowed`](Self::allowed).
+    fn accept(&mut self, token: Token) -> Result<bool, String>;
+
+    /// Another matcher at the same place of the text, independent from here on.
+    fn boxed_clone(&self) -> Box<dyn Matcher>;
+}
+
+impl Clone for Box<dyn Matcher> {
+    fn clone(&self) -> Self {
+        (**self).boxed_clone()
     }
 }

@@ -3,7 +3,6 @@
 use std::{fmt, time::Duration};
 
 use llama_concurrent_gguf::{GgufError, GgufErrorKind};
-use llama_concurrent_template::ChatError;
 
 /// What went wrong, as a value that a program can match on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,17 +120,6 @@ impl From<GgufError> for Error {
             GgufErrorKind::NotFound | GgufErrorKind::Io => ErrorKind::ModelNotFound,
             GgufErrorKind::Unsupported => ErrorKind::ModelUnsupported,
             _ => ErrorKind::ModelInvalid,
-        };
-        Self::new(kind, error.to_string())
-    }
-}
-
-impl From<ChatError> for Error {
-    fn from(error: ChatError) -> Self {
-        let kind = match error {
-            ChatError::NoTemplate => ErrorKind::NoChatTemplate,
-            ChatError::Messages { .. } => ErrorKind::InvalidRequest,
-            _ => ErrorKind::ChatTemplate,
         };
         Self::new(kind, error.to_string())
     }

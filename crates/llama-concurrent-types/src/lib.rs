@@ -22,7 +22,7 @@ pub use collector::Collector;
 pub use config::{
     DEFAULT_N_CTX, DEFAULT_SLOTS, EngineConfig, KvType, LoadProgress, MAX_SLOTS, PackCache, PoolShape, Strategy,
 };
-pub use constraint::Constraint;
+pub use constraint::{Allowed, Constraint, Matcher, TokenMask};
 pub use cpu_list::{format_list, parse_list};
 pub use embedding::{EmbedOptions, Embedding, Pooling};
 pub use error::{Error, ErrorKind, Interfaces, Result};

@@ -3,7 +3,11 @@
 use std::{ops::Range, time::Duration};
 
 pub use crate::sampling::SamplingParams;
-use crate::{error::Error, logprobs::TokenLogprobs, stats::Timings};
+use crate::{
+    error::{Error, Result},
+    logprobs::TokenLogprobs,
+    stats::Timings,
+};
 
 /// A token id of the model's vocabulary.
 pub type Token = i32;
@@ -246,4 +250,14 @@ pub struct Completion {
     pub logprobs: Vec<TokenLogprobs>,
     /// Why it ended, and its timings.
     pub finish: Finish,
+}
+
+impl Completion {
+    /// The error of a generation that failed; cancelled and expired ones are completions.
+    pub fn into_result(self) -> Result<Self> {
+        match (self.finish.reason, &self.finish.error) {
+            (FinishReason::Error, Some(error)) => Err(error.clone()),
+            _ => Ok(self),
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! Many prompts at once: lists of any length, a few at a time, results in the order of the list.
 
-use std::{collections::VecDeque, convert::Infallible, ops::ControlFlow, time::Duration};
+use std::{convert::Infallible, ops::ControlFlow, time::Duration};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use llama_concurrent_types::{Completion, ErrorKind, Priority, Prompt, Request, Result, SamplingParams};
@@ -62,21 +62,55 @@ impl Engine {
     ) -> ControlFlow<B, Vec<Result<Completion>>> {
         let total = requests.len();
         let mut batch = Batch::new(total);
-        let mut waiting: VecDeque<(usize, Request)> = requests.into_iter().enumerate().collect();
         let window = self.batch_window();
-        while batch.done < total {
-            while batch.in_flight < window
-                && let Some((index, request)) = waiting.pop_front()
-            {
-                if !batch.start(self, index, &request) {
-                    waiting.push_front((index, request));
-                    break;
-                }
+        for (index, request) in requests.into_iter().enumerate() {
+            while batch.in_flight >= window {
+                batch.collect(TICK);
+                tick(batch.done, total)?;
             }
-            batch.collect(self, !waiting.is_empty());
+            let mut stopped = ControlFlow::Continue(());
+            let sender = batch.sender.clone();
+            let ended = move |result| {
+                let _ = sender.send((index, result));
+            };
+            let submitted = self.submit_when_free(
+                || self.submit_then(&request, ended.clone()),
+                || {
+                    batch.collect(Duration::ZERO);
+                    stopped = tick(batch.done, total);
+                    stopped.is_continue()
+                },
+            );
+            match submitted {
+                Some(Ok(ticket)) => batch.started(index, ticket),
+                Some(Err(error)) => batch.finish(index, Err(error)),
+                None => {}
+            }
+            stopped?;
+        }
+        while batch.done < total {
+            batch.collect(TICK);
             tick(batch.done, total)?;
         }
         ControlFlow::Continue(batch.results.into_iter().flatten().collect())
+    }
+
+    /// Calls `submit` until it gives something else than [`ErrorKind::Overloaded`], whenever a place may have become free;
+    /// `None` once `go_on`, which is asked before each further attempt, says no.
+    pub fn submit_when_free<T>(
+        &self,
+        mut submit: impl FnMut() -> Result<T>,
+        mut go_on: impl FnMut() -> bool,
+    ) -> Option<Result<T>> {
+        loop {
+            match submit() {
+                Err(error) if matches!(error.kind(), ErrorKind::Overloaded { .. }) => self.wait_for_room(RETRY),
+                result => return Some(result),
+            }
+            if !go_on() {
+                return None;
+            }
+        }
     }
 }
 
@@ -114,33 +148,14 @@ impl Batch {
         }
     }
 
-    /// Submits one request; whether it was taken or refused for good, as opposed to: not now.
-    fn start(&mut self, engine: &Engine, index: usize, request: &Request) -> bool {
-        let sender = self.sender.clone();
-        let ended = move |result| {
-            let _ = sender.send((index, result));
-        };
-        match engine.submit_then(request, ended) {
-            Ok(ticket) => {
-                self.running[index] = Some(CancelOnDrop(ticket));
-                self.in_flight += 1;
-            }
-            Err(error) if matches!(error.kind(), ErrorKind::Overloaded { .. }) => return false,
-            Err(error) => self.finish(index, Err(error)),
-        }
-        true
+    fn started(&mut self, index: usize, ticket: Ticket) {
+        self.running[index] = Some(CancelOnDrop(ticket));
+        self.in_flight += 1;
     }
 
-    /// Waits until at least one more request of this batch ended or, if the queue is full of others, until one of those
-    /// did; not for long.
-    fn collect(&mut self, engine: &Engine, queue_is_full: bool) {
-        if self.in_flight == 0 {
-            if queue_is_full {
-                engine.wait_for_room(RETRY);
-            }
-            return;
-        }
-        let Ok((index, result)) = self.ended.recv_timeout(TICK) else { return };
+    /// Takes the requests that ended; waits until there is one, `limit` at most.
+    fn collect(&mut self, limit: Duration) {
+        let Ok((index, result)) = self.ended.recv_timeout(limit) else { return };
         self.take(index, result);
         while let Ok((index, result)) = self.ended.try_recv() {
             self.take(index, result);

@@ -22,7 +22,6 @@
 //! turns the result into events. DESIGN.md in the repository has the reasons and figures.
 
 mod batch;
-mod embedding;
 mod engine;
 mod generation;
 mod stream;

@@ -1,9 +1,10 @@
 //! One OS thread that owns a scheduler and a backend: plan, run, apply, for as long as the engine lives.
 
+mod embedding;
 mod outlet;
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::HashMap,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex, PoisonError,
@@ -13,21 +14,23 @@ use std::{
 };
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
-use llama_concurrent_scheduler::{Admission, Backend, NewSequence, Notice, Permit, Scheduler, WorkerLoad};
+use llama_concurrent_scheduler::{
+    Admission, Backend, NewEmbedding, NewSequence, Notice, Permit, Scheduler, WorkerLoad,
+};
 use llama_concurrent_types::{
     Error, ErrorKind, Event, Finish, FinishReason, RequestId, SlotStats, Timings, WorkerTotals,
 };
 
-use crate::{embedding::EmbedJob, stream::Flow};
+use crate::stream::Flow;
 
-pub(crate) use outlet::Outlet;
+pub(crate) use self::{embedding::EmbedCaller, outlet::Outlet};
 
 /// What callers tell a worker.
 pub(crate) enum Command {
     /// A request and whoever waits for it.
     Submit(Box<NewSequence>, Caller),
-    /// A text to embed.
-    Embed(Box<EmbedJob>),
+    /// A text to embed and whoever waits for its vector.
+    Embed(NewEmbedding, EmbedCaller),
     /// End a request.
     Cancel(RequestId),
     /// The reader of a paused request caught up.
@@ -89,7 +92,7 @@ pub(crate) struct Worker<B> {
     backend: B,
     commands: Receiver<Command>,
     callers: HashMap<RequestId, Caller>,
-    embeddings: VecDeque<EmbedJob>,
+    embed_callers: HashMap<RequestId, EmbedCaller>,
     admission: Arc<Admission>,
     shared: Arc<WorkerShared>,
     epoch: Instant,
@@ -105,8 +108,8 @@ impl<B: Backend> Worker<B> {
         shared: Arc<WorkerShared>,
         epoch: Instant,
     ) -> Self {
-        let (callers, embeddings) = (HashMap::new(), VecDeque::new());
-        Self { scheduler, backend, commands, callers, embeddings, admission, shared, epoch, running: true }
+        let (callers, embed_callers) = (HashMap::new(), HashMap::new());
+        Self { scheduler, backend, commands, callers, embed_callers, admission, shared, epoch, running: true }
     }
 
     /// Runs until shutdown. A panic becomes an error event for every request, now and later.
@@ -133,38 +136,12 @@ impl<B: Backend> Worker<B> {
             let notices = self.scheduler.apply(outcome, self.epoch.elapsed());
             self.publish();
             self.deliver(notices);
-            self.embed();
         }
-    }
-
-    /// Computes a part of the text that is first in line: as much as those who decode can bear.
-    fn embed(&mut self) {
-        let Some(job) = self.embeddings.front_mut() else { return };
-        let (computed, tokens) = (job.computed(), job.next_tokens(self.scheduler.rows_beside()));
-        let ended = match self.backend.embed(computed, &tokens) {
-            Ok(vectors) => job.take(&vectors).then_some(None),
-            Err(error) => {
-                Some(Some(Error::new(ErrorKind::Decode, format!("the text was not embedded: {}", error.message))))
-            }
-        };
-        if let Some(error) = ended
-            && let Some(job) = self.embeddings.pop_front()
-        {
-            match error {
-                None => job.finish(),
-                Some(error) => job.fail(error),
-            }
-        }
-    }
-
-    /// Ends every text that was not embedded.
-    fn drop_embeddings(&mut self, error: &Error) {
-        self.embeddings.drain(..).for_each(|job| job.fail(error.clone()));
     }
 
     /// Takes all commands that are there; with nothing to compute, waits for one or for the next deadline.
     fn take_commands(&mut self) {
-        if !self.scheduler.has_work() && self.embeddings.is_empty() {
+        if !self.scheduler.has_work() {
             let first = match self.scheduler.next_deadline() {
                 Some(deadline) => self.commands.recv_deadline(self.epoch + deadline),
                 None => self.commands.recv().map_err(|_| RecvTimeoutError::Disconnected),
@@ -190,18 +167,18 @@ impl<B: Backend> Worker<B> {
                     self.scheduler.cancel(id, self.epoch.elapsed());
                 }
             }
-            Command::Embed(job) => {
-                if self.running {
-                    self.embeddings.push_back(*job);
-                } else {
-                    job.fail(ended());
+            Command::Embed(text, caller) => {
+                let id = text.id;
+                self.embed_callers.insert(id, caller);
+                self.scheduler.embed(text);
+                if !self.running {
+                    self.scheduler.cancel(id, self.epoch.elapsed());
                 }
             }
             Command::Cancel(id) => self.scheduler.cancel(id, self.epoch.elapsed()),
             Command::Resume(id) => self.scheduler.set_paused(id, false),
             Command::Shutdown => {
                 self.scheduler.cancel_all(self.epoch.elapsed());
-                self.drop_embeddings(&ended());
                 self.running = false;
             }
             Command::Panic => panic!("a defect for a test"),
@@ -221,6 +198,13 @@ impl<B: Backend> Worker<B> {
                 Notice::LeftQueue { id } => {
                     if let Some(caller) = self.callers.get_mut(&id) {
                         caller.permit.leave_queue();
+                    } else if let Some(caller) = self.embed_callers.get_mut(&id) {
+                        caller.leave_queue();
+                    }
+                }
+                Notice::Embedded { id, result } => {
+                    if let Some(caller) = self.embed_callers.remove(&id) {
+                        caller.finish(result);
                     }
                 }
                 Notice::Event { id, event } => self.deliver_event(id, event),
@@ -256,13 +240,13 @@ impl<B: Backend> Worker<B> {
         };
         self.admission.close(error.clone());
         self.shared.slots.lock().unwrap_or_else(PoisonError::into_inner).fill(SlotStats::default());
-        self.drop_embeddings(error);
+        self.embed_callers.drain().for_each(|(_, caller)| caller.finish(Err(error.clone())));
         self.callers.drain().for_each(|(_, caller)| caller.finish(failed()));
         let mut running = true;
         while running || self.shared.unfinished.load(Ordering::Acquire) > 0 {
             match self.commands.recv() {
                 Ok(Command::Submit(_, caller)) => caller.finish(failed()),
-                Ok(Command::Embed(job)) => job.fail(error.clone()),
+                Ok(Command::Embed(_, caller)) => caller.finish(Err(error.clone())),
                 Ok(Command::Cancel(_) | Command::Resume(_) | Command::Panic) => {}
                 Ok(Command::Shutdown) => running = false,
                 Err(_) => return,
@@ -271,20 +255,16 @@ impl<B: Backend> Worker<B> {
     }
 }
 
-fn ended() -> Error {
-    Error::new(ErrorKind::ShuttingDown, "the engine was shut down before the text was embedded")
-}
-
 #[cfg(test)]
 mod tests {
     use std::{sync::mpsc, time::Duration};
 
     use super::*;
     use llama_concurrent_scheduler::{
-        CallError, SchedulerConfig, StepOutcome, StepPlan,
+        SchedulerConfig, StepOutcome, StepPlan,
         sim::{SimBackend, SimCost},
     };
-    use llama_concurrent_types::{PoolShape, Priority, SamplingParams, Token, TokenTable};
+    use llama_concurrent_types::{PoolShape, Priority, SamplingParams, TokenTable};
 
     const SHAPE: PoolShape = PoolShape { contexts: 1, slots: 2, n_ctx: 64, n_batch: 64 };
 
@@ -311,10 +291,6 @@ mod tests {
             0
         }
 
-        fn embed(&mut self, computed: usize, tokens: &[Token]) -> Result<Vec<Vec<f32>>, CallError> {
-            self.sound.embed(computed, tokens)
-        }
-
         fn run(&mut self, plan: &StepPlan) -> StepOutcome {
             self.steps_left = self.steps_left.checked_sub(1).expect("a defect for the test");
             self.sound.run(plan)
@@ -326,7 +302,7 @@ mod tests {
             id,
             prompt: vec![3; 8],
             params: Arc::new(SamplingParams { ignore_eos: true, ..SamplingParams::default() }),
-            grammar: None,
+            matcher: None,
             prefix_reuse: true,
             priority: Priority::Interactive,
             submitted: Duration::ZERO,

@@ -162,25 +162,25 @@ fn a_regular_expression_and_a_grammar_match_the_whole_text() {
             assert!(whole.is_match(&text), "{pattern}: {text:?}");
         }
     }
-    let sum = Constraint::Lark("start: NUMBER (\"+\" NUMBER){1,3}\nNUMBER: /[0-9]{1,4}/\n".into());
+    let sum = Constraint::Grammar("start: NUMBER (\"+\" NUMBER){1,3}\nNUMBER: /[0-9]{1,4}/\n".into());
     for text in texts(&sum) {
         assert!((2..=4).contains(&text.split('+').filter(|n| n.parse::<u16>().is_ok()).count()), "{text}");
         assert!(text.split('+').all(|n| n.parse::<u16>().is_ok()), "{text}");
     }
     let tagged =
-        Constraint::Lark("start: \"<\" %json {\"type\": \"integer\", \"minimum\": 5, \"maximum\": 7} \">\"".into());
+        Constraint::Grammar("start: \"<\" %json {\"type\": \"integer\", \"minimum\": 5, \"maximum\": 7} \">\"".into());
     assert!(texts(&tagged).iter().all(|text| ["<5>", "<6>", "<7>"].contains(&text.as_str())));
 }
 
 /// The shapes of llama.cpp's own description of GBNF.
 #[test]
 fn gbnf_is_held_to() {
-    let list = Constraint::Lark("# a list\nroot ::= (\"- \" item){1,3}\nitem ::= [^\\n]{1,20} \"\\n\"".into());
+    let list = Constraint::Grammar("# a list\nroot ::= (\"- \" item){1,3}\nitem ::= [^\\n]{1,20} \"\\n\"".into());
     for text in texts(&list) {
         assert!((1..=3).contains(&text.lines().count()), "{text}");
         assert!(text.ends_with('\n') && text.lines().all(|line| line.starts_with("- ")), "{text}");
     }
-    let nested = Constraint::Lark("root ::= \"(\" (root | [0-9]{2} | \"\\u00e9\") \")\"".into());
+    let nested = Constraint::Grammar("root ::= \"(\" (root | [0-9]{2} | \"\\u00e9\") \")\"".into());
     for done in [demo(1), random().clone()].map(|engine| engine.generate("A fox", with(nested.clone())).unwrap()) {
         let inner = done.text.trim_start_matches('(').trim_end_matches(')');
         let digits = inner.len() == 2 && inner.bytes().all(|byte| byte.is_ascii_digit());
@@ -189,7 +189,7 @@ fn gbnf_is_held_to() {
         assert!(!is_whole || done.text.matches('(').count() == done.text.matches(')').count(), "{}", done.text);
     }
     // Recursive, so it may not come to its end; then it is the beginning of one.
-    let json = Constraint::Lark(JSON_GBNF.into());
+    let json = Constraint::Grammar(JSON_GBNF.into());
     let mut ended = 0;
     for (engine, params) in
         [demo(1), random().clone()].iter().flat_map(|e| variants(&json).into_iter().map(move |p| (e, p)))
@@ -321,9 +321,9 @@ fn what_cannot_be_held_to_is_refused_in_words() {
         (schema(json!(false)), "no value"),
         (schema(json!({"type": "string", "enum": [1, 2]})), "nsatisfiable"),
         (Constraint::Regex(r"[^\s\S]".into()), "no text"),
-        (Constraint::Lark("root ::= a; a ::= b; b ::= a".replace("; ", "\n")), "without end"),
-        (Constraint::Lark("root ::= \"(\" root \")\"".into()), "without end"),
-        (Constraint::Lark("start: a\na: b\nb: a\n".into()), "no text"),
+        (Constraint::Grammar("root ::= a; a ::= b; b ::= a".replace("; ", "\n")), "without end"),
+        (Constraint::Grammar("root ::= \"(\" root \")\"".into()), "without end"),
+        (Constraint::Grammar("start: a\na: b\nb: a\n".into()), "no text"),
         (schema(json!({"type": "string", "minLength": 3, "maxLength": 1})), "minLength"),
         (schema(json!({"$ref": "file:///etc/passwd"})), "$ref"),
         (Constraint::JsonSchema(format!("{}{}", "[".repeat(100_000), "]".repeat(100_000))), "recursion"),
@@ -340,17 +340,17 @@ fn what_cannot_be_held_to_is_refused_in_words() {
             schema(json!({"type": "object", "properties": named(1500, |i| format!("p{i}")), "minProperties": 1})),
             "parts when",
         ),
-        (Constraint::Lark(format!("start: %json {}", json!({"allOf": [any, any, any, any]}))), "parts when"),
+        (Constraint::Grammar(format!("start: %json {}", json!({"allOf": [any, any, any, any]}))), "parts when"),
         (schema(json!({"type": "integer", "multipleOf": 1_000_000_007})), "fuel"),
         (schema(json!({"type": "object", "properties": named(8000, |i| format!("p{i}"))})), "parts when"),
-        (Constraint::Lark("start: A\nA: ~(/.*a.{300}/) & /.*b.{300}/ & ~(/.*c.{300}.*/)\n".into()), "fuel"),
+        (Constraint::Grammar("start: A\nA: ~(/.*a.{300}/) & /.*b.{300}/ & ~(/.*c.{300}.*/)\n".into()), "fuel"),
         (Constraint::Regex("(".into()), "unclosed"),
         (Constraint::Regex("a(?=b)".into()), "look-around"),
         (Constraint::Regex(nested.clone()), "nest"),
         (Constraint::Regex("x".repeat(1 << 19)), "bytes"),
-        (Constraint::Lark("start: rest".into()), "rest"),
-        (Constraint::Lark("other: \"a\"".into()), "start"),
-        (Constraint::Lark(format!("start: {nested}")), "nested"),
+        (Constraint::Grammar("start: rest".into()), "rest"),
+        (Constraint::Grammar("other: \"a\"".into()), "start"),
+        (Constraint::Grammar(format!("start: {nested}")), "nested"),
     ];
     for (constraint, words) in refused {
         let error = engine.submit(Request::new("A fox").with_params(with(constraint))).err();
@@ -375,10 +375,13 @@ fn long_chains_of_references_do_not_end_the_process() {
     };
     let n = 26 * 26 * 26 - 1;
     let chain: String = (0..n).map(|i| format!("r{}:r{}\n", name(i), name(i + 1))).collect();
-    let rules = Constraint::Lark(format!("start: r{}\n{chain}r{}: \"yes\"\n", name(0), name(n)));
+    let rules = Constraint::Grammar(format!("start: r{}\n{chain}r{}: \"yes\"\n", name(0), name(n)));
     let chain = chain.to_uppercase();
-    let terminals =
-        Constraint::Lark(format!("start: R{}\n{chain}R{}: \"yes\"\n", name(0).to_uppercase(), name(n).to_uppercase()));
+    let terminals = Constraint::Grammar(format!(
+        "start: R{}\n{chain}R{}: \"yes\"\n",
+        name(0).to_uppercase(),
+        name(n).to_uppercase()
+    ));
     let mut definitions: serde_json::Map<String, Value> =
         (0..6000).map(|i| (name(i), json!({"$ref": format!("#/$defs/{}", name(i + 1))}))).collect();
     definitions.insert(name(6000), json!({"const": "yes"}));

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequenc
 from types import TracebackType
 from typing import Any, overload
 
-from ._base import BaseEngine, Collector, Progress, Stream as BaseStream, is_list, list_requests, refuse_keywords
+from ._base import BaseEngine, Progress, Stream as BaseStream, finished, is_list, list_requests, refuse_keywords
 from ._native import NativeGeneration
 from ._types import Message, Prompt, Result, Results, SamplingParams, outcome
 
@@ -76,18 +76,14 @@ class AsyncEngine(BaseEngine):
             raise TypeError(f"progress is {progress!r:.80}, but must be a function or None")
         if is_list(prompt):
             return await self._generate_list(prompt, params, progress)  # type: ignore[arg-type]
-        collector = Collector()
         generation = self._start(prompt, params)  # type: ignore[arg-type]
         if isinstance(generation, asyncio.Future):
             generation = await generation
         try:
-            while isinstance(news := await generation.read_async(), tuple):
-                collector.take(*news)
+            return finished(await generation.wait_async())
         except BaseException:
             generation.cancel()
             raise
-        assert news is not None, "a generation ends with its result"
-        return collector.finish(news)
 
     async def _generate_list(
         self, prompts: Iterable[Prompt], params: SamplingParams | None, progress: Callable[[int, int], object] | None

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ._check import check
-from ._errors import InvalidConfig, InvalidRequest
+from ._errors import InvalidConfig, InvalidRequest, LlamaError
 from ._native import NativeEngine, NativeGeneration
 from ._requests import Requests
 from ._types import (
@@ -26,10 +26,10 @@ from ._types import (
     Prompt,
     Result,
     SamplingParams,
-    TokenLogprobs,
     as_json,
     as_messages,
     checked,
+    outcome,
 )
 
 DEMO_MODEL = Path(__file__).parent / "demo.gguf"
@@ -262,7 +262,6 @@ class Stream:
 
     def __init__(self, engine: BaseEngine, generation: NativeGeneration | None) -> None:
         self._generation = generation
-        self._collector = Collector()
         engine._streams.add(self)
 
     def cancel(self) -> None:
@@ -273,11 +272,10 @@ class Stream:
     def _take(self, news: News | None) -> str:
         """The text of some news, which may be empty; at the end, there is no generation any more."""
         if isinstance(news, tuple):
-            self._collector.take(*news)
             return news[0]
         self._generation = None
         if news is not None:
-            self.result = self._collector.finish(news)
+            self.result = finished(news)
         return ""
 
     def _cancel(self) -> None:
@@ -286,31 +284,16 @@ class Stream:
             generation.cancel()
 
 
+def finished(end: dict[str, Any] | LlamaError | None) -> Result:
+    """The result of a generation that stands alone. Raises what failed, and `DeadlineExceeded`."""
+    assert end is not None, "a generation ends with its result"
+    return checked(outcome(end))
+
+
 @atexit.register
 def _close_all() -> None:
     for engine in list(_open):
         engine.close()
-
-
-class Collector:
-    """Puts what a generation tells together to a result."""
-
-    def __init__(self) -> None:
-        self.text = ""
-        self.tokens: list[int] = []
-        self.logprobs: list[TokenLogprobs] = []
-
-    def take(self, text: str, token: int | None, logprobs: tuple[float, list[tuple[int, float]]] | None) -> None:
-        """Takes a piece of text, its token, and how likely that was."""
-        self.text += text
-        if logprobs is not None:
-            self.logprobs.append(TokenLogprobs(*logprobs))
-        if token is not None:
-            self.tokens.append(token)
-
-    def finish(self, end: dict[str, Any]) -> Result:
-        """The result. Raises what failed, and `DeadlineExceeded`."""
-        return checked(Result(text=self.text, tokens=self.tokens, logprobs=self.logprobs, **end))
 
 
 class Progress:

@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, overload
 
-from ._base import BaseEngine, Collector, Progress, is_list, list_requests, refuse_keywords
+from ._base import BaseEngine, Progress, finished, is_list, list_requests, refuse_keywords
 from ._base import Stream as BaseStream
-from ._native import NativeGeneration
 from ._requests import Request
 from ._types import Message, NativeSampling, Prompt, Result, Results, SamplingParams, outcome
 
@@ -81,7 +80,12 @@ class Engine(BaseEngine):
         if not isinstance(progress, bool) and not callable(progress):
             raise TypeError(f"progress is {progress!r:.80}, but must be True, False or a function")
         if not is_list(prompt):
-            return _collect(self._submit(prompt, params))  # type: ignore[arg-type]
+            generation = self._submit(prompt, params)  # type: ignore[arg-type]
+            try:
+                return finished(generation.wait())
+            except BaseException:
+                generation.cancel()
+                raise
         requests = list_requests(prompt, params)  # type: ignore[arg-type]
         if progress is not True:
             tick = Progress(progress) if progress else None
@@ -140,15 +144,3 @@ class Stream(BaseStream, Iterator[str]):
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _collect(generation: NativeGeneration) -> Result:
-    collector = Collector()
-    try:
-        while isinstance(news := generation.read(), tuple):
-            collector.take(*news)
-    except BaseException:
-        generation.cancel()
-        raise
-    assert news is not None, "a generation ends with its result"
-    return collector.finish(news)

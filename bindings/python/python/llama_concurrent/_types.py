@@ -20,8 +20,10 @@ Prompt = Union[str, Sequence[int]]
 News = Union[
     tuple[str, Union[int, None], Union[tuple[float, list[tuple[int, float]]], None]],
     dict[str, Any],
+    LlamaError,
 ]
-"""What a generation tells: text, a token and its log probabilities, or its end as the arguments of `Result`."""
+"""What a generation tells: text, a token and its log probabilities, or at its end the arguments of `Result`, or what it
+failed with."""
 
 FinishReason = Literal["stop", "length", "cancelled", "deadline", "error"]
 

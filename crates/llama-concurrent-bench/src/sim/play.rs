@@ -206,7 +206,7 @@ impl Run<'_> {
                 ignore_eos: true,
                 ..SamplingParams::default()
             }),
-            grammar: None,
+            matcher: None,
             prefix_reuse: true,
             priority: if ask.batch { Priority::Batch } else { Priority::Interactive },
             submitted: at,

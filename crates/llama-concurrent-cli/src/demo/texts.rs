@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use llama_concurrent::{Engine, Event, Finish, FinishReason, Generation, Request, SamplingParams};
+use llama_concurrent::{Collector, Engine, Event, Finish, FinishReason, Generation, Request, SamplingParams};
 
 use super::{boxes::Pane, prompts::PROMPTS};
 use crate::failure::Failure;
@@ -26,8 +26,7 @@ pub enum State {
 struct Text {
     prompt: &'static str,
     generation: Generation,
-    output: String,
-    tokens: usize,
+    collected: Collector,
     /// When the first token was not there yet, and when the latest was.
     since: Instant,
     until: Instant,
@@ -40,7 +39,7 @@ impl Texts {
         let start = Instant::now();
         let submit = |&prompt: &&'static str| {
             let generation = engine.submit(Request::new(prompt).with_params(params.clone()))?;
-            Ok(Text { prompt, generation, output: String::new(), tokens: 0, since: start, until: start, finish: None })
+            Ok(Text { prompt, generation, collected: Collector::default(), since: start, until: start, finish: None })
         };
         Ok(Self { texts: PROMPTS.iter().map(submit).collect::<Result<_, Failure>>()?, start })
     }
@@ -64,9 +63,9 @@ impl Texts {
 
     /// Every text as it stands. They are alone in the engine, and take its `slots` in order.
     pub fn panes(&self, slots: usize) -> Vec<Pane<'_>> {
-        let decoding = self.texts.iter().filter(|text| text.tokens > 0 && text.finish.is_none()).count();
+        let decoding = self.texts.iter().filter(|text| text.tokens() > 0 && text.finish.is_none()).count();
         let mut in_prefill = slots.saturating_sub(decoding);
-        let mut state = |text: &Text| match (&text.finish, text.tokens) {
+        let mut state = |text: &Text| match (&text.finish, text.tokens()) {
             (Some(_), _) => State::Done,
             (None, 0) if in_prefill == 0 => State::Waiting,
             (None, 0) => {
@@ -80,7 +79,7 @@ impl Texts {
     }
 
     pub fn tokens(&self) -> usize {
-        self.texts.iter().map(|text| text.tokens).sum()
+        self.texts.iter().map(Text::tokens).sum()
     }
 
     /// Since the submit; stops with the last text.
@@ -91,21 +90,24 @@ impl Texts {
 }
 
 impl Text {
+    fn tokens(&self) -> usize {
+        self.collected.tokens().len()
+    }
+
     fn read(&mut self, pace: Option<f64>) {
         let now = Instant::now();
         let readable = match pace {
-            Some(pace) if self.tokens > 0 => ((now - self.since).as_secs_f64() * pace) as usize,
+            Some(pace) if self.tokens() > 0 => ((now - self.since).as_secs_f64() * pace) as usize,
             Some(_) => 1,
             None => usize::MAX,
         };
-        if self.tokens == 0 {
+        if self.tokens() == 0 {
             self.since = now;
         }
-        while self.tokens < readable {
+        while self.tokens() < readable {
             match self.generation.next_within(Duration::ZERO) {
                 Some(Event::Delta(delta)) => {
-                    self.output.push_str(&delta.text);
-                    self.tokens += usize::from(delta.token.is_some());
+                    self.collected.push(&delta);
                     self.until = now;
                 }
                 Some(Event::Finished(finish)) => self.finish = Some(*finish),
@@ -115,15 +117,15 @@ impl Text {
     }
 
     fn pane(&self) -> Pane<'_> {
-        let Self { prompt, output, tokens, .. } = self;
-        Pane { state: State::Waiting, prompt, output, tokens: *tokens, rate: self.rate() }
+        let (output, tokens) = (self.collected.text(), self.tokens());
+        Pane { state: State::Waiting, prompt: self.prompt, output, tokens, rate: self.rate() }
     }
 
     /// Tokens per second of this text.
     fn rate(&self) -> Option<f64> {
         let (tokens, time) = match &self.finish {
             Some(finish) => (finish.timings.itl.len(), finish.timings.itl.iter().sum()),
-            None => (self.tokens, self.until - self.since),
+            None => (self.tokens(), self.until - self.since),
         };
         (tokens > 0 && !time.is_zero()).then(|| tokens as f64 / time.as_secs_f64())
     }

@@ -121,7 +121,7 @@ impl Form {
             }
             Self { json_schema: Some(path), .. } => Some(Constraint::JsonSchema(read(Path::new(path))?)),
             Self { regex: Some(regex), .. } => Some(Constraint::Regex(regex.clone())),
-            Self { grammar_file: Some(path), .. } => Some(Constraint::Lark(read(path)?)),
+            Self { grammar_file: Some(path), .. } => Some(Constraint::Grammar(read(path)?)),
             Self { json_schema: None, regex: None, grammar_file: None } => None,
         })
     }

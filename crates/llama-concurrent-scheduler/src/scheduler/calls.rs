@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use llama_concurrent_types::{Error, ErrorKind, Event, FinishReason};
 
-use super::{Notice, Scheduler, queue::Place, sequence::Advance};
-use crate::backend::{Call, CallKind, Op, Row, Sampled, SeqKey, SlotId};
+use super::{Notice, Scheduler, cost::PrefillCost, queue::Place, sequence::Advance};
+use crate::backend::{Call, CallKind, EmbedCall, Op, Row, Sampled, SeqKey, SlotId};
 
 /// Prompt tokens that a turn computes at least, however slow the machine, so that prefill never starves.
 const MIN_CHUNK: usize = 16;
@@ -23,10 +23,12 @@ const MIN_IDLE_CHUNK: usize = 128;
 const FUSED_ROWS: usize = 32;
 /// Chunk of reproducible mode: fixed, because the shape of a call decides the rounding of its results.
 const REPRODUCIBLE_CHUNK: usize = 32;
+
 /// Where the present turn stands.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Turn {
     next_context: usize,
+    embedded: bool,
     prefill_calls: usize,
     prefill_time: Duration,
 }
@@ -43,22 +45,30 @@ pub(super) struct InFlight {
 }
 
 impl Scheduler {
-    pub(super) fn next_call(&mut self) -> Option<Call> {
+    /// The next call of this turn, or of the next one: first each context decodes, then a text is embedded, then comes prefill
+    /// within its limits.
+    pub(super) fn next_call(&mut self) -> (Option<Call>, Option<EmbedCall>) {
         // The second pass is the turn after this one: this one may have nothing left to do.
         for _ in 0..2 {
             while self.turn.next_context < self.config.shape.contexts {
                 let context = self.turn.next_context;
                 self.turn.next_context += 1;
                 if let Some(call) = self.decode_call(context) {
-                    return Some(call);
+                    return (Some(call), None);
                 }
             }
+            if !std::mem::replace(&mut self.turn.embedded, true)
+                && let Some(call) =
+                    self.embeddings.next_call(self.rows_within(&self.embed_cost, self.config.max_stall / 2))
+            {
+                return (None, Some(call));
+            }
             if let Some(call) = self.prefill_call() {
-                return Some(call);
+                return (Some(call), None);
             }
             self.turn = Turn::default();
         }
-        None
+        (None, None)
     }
 
     /// One row for each sequence of the context that decodes, in ascending order of `seq`.
@@ -116,36 +126,29 @@ impl Scheduler {
         Some(Call { context, kind: CallKind::Prefill, rows })
     }
 
-    /// Rows that the next prefill call may have; `None` if this turn has had its share.
+    /// Rows that the next prefill call may have; `None` if this turn has had its share. With nobody decoding that is one call.
     fn prefill_chunk(&self) -> Option<usize> {
-        let n_batch = self.config.shape.n_batch;
-        let anyone_decodes = self.sequences.iter().any(|(_, s)| s.is_runnable());
+        let is_first = self.turn.prefill_calls == 0;
         if self.config.reproducible {
-            let spent = anyone_decodes && self.turn.prefill_calls > 0;
-            return (!spent).then_some(REPRODUCIBLE_CHUNK.min(n_batch));
+            return is_first.then_some(REPRODUCIBLE_CHUNK.min(self.config.shape.n_batch));
         }
-        let rows = if anyone_decodes {
-            let budget = self.config.max_stall.saturating_sub(self.turn.prefill_time);
-            let affordable = self.prefill_cost.tokens_within(budget).unwrap_or(FIRST_CHUNK);
-            if self.turn.prefill_calls > 0 && affordable < MIN_CHUNK {
-                return None;
-            }
-            affordable.max(MIN_CHUNK)
-        } else {
-            self.prefill_cost.tokens_within(MAX_IDLE_CALL).unwrap_or(MIN_IDLE_CHUNK).max(MIN_IDLE_CHUNK)
-        };
-        Some(rows.min(n_batch))
+        let left = self.config.max_stall.saturating_sub(self.turn.prefill_time);
+        let is_worthwhile = || self.prefill_cost.tokens_within(left).unwrap_or(FIRST_CHUNK) >= MIN_CHUNK;
+        let goes_on = is_first || (self.anyone_decodes() && is_worthwhile());
+        goes_on.then(|| self.rows_within(&self.prefill_cost, left))
     }
 
-    /// Rows of other work that may be computed between two calls: for those who decode half of what a prompt may take,
-    /// otherwise as much as one call.
-    pub fn rows_beside(&self) -> usize {
-        let anyone_decodes = self.sequences.iter().any(|(_, s)| s.is_runnable());
-        let (budget, unknown, least) = match anyone_decodes {
-            true => (self.config.max_stall / 2, FIRST_CHUNK, MIN_CHUNK),
+    /// Rows that take `limit` at most while anyone decodes, otherwise no longer than a new arrival may wait.
+    fn rows_within(&self, cost: &PrefillCost, limit: Duration) -> usize {
+        let (limit, unknown, least) = match self.anyone_decodes() {
+            true => (limit, FIRST_CHUNK, MIN_CHUNK),
             false => (MAX_IDLE_CALL, MIN_IDLE_CHUNK, MIN_IDLE_CHUNK),
         };
-        self.prefill_cost.tokens_within(budget).unwrap_or(unknown).max(least).min(self.config.shape.n_batch)
+        cost.tokens_within(limit).unwrap_or(unknown).max(least).min(self.config.shape.n_batch)
+    }
+
+    fn anyone_decodes(&self) -> bool {
+        self.sequences.iter().any(|(_, sequence)| sequence.is_runnable())
     }
 
     pub(super) fn note_in_flight(&self, call: &Call, ops: &[Op]) -> InFlight {

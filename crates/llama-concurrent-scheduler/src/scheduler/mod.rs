@@ -4,11 +4,12 @@
 //! `llama_decode` call; [`Scheduler::apply`] takes the result and says what the callers should hear. Time is a value
 //! that the caller hands in.
 //!
-//! A *turn* decodes one token for every active sequence, context by context, and then spends at most `max_stall` on
-//! prefill. Each plan is one call of such a turn, so that cancels and new requests take effect between any two calls.
+//! A *turn* decodes one token for every active sequence, context by context, computes a part of a text to embed, and then spends
+//! at most `max_stall` on prefill. Each plan is one call of such a turn, so that cancels and new requests take effect between any two calls.
 
 mod calls;
 mod cost;
+mod embeddings;
 mod prefix;
 mod queue;
 mod seating;
@@ -21,15 +22,16 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use slab::Slab;
 
-pub use self::sequence::NewSequence;
+pub use self::{embeddings::NewEmbedding, sequence::NewSequence};
 use llama_concurrent_types::{
-    EngineConfig, Error, ErrorKind, Event, Finish, FinishReason, PoolShape, RequestId, SlotStats, TokenTable,
-    WorkerTotals,
+    Embedding, EngineConfig, Error, ErrorKind, Event, Finish, FinishReason, PoolShape, RequestId, Result, SlotStats,
+    TokenTable, WorkerTotals,
 };
 
 use self::{
     calls::{InFlight, Turn},
     cost::PrefillCost,
+    embeddings::Embeddings,
     queue::{Place, WaitingLine},
     sequence::Sequence,
     slots::SlotTable,
@@ -88,6 +90,13 @@ pub enum Notice {
         /// Exactly one `Finished` comes for each request, as its last event.
         event: Event,
     },
+    /// A text is embedded, or is not going to be.
+    Embedded {
+        /// The request.
+        id: RequestId,
+        /// Its vector.
+        result: Result<Embedding>,
+    },
 }
 
 /// Decides for one worker which request gets which slot, and what is computed next.
@@ -98,7 +107,9 @@ pub struct Scheduler {
     keys: HashMap<RequestId, SeqKey>,
     waiting: WaitingLine,
     slots: SlotTable,
+    embeddings: Embeddings,
     prefill_cost: PrefillCost,
+    embed_cost: PrefillCost,
     /// Where the next chunk of a prompt must end at the latest.
     prefill_stops: HashMap<SeqKey, usize>,
     turn: Turn,
@@ -123,7 +134,9 @@ impl Scheduler {
             sequences: Slab::new(),
             keys: HashMap::new(),
             waiting: WaitingLine::default(),
+            embeddings: Embeddings::default(),
             prefill_cost: PrefillCost::default(),
+            embed_cost: PrefillCost::default(),
             prefill_stops: HashMap::new(),
             turn: Turn::default(),
             in_flight: None,
@@ -154,21 +167,18 @@ impl Scheduler {
     pub fn cancel(&mut self, id: RequestId, now: Duration) {
         if let Some(&key) = self.keys.get(&id) {
             self.finish(key, FinishReason::Cancelled, None, None, now);
+        } else {
+            self.cancel_embedding(id);
         }
     }
 
     /// Ends every request.
     pub fn cancel_all(&mut self, now: Duration) {
-        for key in self.all_keys() {
+        let keys: Vec<SeqKey> = self.sequences.iter().map(|(key, _)| key).collect();
+        for key in keys {
             self.finish(key, FinishReason::Cancelled, None, None, now);
         }
-    }
-
-    /// Ends every request with an error.
-    pub fn fail_all(&mut self, error: &Error, now: Duration) {
-        for key in self.all_keys() {
-            self.finish(key, FinishReason::Error, None, Some(error.clone()), now);
-        }
+        self.cancel_all_embeddings();
     }
 
     /// Stops or goes on decoding a request whose reader is behind; its slot stays its own.
@@ -192,11 +202,11 @@ impl Scheduler {
                 self.copying[dst.context] = true;
             }
         }
-        let call = self.next_call();
+        let (call, embed) = self.next_call();
         if let Some(call) = &call {
             self.in_flight = Some(self.note_in_flight(call, &ops));
         }
-        StepPlan { ops, call }
+        StepPlan { ops, call, embed }
     }
 
     /// Takes what the backend made of the last plan and returns what callers should hear.
@@ -218,6 +228,9 @@ impl Scheduler {
                 }
             }
         }
+        if let Some(vectors) = outcome.vectors {
+            self.apply_vectors(vectors, outcome.elapsed);
+        }
         std::mem::take(&mut self.notices)
     }
 
@@ -225,6 +238,7 @@ impl Scheduler {
     pub fn has_work(&self) -> bool {
         self.sequences.iter().any(|(_, s)| s.is_runnable() || s.is_prefilling())
             || (self.waiting.len() > 0 && self.slots.has_free())
+            || !self.embeddings.is_empty()
             || !self.pending_ops.is_empty()
             || !self.notices.is_empty()
     }
@@ -236,13 +250,15 @@ impl Scheduler {
 
     /// Whether there is no request at all.
     pub fn is_empty(&self) -> bool {
-        self.sequences.is_empty()
+        self.sequences.is_empty() && self.embeddings.is_empty()
     }
 
     /// Sums so far, and how many requests run and wait.
     pub fn totals(&self) -> WorkerTotals {
+        let (embedding, to_embed) = self.embeddings.running_and_waiting();
         let waiting = self.waiting.len();
-        WorkerTotals { running: self.sequences.len() - waiting, waiting, ..self.totals }
+        let running = self.sequences.len() - waiting + embedding;
+        WorkerTotals { running, waiting: waiting + to_embed, ..self.totals }
     }
 
     /// What each slot is doing, in the order of their numbers.
@@ -251,10 +267,6 @@ impl Scheduler {
             None => SlotStats { n_tokens: slot.held.len(), ..SlotStats::default() },
             Some(key) => self.sequences[key].slot_stats(),
         })
-    }
-
-    fn all_keys(&self) -> Vec<SeqKey> {
-        self.sequences.iter().map(|(key, _)| key).collect()
     }
 
     fn expire(&mut self, now: Duration) {
@@ -306,6 +318,7 @@ impl Scheduler {
         let shape = self.config.shape;
         assert_eq!(self.keys.len(), self.sequences.len());
         assert_eq!(self.slots.len(), shape.contexts * shape.slots);
+        self.embeddings.check_invariants(shape.n_ctx);
         let mut seated = 0;
         for (id, slot) in self.slots.iter() {
             assert!(slot.held.len() <= shape.n_ctx, "held KV within the slot");

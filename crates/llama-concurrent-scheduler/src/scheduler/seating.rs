@@ -101,7 +101,7 @@ impl Scheduler {
             key,
             params: sequence.params.clone(),
             history: sequence.penalty_history(),
-            grammar: sequence.grammar.take(),
+            matcher: sequence.matcher.take(),
         });
     }
 }

@@ -2,9 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use llama_concurrent_constraint::Grammar;
 use llama_concurrent_types::{
-    Delta, Priority, RequestId, SamplingParams, SlotStats, Timings, Token, TokenLogprobs, TokenTable,
+    Delta, Matcher, Priority, RequestId, SamplingParams, SlotStats, Timings, Token, TokenLogprobs, TokenTable,
 };
 
 use super::queue::Place;
@@ -20,7 +19,7 @@ pub struct NewSequence {
     /// How to sample.
     pub params: Arc<SamplingParams>,
     /// Its constraint, compiled.
-    pub grammar: Option<Box<Grammar>>,
+    pub matcher: Option<Box<dyn Matcher>>,
     /// Whether it may start from KV that is there already.
     pub prefix_reuse: bool,
     /// Who goes first.
@@ -49,7 +48,7 @@ pub(super) struct Sequence {
     pub(super) id: RequestId,
     pub(super) params: Arc<SamplingParams>,
     /// Until it goes to the backend.
-    pub(super) grammar: Option<Box<Grammar>>,
+    pub(super) matcher: Option<Box<dyn Matcher>>,
     pub(super) prefix_reuse: bool,
     /// Prompt, then output. All but a freshly sampled last one are to be computed.
     pub(super) tokens: Vec<Token>,
@@ -95,7 +94,7 @@ impl Sequence {
             timings: Timings { n_prompt_tokens: n_prompt, ..Timings::default() },
             tokens: new.prompt,
             params: new.params,
-            grammar: new.grammar,
+            matcher: new.matcher,
             prefix_reuse: new.prefix_reuse,
         }
     }

@@ -209,7 +209,7 @@ fn deadlines_strike_in_the_queue_and_in_total() {
             id,
             prompt: prompt(id as usize, 4),
             params: params.clone(),
-            grammar: None,
+            matcher: None,
             prefix_reuse: true,
             priority: Priority::Interactive,
             submitted: Duration::ZERO,
@@ -372,4 +372,40 @@ fn with_a_sliding_window_a_moved_chat_still_finds_its_own_beginning() {
         }
     }
     assert!(rig.swaps > 0, "nothing was moved, so nothing was tested");
+}
+
+#[test]
+fn texts_are_embedded_in_turns_with_those_who_decode_and_those_who_prefill() {
+    let mut rig = Rig::new(Setup { n_ctx: 2048, ..Setup::default() });
+    for id in 0..3 {
+        rig.submit(id, prompt(id as usize, 8), 200);
+    }
+    while rig.heard[&2].tokens.len() < 10 {
+        rig.step();
+    }
+    rig.embed(10, prompt(1, 1000));
+    rig.embed(11, prompt(2, 5));
+    rig.submit(9, prompt(9, 1200), 1);
+    rig.run_until_idle();
+    for id in 0..3 {
+        assert_eq!(rig.heard[&id].tokens, alone(&prompt(id as usize, 8), 200), "nobody hears of the text");
+        // A decode of four rows takes 120 ms here; 16 rows of a prompt take 300, and so do 16 of a text.
+        let longest = *rig.timings(id).itl.iter().max().unwrap();
+        assert!(longest <= Duration::from_millis(120 + 600 + 300), "{longest:?}");
+    }
+    let computed: Vec<usize> = rig.embed_calls.iter().map(|(call, _)| call.tokens.len()).collect();
+    assert_eq!(computed.iter().sum::<usize>(), 1005);
+    let end_of_prompt = rig.calls.iter().filter(|(c, _)| c.kind == CallKind::Prefill).map(|&(_, at)| at).max().unwrap();
+    let before = rig.embed_calls.iter().filter(|(_, at)| *at < end_of_prompt).count();
+    assert!(before > 20, "{before} parts of texts beside a long prompt");
+    assert!(rig.vectors.values().all(|(left_queue, results)| *left_queue == 1 && results[0].is_ok()));
+
+    // With nobody decoding, a long prompt and a long text take turns.
+    let mut rig = Rig::new(Setup { n_ctx: 2048, ..Setup::default() });
+    rig.submit(0, prompt(3, 2000), 1);
+    rig.embed(1, prompt(4, 2000));
+    rig.run_until_idle();
+    let ends = (rig.calls.last().unwrap().1, rig.embed_calls.last().unwrap().1);
+    let apart = ends.0.max(ends.1) - ends.0.min(ends.1);
+    assert!(apart < Duration::from_secs(5), "{ends:?}");
 }

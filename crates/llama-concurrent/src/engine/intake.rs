@@ -5,16 +5,16 @@ use std::sync::{Arc, PoisonError, atomic::Ordering};
 use crossbeam_channel::SendError;
 use llama_concurrent_constraint::{Compiler, Grammar};
 use llama_concurrent_llama::Wishes;
-use llama_concurrent_scheduler::{NewSequence, WorkerLoad};
+use llama_concurrent_scheduler::{NewEmbedding, NewSequence, WorkerLoad};
 use llama_concurrent_types::{
-    Constraint, EmbedOptions, Embedding, Error, ErrorKind, Pooling, Prompt, Request, Result, SamplingParams, Token,
+    Constraint, EmbedOptions, Embedding, Error, ErrorKind, Matcher, Pooling, Prompt, Request, Result, SamplingParams,
+    Token,
 };
 
 use super::{Inner, Ticket, shutting_down};
 use crate::{
-    embedding::EmbedJob,
     stream::EventSink,
-    worker::{Caller, Command, Outlet},
+    worker::{Caller, Command, EmbedCaller, Outlet},
 };
 
 /// Whether somebody still waits for the tokens.
@@ -39,7 +39,8 @@ impl Inner {
         }
         let prompt = self.tokenize(&request.prompt, Use::Continue, &|| true)?;
         self.check_fits(&prompt, &request.params)?;
-        let grammar = request.params.constraint.as_ref().map(|c| self.compile(c)).transpose()?;
+        let matcher = request.params.constraint.as_ref().map(|c| self.compile(c)).transpose()?;
+        let matcher = matcher.map(|grammar| Box::new(grammar) as Box<dyn Matcher>);
         let mut permit = self.admission.reserve(prompt.len())?;
 
         let index = self.choose_worker(&prompt);
@@ -49,7 +50,7 @@ impl Inner {
             id,
             prompt,
             params: Arc::new(request.params.clone()),
-            grammar: grammar.map(Box::new),
+            matcher,
             prefix_reuse: request.prefix_reuse,
             priority: request.priority,
             submitted,
@@ -104,9 +105,13 @@ impl Inner {
         // Nothing of it stays in a slot, so its prefix is not to be remembered.
         let worker = &self.workers[self.choose_worker(&[])];
         permit.assign(&worker.shared.unfinished);
-        let job = EmbedJob::new(tokens, pooling, options.normalize, permit, Box::new(done));
-        if let Err(SendError(Command::Embed(job))) = worker.commands.send(Command::Embed(Box::new(job))) {
-            job.disarm();
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        let text = NewEmbedding { id, tokens, pooling, normalize: options.normalize };
+        let caller = EmbedCaller::new(permit, Box::new(done));
+        if let Err(SendError(refused)) = worker.commands.send(Command::Embed(text, caller)) {
+            if let Command::Embed(_, caller) = refused {
+                caller.disarm();
+            }
             return Err(shutting_down());
         }
         Ok(())

@@ -360,7 +360,7 @@ impl Engine {
     }
 
     /// Waits until a request left the queue or ended, `limit` at most: the moment to try again after `Overloaded`.
-    pub fn wait_for_room(&self, limit: Duration) {
+    pub(crate) fn wait_for_room(&self, limit: Duration) {
         self.inner.admission.wait_for_change(limit);
     }
 

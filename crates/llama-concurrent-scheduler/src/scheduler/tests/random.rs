@@ -22,6 +22,7 @@ enum Act {
         queue_ms: Option<u64>,
         total_ms: Option<u64>,
     },
+    Embed(usize),
     Cancel(usize),
     Pause(usize),
     Resume(usize),
@@ -42,6 +43,7 @@ fn act() -> impl Strategy<Value = Act> {
                 total_ms,
             }
         ),
+        1 => (1usize..64).prop_map(Act::Embed),
         1 => (0usize..64).prop_map(Act::Cancel),
         1 => (0usize..64).prop_map(Act::Pause),
         1 => (0usize..64).prop_map(Act::Resume),
@@ -55,11 +57,12 @@ fn survive(contexts: usize, slots: usize, window: Option<SimWindow>, fail_every:
     let mut rig = Rig::new(Setup { contexts, slots, n_ctx: 64, max_stall_ms: 300, window, ..Setup::default() });
     rig.backend.fail_every = fail_every;
     let mut submitted: Vec<(RequestId, Vec<Token>)> = Vec::new();
+    let mut embedded: Vec<(RequestId, Vec<Token>)> = Vec::new();
     let pick = |n: usize, ids: &[(RequestId, Vec<Token>)]| (!ids.is_empty()).then(|| ids[n % ids.len()].0);
     for act in acts {
         match act {
             Act::Submit { prefix, len, max_tokens, priority, queue_ms, total_ms } => {
-                let id = submitted.len() as RequestId;
+                let id = (submitted.len() + embedded.len()) as RequestId;
                 let tokens = [prompt(*prefix, 20), prompt(id as usize, *len)].concat();
                 rig.heard.insert(id, Heard::default());
                 let at = |ms: &Option<u64>| ms.map(|ms| rig.now + Duration::from_millis(ms));
@@ -67,7 +70,7 @@ fn survive(contexts: usize, slots: usize, window: Option<SimWindow>, fail_every:
                     id,
                     prompt: tokens.clone(),
                     params: Arc::new(SamplingParams { max_tokens: Some(*max_tokens), ..SamplingParams::default() }),
-                    grammar: None,
+                    matcher: None,
                     prefix_reuse: true,
                     priority: *priority,
                     submitted: rig.now,
@@ -76,9 +79,16 @@ fn survive(contexts: usize, slots: usize, window: Option<SimWindow>, fail_every:
                 });
                 submitted.push((id, tokens));
             }
+            Act::Embed(len) => {
+                let id = (submitted.len() + embedded.len()) as RequestId;
+                let tokens = prompt(id as usize, *len);
+                rig.embed(id, tokens.clone());
+                embedded.push((id, tokens));
+            }
             Act::Cancel(n) => {
                 let now = rig.now;
-                pick(*n, &submitted).into_iter().for_each(|id| rig.scheduler.cancel(id, now));
+                let all = if n % 4 == 0 { &embedded } else { &submitted };
+                pick(*n, all).into_iter().for_each(|id| rig.scheduler.cancel(id, now));
             }
             Act::Pause(n) => pick(*n, &submitted).into_iter().for_each(|id| rig.scheduler.set_paused(id, true)),
             Act::Resume(n) => pick(*n, &submitted).into_iter().for_each(|id| rig.scheduler.set_paused(id, false)),
@@ -95,7 +105,18 @@ fn survive(contexts: usize, slots: usize, window: Option<SimWindow>, fail_every:
     assert!(rig.scheduler.is_empty(), "all slots free at the end");
     assert_eq!(rig.backend.live_sequences(), 0, "all samplers freed");
     let totals = rig.scheduler.totals();
-    assert_eq!(totals.requests.finished(), submitted.len() as u64);
+    assert_eq!(totals.requests.finished(), (submitted.len() + embedded.len()) as u64);
+    assert_eq!((totals.running, totals.waiting), (0, 0));
+    for (id, tokens) in &embedded {
+        let (left_queue, results) = &rig.vectors[id];
+        assert_eq!(*left_queue, 1, "each text leaves the queue once");
+        assert_eq!(results.len(), 1, "one result each");
+        if let Ok(embedding) = &results[0] {
+            let sum: Token = tokens.iter().sum();
+            let mean = [sum as f32 / tokens.len() as f32, (tokens.len() - 1) as f32 / 2.0];
+            assert!(embedding.values.iter().zip(mean).all(|(a, b)| (a - b).abs() < 1e-3), "{embedding:?}, {mean:?}");
+        }
+    }
     for (id, tokens) in &submitted {
         let heard = &rig.heard[id];
         assert!(heard.finish.is_some(), "one terminal event each");
@@ -120,27 +141,34 @@ proptest! {
     }
 }
 
-/// 2,000 requests with random lengths, cancels, drops, pauses and deadlines for each of 1,000 seeds.
+/// 2,000 requests with random lengths, cancels, drops, pauses and deadlines for each of 1,000 seeds, spread over the cores.
 #[test]
 fn two_thousand_requests_for_each_of_a_thousand_seeds() {
+    let threads = std::thread::available_parallelism().map_or(1, |n| n.get()) as u64;
+    std::thread::scope(|scope| {
+        for first in 0..threads {
+            scope.spawn(move || (first..1000).step_by(threads as usize).for_each(survive_seed));
+        }
+    });
+}
+
+fn survive_seed(seed: u64) {
     use proptest::{
         strategy::ValueTree,
         test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
     };
     let submits = |acts: &[Act]| acts.iter().filter(|a| matches!(a, Act::Submit { .. })).count();
-    for seed in 0..1000u64 {
-        let mut bytes = [0u8; 32];
-        bytes[..8].copy_from_slice(&seed.to_le_bytes());
-        let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
-        let mut runner = TestRunner::new_with_rng(Config::default(), rng);
-        let strategy = act();
-        let mut acts = Vec::new();
-        while submits(&acts) < 2000 {
-            let more = (0..500).map(|_| strategy.new_tree(&mut runner).unwrap().current());
-            acts.extend(more);
-        }
-        let window = SimWindow { positions: 1 + (seed % 17) as usize, spare: (seed % 13) as usize };
-        let (contexts, slots) = (1 + (seed % 2) as usize, 2 + (seed % 3) as usize);
-        survive(contexts, slots, (seed % 5 < 3).then_some(window), (seed % 4 == 0).then_some(37), &acts);
+    let mut bytes = [0u8; 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
+    let mut runner = TestRunner::new_with_rng(Config::default(), rng);
+    let strategy = act();
+    let mut acts = Vec::new();
+    while submits(&acts) < 2000 {
+        let more = (0..500).map(|_| strategy.new_tree(&mut runner).unwrap().current());
+        acts.extend(more);
     }
+    let window = SimWindow { positions: 1 + (seed % 17) as usize, spare: (seed % 13) as usize };
+    let (contexts, slots) = (1 + (seed % 2) as usize, 2 + (seed % 3) as usize);
+    survive(contexts, slots, (seed % 5 < 3).then_some(window), seed.is_multiple_of(4).then_some(37), &acts);
 }

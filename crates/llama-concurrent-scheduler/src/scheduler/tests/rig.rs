@@ -2,11 +2,11 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use llama_concurrent_types::{Delta, Priority, SamplingParams, Token};
+use llama_concurrent_types::{Delta, Pooling, Priority, SamplingParams, Token};
 
 use super::super::*;
 use crate::{
-    backend::{Backend, Call},
+    backend::{Backend, Call, EmbedCall},
     sim::{SimBackend, SimCost, SimWindow},
 };
 
@@ -25,7 +25,9 @@ pub struct Rig {
     pub backend: SimBackend,
     pub now: Duration,
     pub heard: HashMap<RequestId, Heard>,
+    pub vectors: HashMap<RequestId, (usize, Vec<Result<Embedding>>)>,
     pub calls: Vec<(Call, Duration)>,
+    pub embed_calls: Vec<(EmbedCall, Duration)>,
     pub swaps: usize,
 }
 
@@ -80,7 +82,9 @@ impl Rig {
             backend,
             now: Duration::ZERO,
             heard: HashMap::new(),
+            vectors: HashMap::new(),
             calls: Vec::new(),
+            embed_calls: Vec::new(),
             swaps: 0,
         }
     }
@@ -100,13 +104,19 @@ impl Rig {
             id,
             prompt,
             params: Arc::new(params),
-            grammar: None,
+            matcher: None,
             prefix_reuse: true,
             priority,
             submitted: self.now,
             queue_deadline: None,
             deadline: None,
         });
+    }
+
+    /// A text to embed; its vectors are added up.
+    pub fn embed(&mut self, id: RequestId, tokens: Vec<Token>) {
+        self.vectors.insert(id, (0, Vec::new()));
+        self.scheduler.embed(NewEmbedding { id, tokens, pooling: Pooling::Mean, normalize: false });
     }
 
     /// The worker's three lines, and a record of what came of them. Whether anything was computed.
@@ -118,7 +128,8 @@ impl Rig {
         let notices = self.scheduler.apply(outcome, self.now);
         self.scheduler.check_invariants();
         self.hear(notices);
-        let worked = plan.call.is_some();
+        let worked = plan.call.is_some() || plan.embed.is_some();
+        self.embed_calls.extend(plan.embed.map(|call| (call, self.now)));
         self.swaps += plan.ops.iter().filter(|op| matches!(op, Op::Swap { .. })).count();
         self.calls.extend(plan.call.map(|call| (call, self.now)));
         worked
@@ -127,7 +138,11 @@ impl Rig {
     fn hear(&mut self, notices: Vec<Notice>) {
         for notice in notices {
             match notice {
-                Notice::LeftQueue { id } => self.heard.get_mut(&id).unwrap().left_queue += 1,
+                Notice::LeftQueue { id } => match self.vectors.get_mut(&id) {
+                    Some((left_queue, _)) => *left_queue += 1,
+                    None => self.heard.get_mut(&id).unwrap().left_queue += 1,
+                },
+                Notice::Embedded { id, result } => self.vectors.get_mut(&id).unwrap().1.push(result),
                 Notice::Event { id, event } => {
                     let heard = self.heard.get_mut(&id).unwrap();
                     assert!(heard.finish.is_none(), "nothing follows the end");
