@@ -1,4 +1,4 @@
-//! What `/metrics` tells: histograms of requests as vLLM has them, the engine's own counts, and llama-server's names.
+//! `/metrics`: histograms of requests as in vLLM, the engine's counters, and metrics under llama-server's names.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -22,16 +22,16 @@ use prometheus_client::{
 
 use crate::app::App;
 
-/// Seconds. From the first token of a cached prompt to that of a long one on a busy machine.
+/// Buckets in seconds: from the first token of a cached prompt to that of a long one on a busy machine.
 const REQUEST_BUCKETS: [f64; 16] =
     [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0, 120.0, 300.0];
-/// Seconds. From one token of a small model to a stall beyond what `max_stall` allows.
+/// Buckets in seconds: from one token of a small model to a stall longer than `max_stall` allows.
 const TOKEN_BUCKETS: [f64; 14] = [0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.4, 0.8, 2.0, 10.0];
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 type Labels = [(&'static str, String); 1];
 
-/// What the server counts itself.
+/// The metrics that the server itself collects.
 pub(crate) struct Metrics {
     registry: Registry,
     ttft: Histogram,
@@ -43,7 +43,7 @@ pub(crate) struct Metrics {
     rejected: Family<Labels, Counter>,
     abandoned: Counter,
     prompt_tokens: Counter,
-    turned_away: Counter,
+    connections_refused: Counter,
 }
 
 impl Metrics {
@@ -60,7 +60,7 @@ impl Metrics {
             rejected: Family::default(),
             abandoned: Counter::default(),
             prompt_tokens: Counter::default(),
-            turned_away: Counter::default(),
+            connections_refused: Counter::default(),
         };
         metrics.register();
         metrics
@@ -68,7 +68,7 @@ impl Metrics {
 
     fn register(&mut self) {
         let registry = &mut self.registry;
-        // Whole names: the crate would put an underscore behind a prefix.
+        // Full names: the crate would add an underscore after a prefix.
         let name = |name: &str| format!("llama_concurrent:{name}");
         registry.register(name("time_to_first_token_seconds"), "From submit, queue included", self.ttft.clone());
         registry.register(
@@ -83,10 +83,14 @@ impl Metrics {
         registry.register(name("requests_rejected"), "Requests refused, by status", self.rejected.clone());
         registry.register(name("http_responses"), "Answers by status", self.responses.clone());
         registry.register(name("prompt_tokens"), "Prompt tokens, cached ones included", self.prompt_tokens.clone());
-        registry.register(name("connections_refused"), "Connections beyond the limit", self.turned_away.clone());
+        registry.register(
+            name("connections_refused"),
+            "Connections beyond the limit",
+            self.connections_refused.clone(),
+        );
     }
 
-    /// A generation ended and its client knows.
+    /// A generation ended, and its client got the last event.
     pub(crate) fn finished(&self, finish: &Finish) {
         let timings = &finish.timings;
         self.finished.get_or_create(&[("finish_reason", finish.reason.as_str().to_owned())]).inc();
@@ -117,14 +121,14 @@ impl Metrics {
         }
     }
 
-    pub(crate) fn turned_away(&self) {
-        self.turned_away.inc();
+    pub(crate) fn connection_refused(&self) {
+        self.connections_refused.inc();
     }
 }
 
 pub(crate) async fn metrics(State(app): State<Arc<App>>) -> Response {
     let mut text = String::new();
-    // The end mark belongs behind the engine's figures.
+    // The end marker must follow the engine's metrics.
     let _ = encode(&mut text, &app.metrics.registry);
     let mut engine = Registry::default();
     engine.register_collector(Box::new(EngineFigures(Arc::downgrade(&app))));
@@ -133,12 +137,12 @@ pub(crate) async fn metrics(State(app): State<Arc<App>>) -> Response {
     let text = text.replace("# EOF\n", "") + &figures;
     let mut response = Response::new(Body::from(text));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
-    // As llama-server has it: a counter that fell back did so because the server began anew.
+    // As in llama-server: counters decrease only when the server restarts.
     response.headers_mut().insert("process-start-time-unix", HeaderValue::from(app.started));
     response
 }
 
-/// The engine's figures at the moment of a scrape.
+/// The engine's metrics at the time of a scrape.
 struct EngineFigures(std::sync::Weak<App>);
 
 impl fmt::Debug for EngineFigures {
