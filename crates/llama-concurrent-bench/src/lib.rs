@@ -1,12 +1,12 @@
-//! Load for text generation: named workloads, open and closed loops, and what came of them.
+//! Load generation and measurement: named workloads, open and closed loops, and their results.
 //!
-//! A [`Workload`] writes [`Script`]s: what each user asks, and when. [`play`] plays them against a [`Target`], which is an
-//! engine in this process or a server, and gives a [`Record`] for each request with the time of every token.
-//! [`Summary`] condenses records to the figures that people compare.
+//! A [`Workload`] generates [`Script`]s: the requests of each user, and their times. [`play`] replays them against a
+//! [`Target`], an engine in this process or a server, and returns a [`Record`] for each request with the time of every
+//! token. [`Summary`] condenses records to comparable figures.
 //!
 //! [`sim`] plays the same scripts on simulated machines.
 //!
-//! Everything that is asked follows from a seed, so that two targets get the same load.
+//! All load is derived from a seed, so that two targets get the same.
 
 mod play;
 mod record;
@@ -19,9 +19,9 @@ mod text;
 pub mod usage;
 pub mod workload;
 
-pub use play::{Played, play};
+pub use play::{ReplayResult, play};
 pub use record::{Outcome, Record};
-pub use script::{Ask, Script, Turn};
+pub use script::{RequestSpec, Script, Turn};
 pub use stats::{Spread, jain, quantile};
 pub use summary::{Latency, Slo, Summary};
 pub use target::{EngineTarget, Observer, ServerAddress, ServerTarget, Target};

@@ -1,4 +1,4 @@
-//! Why the program ends without having done what was asked, and with which exit code.
+//! Failures of the program, and their exit codes.
 
 use std::{io, process::ExitCode};
 
@@ -9,20 +9,20 @@ use crate::console;
 
 #[derive(Debug)]
 pub enum Failure {
-    /// What was asked for cannot be done, as with a wrong flag: exit code 2.
+    /// Invalid input, such as a wrong flag: exit code 2.
     BadInput(String),
-    /// It could be done and went wrong: exit code 1.
+    /// A failure with valid input: exit code 1.
     Failed(String),
-    /// As the two above, where the reasons were printed already.
+    /// One of the above, with the reasons already printed.
     Told(u8),
     /// Ctrl-C: 130, as shells expect.
     Interrupted,
-    /// Nobody reads the output any more (`| head`): a quiet end, and no failure.
+    /// The output was closed (`| head`): ends silently, without failure.
     OutputClosed,
 }
 
 impl Failure {
-    /// Says it on stderr, and with which code to exit.
+    /// Prints it on stderr, and returns the exit code.
     pub fn report(self) -> ExitCode {
         let (message, code) = match self {
             Failure::BadInput(message) => (message, 2),
@@ -31,12 +31,12 @@ impl Failure {
             Failure::Interrupted => return 130.into(),
             Failure::OutputClosed => return 0.into(),
         };
-        console::complain("error", &message);
+        console::diagnostic("error", &message);
         code.into()
     }
 }
 
-/// Whether an error lies in what was asked for, as opposed to: in the attempt.
+/// Whether an error is caused by the input, not by the execution.
 pub fn is_bad_input(kind: &ErrorKind) -> bool {
     kind.interfaces().exit_code == 2
 }
@@ -57,7 +57,7 @@ impl From<GgufError> for Failure {
     }
 }
 
-/// Of writing to stdout; what is read names its file in its own message.
+/// For writing to stdout; errors of reading name their file in their own message.
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         match error.kind() {

@@ -49,7 +49,7 @@ pub struct SynthArgs {
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
 
-    /// So many layers instead of the preset's
+    /// Number of layers [default: the preset's]
     #[arg(long, value_name = "N", hide = true)]
     layers: Option<u32>,
 
@@ -76,7 +76,7 @@ pub fn synth(args: &SynthArgs) -> Result<(), Failure> {
         return Err(Failure::BadInput(message));
     }
     if output.exists() && !args.force {
-        return Err(Failure::BadInput(format!("{} is there already; --force replaces it", output.display())));
+        return Err(Failure::BadInput(format!("{} exists; --force replaces it", output.display())));
     }
     match (&args.arch, args.preset) {
         (Some(name), _) => write_tiny_model(name, args.seed, output)?,
@@ -104,7 +104,7 @@ fn write(args: &SynthArgs, preset: &Shape, output: &Path) -> Result<SynthReport,
         bar.set_length(total);
         bar.set_position(written);
         if interrupts.pressed() {
-            // The writer has no other way to be stopped; unwinding removes its unfinished file.
+            // The writer cannot be stopped otherwise; unwinding removes its unfinished file.
             resume_unwind(Box::new(Failure::Interrupted));
         }
     };

@@ -1,8 +1,8 @@
-//! `--html`: the report as one page that needs nothing else, with plots.
+//! `--html`: the report as one self-contained page with plots.
 //!
-//! Everything is in the file: the style, and the plots as SVG. What could be many (points of curves, gaps, requests) is thinned
-//! where it is drawn, and the page says how, so that a page has some hundred KiB whatever the load was. The figures in the table are of
-//! all requests; those that are thinned are in the JSON report.
+//! The file contains the style, and the plots as SVG. Numerous elements (points of curves, gaps, requests) are thinned when
+//! they are drawn, and the page says how, so that a page has some hundred KiB for any load. The figures in the table are
+//! those of all requests; the JSON report has the complete data.
 
 mod cdf;
 mod chart;
@@ -25,7 +25,7 @@ use super::{
 };
 use crate::failure::Failure;
 
-/// The columns of the report's table with their units; on a screen of text there is no room for them.
+/// The columns of the report's table with their units, for which a terminal has no room.
 const COLUMNS: [&str; 12] = [
     "",
     "tok/s",
@@ -101,7 +101,7 @@ fn page(setting: &Setting, heading: &[String], body: Markup) -> Markup {
     }
 }
 
-/// Rows that are shorter or longer than the header end with it.
+/// Rows are cut or padded to the length of the header.
 fn table(header: &[&str], rows: &[Vec<String>]) -> Markup {
     html! {
         div class="scroll" {
@@ -113,7 +113,7 @@ fn table(header: &[&str], rows: &[Vec<String>]) -> Markup {
     }
 }
 
-/// How the times are spread, and one run of each in detail.
+/// The distributions of times, and one run of each system in detail.
 fn plots(results: &[Runs], open_loop: bool, of: &str) -> Markup {
     let index = middle_run(results);
     let shown: Vec<(&str, &[Record])> = results
@@ -131,7 +131,7 @@ fn plots(results: &[Runs], open_loop: bool, of: &str) -> Markup {
     }
 }
 
-/// The run in the middle of those of the first; the same for all, since its requests are.
+/// The median run of the first system; the same run for all, because they had the same requests.
 fn middle_run(results: &[Runs]) -> usize {
     let Some(first) = results.first() else { return 0 };
     let mut order: Vec<usize> = (0..first.runs.len()).collect();

@@ -1,4 +1,4 @@
-//! Planning: strategies and placements on a machine that is not here, and how far such predictions are from the truth.
+//! Planning: predicts strategies and placements on other machines, and checks the accuracy of predictions.
 
 mod calibrate;
 mod check;
@@ -10,7 +10,7 @@ use clap::Args;
 use llama_concurrent::{EngineConfig, Strategy};
 use llama_concurrent_bench::{
     Load, Summary,
-    sim::{self, Asked, Calibration, Machine, ModelCost, Placement, Pool, Timing},
+    sim::{self, Calibration, MachineSpec, ModelCost, Pool, ReplayedLoad, Timing, WorkerLayout},
 };
 
 use super::{BenchArgs, runs::Setting};
@@ -22,7 +22,7 @@ pub struct SimOptions {
     /// Predict strategies and placements for other machines: NUMA nodes x cores per node, optionally @ memory bandwidth per
     /// node in GB/s. Calibrates on this machine first, which takes some seconds
     #[arg(long, value_name = "NxC[@GB/s]", value_delimiter = ',', conflicts_with_all = NOT_WITH)]
-    pub sim: Vec<Machine>,
+    pub sim: Vec<MachineSpec>,
 
     /// Measure strategies on this machine, with one thread and with all, and report the error of the predictions
     #[arg(long, conflicts_with_all = NOT_WITH)]
@@ -62,9 +62,10 @@ impl SimOptions {
         !self.sim.is_empty() || self.sim_check
     }
 
-    /// With the bandwidth that was given for those that do not say it.
-    fn machines(&self) -> Vec<Machine> {
-        let known = |&machine: &Machine| Machine { bandwidth: machine.bandwidth.or(self.sim_bandwidth), ..machine };
+    /// The machines, with the default bandwidth for those without one.
+    fn machines(&self) -> Vec<MachineSpec> {
+        let known =
+            |&machine: &MachineSpec| MachineSpec { bandwidth: machine.bandwidth.or(self.sim_bandwidth), ..machine };
         self.sim.iter().map(known).collect()
     }
 }
@@ -76,7 +77,7 @@ pub fn plan(args: &BenchArgs, path: &Path) -> Result<(), Failure> {
     if args.sim.sim_check { check::check(&planner, path) } else { predict::predict(&planner) }
 }
 
-/// What all predictions have in common.
+/// The common inputs of all predictions.
 struct Planner<'a> {
     args: &'a BenchArgs,
     setting: &'a Setting,
@@ -97,31 +98,37 @@ impl Planner<'_> {
         users
     }
 
-    /// The scripts of so many users, as the engine would see them.
-    fn asked(&self, load: &Load) -> Asked {
+    /// The scripts of a load, tokenized as the engine would.
+    fn replayed_load(&self, load: &Load) -> ReplayedLoad {
         let tokenizer = &self.setting.tokenizer;
         let tokens = |text: &str| tokenizer.tokenize_with(text, true, true).unwrap_or_default();
-        Asked::new(self.setting.scripts(load), tokens)
+        ReplayedLoad::new(self.setting.scripts(load), tokens)
     }
 
-    /// What the file and the cache type say about the model.
+    /// The cost of the model, from its file and the cache type.
     fn model(&self) -> ModelCost {
         ModelCost::new(self.setting.tokenizer.model(), self.args.engine.config().type_k.bytes_per_element())
     }
 
-    /// Plays a load on a machine.
-    fn predict(&self, asked: &Asked, config: &EngineConfig, machine: &Machine, placement: Placement) -> Summary {
-        let seats = placement.seats(machine, machine.bandwidth(&self.calibration), self.calibration.remote);
+    /// Replays a load on a simulated machine.
+    fn predict(
+        &self,
+        load: &ReplayedLoad,
+        config: &EngineConfig,
+        machine: &MachineSpec,
+        placement: WorkerLayout,
+    ) -> Summary {
+        let resources = placement.workers(machine, machine.bandwidth(&self.calibration), self.calibration.remote);
         let n_ctx_train = self.setting.tokenizer.model().n_ctx_train as usize;
         let shape =
-            config.pool_shape(config.strategy, config.slots_of_each_worker(seats.len(), 0.0, None), n_ctx_train);
-        let worker = |seat| Timing::new(self.model(), &self.calibration, seat, shape.n_ctx);
-        let workers = seats.into_iter().map(worker).collect();
-        let records = sim::play(asked, &Pool { config: config.clone(), shape, workers });
+            config.pool_shape(config.strategy, config.slots_of_each_worker(resources.len(), 0.0, None), n_ctx_train);
+        let worker = |resources| Timing::new(self.model(), &self.calibration, resources, shape.n_ctx);
+        let workers = resources.into_iter().map(worker).collect();
+        let records = sim::play(load, &Pool { config: config.clone(), shape, workers });
         Summary::of(&records, self.setting.slo.as_ref())
     }
 
-    /// The engine as it would be set up for so many users.
+    /// The configuration of the engine for a number of slots.
     fn config(&self, strategy: Strategy, slots: usize) -> EngineConfig {
         let mut config = self.args.engine.config();
         config.strategy = strategy;

@@ -1,4 +1,4 @@
-//! What is printed and written.
+//! Reports on the screen and as JSON.
 
 use std::{fmt, fs, path::Path, time::Duration};
 
@@ -15,13 +15,13 @@ use crate::{
     format::{count, rate, short_millis},
 };
 
-/// All runs of all contestants.
+/// All runs of all systems.
 pub struct Report<'a> {
     pub setting: &'a Setting,
     pub results: Vec<Runs>,
 }
 
-/// What the columns of the table are.
+/// The columns of the table.
 pub const COLUMNS: [&str; 12] = [
     "",
     "tok/s",
@@ -61,7 +61,7 @@ impl<'a> Report<'a> {
 }
 
 impl Report<'_> {
-    /// What was asked, of which model.
+    /// Describes the load and the model.
     pub fn heading(&self) -> Vec<String> {
         let (setting, load) = (self.setting, &self.setting.load);
         let asked = match load.rate {
@@ -84,7 +84,7 @@ impl Report<'_> {
         self.results.iter().flat_map(rows).collect()
     }
 
-    /// What belongs below the table: how to read it, what the machine gave, and how the others compare with the first.
+    /// The notes below the table: how to read it, resource usage, and comparisons with the first system.
     pub fn notes(&self) -> Vec<String> {
         let kinds = self.kinds();
         let repeats = self.results.first().map_or(0, |runs| runs.runs.len());
@@ -95,7 +95,7 @@ impl Report<'_> {
                 .into(),
         );
         if self.setting.slo.is_some() {
-            lines.push("good/s: requests per second that kept both promises.".into());
+            lines.push("good/s: requests per second that met both targets.".into());
         }
         lines.extend(resources::of(&self.results));
         if let Some((first, others)) = self.results.split_first() {
@@ -108,7 +108,7 @@ impl Report<'_> {
 impl fmt::Display for Report<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.heading().iter().try_for_each(|line| writeln!(f, "{line}"))?;
-        // The last column is of the promise that --slo-ttft-ms and --slo-itl-ms make.
+        // The last column is for the targets --slo-ttft-ms and --slo-itl-ms.
         let columns = COLUMNS.len() - usize::from(self.setting.slo.is_none());
         let mut rows = self.rows();
         rows.iter_mut().for_each(|row| row.truncate(columns));
@@ -118,7 +118,7 @@ impl fmt::Display for Report<'_> {
     }
 }
 
-/// What a report in JSON says before its figures, and these under a name.
+/// A JSON report: the setting, and the results under a name.
 pub fn document(setting: &Setting, name: &str, figures: Value) -> Value {
     let load = &setting.load;
     let mut document = json!({
@@ -136,7 +136,7 @@ pub fn document(setting: &Setting, name: &str, figures: Value) -> Value {
     document
 }
 
-/// Before all the measuring: whether this file can be written at its end.
+/// Checks before the measurements that the file can be written at the end.
 pub fn expect_writable(file: &Path) -> Result<(), Failure> {
     let is_new = !file.exists();
     let opened = fs::OpenOptions::new().append(true).create(true).open(file);
@@ -144,7 +144,7 @@ pub fn expect_writable(file: &Path) -> Result<(), Failure> {
         Failure::BadInput(format!("cannot write {}: {error}; give a file in a folder that exists", file.display()))
     })?;
     if is_new {
-        // It is written when there is something to write.
+        // It is written when there are results.
         let _ = fs::remove_file(file);
     }
     Ok(())
@@ -164,7 +164,7 @@ pub fn verdict<'a>(runs: impl Iterator<Item = &'a Run> + Clone) -> Result<(), Fa
     }
 }
 
-/// How a figure of several runs is to be read.
+/// Explains how a figure of several runs is summarised.
 pub fn medians(runs: usize) -> String {
     match runs {
         1 => "one run".into(),
@@ -205,7 +205,7 @@ fn row(name: &str, runs: &[Run], of: impl Fn(&Run) -> &Summary) -> Vec<String> {
     ]
 }
 
-/// Pair by pair, since both had the same scripts one after the other.
+/// Compares pairs of runs, because both systems had the same scripts one after the other.
 fn ratios(first: &Runs, other: &Runs, kinds: &[&'static str]) -> Vec<String> {
     let line = |&kind: &&'static str| {
         let pairs = || first.runs.iter().zip(&other.runs).map(|(a, b)| (&a.by_kind[kind], &b.by_kind[kind]));

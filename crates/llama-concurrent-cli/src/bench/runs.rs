@@ -1,18 +1,18 @@
-//! Runs: the same scripts for each contestant, in turns.
+//! Runs: the same scripts for each system, alternating.
 
 use std::{path::Path, time::Duration};
 
 use llama_concurrent::Tokenizer;
 use llama_concurrent_bench::{
-    Ask, Load, Outcome, Played, Record, Script, Slo, Summary, Turn, Workload, play,
+    Load, Outcome, Record, ReplayResult, RequestSpec, Script, Slo, Summary, Turn, Workload, play,
     usage::{Meter, Usage},
 };
 use serde::Serialize;
 
-use super::contestant::Contestant;
+use super::system::System;
 use crate::{console, failure::Failure, format::bytes, interrupt::Interrupts};
 
-/// What is asked of all contestants.
+/// The workload of all systems.
 pub struct Setting {
     pub workload: Workload,
     pub load: Load,
@@ -21,20 +21,20 @@ pub struct Setting {
     pub tokenizer: Tokenizer,
 }
 
-/// What one run came to.
+/// The result of one run.
 #[derive(Serialize)]
 pub struct Run {
     pub seed: u64,
     pub summary: Summary,
     pub by_kind: std::collections::BTreeMap<&'static str, Summary>,
-    /// Of this process; `None` for a server.
+    /// The resource usage of this process; `None` for a server.
     pub usage: Option<Usage>,
-    /// Cores that the harness itself took.
+    /// Cores used by the load generator.
     pub harness_cpus: Option<f64>,
     pub records: Vec<Record>,
 }
 
-/// All runs of one contestant.
+/// All runs of one system.
 #[derive(Serialize)]
 pub struct Runs {
     pub name: String,
@@ -50,7 +50,7 @@ impl Setting {
         Ok(Self { workload, load, slo, model, tokenizer })
     }
 
-    /// The workload in words.
+    /// A description of the workload.
     pub fn about(&self) -> String {
         let scaled = match self.load.scale {
             1.0 => String::new(),
@@ -67,54 +67,48 @@ impl Setting {
     }
 }
 
-/// Every contestant in turn, as often as asked for.
-pub fn alternate(contestants: &[Contestant], setting: &Setting, repeats: usize) -> Result<Vec<Runs>, Failure> {
-    let mut all = none_yet(contestants);
+/// Runs all systems `repeats` times, alternating.
+pub fn alternate(systems: &[System], setting: &Setting, repeats: usize) -> Result<Vec<Runs>, Failure> {
+    let mut all = none_yet(systems);
     for repeat in 0..repeats {
         let load = setting.load.repeated(repeat);
-        turn(contestants, setting, &load, &format!("run {} of {repeats}", repeat + 1), &mut all)?;
+        turn(systems, setting, &load, &format!("run {} of {repeats}", repeat + 1), &mut all)?;
     }
     Ok(all)
 }
 
-/// The runs of each contestant before the first.
-pub fn none_yet(contestants: &[Contestant]) -> Vec<Runs> {
-    contestants.iter().map(|contestant| Runs { name: contestant.name.clone(), runs: Vec::new() }).collect()
+/// Empty runs for each system.
+pub fn none_yet(systems: &[System]) -> Vec<Runs> {
+    systems.iter().map(|system| Runs { name: system.name.clone(), runs: Vec::new() }).collect()
 }
 
-/// One run of each contestant, with the same scripts.
-pub fn turn(
-    contestants: &[Contestant],
-    setting: &Setting,
-    load: &Load,
-    what: &str,
-    all: &mut [Runs],
-) -> Result<(), Failure> {
+/// One run of each system, with the same scripts.
+pub fn turn(systems: &[System], setting: &Setting, load: &Load, what: &str, all: &mut [Runs]) -> Result<(), Failure> {
     let scripts = setting.scripts(load);
-    for (contestant, runs) in contestants.iter().zip(all) {
-        let raw = once(contestant, &scripts, &format!("{}, {what}", contestant.name))?;
+    for (system, runs) in systems.iter().zip(all) {
+        let raw = once(system, &scripts, &format!("{}, {what}", system.name))?;
         runs.runs.push(Run { seed: load.seed, ..summed_up(raw, setting) });
     }
     Ok(())
 }
 
-/// What a run left.
+/// The raw result of a run.
 pub struct Raw {
-    played: Played,
+    replay: ReplayResult,
     usage: Option<Usage>,
 }
 
-/// Opens a contestant, warms it up and plays the scripts.
-pub fn once(contestant: &Contestant, scripts: &[Script], what: &str) -> Result<Raw, Failure> {
-    let target = contestant.open()?;
+/// Opens a system, warms it up and replays the scripts.
+pub fn once(system: &System, scripts: &[Script], what: &str) -> Result<Raw, Failure> {
+    let target = system.open()?;
     warm_up(&*target)?;
     let requests: usize = scripts.iter().map(|script| script.turns.len()).sum();
     let bar = console::progress_bar(requests as u64, "{msg} {bar:30.cyan/dim} {pos} of {len} requests");
     bar.set_message(what.to_owned());
     let interrupts = Interrupts::listen();
-    let meter = contestant.is_here().then(|| Meter::start(None));
-    let played = play(scripts, &*target, |done| {
-        // Company asks more than was counted.
+    let meter = system.is_here().then(|| Meter::start(None));
+    let replay = play(scripts, &*target, |done| {
+        // Background load sends more requests than were counted.
         bar.set_length(requests.max(done) as u64);
         bar.set_position(done as u64);
         !interrupts.pressed()
@@ -124,13 +118,13 @@ pub fn once(contestant: &Contestant, scripts: &[Script], what: &str) -> Result<R
     if interrupts.pressed() {
         return Err(Failure::Interrupted);
     }
-    Ok(Raw { played, usage })
+    Ok(Raw { replay, usage })
 }
 
 fn warm_up(target: &dyn llama_concurrent_bench::Target) -> Result<(), Failure> {
-    let ask = Ask { prompt: "A first request, which nobody counts.".into(), max_tokens: 4, batch: false };
-    let turns = vec![Turn { think: Duration::ZERO, ask }];
-    let script = Script { kind: "warm-up", arrival: Duration::ZERO, turns, company: false };
+    let request = RequestSpec { prompt: "A first request, which is not counted.".into(), max_tokens: 4, batch: false };
+    let turns = vec![Turn { think: Duration::ZERO, request }];
+    let script = Script { kind: "warm-up", arrival: Duration::ZERO, turns, background: false };
     match play(&[script], target, |_| true).records.pop().map(|record| record.outcome) {
         Some(Outcome::Failed(why)) => Err(Failure::Failed(format!("{} does not answer: {why}", target.name()))),
         _ => Ok(()),
@@ -141,10 +135,10 @@ pub fn summed_up(raw: Raw, setting: &Setting) -> Run {
     let slo = setting.slo.as_ref();
     Run {
         seed: setting.load.seed,
-        summary: Summary::of(&raw.played.records, slo),
-        by_kind: Summary::by_kind(&raw.played.records, slo),
+        summary: Summary::of(&raw.replay.records, slo),
+        by_kind: Summary::by_kind(&raw.replay.records, slo),
         usage: raw.usage,
-        harness_cpus: raw.played.harness_cpus,
-        records: raw.played.records,
+        harness_cpus: raw.replay.harness_cpus,
+        records: raw.replay.records,
     }
 }

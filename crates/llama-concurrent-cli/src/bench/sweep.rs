@@ -1,4 +1,4 @@
-//! A list of numbers of users, each with every strategy.
+//! A sweep over numbers of users, with every strategy.
 
 use std::{fmt, path::Path};
 
@@ -6,30 +6,31 @@ use llama_concurrent_bench::{Load, Spread, Summary};
 use serde_json::{Value, json};
 
 use super::{
-    BenchArgs, contestants, report, resources,
+    BenchArgs, report, resources,
     runs::{self, Run, Runs, Setting},
+    systems,
 };
 use crate::{
     failure::Failure,
     format::{rate, short_millis},
 };
 
-/// The numbers for which DESIGN.md and others tell what batching brings.
+/// The numbers of users used in DESIGN.md for the gain of batching.
 const USERS: [u32; 7] = [1, 2, 4, 8, 16, 20, 32];
 
-/// What came of it.
+/// The result of a sweep.
 pub struct Sweep<'a> {
     pub setting: &'a Setting,
     pub points: Vec<Point>,
 }
 
-/// All contestants with one number of users.
+/// All systems with one number of users.
 pub struct Point {
     pub users: usize,
     pub results: Vec<Runs>,
 }
 
-/// A table of users by contestant.
+/// A table of users by system.
 pub struct Figures {
     pub title: &'static str,
     pub cells: fn(&Runs) -> String,
@@ -43,7 +44,7 @@ pub const FIGURES: [Figures; 3] = [
 ];
 
 impl<'a> Sweep<'a> {
-    /// Plays it: the repeats outside and the contestants inside, so that what changes on the machine does so for all.
+    /// Runs it, with the repeats outside and the systems inside, so that changes of the machine affect all systems.
     pub fn play(args: &BenchArgs, path: &Path, setting: &'a Setting) -> Result<Self, Failure> {
         let mut users: Vec<usize> = if args.sweep.is_empty() { &USERS[..] } else { &args.sweep[..] }
             .iter()
@@ -51,7 +52,7 @@ impl<'a> Sweep<'a> {
             .collect();
         users.sort_unstable();
         users.dedup();
-        let fields: Vec<_> = users.iter().map(|&users| contestants(args, path, users)).collect::<Result<_, _>>()?;
+        let fields: Vec<_> = users.iter().map(|&users| systems(args, path, users)).collect::<Result<_, _>>()?;
         let mut points: Vec<Point> =
             users.iter().zip(&fields).map(|(&users, field)| Point { users, results: runs::none_yet(field) }).collect();
         for repeat in 0..args.repeats as usize {
@@ -68,7 +69,7 @@ impl<'a> Sweep<'a> {
         vec![self.setting.about(), format!("{}.", self.setting.model)]
     }
 
-    /// The contestants, in the order of the columns.
+    /// The systems, in the order of the columns.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.points.first().into_iter().flat_map(|point| &point.results).map(|runs| runs.name.as_str())
     }
@@ -84,7 +85,7 @@ impl<'a> Sweep<'a> {
         self.points.iter().map(row).collect()
     }
 
-    /// How to read it, and what the machine gave at the largest number of users.
+    /// How to read it, and the resource usage at the largest number of users.
     pub fn notes(&self) -> Vec<String> {
         let repeats = self.points.first().and_then(|point| point.results.first()).map_or(0, |runs| runs.runs.len());
         let mut lines = vec![format!("Figures: {}.", report::medians(repeats))];
@@ -119,7 +120,7 @@ impl fmt::Display for Sweep<'_> {
     }
 }
 
-/// A figure of some runs; of those that have it.
+/// A figure over the runs that have it.
 pub fn spread(runs: &Runs, figure: impl Fn(&Summary) -> Option<f64>) -> Option<Spread> {
     let values: Vec<f64> = runs.runs.iter().filter_map(|run| figure(&run.summary)).collect();
     (!values.is_empty()).then(|| Spread::of(&values))

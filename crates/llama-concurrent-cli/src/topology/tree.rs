@@ -1,4 +1,4 @@
-//! Machine and plan for people.
+//! Machine and plan as a tree of text.
 
 use std::fmt::Write;
 
@@ -9,7 +9,7 @@ use crate::format::{bytes, count};
 
 const WIDTH: usize = 100;
 
-/// What a model would take, in bytes.
+/// The memory of a model, in bytes.
 pub struct ModelMemory {
     weights: f64,
     /// K and V cache of one request.

@@ -1,4 +1,4 @@
-//! Where a calibration comes from, and how it is told.
+//! Loads or measures a calibration, and prints it.
 
 use std::{fs, path::Path};
 
@@ -7,7 +7,7 @@ use llama_concurrent_bench::sim::{Calibration, Rates, measure};
 use super::super::{BenchArgs, report};
 use crate::{console, failure::Failure, format::rate};
 
-/// From a file, by hand, or measured; then what was given by hand instead of parts of it.
+/// From a file, from given figures, or measured; then given figures replace parts of it.
 pub fn get(args: &BenchArgs, path: &Path) -> Result<Calibration, Failure> {
     let options = &args.sim;
     let bad = Failure::BadInput;
@@ -43,7 +43,7 @@ fn measured(args: &BenchArgs, path: &Path) -> Result<Calibration, Failure> {
     Ok(calibration?)
 }
 
-/// A calibration in lines.
+/// Describes a calibration in lines.
 pub fn lines(calibration: &Calibration) -> Vec<String> {
     let points = |rates: &Rates| {
         let points: Vec<_> = rates.weights.iter().map(|&(rows, gmacs)| format!("{rows}:{}", rate(gmacs))).collect();
@@ -64,9 +64,9 @@ pub fn lines(calibration: &Calibration) -> Vec<String> {
             rate(calibration.remote)
         ),
         format!(
-            "A barrier of two threads {:.2} us, choosing a token {:.1} us, {:.1} % slower with each doubling of threads.",
+            "A barrier of two threads {:.2} us, sampling a token {:.1} us, {:.1} % slower with each doubling of threads.",
             calibration.barrier_us,
-            calibration.choice_us,
+            calibration.sampling_us,
             calibration.loss_per_doubling * 100.0
         ),
     ]

@@ -1,4 +1,4 @@
-//! Predictions beside measurements on this machine.
+//! Compares predictions with measurements on this machine.
 
 use std::{
     io::{self, Write, stdout},
@@ -8,19 +8,19 @@ use std::{
 use llama_concurrent::{EngineConfig, Strategy};
 use llama_concurrent_bench::{
     Load, Summary,
-    sim::{Machine, Placement},
+    sim::{MachineSpec, WorkerLayout},
 };
 use serde_json::json;
 
 use super::{Planner, calibrate};
 use crate::{
-    bench::{contestant::Contestant, machine, report, runs},
+    bench::{machine, report, runs, system::System},
     failure::Failure,
     format::{count, rate},
 };
 
 const USERS: [u32; 4] = [1, 4, 8, 16];
-/// What predictions should keep to.
+/// The intended accuracy of predictions.
 const CLOSE: f64 = 0.15;
 
 struct Line {
@@ -32,13 +32,13 @@ struct Line {
 }
 
 impl Line {
-    /// The run that was disturbed least, and what was predicted for it.
+    /// The least disturbed run, and its prediction.
     fn best(&self) -> (&Summary, &Summary) {
         let pairs = self.measured.iter().zip(&self.predicted);
         pairs.max_by(|a, b| a.0.tokens_per_s.total_cmp(&b.0.tokens_per_s)).expect("at least one run")
     }
 
-    /// How much more, or less, was predicted than measured.
+    /// The relative error of the prediction.
     fn deviation(&self, figure: fn(&Summary) -> f64) -> f64 {
         let (measured, predicted) = self.best();
         figure(predicted) / figure(measured) - 1.0
@@ -62,7 +62,7 @@ pub fn check(planner: &Planner<'_>, path: &Path) -> Result<(), Failure> {
             }
         }
     }
-    tell(planner, &lines)?;
+    print(planner, &lines)?;
     if let Some(file) = &planner.args.json {
         let one = |line: &Line| {
             json!({
@@ -91,20 +91,20 @@ fn one(planner: &Planner<'_>, path: &Path, threads: usize, users: usize, strateg
         max_queued_tokens: usize::MAX,
         ..planner.config(strategy, users)
     };
-    let contestant = Contestant::engine(strategy.as_str(), path, config.clone());
-    let here = Machine { nodes: 1, cores: threads, bandwidth: Some(planner.calibration.node_bandwidth) };
+    let system = System::engine(strategy.as_str(), path, config.clone());
+    let here = MachineSpec { nodes: 1, cores: threads, bandwidth: Some(planner.calibration.node_bandwidth) };
     let (mut measured, mut predicted) = (Vec::new(), Vec::new());
     for repeat in 0..planner.args.repeats as usize {
         let load = Load { users, ..planner.args.load().repeated(repeat) };
         let what = format!("{strategy}, {}, {users} users", count(threads, "thread"));
-        let raw = runs::once(&contestant, &planner.setting.scripts(&load), &what)?;
+        let raw = runs::once(&system, &planner.setting.scripts(&load), &what)?;
         measured.push(runs::summed_up(raw, planner.setting).summary);
-        predicted.push(planner.predict(&planner.asked(&load), &config, &here, Placement::Together));
+        predicted.push(planner.predict(&planner.replayed_load(&load), &config, &here, WorkerLayout::Together));
     }
     Ok(Line { threads, users, strategy, measured, predicted })
 }
 
-fn tell(planner: &Planner<'_>, lines: &[Line]) -> io::Result<()> {
+fn print(planner: &Planner<'_>, lines: &[Line]) -> io::Result<()> {
     let mut out = stdout().lock();
     writeln!(out, "{}\n{}.\n", planner.setting.about(), planner.setting.model)?;
     let signed = |share: f64| format!("{:+.1} %", share * 100.0);

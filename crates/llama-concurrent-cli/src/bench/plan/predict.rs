@@ -8,7 +8,7 @@ use std::{
 use llama_concurrent::Strategy;
 use llama_concurrent_bench::{
     Load, Summary,
-    sim::{Asked, Machine, Placement},
+    sim::{MachineSpec, ReplayedLoad, WorkerLayout},
 };
 use serde_json::{Value, json};
 
@@ -19,15 +19,15 @@ use crate::{
     format::{bytes, count, rate, short_millis},
 };
 
-/// For whom a server is planned.
+/// The numbers of users to predict.
 const USERS: [u32; 4] = [20, 50, 100, 200];
-/// llama.cpp holds at most so many sequences in a context.
+/// llama.cpp's maximum number of sequences in a context.
 const MAX_SLOTS: usize = 256;
 
 struct Prediction {
-    machine: Machine,
+    machine: MachineSpec,
     users: usize,
-    placement: Placement,
+    placement: WorkerLayout,
     strategy: Strategy,
     kv_bytes: f64,
     summary: Summary,
@@ -37,16 +37,16 @@ pub fn predict(planner: &Planner<'_>) -> Result<(), Failure> {
     let args = planner.args;
     let mut predictions = Vec::new();
     for users in planner.users(&USERS) {
-        let asked = planner.asked(&Load { users, ..args.load() });
+        let load = planner.replayed_load(&Load { users, ..args.load() });
         for machine in &args.sim.machines() {
-            for &placement in Placement::of(machine) {
+            for &placement in WorkerLayout::of(machine) {
                 for strategy in planner.strategies()? {
-                    predictions.push(one(planner, &asked, (*machine, users, placement, strategy)));
+                    predictions.push(one(planner, &load, (*machine, users, placement, strategy)));
                 }
             }
         }
     }
-    tell(planner, &predictions)?;
+    print(planner, &predictions)?;
     if let Some(file) = &args.json {
         report::write_json(&document(planner, &predictions), file)?;
     }
@@ -56,10 +56,10 @@ pub fn predict(planner: &Planner<'_>) -> Result<(), Failure> {
 
 fn one(
     planner: &Planner<'_>,
-    asked: &Asked,
-    (machine, users, placement, strategy): (Machine, usize, Placement, Strategy),
+    load: &ReplayedLoad,
+    (machine, users, placement, strategy): (MachineSpec, usize, WorkerLayout, Strategy),
 ) -> Prediction {
-    let workers = if placement == Placement::Together { 1 } else { machine.nodes };
+    let workers = if placement == WorkerLayout::Together { 1 } else { machine.nodes };
     let config = planner.config(strategy, users.min(MAX_SLOTS * workers));
     let slots = config.slots.unwrap_or(workers);
     Prediction {
@@ -68,11 +68,11 @@ fn one(
         placement,
         strategy,
         kv_bytes: planner.model().kv_bytes((slots * config.n_ctx.unwrap_or(0)) as f64),
-        summary: planner.predict(asked, &config, &machine, placement),
+        summary: planner.predict(load, &config, &machine, placement),
     }
 }
 
-fn tell(planner: &Planner<'_>, predictions: &[Prediction]) -> io::Result<()> {
+fn print(planner: &Planner<'_>, predictions: &[Prediction]) -> io::Result<()> {
     let mut out = stdout().lock();
     let load = planner.args.load();
     writeln!(out, "{}", planner.setting.about())?;
