@@ -1,4 +1,4 @@
-"""What can go wrong: one base class, and one class for each cause."""
+"""Errors: one base class, and one class for each cause."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ if TYPE_CHECKING:
 
 
 class LlamaError(Exception):
-    """Base of all errors of this package. The message says what was asked, which limit applied and what to do."""
+    """Base class of all errors of this package. The message says what was requested, which limit applied and what to do."""
 
 
 class InvalidConfig(LlamaError, ValueError):
-    """A parameter of `Engine` is out of range or contradicts another."""
+    """A parameter of `Engine` is out of range or conflicts with another."""
 
 
 class InvalidRequest(LlamaError, ValueError):
@@ -34,7 +34,7 @@ class PromptTooLong(InvalidRequest):
 
 
 class Overloaded(LlamaError):
-    """The queue is full; `retry_after` is the estimated time in seconds until a place becomes free."""
+    """The queue is full; `retry_after` is the estimated time in seconds until it has room."""
 
     def __init__(self, message: str, retry_after: float = 1.0) -> None:
         super().__init__(message)
@@ -45,7 +45,7 @@ class Overloaded(LlamaError):
 
 
 class DeadlineExceeded(LlamaError, TimeoutError):
-    """`timeout` or `queue_timeout` passed; `partial` has what was generated until then."""
+    """`timeout` or `queue_timeout` expired; `partial` has the output until then."""
 
     def __init__(self, message: str, partial: Result | None = None) -> None:
         super().__init__(message)
@@ -64,11 +64,11 @@ class ModelNotFound(ModelLoadError, FileNotFoundError):
 
 
 class ModelInvalid(ModelLoadError):
-    """The model file is damaged, cut short or not a GGUF file."""
+    """The model file is corrupt, truncated or not a GGUF file."""
 
 
 class ModelUnsupported(ModelLoadError):
-    """The model file is sound, but this build cannot run it."""
+    """The model file is valid, but this build cannot run it."""
 
 
 class LoadCancelled(LlamaError):
@@ -76,7 +76,7 @@ class LoadCancelled(LlamaError):
 
 
 class OutOfMemory(LlamaError, MemoryError):
-    """Memory for weights, KV cache or buffers was refused."""
+    """Memory for weights, KV cache or buffers could not be allocated."""
 
 
 class ChatTemplateError(LlamaError):
@@ -96,8 +96,8 @@ class ForkError(LlamaError):
 
 
 class DecodeError(LlamaError):
-    """llama.cpp refused or failed a computation."""
+    """A llama.cpp computation failed."""
 
 
 class InternalError(LlamaError):
-    """A defect of this library."""
+    """An internal error: a bug in this library."""
