@@ -481,7 +481,7 @@ impl llama_infer_params {
             (Some(on_event), true) => Ok(engine.callback(on_event)),
             (None, false) => Ok(Destination::Queue(Queue::get(self.queue)?)),
             (None, true) => {
-                Err(Failure::argument("on_event is NULL and params->queue too: nobody would get the events"))
+                Err(Failure::argument("on_event and params->queue are both NULL; set one of them to get the events"))
             }
             (Some(_), false) => Err(Failure::argument("on_event and params->queue are both set; use one of them")),
         }

@@ -108,7 +108,7 @@ impl Sampler {
         Ok(true)
     }
 
-    fn sample(&mut self, logits: &[f32], candidates: &mut Candidates) -> Option<Token> {
+    fn select(&mut self, logits: &[f32], candidates: &mut Candidates) -> Option<Token> {
         let likeliest = argmax(logits)?;
         let Some(chain) = &mut self.chain else { return Some(likeliest as Token) };
         let all =
@@ -186,7 +186,7 @@ impl Chain {
     }
 
     /// Selects a token among the candidates, which are reordered and modified.
-    fn sample(&mut self, candidates: &mut Candidates) -> Option<Token> {
+    fn select(&mut self, candidates: &mut Candidates) -> Option<Token> {
         let mut array = sys::llama_token_data_array {
             data: candidates.as_mut_ptr(),
             size: candidates.len(),
