@@ -194,7 +194,8 @@ def check_tables(path: Path, text: str, command: Command) -> None:
 def check_errors() -> None:
     path = DOCS / "troubleshooting.md"
     source = (ROOT / "crates/llama-concurrent-types/src/error.rs").read_text()
-    rows = re.findall(r'ErrorKind::(\w+)(?: \{ \.\. \})? => row\((\d+), "(\w+)", (\d+), (\d+)\)', source)
+    rows = re.findall(r'^    (?:(\w+)|(\w+) \{[^}]*\}) = (\d+) "[^"]+", "(\w+)", (\d+), (\d+);', source, re.MULTILINE)
+    rows = [(plain or numbered, *row) for plain, numbered, *row in rows]
     here = re.findall(r"^\| `(\w+)` \| (\d+) \| `(\w+)` \| (\d+) \| (\d+) \|", path.read_text(), re.MULTILINE)
     if not rows or rows != here:
         fail(path, 1, f"the kinds of errors are {rows}, not {here}")

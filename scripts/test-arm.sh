@@ -67,7 +67,7 @@ export PKG_CONFIG_ALLOW_CROSS=1 PKG_CONFIG_LIBDIR=$libraries/pkgconfig PKG_CONFI
 built=$CARGO_TARGET_DIR/$triple/release
 export QEMU_LD_PREFIX=/usr/aarch64-linux-gnu QEMU_SET_ENV=LD_LIBRARY_PATH=$built:$libraries QEMU_CPU=$emulated
 
-packages=(-p llama-concurrent -p llama-concurrent-gguf -p llama-concurrent-kernels -p llama-concurrent-capi -p llama-concurrent-server
+packages=(-p llama-concurrent -p llama-concurrent-gguf -p llama-concurrent-gguf-synth -p llama-concurrent-kernels -p llama-concurrent-capi -p llama-concurrent-server
     -p llama-concurrent-bench -p llama-concurrent-cli)
 # The C programs are compiled by the compiler of this machine, in those tests; here they are run below.
 left_out='not binary(c_programs)'

@@ -33,7 +33,7 @@ cd bindings/python
 cargo build --release --quiet --package llama-concurrent-capi
 place=$environment/ctypes
 rm -rf "$place" && mkdir "$place" && cp -r ../python-ctypes/llama_concurrent_ctypes "$place"
-cp python/llama_concurrent/{_async,_base,_check,_engine,_errors,_requests,_types}.py "$place/llama_concurrent_ctypes"
+cp python/llama_concurrent/{_async,_base,_check,_engine,_errors,_outcome,_requests,_types}.py "$place/llama_concurrent_ctypes"
 (cd "$place" && "$environment/bin/python" -m mypy --config-file "$OLDPWD/pyproject.toml" --package llama_concurrent_ctypes)
 PYTHONPATH=../python-ctypes/as_package:../python-ctypes "$environment/bin/python" -m pytest --quiet \
     -k "not message_cannot_close_itself and not sub_interpreters" \

@@ -5,7 +5,8 @@
 use std::{fs, path::PathBuf, process, sync::LazyLock};
 
 use libfuzzer_sys::fuzz_target;
-use llama_concurrent_gguf::{Header, Parts};
+use llama_concurrent_gguf::Header;
+use llama_concurrent_gguf_synth::Parts;
 
 static PATHS: LazyLock<[PathBuf; 2]> = LazyLock::new(|| {
     // In memory, where there is such a folder.

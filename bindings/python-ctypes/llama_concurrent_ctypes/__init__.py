@@ -21,7 +21,6 @@ from ._base import DEMO_MODEL
 from ._engine import Engine, Stream
 from ._errors import (
     ChatTemplateError,
-    DeadlineExceeded,
     DecodeError,
     ForkError,
     InternalError,
@@ -40,6 +39,7 @@ from ._errors import (
     ShuttingDown,
 )
 from ._library import LibraryNotFound, set_log, version
+from ._outcome import DeadlineExceeded
 from ._requests import Request
 from ._types import ChatPrompt, EngineStats, Message, Prompt, Result, Results, SamplingParams, TokenLogprobs
 

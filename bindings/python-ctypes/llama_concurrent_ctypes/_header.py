@@ -40,6 +40,7 @@ ENUMS: dict[str, dict[str, int]] = {
     "llama_infer_continuation": {"auto": 0, "never": 1, "last": 2, "content": 3, "reasoning_content": 4},
     "llama_engine_placement": {"auto": 0, "node": 1, "l3": 2, "none": 3},
     "llama_engine_replicate": {"auto": 0, "always": 1, "never": 2},
+    "llama_engine_wait_policy": {"auto": 0, "active": 1, "passive": 2},
 }
 """Numbers by their names."""
 
@@ -95,6 +96,8 @@ class CEngineParams(ctypes.Structure):
         ("reserved", c_bool * 7),
         ("chat_template", c_char_p),
         ("chat_template_kwargs", c_char_p),
+        ("wait_policy", c_int32),
+        ("reserved_wait_policy", c_bool * 4),
     ]
 
 
@@ -265,6 +268,10 @@ class CEngineStats(ctypes.Structure):
         ("kernels_share", c_double),
         ("products", c_char_p),
         ("cpus", c_char_p),
+        ("requests_parked", c_uint32),
+        ("passive_workers", c_uint32),
+        ("cpu_wait", c_double),
+        ("wait_switches", c_uint64),
     ]
 
 

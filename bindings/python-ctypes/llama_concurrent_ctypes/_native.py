@@ -39,6 +39,7 @@ _CHOICES = {
     "type_v": "llama_engine_kv_type",
     "placement": "llama_engine_placement",
     "replicate": "llama_engine_replicate",
+    "wait_policy": "llama_engine_wait_policy",
     "priority": "llama_infer_priority",
 }
 """Fields that are numbers in the library and words here."""

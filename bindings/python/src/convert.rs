@@ -99,7 +99,10 @@ impl<'py> FromPyObject<'_, 'py> for Sampling {
 
     fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
         let served: Served = object.extract()?;
-        let mut params = SamplingParams { constraint: served.constraint()?, ..SamplingParams::default() };
+        let Served { json_schema, regex, grammar, .. } = &served;
+        let constraint = Constraint::one_of(json_schema.as_deref(), regex.as_deref(), grammar.as_deref());
+        let constraint = constraint.map_err(|error| errors::exception(&error))?;
+        let mut params = SamplingParams { constraint, ..SamplingParams::default() };
         for field in SamplingParams::FIELDS.iter().filter(|field| field.kind != Kind::Constraint) {
             let value = object.getattr(PyString::intern(object.py(), field.name))?;
             (field.set)(&mut params, value_of(field.kind, &value)?);
@@ -174,21 +177,6 @@ impl Sampling {
             timeout: limit("timeout", timeout)?,
             prefix_reuse,
         })
-    }
-}
-
-impl Served {
-    fn constraint(&self) -> PyResult<Option<Constraint>> {
-        match (&self.json_schema, &self.regex, &self.grammar) {
-            (None, None, None) => Ok(None),
-            (Some(schema), None, None) => Ok(Some(Constraint::JsonSchema(schema.clone()))),
-            (None, Some(regex), None) => Ok(Some(Constraint::Regex(regex.clone()))),
-            (None, None, Some(grammar)) => Ok(Some(Constraint::Grammar(grammar.clone()))),
-            _ => {
-                let message = "more than one of json_schema, regex and grammar is given; use one of them";
-                Err(Python::attach(|py| errors::named(py, "InvalidRequest", message, None))?)
-            }
-        }
     }
 }
 

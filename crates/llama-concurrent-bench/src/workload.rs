@@ -19,8 +19,8 @@ use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, Exp, LogNormal};
 
 use crate::{
+    corpus::Writer,
     script::{RequestSpec, Script, Turn},
-    text::Writer,
 };
 
 /// A kind of load.
@@ -170,7 +170,7 @@ fn arrive(scripts: &mut Vec<Script>, rate: f64, seed: u64) {
     let mut arrivals = Vec::new();
     for script in scripts.drain(..) {
         if alone(&script) {
-            // Arrivals do not wait for anybody.
+            // Arrivals do not wait.
             let one = |turn| Script { turns: vec![turn], background: false, ..script.clone() };
             arrivals.extend(script.turns.clone().into_iter().map(one));
         } else {

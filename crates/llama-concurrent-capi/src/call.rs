@@ -19,7 +19,6 @@ use llama_concurrent::{Collector, Error, Event, Finish, FinishReason, Generation
 
 use crate::{
     event::{Origin, OwnedEvent, llama_infer_event},
-    queue::Queue,
     ready_queue::{ReadyQueue, TaskState},
     reentrancy::{self, CallbackContext},
     types::{Failure, Result, llama_infer_id},
@@ -33,7 +32,19 @@ pub enum Destination {
     /// To a function, called by the threads that read the engine's ready queue.
     Callback(EventFn, Arc<ReadyQueue<Call>>),
     /// To the thread that polls.
-    Queue(Arc<Queue>),
+    Queue(Arc<dyn EventQueue>),
+}
+
+/// The interface of a queue that gets the events of a call.
+pub trait EventQueue: Send + Sync {
+    /// The calls that have an event.
+    fn ready_queue(&self) -> &ReadyQueue<Call>;
+
+    /// Registers a call whose events come to this queue.
+    fn attach(&self, call: &Arc<Call>) -> Result<()>;
+
+    /// Unregisters a call that is over.
+    fn detach(&self, id: llama_infer_id);
 }
 
 /// A running call.

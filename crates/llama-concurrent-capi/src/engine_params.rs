@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use llama_concurrent::{EngineConfig, KvType, PackCache, PlacementPolicy, Replicate, Strategy};
+use llama_concurrent::{EngineConfig, KvType, PackCache, PlacementPolicy, Replicate, Strategy, WaitPolicy};
 use llama_concurrent_topology::parse_list;
 
 use crate::{
@@ -70,6 +70,18 @@ pub enum llama_engine_replicate {
     Never = 2,
 }
 
+/// How the compute threads of a worker wait for each other.
+#[repr(i32)]
+#[derive(Clone, Copy)]
+pub enum llama_engine_wait_policy {
+    /// Active while each thread has its own core, passive while other programs need the cores.
+    Auto = 0,
+    /// Waiting threads spin.
+    Active = 1,
+    /// Waiting threads sleep.
+    Passive = 2,
+}
+
 /// Reports the progress of a load: `fraction` rises from 0 to 1. Return false to cancel the load. Called on the thread that
 /// called `llama_engine_load`. `llama_engine_load` returns `IN_CALLBACK` in this callback, because loads are serialised.
 pub type llama_engine_progress_callback = Option<unsafe extern "C" fn(fraction: f32, user_data: *mut c_void) -> c_bool>;
@@ -81,62 +93,64 @@ pub struct llama_engine_params {
     /// `sizeof(llama_engine_params)`, set by `llama_engine_default_params`.
     pub size: usize,
     // parameters 1: begin
-    /// How requests share contexts and slots: the shape of the pool, whose size `slots` and `workers` give. One of
+    /// How requests share contexts and slots: the shape of the pool, whose size `slots` and `workers` set. One of
     /// `llama_engine_strategy`. Default: AUTO.
     pub strategy: i32,
-    /// Requests that run at once, over all workers. Each costs KV memory for `n_ctx` tokens: 22 MiB per 1024 tokens on
-    /// a 1.1B model. 0 (default): 16 for each worker, halved until all KV fits in a quarter of the free memory.
+    /// Number of requests that run at once, over all workers. Each costs KV memory for `n_ctx` tokens: 22 MiB per 1024
+    /// tokens on a 1.1B model. 0 (default): 16 per worker, halved until all KV fits in a quarter of the free memory.
     pub slots: u32,
     /// Tokens of prompt and output that one slot holds. 0 (default): the model's trained length, at most 2048.
     pub n_ctx: u32,
-    /// Tokens of one `llama_decode` at most; compute buffers grow with it. Default: 512.
+    /// Maximum number of tokens in one `llama_decode`; compute buffers grow with it. Default: 512.
     pub n_batch: u32,
-    /// Compute threads over all workers. 0 (default): the physical cores that this process may use. More than may run
-    /// at once are lowered with a warning, because llama.cpp's barriers spin.
+    /// Number of compute threads over all workers. 0 (default): the physical cores that this process may use. A number
+    /// larger than can run at once is lowered with a warning, because llama.cpp's barriers spin.
     pub threads: u32,
-    /// Threads that each own contexts and decode independently. 0 (default): as `placement` says, 1 on a machine with
-    /// one memory. More than one on the same memory is slower (35 instead of 45 tok/s at 16 streams on two cores).
+    /// Number of threads that each own contexts and decode independently. 0 (default): as `placement` says, 1 on a
+    /// machine with one memory. More than one on the same memory is slower (35 instead of 45 tok/s at 16 streams on two
+    /// cores).
     pub workers: u32,
-    /// Milliseconds of somebody else's prompt between two tokens of a running request at most. Smaller gives smoother
-    /// streams and later first tokens; at least 16 prompt tokens are always processed. Default: 200.
+    /// How many milliseconds the prompts of other requests may hold up the next token of a running one. Smaller values
+    /// give smoother streams and later first tokens; at least 16 prompt tokens are always processed. Default: 200.
     pub max_stall_ms: u32,
-    /// Requests that may wait for a slot; one more is refused as overload. Default: 1024.
+    /// Maximum number of requests waiting for a slot; further ones are refused as overload. Default: 1024.
     pub max_queued_requests: u32,
-    /// Prompt tokens that may wait for a slot; what exceeds it is refused as overload. Default: 1000000.
+    /// Maximum number of prompt tokens waiting for a slot; what exceeds it is refused as overload. Default: 1000000.
     pub max_queued_tokens: u64,
-    /// A request of the batch class counts as if it had come so many milliseconds later than it did. Default: 10000.
+    /// Requests of the batch class are served as if they had arrived this many milliseconds later. Default: 10000.
     pub batch_aging_ms: u32,
-    /// Events that may wait for their reader; then the request pauses until the reader has caught up. Default: 256.
+    /// Maximum number of events waiting for their reader; at that point the request pauses until the reader catches up.
+    /// Default: 256.
     pub stream_buffer: u32,
     /// Element type of the K cache. One of `llama_engine_kv_type`. Default: F16.
     pub type_k: i32,
-    /// Element type of the V cache; a quantised one needs `flash_attn`. One of `llama_engine_kv_type`. Default: F16.
+    /// Element type of the V cache; a quantised type needs `flash_attn`. One of `llama_engine_kv_type`. Default: F16.
     pub type_v: i32,
-    /// How long idle compute threads spin before they sleep, 0 (not at all) to 100. Default: 50.
+    /// How long idle compute threads spin before they sleep, from 0 (not at all) to 100. Default: 50.
     pub poll: u32,
-    /// Reuse the KV of equal prompt beginnings instead of computing them again. Default: true.
+    /// Reuse the KV of equal prompt beginnings instead of computing it again. Default: true.
     pub prefix_reuse: c_bool,
-    /// Bit-identical tokens whoever else is running. Costs nothing where this library's kernels compute the whole model
-    /// (CPU with AVX2, architectures and formats as in DESIGN.md); elsewhere it means round-robin, fixed prefill chunks
-    /// and no prefix reuse. Default: false.
+    /// Generate bit-identical tokens whatever else is running. Free where this library's kernels compute the whole
+    /// model (CPU with AVX2, architectures and formats as in DESIGN.md); elsewhere it means round-robin, fixed prefill
+    /// chunks and no prefix reuse. Default: false.
     pub reproducible: c_bool,
     /// Map the model file instead of reading it into private memory; all contexts and processes share the pages.
     /// Default: true.
     pub mmap: c_bool,
-    /// Repack weights for the CPU while loading: faster from about 4 requests on, but a second copy of the weights in
-    /// memory (the mapped pages can then be reclaimed). Default: true.
+    /// Repack weights for the CPU while loading: faster from about 4 requests on, at the cost of a second copy of the
+    /// weights in memory (the mapped pages can then be reclaimed). Default: true.
     pub repack: c_bool,
     /// Check every weight for NaN and infinity while loading; reads the whole file. Default: false.
     pub check_tensors: c_bool,
-    /// Use llama.cpp's flash attention. Off, prompts beside running streams are computed faster (9.6 instead of 11.5 ms
-    /// a token in chunks of 32), but 16 short streams decode slower (165 instead of 135 ms a step) and scratch memory
-    /// grows with `n_batch` times `n_ctx`. Default: true.
+    /// Use llama.cpp's flash attention. Without it, prompts next to running streams are computed faster (9.6 instead of
+    /// 11.5 ms per token in chunks of 32), but 16 short streams decode more slowly (165 instead of 135 ms per step) and
+    /// scratch memory grows with `n_batch` times `n_ctx`. Default: true.
     pub flash_attn: c_bool,
     /// Pin each compute thread to its own core. Default: true.
     pub pin: c_bool,
-    /// Compute matrices and attention with this library's own kernels, where the CPU has what they need: two to three
-    /// times as fast from some 4 requests on. They need `repack`. Engines of one process that live at the same time
-    /// share the attention kernels, or their absence, with the first of them. Default: true.
+    /// Compute matrices and attention with this library's own kernels where the CPU supports them: two to three times
+    /// as fast from about 4 requests on. Needs `repack`. Engines of one process that live at the same time share the
+    /// attention kernels, or their absence, with the first of them. Default: true.
     pub kernels: c_bool,
     // parameters 1: end
     /// Called while the model loads; may be NULL (default).
@@ -150,35 +164,42 @@ pub struct llama_engine_params {
     /// each load packs the weights.
     pub pack_cache: *const c_char,
     // parameters 2: begin
-    /// How workers are laid out: one for each NUMA node with a fair share of the cores (auto), for each NUMA node
-    /// (node), for each group of cores that share a cache (l3), or one that is bound to nothing (none). One of
+    /// How workers are laid out: one per NUMA node with a fair share of the cores (auto), one per NUMA node (node), one
+    /// per group of cores that share a cache (l3), or a single one that is bound to nothing (none). One of
     /// `llama_engine_placement`. Default: AUTO.
     pub placement: i32,
-    /// Whether each NUMA node gets a copy of the weights, which costs their size once more for each: where they fit
-    /// (auto), always or never. One of `llama_engine_replicate`. Default: AUTO.
+    /// Whether each NUMA node gets a copy of the weights, each of which takes their full size: where they fit (auto),
+    /// always or never. One of `llama_engine_replicate`. Default: AUTO.
     pub replicate: i32,
-    /// CPUs that compute threads may use, as the operating system numbers them; one thread for each physical core among
-    /// them. Such as "0-7,16". NULL (default): all that this process may use, on machines with two kinds of cores the
+    /// CPUs that compute threads may use, numbered as by the operating system; one thread per physical core among them.
+    /// A list such as "0-7,16"; NULL (default): all that this process may use; on machines with two kinds of cores, the
     /// faster ones.
     pub cpus: *const c_char,
-    /// NUMA nodes whose cores and memory are used. Such as "0-7,16". NULL (default): all.
+    /// NUMA nodes whose cores and memory are used. A list such as "0-7,16"; NULL (default): all.
     pub nodes: *const c_char,
-    /// Keep keys and values of all tokens also in layers with a sliding window (Gemma, gpt-oss and others), which
-    /// otherwise keep those of the window and of one batch. Then prompts can share a beginning long after its sequence
-    /// went on, for the KV memory of a model without windows: with 2,048 tokens a slot and a window of 512, twice as
-    /// much. Default: false.
+    /// Keep the keys and values of all tokens also in layers with a sliding window (Gemma, gpt-oss and others), which
+    /// otherwise keep only those of the window and of one batch. Prompts can then share a beginning long after its
+    /// sequence went on, for the KV memory of a model without windows: with 2,048 tokens per slot and a window of 512,
+    /// twice as much. Default: false.
     pub swa_full: c_bool,
     // parameters 2: end
     /// Reserved; must be zero.
     pub reserved: [c_bool; 7],
-    // parameters 3: begin
-    /// Render chats with this template instead of the one in the model's file: Jinja source, or the name of one that
+    // last parameters: begin
+    /// Render chats with this template instead of the one in the model file: Jinja source, or the name of one that
     /// comes with this library, such as "chatml". NULL (default): the file's own, or ChatML where it has none.
     pub chat_template: *const c_char,
-    /// Variables of the chat template, such as `enable_thinking`; those of a call replace them one by one. A JSON
-    /// object. NULL (default): none.
+    /// Variables for the chat template, such as `enable_thinking`; those of a call replace them one by one. A JSON
+    /// object; NULL (default): none.
     pub chat_template_kwargs: *const c_char,
-    // parameters 3: end
+    /// How compute threads wait for each other: by spinning, which is fastest where each has a core to itself (active);
+    /// by sleeping, with the work left to whoever runs, which is fastest beside busy programs (passive); or as the time
+    /// that they wait for a core suggests, where the system tells it (auto). One of `llama_engine_wait_policy`.
+    /// Default: AUTO.
+    pub wait_policy: i32,
+    /// Unused.
+    pub reserved_wait_policy: [c_bool; 4],
+    // last parameters: end
 }
 
 // SAFETY: `#[repr(C)]`, starts with its size; numbers, a raw pointer and an optional function.
@@ -186,7 +207,9 @@ unsafe impl Versioned for llama_engine_params {
     const INITIALIZER: &'static str = "start from llama_engine_default_params()";
 }
 
-crate::assert_no_tail_padding!(llama_engine_params, chat_template_kwargs: *const c_char);
+// last member: begin
+crate::assert_no_tail_padding!(llama_engine_params, reserved_wait_policy: [c_bool; 4]);
+// last member: end
 
 /// The caller's pointer, which is passed back and never dereferenced.
 #[derive(Clone, Copy)]
@@ -232,6 +255,8 @@ impl llama_engine_params {
             swa_full: default.swa_full.into(),
             chat_template: std::ptr::null(),
             chat_template_kwargs: std::ptr::null(),
+            wait_policy: llama_engine_wait_policy::of(default.wait_policy) as i32,
+            reserved_wait_policy: [0; 4],
             // defaults: end
             progress: None,
             progress_user_data: std::ptr::null_mut(),
@@ -291,6 +316,7 @@ impl llama_engine_params {
                 swa_full: self.swa_full != 0,
                 chat_template: pointers::optional_text(self.chat_template, "chat_template")?.map(str::to_owned),
                 chat_template_kwargs: object(self.chat_template_kwargs, "chat_template_kwargs")?,
+                wait_policy: llama_engine_wait_policy::read(self.wait_policy, "wait_policy")?,
                 // readers: end
                 pack_cache,
                 progress,
@@ -345,6 +371,7 @@ numbered! {
     llama_engine_kv_type for KvType: F16 Q8_0 F32;
     llama_engine_placement for PlacementPolicy: Auto Node L3 None;
     llama_engine_replicate for Replicate: Auto Always Never;
+    llama_engine_wait_policy for WaitPolicy: Auto Active Passive;
 }
 
 /// Fills `*params`, a struct of `size` bytes, with the defaults. Programs normally call `llama_engine_default_params`, which

@@ -22,7 +22,7 @@ pub struct Handles<T> {
     live: RwLock<BTreeMap<usize, Arc<T>>>,
 }
 
-/// Shared by all kinds, so that a handle of the wrong kind is detected, too.
+/// EngineState by all kinds, so that a handle of the wrong kind is detected, too.
 static NEXT: AtomicUsize = AtomicUsize::new(0x1000);
 /// Aligned like a pointer, for tools that inspect the low bits.
 const STEP: usize = 16;

@@ -77,26 +77,27 @@ pub struct llama_infer_params {
     /// `sizeof(llama_infer_params)`, set by `llama_infer_default_params`.
     pub size: usize,
     // parameters 1: begin
-    /// Output tokens at most. 0 (default): until the slot is full.
+    /// Maximum number of output tokens. 0 (default): until the slot is full.
     pub max_tokens: u32,
     /// 0 takes the likeliest token each time (greedy); 1 samples the model's own distribution. Default: 0.
     pub temperature: f32,
-    /// Keep so many of the likeliest tokens; 0 keeps all. Default: 40.
+    /// Keep only this many of the likeliest tokens; 0 keeps all. Default: 40.
     pub top_k: u32,
-    /// Keep the likeliest tokens whose probabilities add up to this; 1 keeps all. Default: 0.95.
+    /// Keep only the likeliest tokens whose probabilities add up to this; 1 keeps all. Default: 0.95.
     pub top_p: f32,
-    /// Drop tokens less likely than this share of the likeliest; 0 keeps all. Default: 0.05.
+    /// Drop tokens whose probability is below this fraction of the likeliest token's; 0 keeps all. Default: 0.05.
     pub min_p: f32,
-    /// Divides the logits of tokens seen in the last `penalty_last_n`; 1 is off. Default: 1.
+    /// Divides the logits of tokens that occur among the last `penalty_last_n`; 1 is off. Default: 1.
     pub repetition_penalty: f32,
-    /// Subtracted for each time that a token was seen in the last `penalty_last_n`; 0 is off. Default: 0.
+    /// Subtracted from a token's logit for each time that it occurs among the last `penalty_last_n`; 0 is off. Default:
+    /// 0.
     pub frequency_penalty: f32,
-    /// Subtracted once if a token was seen in the last `penalty_last_n`; 0 is off. Default: 0.
+    /// Subtracted from a token's logit if it occurs among the last `penalty_last_n`; 0 is off. Default: 0.
     pub presence_penalty: f32,
-    /// Window of the three penalties in tokens, over prompt and output; 0 turns them off. Default: 64.
+    /// How many tokens, of prompt and output, the three penalties look back on; 0 turns them off. Default: 64.
     pub penalty_last_n: u32,
-    /// Seed of the random choice: equal seeds give equal draws from equal distributions. Prompt i of several uses the
-    /// seed + i. Default: 0.
+    /// Seed of the random number generator: equal seeds draw equally from equal distributions. Of several prompts,
+    /// number i uses this seed + i. Default: 0.
     pub seed: u32,
     // parameters 1: end
     /// One of `llama_infer_priority`. Default: INTERACTIVE. Batches always run as BATCH.
@@ -107,14 +108,14 @@ pub struct llama_infer_params {
     /// from the submission; in a batch, from the submission of each prompt to the engine.
     pub timeout_ms: u32,
     // parameters 2: begin
-    /// Texts that end the generation and are never part of the output. One that is the text of a special token, such as
-    /// `<|im_end|>`, ends it at that token, whether or not special tokens are written. NULL (default): none.
+    /// Strings that end the generation; they are never part of the output. One that spells a special token, such as
+    /// `<|im_end|>`, ends it at that token, even where special tokens are not written. NULL (default): none.
     pub stop: *const *const c_char,
-    /// Number of `stop`.
+    /// Number of elements in `stop`.
     pub n_stop: usize,
-    /// Added to the logits of single tokens; minus infinity forbids one. NULL (default): none.
+    /// Values added to the logits of individual tokens; minus infinity forbids a token. NULL (default): none.
     pub logit_bias: *const llama_infer_logit_bias,
-    /// Number of `logit_bias`.
+    /// Number of elements in `logit_bias`.
     pub n_logit_bias: usize,
     // parameters 2: end
     /// The queue that gets the events. If it is set, the callback must be NULL. Default: NULL.
@@ -124,7 +125,7 @@ pub struct llama_infer_params {
     /// Chats: variables for the chat template, as a JSON object such as `{"enable_thinking": false}`. NULL (default): none.
     pub chat_variables: *const c_char,
     // parameters 3: begin
-    /// Do not end at the model's end-of-generation tokens; they are made impossible instead. Default: false.
+    /// Do not end at the model's end-of-generation tokens, which are made impossible instead. Default: false.
     pub ignore_eos: c_bool,
     // parameters 3: end
     /// Parse special tokens written out in a prompt, such as `<|user|>`. Set it to false for untrusted text. Default: true.
@@ -142,45 +143,45 @@ pub struct llama_infer_params {
     /// `root`. NULL (default): none.
     pub grammar: *const c_char,
     // parameters 4: begin
-    /// With each token its log probability and so many of the likeliest tokens, at most 1000; with 0, its own alone. -1
-    /// (default): no log probabilities.
+    /// Report the log probability of each token and of this many of the likeliest tokens, at most 1000; 0 reports only
+    /// its own. -1 (default): no log probabilities.
     pub logprobs: i32,
     // parameters 4: end
     /// Reuse the KV of an equal prompt prefix of another request. Default: true.
     pub prefix_reuse: c_bool,
     // parameters 5: begin
-    /// Write special tokens into the text, such as `[TOOL_CALLS]` or `<|channel|>`, which are left out otherwise. The
+    /// Write special tokens, such as `[TOOL_CALLS]` or `<|channel|>`, into the text; otherwise they are left out. The
     /// token that ends a generation is never part of it. Default: false.
     pub special: c_bool,
     // parameters 5: end
     /// Reserved; must be false.
     pub reserved_2: [c_bool; 2],
     // parameters 6: begin
-    /// Tokens that end the generation as the model's own end-of-generation tokens do, and are no part of the output.
+    /// Tokens that end the generation as the model's own end-of-generation tokens do; they are not part of the output.
     /// NULL (default): none.
     pub stop_token_ids: *const i32,
-    /// Number of `stop_token_ids`.
+    /// Number of elements in `stop_token_ids`.
     pub n_stop_token_ids: usize,
-    /// Output tokens before which no token may end the generation; 0 is off. Stop strings end a text before, and so
-    /// does a constraint under which it is complete. Default: 0.
+    /// Number of output tokens before which no token may end the generation; 0 is off. A stop string still may, and so
+    /// may a constraint whose text is complete. Default: 0.
     pub min_tokens: u32,
     /// Keep the tokens whose surprise is closest to the expected one, until their probabilities add up to this; 1 is
     /// off. Default: 1.
     pub typical_p: f32,
     /// Drop tokens whose logit is more than this many standard deviations below the largest; 0 is off. Default: 0.
     pub top_n_sigma: f32,
-    /// How probable it is that of the tokens above `xtc_threshold` only the least likely stays; 0 is off. Default: 0.
+    /// Probability that XTC drops all but the least likely of the tokens above `xtc_threshold`; 0 is off. Default: 0.
     pub xtc_probability: f32,
-    /// Probability from which a token counts for XTC; above 0.5 it is off. Default: 0.1.
+    /// Probability at and above which a token counts for XTC; above 0.5, XTC is off. Default: 0.1.
     pub xtc_threshold: f32,
-    /// Moves the temperature by up to this, up where the model is undecided and down where it is sure; 0 is off.
+    /// Lets the temperature vary by up to this: up where the model is undecided, down where it is sure; 0 is off.
     /// Default: 0.
     pub dynatemp_range: f32,
-    /// How the uncertainty is mapped to `dynatemp_range`; 1 is linear. Default: 1.
+    /// How uncertainty maps to `dynatemp_range`; 1 is linear. Default: 1.
     pub dynatemp_exponent: f32,
-    /// Mirostat 1 or 2 in place of `top_k`, `top_p` and the other cuts; 0 is off. Default: 0.
+    /// Use Mirostat 1 or 2 in place of `top_k`, `top_p` and the other cuts; 0 is off. Default: 0.
     pub mirostat: u32,
-    /// Mirostat's target for the surprise, in bits. Default: 5.
+    /// Mirostat's target surprise, in bits. Default: 5.
     pub mirostat_tau: f32,
     /// Mirostat's learning rate. Default: 0.1.
     pub mirostat_eta: f32,
@@ -196,27 +197,27 @@ pub struct llama_infer_params {
     pub chat_parse_special: c_bool,
     /// Reserved; must be false.
     pub reserved_3: [c_bool; 3],
-    // parameters 7: begin
-    /// DRY: how much is subtracted from the logit of a token that would continue a repetition; 0 is off. Default: 0.
+    // last parameters: begin
+    /// DRY: strength of the penalty on tokens that would continue a repetition; 0 is off. Default: 0.
     pub dry_multiplier: f32,
-    /// DRY: by what that grows with each token by which the repetition is longer than `dry_allowed_length`. Default:
-    /// 1.75.
+    /// DRY: factor by which the penalty grows with each token of repetition beyond `dry_allowed_length`. Default: 1.75.
     pub dry_base: f32,
-    /// DRY: tokens that may be repeated at no cost. Default: 2.
+    /// DRY: length in tokens up to which a repetition goes unpenalised. Default: 2.
     pub dry_allowed_length: u32,
-    /// DRY: window in tokens, over prompt and output, in which repetitions are looked for; 0 is off. Default: 64.
+    /// DRY: how many tokens, of prompt and output, are searched for repetitions; 0 is off. Default: 64.
     pub dry_penalty_last_n: u32,
-    /// DRY: texts across which nothing is a repetition, of at most 40 bytes each. NULL (default): "\n", ":", "\"", "*";
-    /// for none, any other pointer and a number of 0.
+    /// DRY: strings that no repetition extends across, of at most 40 bytes each. NULL (default): "\n", ":", "\"", "*".
+    /// For none, pass any other pointer and a number of 0.
     pub dry_sequence_breakers: *const *const c_char,
-    /// Number of `dry_sequence_breakers`.
+    /// Number of elements in `dry_sequence_breakers`.
     pub n_dry_sequence_breakers: usize,
-    /// Adaptive-p in place of the last draw: prefers tokens about as probable as this, as the cuts have left them;
+    /// Adaptive-p, in place of the final draw: prefer tokens of about this probability among those that the cuts leave;
     /// below 0 it is off. Default: -1.
     pub adaptive_target: f32,
-    /// How long adaptive-p remembers how probable its tokens were: about 1 / (1 - this) of them. Default: 0.9.
+    /// Adaptive-p: how slowly the probabilities of earlier tokens are forgotten; about 1 / (1 - this) of them count.
+    /// Default: 0.9.
     pub adaptive_decay: f32,
-    // parameters 7: end
+    // last parameters: end
 }
 
 // SAFETY: `#[repr(C)]`, starts with its size; numbers and raw pointers.
@@ -224,7 +225,9 @@ unsafe impl Versioned for llama_infer_params {
     const INITIALIZER: &'static str = "start from llama_infer_default_params()";
 }
 
+// last member: begin
 crate::assert_no_tail_padding!(llama_infer_params, adaptive_decay: f32);
+// last member: end
 
 impl llama_infer_params {
     pub fn defaults() -> Self {
@@ -387,22 +390,12 @@ impl llama_infer_params {
     /// As [`request`](Self::request).
     unsafe fn constraint(&self) -> Result<Option<Constraint>> {
         // SAFETY: the caller's promise.
-        let texts = unsafe {
-            (
+        unsafe {
+            Ok(Constraint::one_of(
                 pointers::optional_text(self.json_schema, "json_schema")?,
                 pointers::optional_text(self.regex, "regex")?,
                 pointers::optional_text(self.grammar, "grammar")?,
-            )
-        };
-        match texts {
-            (None, None, None) => Ok(None),
-            (Some(schema), None, None) => Ok(Some(Constraint::JsonSchema(schema.to_owned()))),
-            (None, Some(regex), None) => Ok(Some(Constraint::Regex(regex.to_owned()))),
-            (None, None, Some(grammar)) => Ok(Some(Constraint::Grammar(grammar.to_owned()))),
-            _ => Err(Failure::new(
-                Status::InvalidRequest,
-                "more than one of json_schema, regex and grammar is set; use one of them",
-            )),
+            )?)
         }
     }
 

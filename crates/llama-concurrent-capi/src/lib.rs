@@ -33,6 +33,6 @@ mod stats;
 mod status;
 #[cfg(test)]
 mod tests;
-mod text;
+mod tokenize;
 mod types;
 mod version;

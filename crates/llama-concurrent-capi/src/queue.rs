@@ -10,7 +10,7 @@ use std::{
 
 use crate::{
     boundary::boundary,
-    call::Call,
+    call::{Call, EventQueue},
     event::{OwnedEvent, llama_infer_event},
     handles::Handles,
     pointers,
@@ -43,27 +43,8 @@ impl Queue {
         QUEUES.get(handle)
     }
 
-    pub fn ready_queue(&self) -> &ReadyQueue<Call> {
-        &self.ready_queue
-    }
-
     fn attached(&self) -> std::sync::MutexGuard<'_, Attached> {
         self.attached.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Registers a call whose events come to this queue.
-    pub fn attach(&self, call: &Arc<Call>) -> Result<()> {
-        let mut attached = self.attached();
-        if attached.closed {
-            return Err(freed());
-        }
-        attached.calls.insert(call.id(), Arc::downgrade(call));
-        Ok(())
-    }
-
-    /// Unregisters a call that is over.
-    pub fn detach(&self, id: llama_infer_id) {
-        self.attached().calls.remove(&id);
     }
 
     fn poll(&self, limit: Option<Duration>) -> Result<*const llama_infer_event> {
@@ -104,6 +85,25 @@ impl Queue {
         // A thread that polls has been woken and returns; the event that it got is freed here.
         self.shown.lock().unwrap_or_else(PoisonError::into_inner).take();
         calls.values().filter_map(Weak::upgrade).for_each(|call| call.abandon());
+    }
+}
+
+impl EventQueue for Queue {
+    fn ready_queue(&self) -> &ReadyQueue<Call> {
+        &self.ready_queue
+    }
+
+    fn attach(&self, call: &Arc<Call>) -> Result<()> {
+        let mut attached = self.attached();
+        if attached.closed {
+            return Err(freed());
+        }
+        attached.calls.insert(call.id(), Arc::downgrade(call));
+        Ok(())
+    }
+
+    fn detach(&self, id: llama_infer_id) {
+        self.attached().calls.remove(&id);
     }
 }
 

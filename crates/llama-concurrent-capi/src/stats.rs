@@ -24,7 +24,7 @@ pub struct llama_engine_stats {
     /// `sizeof(llama_engine_stats)`, set by the caller.
     pub size: usize,
     // figures: begin
-    /// How requests share contexts and slots, never "auto". One of `llama_engine_strategy`.
+    /// How requests share contexts and slots; never "auto". One of `llama_engine_strategy`.
     pub strategy: i32,
     /// Threads that own contexts.
     pub workers: u32,
@@ -48,60 +48,69 @@ pub struct llama_engine_stats {
     pub kv_bytes: u64,
     /// Bytes of scratch memory.
     pub compute_bytes: u64,
-    /// `llama_decode` calls that generated tokens.
+    /// Number of `llama_decode` calls that generated tokens.
     pub decode_calls: u64,
-    /// Rows in them, which are tokens.
+    /// Rows in these calls, one per token.
     pub decode_rows: u64,
-    /// Time in them. In milliseconds.
+    /// Time spent in these calls, in milliseconds.
     pub decode_ms: f64,
-    /// `llama_decode` calls that computed prompts.
+    /// Number of `llama_decode` calls that computed prompts.
     pub prefill_calls: u64,
-    /// Rows in them, which are prompt tokens.
+    /// Rows in these calls, one per prompt token.
     pub prefill_rows: u64,
-    /// Time in them. In milliseconds.
+    /// Time spent in these calls, in milliseconds.
     pub prefill_ms: f64,
-    /// Output tokens.
+    /// Output tokens generated.
     pub output_tokens: u64,
     /// Prompt tokens that were reused instead of computed.
     pub cached_tokens: u64,
-    /// Prompts that were accepted.
+    /// Prompts accepted.
     pub requests_submitted: u64,
-    /// Prompts that were refused because the queue was full.
+    /// Prompts refused because the queue was full.
     pub requests_rejected: u64,
-    /// Ended by the model or a stop string.
+    /// Prompts whose output was ended by the model or by a stop string.
     pub requests_stopped: u64,
-    /// Ended by `max_tokens` or a full slot.
+    /// Prompts whose output was ended by `max_tokens` or by a full slot.
     pub requests_length: u64,
-    /// Cancelled.
+    /// Prompts cancelled.
     pub requests_cancelled: u64,
-    /// Out of time.
+    /// Prompts that ran out of time.
     pub requests_deadline: u64,
-    /// Failed.
+    /// Prompts that failed.
     pub requests_failed: u64,
     /// Prompts in a slot now.
     pub requests_running: u32,
-    /// Prompts that wait for a slot now.
+    /// Prompts waiting for a slot now.
     pub requests_waiting: u32,
-    /// The instruction set of this library's kernels that compute weights, such as "avx512vnni"; "off" where those of
-    /// ggml compute all. What share, says `kernels_share`. Lives as long as the library.
+    /// Instruction set of this library's kernels that compute weights, such as "avx512vnni"; "off" if ggml's kernels
+    /// compute everything. `kernels_share` says how much they compute. The text lives as long as the library.
     pub kernels: *const c_char,
     /// Copies of the weights in memory: more than one on machines with several NUMA nodes.
     pub weight_copies: u32,
-    /// Compute threads that the system does not keep on the CPUs that they were meant for; 0 where it does not tell.
+    /// Compute threads that the system does not keep on the CPUs planned for them; 0 where it does not tell.
     pub strayed_threads: u32,
-    /// The least share, over all workers, of the pages of weights and KV that lie on the worker's NUMA node. -1: the
+    /// Smallest share, over all workers, of the pages of weights and KV that lie on the worker's NUMA node. -1: the
     /// system does not tell.
     pub local_fraction: f64,
-    /// Packed weights: "mapped" from the file that an earlier load has written, "written" by this one, or "off". Lives
-    /// as long as the library.
+    /// Packed weights: "mapped" from the file that an earlier load wrote, "written" by this one, or "off". The text
+    /// lives as long as the library.
     pub pack_cache: *const c_char,
-    /// Of the products of the model's matrices with a row, the share that this library's kernels compute, 0 to 1.
+    /// Share of the model's matrix products that this library's kernels compute, from 0 to 1.
     pub kernels_share: f64,
-    /// Which kernels compute which share of the products, by the formats of the weights, such as "ggml 61 % (Q4_1),
-    /// avx2 39 % (Q6_K)". Lives as long as the library.
+    /// Which kernels compute which share of the matrix products, by weight format, such as "ggml 61 % (Q4_1), avx2 39 %
+    /// (Q6_K)". The text lives as long as the library.
     pub products: *const c_char,
-    /// CPUs that the compute threads were planned for. Such as "0-3,8". Lives as long as the library.
+    /// CPUs planned for the compute threads, as a list such as "0-3,8". The text lives as long as the library.
     pub cpus: *const c_char,
+    /// Prompts that have begun, are not read, and gave their slot up to others that waited; their KV lies in memory.
+    pub requests_parked: u32,
+    /// Workers whose threads wait passively now, because others want their CPUs (`wait_policy`).
+    pub passive_workers: u32,
+    /// Of the time of the compute threads, the share that they lately waited for a CPU which somebody else used; of the
+    /// worker that waited most.
+    pub cpu_wait: f64,
+    /// How often a worker changed between waiting actively and passively.
+    pub wait_switches: u64,
     // figures: end
 }
 
@@ -110,7 +119,9 @@ unsafe impl Versioned for llama_engine_stats {
     const INITIALIZER: &'static str = "set it to sizeof(llama_engine_stats)";
 }
 
-crate::assert_no_tail_padding!(llama_engine_stats, cpus: *const c_char);
+// last member: begin
+crate::assert_no_tail_padding!(llama_engine_stats, wait_switches: u64);
+// last member: end
 
 /// Fills `*stats` with a snapshot of the engine's state. The caller sets `stats->size` first. The strings in it live as long
 /// as the library. Cheap: it does not wait for the workers. May be called from any callback.
@@ -163,6 +174,10 @@ pub unsafe extern "C" fn llama_engine_get_stats(engine: *mut llama_engine, stats
             kernels_share: told("kernels_share").real(),
             products: text(&told("products").text()),
             cpus: text(&told("cpus").text()),
+            requests_parked: told("requests_parked").count() as u32,
+            passive_workers: told("passive_workers").count() as u32,
+            cpu_wait: told("cpu_wait").real(),
+            wait_switches: told("wait_switches").count(),
             // values: end
         };
         // SAFETY: `stats` is what the header asks for.

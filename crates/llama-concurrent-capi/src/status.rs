@@ -15,11 +15,12 @@ pub enum llama_infer_status {
     InvalidArgument = 1,
     /// The handle was never issued, or was freed.
     InvalidHandle = 2,
-    /// A field of `llama_engine_params` is out of range or conflicts with another field.
+    // kinds of errors: begin
+    /// A setting of the engine is out of range or contradicts another.
     InvalidConfig = 3,
-    /// A field of `llama_infer_params`, the prompt or a message is out of range.
+    /// The prompt, a message or a parameter of the request is out of range.
     InvalidRequest = 4,
-    /// The prompt and the requested output do not fit into a slot; see `llama_infer_last_error_detail`.
+    /// Prompt and requested output do not fit into one slot. `llama_infer_last_error_detail` has the numbers.
     PromptTooLong = 5,
     /// The model file does not exist or cannot be opened.
     ModelNotFound = 6,
@@ -27,9 +28,9 @@ pub enum llama_infer_status {
     ModelInvalid = 7,
     /// The model file is valid, but this build cannot run it.
     ModelUnsupported = 8,
-    /// Allocation of weights, KV cache, buffers, threads or descriptors failed.
+    /// Memory for weights, KV cache, buffers or threads could not be allocated.
     OutOfMemory = 9,
-    /// The request queue is full; `llama_infer_last_error_detail` has the time after which to retry.
+    /// The queue is full. `llama_infer_last_error_detail` has the numbers.
     Overloaded = 10,
     /// The model has no chat template.
     NoChatTemplate = 11,
@@ -41,8 +42,9 @@ pub enum llama_infer_status {
     Decode = 14,
     /// The progress callback cancelled the load.
     LoadCancelled = 15,
-    /// Internal error: a bug in this library.
+    /// A bug in this library; load the engine again.
     Internal = 16,
+    // kinds of errors: end
     /// The operation did not complete within `timeout_ms`.
     Timeout = 17,
     /// Called in a callback where the function would deadlock; it had no effect.
@@ -53,66 +55,47 @@ pub enum llama_infer_status {
     BufferTooSmall = 20,
     /// Another thread is polling this queue.
     Busy = 21,
+    // later kinds of errors: begin
+    // later kinds of errors: end
 }
 
 use llama_infer_status as Status;
 
 impl Status {
-    pub const ALL: [Status; 22] = [
-        Status::Ok,
-        Status::InvalidArgument,
-        Status::InvalidHandle,
-        Status::InvalidConfig,
-        Status::InvalidRequest,
-        Status::PromptTooLong,
-        Status::ModelNotFound,
-        Status::ModelInvalid,
-        Status::ModelUnsupported,
-        Status::OutOfMemory,
-        Status::Overloaded,
-        Status::NoChatTemplate,
-        Status::ChatTemplate,
-        Status::ShuttingDown,
-        Status::Decode,
-        Status::LoadCancelled,
-        Status::Internal,
-        Status::Timeout,
-        Status::InCallback,
-        Status::NotFound,
-        Status::BufferTooSmall,
-        Status::Busy,
+    /// Every status and its name.
+    pub const ALL: &[(Status, &CStr)] = &[
+        (Status::Ok, c"ok"),
+        (Status::InvalidArgument, c"invalid argument"),
+        (Status::InvalidHandle, c"invalid handle"),
+        (Status::Timeout, c"timeout"),
+        (Status::InCallback, c"called from a callback"),
+        (Status::NotFound, c"not found"),
+        (Status::BufferTooSmall, c"buffer too small"),
+        (Status::Busy, c"busy"),
+        // names of kinds: begin
+        (Status::InvalidConfig, c"invalid configuration"),
+        (Status::InvalidRequest, c"invalid request"),
+        (Status::PromptTooLong, c"prompt too long"),
+        (Status::ModelNotFound, c"model not found"),
+        (Status::ModelInvalid, c"invalid model file"),
+        (Status::ModelUnsupported, c"unsupported model"),
+        (Status::OutOfMemory, c"out of memory"),
+        (Status::Overloaded, c"overloaded"),
+        (Status::NoChatTemplate, c"no chat template"),
+        (Status::ChatTemplate, c"chat template failed"),
+        (Status::ShuttingDown, c"shutting down"),
+        (Status::Decode, c"decode failed"),
+        (Status::LoadCancelled, c"load cancelled"),
+        (Status::Internal, c"internal error"),
+        // names of kinds: end
     ];
 
     pub fn of(kind: &ErrorKind) -> Self {
-        let number = kind.interfaces().c_status;
-        Self::ALL.into_iter().find(|&status| status as i32 == number).unwrap_or(Status::Internal)
+        Self::named(kind.interfaces().c_status).map_or(Status::Internal, |(status, _)| status)
     }
 
-    fn name(self) -> &'static CStr {
-        match self {
-            Status::Ok => c"ok",
-            Status::InvalidArgument => c"invalid argument",
-            Status::InvalidHandle => c"invalid handle",
-            Status::InvalidConfig => c"invalid configuration",
-            Status::InvalidRequest => c"invalid request",
-            Status::PromptTooLong => c"prompt too long",
-            Status::ModelNotFound => c"model not found",
-            Status::ModelInvalid => c"invalid model file",
-            Status::ModelUnsupported => c"unsupported model",
-            Status::OutOfMemory => c"out of memory",
-            Status::Overloaded => c"overloaded",
-            Status::NoChatTemplate => c"no chat template",
-            Status::ChatTemplate => c"chat template failed",
-            Status::ShuttingDown => c"shutting down",
-            Status::Decode => c"decode failed",
-            Status::LoadCancelled => c"load cancelled",
-            Status::Internal => c"internal error",
-            Status::Timeout => c"timeout",
-            Status::InCallback => c"called from a callback",
-            Status::NotFound => c"not found",
-            Status::BufferTooSmall => c"buffer too small",
-            Status::Busy => c"busy",
-        }
+    fn named(number: i32) -> Option<(Status, &'static CStr)> {
+        Self::ALL.iter().copied().find(|&(status, _)| status as i32 == number)
     }
 }
 
@@ -120,6 +103,5 @@ impl Status {
 /// static and never NULL.
 #[unsafe(no_mangle)]
 pub extern "C" fn llama_infer_status_name(status: i32) -> *const c_char {
-    let known = Status::ALL.into_iter().find(|&known| known as i32 == status);
-    known.map_or(c"unknown status", Status::name).as_ptr()
+    Status::named(status).map_or(c"unknown status", |(_, name)| name).as_ptr()
 }

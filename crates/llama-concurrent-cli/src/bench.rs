@@ -1,13 +1,11 @@
 //! `bench`: named workloads against this engine, its strategies, and servers.
 
 mod capacity;
-mod machine;
-mod page;
+mod files;
 mod plan;
-mod report;
-mod resources;
 mod runs;
 mod sweep;
+mod system;
 mod system;
 
 use std::{
@@ -20,7 +18,7 @@ use clap::{
     builder::{PossibleValuesParser, TypedValueParser},
 };
 use llama_concurrent::{EngineConfig, Strategy};
-use llama_concurrent_bench::{Load, ServerAddress, Slo, Workload};
+use llama_concurrent_bench::{Load, ServerAddress, Setting, Slo, Workload, page, report::Comparison};
 
 use crate::{failure::Failure, model, options::EngineOptions};
 use system::System;
@@ -140,7 +138,7 @@ pub struct BenchArgs {
 pub fn bench(args: &BenchArgs) -> Result<(), Failure> {
     let is_sweep = args.is_sweep()?;
     for file in [&args.json, &args.html, &args.sim.sim_save].into_iter().flatten() {
-        report::expect_writable(file)?;
+        files::expect_writable(file)?;
     }
     let path = model::locate(args.engine.model.as_deref())?;
     if args.sim.is_asked() {
@@ -149,17 +147,17 @@ pub fn bench(args: &BenchArgs) -> Result<(), Failure> {
     let load = args.load();
     let systems = systems(args, &path, load.users)?;
     systems.iter().try_for_each(System::look_for)?;
-    let setting = runs::Setting::new(&path, args.workload(), load, args.slo())?;
+    let setting = Setting::new(&path, args.workload(), load, args.slo())?;
     if args.find_capacity {
         return capacity::find(&systems[0], &setting, args.repeats);
     }
     if is_sweep {
-        let sweep = sweep::Sweep::play(args, &path, &setting)?;
+        let sweep = sweep::play(args, &path, &setting)?;
         return tell(args, &sweep, || sweep.json(), || page::of_sweep(&sweep), || sweep.verdict());
     }
     let results = runs::alternate(&systems, &setting, args.repeats as usize)?;
-    let report = report::Report::new(&setting, results);
-    tell(args, &report, || report.json(), || page::of_report(&report), || report.verdict())
+    let report = Comparison::new(&setting, results);
+    tell(args, &report, || report.json(), || page::of_comparison(&report), || report.verdict())
 }
 
 /// Prints the results, and writes the requested files.
@@ -167,17 +165,17 @@ fn tell(
     args: &BenchArgs,
     screen: &dyn std::fmt::Display,
     json: impl Fn() -> serde_json::Value,
-    page: impl Fn() -> maud::Markup,
-    verdict: impl Fn() -> Result<(), Failure>,
+    page: impl Fn() -> String,
+    verdict: impl Fn() -> Result<(), String>,
 ) -> Result<(), Failure> {
     writeln!(stdout(), "{screen}")?;
     if let Some(file) = &args.json {
-        report::write_json(&json(), file)?;
+        files::write_json(&json(), file)?;
     }
     if let Some(file) = &args.html {
-        page::write(page(), file)?;
+        files::write(&page(), file)?;
     }
-    verdict()
+    verdict().map_err(Failure::Failed)
 }
 
 impl BenchArgs {

@@ -134,7 +134,7 @@ impl Conversation {
             dropped += 1;
         };
         if dropped > 0 {
-            let turns = crate::format::count(dropped, "turn");
+            let turns = llama_concurrent_bench::numbers::count(dropped, "turn");
             console::diagnostic("note", &format!("the context of {n_ctx} tokens is full; dropped the oldest {turns}"));
         }
         Ok(prompt)

@@ -1,7 +1,10 @@
 //! Text and JSON go to stdout; diagnostics and progress bars to stderr. A closed stdout ends the program, a closed stderr
 //! does not.
 
-use std::io::{IsTerminal, Write, stderr, stdout};
+use std::{
+    io::{IsTerminal, Write, stderr, stdout},
+    process::ExitCode,
+};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
@@ -11,6 +14,19 @@ use crate::{failure::Failure, logging};
 /// One line, such as `error: ...`.
 pub fn diagnostic(level: &str, message: &str) {
     logging::say(&format!("{level}: {message}"));
+}
+
+/// Prints a failure on stderr, and returns the exit code.
+pub fn report(failure: Failure) -> ExitCode {
+    let (message, code) = match failure {
+        Failure::BadInput(message) => (message, 2),
+        Failure::Failed(message) => (message, 1),
+        Failure::Reported(code) => return code.into(),
+        Failure::Interrupted => return 130.into(),
+        Failure::OutputClosed => return 0.into(),
+    };
+    diagnostic("error", &message);
+    code.into()
 }
 
 /// A progress bar that is drawn only on a terminal. `template` is indicatif's.

@@ -14,16 +14,12 @@ use std::{
 
 use clap::Args;
 use llama_concurrent::{Engine, EngineConfig};
+use llama_concurrent_bench::numbers::{count, rate};
 
-use crate::{
-    failure::Failure,
-    format::{count, rate},
-    model,
-    options::whole,
-};
-use boxes::Page;
+use crate::{failure::Failure, model, options::whole};
+use boxes::{Page, State};
 use screen::Screen;
-use texts::{State, Texts};
+use texts::Texts;
 
 /// About 30 redraws per second.
 const FRAME: Duration = Duration::from_millis(33);

@@ -1,11 +1,9 @@
 //! Failures of the program, and their exit codes.
 
-use std::{io, process::ExitCode};
+use std::io;
 
 use llama_concurrent::{Error, ErrorKind};
 use llama_concurrent_gguf::GgufError;
-
-use crate::console;
 
 #[derive(Debug)]
 pub enum Failure {
@@ -14,26 +12,11 @@ pub enum Failure {
     /// A failure with valid input: exit code 1.
     Failed(String),
     /// One of the above, with the reasons already printed.
-    Told(u8),
+    Reported(u8),
     /// Ctrl-C: 130, as shells expect.
     Interrupted,
     /// The output was closed (`| head`): ends silently, without failure.
     OutputClosed,
-}
-
-impl Failure {
-    /// Prints it on stderr, and returns the exit code.
-    pub fn report(self) -> ExitCode {
-        let (message, code) = match self {
-            Failure::BadInput(message) => (message, 2),
-            Failure::Failed(message) => (message, 1),
-            Failure::Told(code) => return code.into(),
-            Failure::Interrupted => return 130.into(),
-            Failure::OutputClosed => return 0.into(),
-        };
-        console::diagnostic("error", &message);
-        code.into()
-    }
 }
 
 /// Whether an error is caused by the input, not by the execution.

@@ -8,17 +8,13 @@ use std::{
 use clap::{Args, value_parser};
 use comfy_table::{Table, presets};
 use llama_concurrent::{EngineConfig, KvType};
+use llama_concurrent_bench::numbers::{bytes, count};
 use llama_concurrent_gguf::{Header, ModelSummary, TensorInfo, Value};
 use llama_concurrent_llama::planned_products;
 use llama_concurrent_types::{DEFAULT_N_CTX, DEFAULT_SLOTS, describe_products, share_of_kernels};
 use serde_json::{Value as Json, json};
 
-use crate::{
-    console::print_json,
-    failure::Failure,
-    format::{bytes, count},
-    products::Products,
-};
+use crate::{console::print_json, failure::Failure, products::Products};
 
 const EXAMPLES: &str = "\
 Examples:

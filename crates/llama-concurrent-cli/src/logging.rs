@@ -5,10 +5,19 @@ use std::{
     sync::OnceLock,
 };
 
+use clap::ValueEnum;
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{EnvFilter, filter::LevelFilter, fmt::writer::BoxMakeWriter};
 
-use crate::{failure::Failure, serve::LogFormat};
+use crate::failure::Failure;
+
+// Words of explanation at the values would make clap spread the whole help over three times as many lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, ValueEnum)]
+pub enum LogFormat {
+    #[default]
+    Text,
+    Json,
+}
 
 /// The engine's warnings about its configuration are omitted: they are printed once, as warnings of this program.
 const QUIET: &str = "warn,llama_concurrent::engine=error";

@@ -5,14 +5,13 @@ mod chat;
 mod console;
 mod demo;
 mod failure;
-mod format;
 mod inspect;
 mod interrupt;
-mod lines;
 mod logging;
 mod model;
 mod options;
 mod products;
+mod prompt_lines;
 mod run;
 mod serve;
 mod synth;
@@ -21,8 +20,6 @@ mod topology;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-
-use failure::Failure;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -76,11 +73,11 @@ fn main() -> ExitCode {
     let cli = Cli::parse_from(serve::long_names(std::env::args_os()));
     let (format, is_server) = match &cli.command {
         Command::Serve(args) => (args.log_format(), true),
-        _ => (serve::LogFormat::Text, false),
+        _ => (logging::LogFormat::Text, false),
     };
     let log = match logging::start(cli.log.as_deref(), format, is_server) {
         Ok(log) => log,
-        Err(failure) => return failure.report(),
+        Err(failure) => return console::report(failure),
     };
     let done = match cli.command {
         Command::Demo(args) => demo::demo(&args),
@@ -92,7 +89,7 @@ fn main() -> ExitCode {
         Command::Inspect(args) => inspect::inspect(&args),
         Command::Topology(args) => topology::topology(&args),
     };
-    let code = done.map_or_else(Failure::report, |()| ExitCode::SUCCESS);
+    let code = done.map_or_else(console::report, |()| ExitCode::SUCCESS);
     log.end();
     code
 }

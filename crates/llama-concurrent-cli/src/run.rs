@@ -3,7 +3,7 @@
 mod bar;
 mod job;
 mod json;
-mod prompts;
+mod prompt_file;
 mod stats;
 mod text;
 
@@ -87,7 +87,7 @@ enum Class {
 
 pub fn run(args: &RunArgs) -> Result<(), Failure> {
     let prompts = match &args.prompts_file {
-        Some(path) => prompts::read(path)?,
+        Some(path) => prompt_file::read(path)?,
         None => args.prompts.clone(),
     };
     let sampling = args.sampling.params()?;
@@ -106,8 +106,8 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
         stats::print(&engine, totals.output_tokens, totals.wall, args.json)?;
     }
     match totals {
-        Totals { refused, .. } if refused > 0 => Err(Failure::Told(2)),
-        Totals { failed, .. } if failed > 0 => Err(Failure::Told(1)),
+        Totals { refused, .. } if refused > 0 => Err(Failure::Reported(2)),
+        Totals { failed, .. } if failed > 0 => Err(Failure::Reported(1)),
         _ => Ok(()),
     }
 }

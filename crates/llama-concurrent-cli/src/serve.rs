@@ -5,14 +5,15 @@ mod stopping;
 
 use std::{fs, net::TcpListener, num::NonZeroU32, path::Path, time::Duration};
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use llama_concurrent::EngineConfig;
 use llama_concurrent_server::{Limits, ServerConfig, run};
 
 use crate::{
     console,
     failure::Failure,
-    logging, model,
+    logging::{self, LogFormat},
+    model,
     options::{EngineOptions, SamplingOptions, Serve, whole},
 };
 
@@ -29,14 +30,6 @@ Examples:
 
 A page is at http://127.0.0.1:8080/. Options have llama-server's names where it has them too, -np and -ub among them; \
 docs/server.md has the routes, the limits, and what differs. On SIGTERM or Ctrl-C running requests may end.";
-
-// Descriptions of the values would make clap use three times as many lines for the whole help.
-#[derive(Clone, Copy, Debug, Default, PartialEq, ValueEnum)]
-pub enum LogFormat {
-    #[default]
-    Text,
-    Json,
-}
 
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]

@@ -10,13 +10,12 @@ use clap::{
     Args,
     builder::{PossibleValue, PossibleValuesParser, TypedValueParser},
 };
-use llama_concurrent::write_tiny_model;
-use llama_concurrent_gguf::{
-    GgufError, Header,
-    synth::{self, Shape, SynthOptions, SynthReport, WeightType},
-};
+use llama_concurrent_bench::numbers::bytes;
+use llama_concurrent_gguf::{GgufError, Header};
+use llama_concurrent_gguf_synth::{self as synth, Shape, SynthOptions, SynthReport, WeightType};
+use llama_concurrent_llama::tensors_of;
 
-use crate::{console, failure::Failure, format::bytes, interrupt::Interrupts};
+use crate::{console, failure::Failure, interrupt::Interrupts};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -79,7 +78,7 @@ pub fn synth(args: &SynthArgs) -> Result<(), Failure> {
         return Err(Failure::BadInput(format!("{} exists; --force replaces it", output.display())));
     }
     match (&args.arch, args.preset) {
-        (Some(name), _) => write_tiny_model(name, args.seed, output)?,
+        (Some(name), _) => synth::write_architecture(name, args.seed, output, tensors_of)?,
         (None, Some(preset)) => _ = write(args, preset, output)?,
         (None, None) => return Err(Failure::BadInput("give --preset or --arch".into())),
     }

@@ -8,6 +8,7 @@ mod compile;
 mod digits;
 mod gbnf;
 mod json_schema;
+mod message;
 mod recent;
 #[cfg(test)]
 mod walks;
@@ -69,7 +70,7 @@ impl Grammar {
     }
 
     fn describe(&self, error: impl std::fmt::Display) -> String {
-        let words = compile::first_words(&error.to_string());
+        let words = message::first_words(&error.to_string());
         let words = match words.as_str() {
             "NoExtensionBias" => "no token of the vocabulary can follow",
             other => other,

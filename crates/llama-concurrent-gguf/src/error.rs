@@ -47,8 +47,13 @@ impl GgufError {
         &self.message
     }
 
+    /// What is wrong with the file at `path`, in words that follow it.
+    pub fn new(kind: GgufErrorKind, path: &Path, message: impl Into<String>) -> Self {
+        GgufError { kind, path: path.to_owned(), message: message.into(), source: None }
+    }
+
     /// An error of the operating system, met while doing `action` (`"read"`, `"write 3 GiB to"`).
-    pub(super) fn io(path: &Path, action: &str, error: io::Error) -> Self {
+    pub fn io(path: &Path, action: &str, error: io::Error) -> Self {
         let kind = match error.kind() {
             io::ErrorKind::NotFound => GgufErrorKind::NotFound,
             _ => GgufErrorKind::Io,

@@ -8,13 +8,13 @@ use std::path::{Path, PathBuf};
 use super::error::{GgufError, Problem};
 use super::layout;
 use super::reader::{MAX_HEADER_BYTES, Reader};
-use super::split;
-use super::tensor::{TensorInfo, TensorType, size_of};
+use super::tensor::{TensorInfo, TensorType};
 use super::value::{Value, ValueType};
 
-pub(super) const MAGIC: [u8; 4] = *b"GGUF";
+/// What every file begins with.
+pub const MAGIC: [u8; 4] = *b"GGUF";
 /// What a file has that does not name its alignment.
-pub(super) const DEFAULT_ALIGNMENT: u64 = 32;
+pub const DEFAULT_ALIGNMENT: u64 = 32;
 
 /// Far beyond any model (a few hundred entries, some thousand tensors), and small enough to hold in memory.
 const MAX_METADATA: u64 = 1 << 16;
@@ -60,11 +60,20 @@ impl Header {
         }
         let file = File::open(path).map_err(|e| GgufError::io(path, "open", e))?;
         let len = file.metadata().map_err(|e| GgufError::io(path, "read", e))?.len();
-        Header::parse(BufReader::with_capacity(256 << 10, file), len, path).map_err(|problem| problem.at(path))
+        Header::parse(BufReader::with_capacity(256 << 10, file), len, path)
     }
 
-    /// Reads a header of a file of `file_len` bytes from its start; `path` only goes into messages.
-    pub(super) fn parse(mut source: impl Read, file_len: u64, path: &Path) -> Result<Header, Problem> {
+    /// Reads a header of a file of `file_len` bytes from its start. `path` goes into messages, and is where other parts of
+    /// the model are looked for.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read).
+    pub fn parse(source: impl Read, file_len: u64, path: &Path) -> Result<Header, GgufError> {
+        Header::parse_at(source, file_len, path).map_err(|problem| problem.at(path))
+    }
+
+    fn parse_at(mut source: impl Read, file_len: u64, path: &Path) -> Result<Header, Problem> {
         let mut first = Vec::new();
         source.by_ref().take(16).read_to_end(&mut first).map_err(Problem::read)?;
         check_magic(&first)?;
@@ -108,11 +117,6 @@ impl Header {
     /// The file that was read.
     pub fn path(&self) -> &Path {
         &self.path
-    }
-
-    /// The files of the other parts, if the model is in several of which this is the first.
-    pub fn other_parts(&self) -> Vec<PathBuf> {
-        split::other_paths(self)
     }
 
     /// The version of the format: 2 or 3.
@@ -246,7 +250,8 @@ fn read_tensor<R: Read>(reader: &mut Reader<R>) -> Result<TensorInfo, Problem> {
             tensor_type.block_len()
         )));
     }
-    let (elements, bytes) = size_of(&dims, tensor_type)
+    let (elements, bytes) = tensor_type
+        .size_of(&dims)
         .ok_or_else(|| reader.damaged(format!("has the shape {dims:?}, more than can be counted")))?;
     Ok(TensorInfo { name, dims, tensor_type, offset, elements, bytes })
 }

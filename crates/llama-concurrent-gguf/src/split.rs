@@ -18,10 +18,12 @@ pub(super) fn number_of_files(header: &Header) -> Result<u16, Problem> {
     }
 }
 
-/// The paths of the other parts of a model, given the first, which was checked.
-pub(super) fn other_paths(first: &Header) -> Vec<PathBuf> {
-    let count = number_of_files(first).unwrap_or(1);
-    (1..count).filter_map(|part| part_path(first, 0, part, count)).collect()
+impl Header {
+    /// The files of the other parts, if the model is in several of which this is the first.
+    pub fn other_parts(&self) -> Vec<PathBuf> {
+        let count = number_of_files(self).unwrap_or(1);
+        (1..count).filter_map(|part| part_path(self, 0, part, count)).collect()
+    }
 }
 
 /// The other parts of the model in `count` files whose first part is `first`, in order; none for a model in one file.

@@ -198,7 +198,8 @@ fn parameters(count: u64) -> String {
     }
 }
 
-pub(super) fn size(bytes: f64) -> String {
+/// A number of bytes for people: `1.50 GiB`, `3.0 MiB`.
+pub fn size(bytes: f64) -> String {
     const KIB: f64 = 1024.0;
     match bytes {
         b if b >= KIB * KIB * KIB => format!("{:.2} GiB", b / (KIB * KIB * KIB)),

@@ -96,6 +96,14 @@ impl TensorType {
         self.block_bytes
     }
 
+    /// The elements and bytes of a tensor of this shape; `None` where one of them does not fit in 63 bits, as ggml needs.
+    pub fn size_of(self, dims: &[u64]) -> Option<(u64, u64)> {
+        let elements = dims.iter().try_fold(1_u64, |product, &dim| product.checked_mul(dim))?;
+        let bytes = (elements / self.block_len).checked_mul(self.block_bytes)?;
+        let representable = elements.max(bytes) <= i64::MAX as u64;
+        representable.then_some((elements, bytes))
+    }
+
     /// Whether ggml multiplies with weights of this type on the CPU. The others are formats of intermediate results
     /// or of indices; as weights they reach an unchecked null function pointer.
     pub(super) fn is_weight(self) -> bool {
@@ -144,14 +152,6 @@ impl TensorInfo {
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
-}
-
-/// The elements and bytes of a tensor of this shape; `None` where one of them does not fit in 63 bits, as ggml needs.
-pub(super) fn size_of(dims: &[u64], tensor_type: TensorType) -> Option<(u64, u64)> {
-    let elements = dims.iter().try_fold(1_u64, |product, &dim| product.checked_mul(dim))?;
-    let bytes = (elements / tensor_type.block_len).checked_mul(tensor_type.block_bytes)?;
-    let representable = elements.max(bytes) <= i64::MAX as u64;
-    representable.then_some((elements, bytes))
 }
 
 const EMBEDDINGS: &str = "token_embd.weight";

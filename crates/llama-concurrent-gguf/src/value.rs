@@ -44,7 +44,8 @@ impl ValueType {
         Self::BY_ID.get(id as usize).copied()
     }
 
-    pub(super) fn id(self) -> u32 {
+    /// The number in `enum gguf_type`.
+    pub fn id(self) -> u32 {
         self as u32
     }
 
@@ -181,7 +182,8 @@ pub struct Array {
 }
 
 impl Array {
-    pub(super) fn numbers(element: ValueType, bytes: Vec<u8>) -> Array {
+    /// An array of numbers or booleans from their bytes, little-endian and end to end.
+    pub fn numbers(element: ValueType, bytes: Vec<u8>) -> Array {
         debug_assert!(element.size().is_some_and(|size| bytes.len().is_multiple_of(size)));
         Array { element, bytes, ends: Vec::new() }
     }
@@ -248,7 +250,7 @@ impl Array {
     }
 
     /// All elements as bytes, in order.
-    pub(super) fn iter_bytes(&self) -> impl Iterator<Item = &[u8]> {
+    pub fn iter_bytes(&self) -> impl Iterator<Item = &[u8]> {
         (0..self.len()).map(|index| self.bytes_at(index).expect("the index is below the length"))
     }
 

@@ -129,32 +129,33 @@ pub(crate) unsafe fn compute(packing: &Packing, kernels: Kernels, op: Op, work: 
             offsets: lists.offsets.add(first),
         }
     };
-    let share = team.range_of(columns);
-    for expert in 0..experts {
-        let (first, count) = lists.of(expert);
-        for column in first.max(share.start)..(first + count).min(share.end) {
-            let source = *lists.sources.add(column);
-            let (slot, token) = (source % slots, source / slots);
-            let at = x.data.cast::<u8>().add(slot % x.ne[1] as usize * x.nb[1] + token * x.nb[2]);
-            product(expert).quantise(column - first, 0, blocks, at.cast());
+    team.divide(0, columns, false, |share| {
+        for expert in 0..experts {
+            let (first, count) = lists.of(expert);
+            for column in first.max(share.start)..(first + count).min(share.end) {
+                let source = *lists.sources.add(column);
+                let (slot, token) = (source % slots, source / slots);
+                let at = x.data.cast::<u8>().add(slot % x.ne[1] as usize * x.nb[1] + token * x.nb[2]);
+                product(expert).quantise(column - first, 0, blocks, at.cast());
+            }
         }
-    }
+    });
     team.begin_chunks();
     let panels = rows / ROWS;
     let chunk = mul_mat::chunk(&product(0), panels * experts.min(columns), team).min(panels);
     let chunks = panels.div_ceil(chunk);
     let (mut expert, mut passed) = (0, 0);
-    for index in team.chunks(experts.min(columns) * chunks) {
-        // Chunks are numbered over the experts that have columns; a thread's chunk numbers only increase.
+    team.chunks(1, experts.min(columns) * chunks, true, |index| {
+        // Chunks are numbered over the experts that have columns; a thread's numbers only rise.
         let wanted = index / chunks;
         while expert < experts && (lists.of(expert).1 == 0 || passed < wanted) {
             passed += usize::from(lists.of(expert).1 > 0);
             expert += 1;
         }
         if expert == experts {
-            break;
+            return;
         }
         let first = index % chunks * chunk;
         product(expert).compute(first, panels.min(first + chunk), std::ptr::null());
-    }
+    });
 }

@@ -4,6 +4,8 @@
 
 use llama_cpp_sys_2 as sys;
 
+use crate::helpers::Worker;
+
 /// An operation and its sources.
 #[derive(Clone, Copy)]
 pub(crate) struct Op<'a> {
@@ -30,7 +32,12 @@ pub(crate) struct ThreadTeam {
     pub(crate) thread: usize,
     pub(crate) threads: usize,
     pub(crate) pool: *mut sys::ggml_threadpool,
+    /// Set if helper threads compute the operation instead of ggml's threads.
+    pub(crate) worker: Option<Worker>,
 }
+
+/// Pieces per thread of an even division, if helper threads may join late or not at all.
+const PIECES: usize = 4;
 
 unsafe extern "C" {
     fn ggml_barrier(pool: *mut sys::ggml_threadpool);
@@ -44,11 +51,34 @@ impl ThreadTeam {
         total * self.thread / self.threads..total * (self.thread + 1) / self.threads
     }
 
-    /// A barrier that also resets the chunk counter. Call it after work divided by `range_of` and before `chunks`.
+    /// Calls `work` with ranges of `0 .. total`, divided about evenly among the threads.
+    ///
+    /// # Safety
+    /// All threads make this call; shared results may be read after `begin_chunks`.
+    pub(crate) unsafe fn divide(
+        self,
+        phase: usize,
+        total: usize,
+        last: bool,
+        mut work: impl FnMut(std::ops::Range<usize>),
+    ) {
+        match self.worker {
+            None => work(self.range_of(total)),
+            Some(worker) => {
+                let n = (self.threads * PIECES).min(total);
+                worker.pieces(phase, n, last, |i| work(total * i / n..total * (i + 1) / n));
+            }
+        }
+    }
+
+    /// A barrier that also resets the chunk counter. Call it after `divide` and before `chunks`.
     ///
     /// # Safety
     /// The pool is the one that computes, and all its threads make this call.
     pub(crate) unsafe fn begin_chunks(self) {
+        if self.worker.is_some() {
+            return;
+        }
         if self.thread == 0 {
             // Each thread starts with the chunk of its own index.
             ggml_threadpool_chunk_set(self.pool, self.threads as i32);
@@ -61,6 +91,9 @@ impl ThreadTeam {
     /// # Safety
     /// As for `begin_chunks`.
     pub(crate) unsafe fn barrier(self) {
+        if self.worker.is_some() {
+            return;
+        }
         let _order = Ordered::begin();
         ggml_barrier(self.pool);
     }
@@ -70,7 +103,10 @@ impl ThreadTeam {
     ///
     /// # Safety
     /// As for `begin_chunks`, which must have been called before.
-    pub(crate) unsafe fn each_chunk(self, count: usize, mut work: impl FnMut(usize, Option<usize>)) {
+    pub(crate) unsafe fn each_chunk(self, phase: usize, count: usize, mut work: impl FnMut(usize, Option<usize>)) {
+        if let Some(worker) = self.worker {
+            return worker.pieces(phase, count, true, |index| work(index, None));
+        }
         let next = || usize::try_from(ggml_threadpool_chunk_add(self.pool, 1)).unwrap_or(count);
         let mut index = self.thread;
         while index < count {
@@ -84,11 +120,15 @@ impl ThreadTeam {
     ///
     /// # Safety
     /// As for `begin_chunks`, which must have been called before.
-    pub(crate) unsafe fn chunks(self, count: usize) -> impl Iterator<Item = usize> {
-        let first = Some(self.thread);
-        // SAFETY: this function's condition.
-        let next = move |_: &usize| unsafe { usize::try_from(ggml_threadpool_chunk_add(self.pool, 1)).ok() };
-        std::iter::successors(first, next).take_while(move |chunk| *chunk < count)
+    pub(crate) unsafe fn chunks(self, phase: usize, count: usize, last: bool, mut work: impl FnMut(usize)) {
+        if let Some(worker) = self.worker {
+            return worker.pieces(phase, count, last, work);
+        }
+        let mut index = self.thread;
+        while index < count {
+            work(index);
+            index = usize::try_from(ggml_threadpool_chunk_add(self.pool, 1)).unwrap_or(count);
+        }
     }
 }
 

@@ -9,10 +9,18 @@ use crate::{
     dispatch::{Kernels, PACKINGS, Packing},
     experts,
     format::{BLOCK, ROWS},
-    ggml, mul_mat, pack, state,
+    ggml, helpers, mul_mat, pack, state,
 };
 use llama_cpp_sys_2 as sys;
-use std::{ffi::CStr, os::raw::c_void, ptr, slice, sync::Arc};
+use std::{
+    ffi::CStr,
+    os::raw::c_void,
+    ptr, slice,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 /// Denotes attention in place of a format index; must equal that of shim.cpp.
 const ATTENTION: i32 = 16;
@@ -154,14 +162,15 @@ extern "C" fn lck_supports(format: i32, op: *const sys::ggml_tensor) -> bool {
 extern "C" fn lck_work_size(format: i32, threads: i32, op: *const sys::ggml_tensor, size: *mut usize) -> bool {
     // SAFETY: as above; the caller passes a place for the result.
     let (op, size) = unsafe { (ggml::Op::new(&*op), &mut *size) };
+    let threads = if threads == 1 { helpers::threads().unwrap_or(1) } else { threads as usize };
     if format == ATTENTION {
         let plan = state::level().and_then(|level| attention::supports(op, level));
-        *size = plan.map_or(0, |plan| attention::work_size(&plan, threads as usize));
+        *size = plan.map_or(0, |plan| attention::work_size(&plan, threads));
         return plan.is_some();
     }
     match kernels(format) {
         Some(kernels) if supports(op) => {
-            *size = product_work_size(kernels, op, threads as usize);
+            *size = product_work_size(kernels, op, threads);
             true
         }
         _ => false,
@@ -180,7 +189,38 @@ extern "C" fn lck_compute(
 ) -> bool {
     // SAFETY: the sources of the operation are live and are not written during the call.
     let op = unsafe { ggml::Op::new(&*op) };
-    let team = ggml::ThreadTeam { thread: thread as usize, threads: threads as usize, pool };
+    let alone = ggml::ThreadTeam { thread: thread as usize, threads: threads as usize, pool, worker: None };
+    match helpers::threads().filter(|_| threads == 1) {
+        None => compute(format, op, work, work_size, alone),
+        Some(threads) => {
+            let done = AtomicBool::new(true);
+            let (op, work) = (Shared(op), Shared(work));
+            // SAFETY: pieces go to one thread each.
+            unsafe {
+                helpers::run(&|worker: helpers::Worker| {
+                    let team = ggml::ThreadTeam { thread: worker.thread, threads, pool, worker: Some(worker) };
+                    if !compute(format, op.get(), work.get(), work_size, team) {
+                        done.store(false, Ordering::Relaxed);
+                    }
+                });
+            }
+            done.into_inner()
+        }
+    }
+}
+
+/// Data shared with helper threads.
+#[derive(Clone, Copy)]
+struct Shared<T>(T);
+// SAFETY: pieces of the operation go to one thread each, and its owner waits for all of them.
+unsafe impl<T> Sync for Shared<T> {}
+impl<T: Copy> Shared<T> {
+    fn get(&self) -> T {
+        self.0
+    }
+}
+
+fn compute(format: i32, op: ggml::Op, work: *mut c_void, work_size: usize, team: ggml::ThreadTeam) -> bool {
     // The sources were written before ggml's last barrier; the results are read after its next one.
     let _order = ggml::Ordered::begin();
     if format == ATTENTION {

@@ -28,6 +28,8 @@ mod experts;
 mod format;
 #[cfg(target_arch = "x86_64")]
 mod ggml;
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
+mod helpers;
 #[cfg(target_arch = "x86_64")]
 mod hook;
 mod install;
@@ -53,5 +55,6 @@ mod tile;
 #[cfg(target_arch = "x86_64")]
 mod unroll;
 
+pub use helpers::Helpers;
 pub use install::{ENVIRONMENT, Mode, Status, install, set_attention, set_enabled, status};
 pub use isa_level::IsaLevel;

@@ -74,18 +74,19 @@ pub(crate) unsafe fn compute(packing: &Packing, kernels: Kernels, op: Op, work: 
         let (i1, i2, i3) = (c % ne[1], c / ne[1] % ne[2], c / ne[1] / ne[2]);
         x.data.cast::<u8>().add(i1 * x.nb[1] + i2 * x.nb[2] + i3 * x.nb[3]).cast::<f32>()
     };
-    let share = team.range_of(product.columns * blocks);
-    let mut next = share.start;
-    while next < share.end {
-        let (c, first) = (next / blocks, next % blocks);
-        let end = blocks.min(first + share.end - next);
-        product.quantise(c, first, end, column(c));
-        next += end - first;
-    }
+    team.divide(0, product.columns * blocks, false, |share| {
+        let mut next = share.start;
+        while next < share.end {
+            let (c, first) = (next / blocks, next % blocks);
+            let end = blocks.min(first + share.end - next);
+            product.quantise(c, first, end, column(c));
+            next += end - first;
+        }
+    });
     team.begin_chunks();
     let panels = rows / ROWS;
     let chunk = chunk(&product, panels, team);
-    team.each_chunk(panels.div_ceil(chunk), |index, next| {
+    team.each_chunk(1, panels.div_ceil(chunk), |index, next| {
         let next = next.map_or(std::ptr::null(), |next| product.weights.add(next * chunk * product.panel_bytes()));
         product.compute(index * chunk, panels.min((index + 1) * chunk), next);
     });

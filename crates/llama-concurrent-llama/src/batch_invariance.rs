@@ -53,10 +53,8 @@ mod tests {
     };
 
     use super::*;
-    use llama_concurrent_gguf::{
-        Header, Parts, Value,
-        synth::{Shape, SynthOptions, WeightType, write},
-    };
+    use llama_concurrent_gguf::{Header, Value};
+    use llama_concurrent_gguf_synth::{Parts, Shape, SynthOptions, WeightType, write};
 
     /// Splits a file into one with its metadata and one with its tensors, as `llama-gguf-split --no-tensor-first-split` does.
     fn split(file: &Path, folder: &Path) -> PathBuf {

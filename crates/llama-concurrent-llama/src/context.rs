@@ -9,7 +9,7 @@ use llama_concurrent_scheduler::{CallError, Row};
 use llama_concurrent_types::{EngineConfig, Error, ErrorKind, KvType, MemoryStats, PoolShape, Result};
 use llama_cpp_sys_2 as sys;
 
-use super::{ffi, log, model::Model, threadpool::Threadpool};
+use super::{ffi, log, model::Model, threadpool::Threads};
 
 /// Creating contexts concurrently is not safe for every model architecture.
 static CREATING: Mutex<()> = Mutex::new(());
@@ -23,6 +23,12 @@ pub(super) enum Output {
     Vectors,
 }
 
+/// The state of a sequence, and its length.
+pub(super) struct Parked {
+    state: Vec<u8>,
+    length: usize,
+}
+
 pub(super) struct Context {
     raw: NonNull<sys::llama_context>,
     model: Arc<Model>,
@@ -33,12 +39,12 @@ pub(super) struct Context {
 }
 
 impl Context {
-    /// A context whose graphs run on `threads`, which must outlive it.
+    /// A context whose graphs run on `threads`.
     pub(super) fn new(
         model: Arc<Model>,
         shape: PoolShape,
         config: &EngineConfig,
-        threads: &Threadpool,
+        threads: &Threads,
         output: Output,
     ) -> Result<Self> {
         let _one_at_a_time = CREATING.lock().unwrap_or_else(PoisonError::into_inner);
@@ -93,8 +99,6 @@ impl Context {
         };
         let context =
             Self { raw, model, shape, batch: Batch::new(shape.n_batch, all_logits), lengths: vec![0; shape.slots] };
-        // SAFETY: both are alive; the same pool serves single rows and batches.
-        unsafe { sys::llama_attach_threadpool(raw.as_ptr(), threads.as_ptr(), threads.as_ptr()) };
         // SAFETY: the context is alive.
         let per_slot = unsafe { sys::llama_n_ctx_seq(raw.as_ptr()) } as usize;
         if per_slot < shape.n_ctx {
@@ -157,6 +161,31 @@ impl Context {
         self.truncate(dst, keep);
     }
 
+    /// Copies the state of a sequence; `None` if there is no memory for it.
+    pub(super) fn park(&mut self, seq: usize) -> Option<Parked> {
+        assert!(seq < self.shape.slots, "sequence {seq} of {}", self.shape.slots);
+        // SAFETY: the context is alive and the sequence exists.
+        let size = unsafe { sys::llama_state_seq_get_size(self.raw.as_ptr(), seq as i32) };
+        let mut state = Vec::new();
+        state.try_reserve_exact(size).ok()?;
+        state.resize(size, 0);
+        // SAFETY: as above, and there is room for `size` bytes.
+        let written = unsafe { sys::llama_state_seq_get_data(self.raw.as_ptr(), state.as_mut_ptr(), size, seq as i32) };
+        (written == size).then(|| Parked { state, length: self.lengths[seq] })
+    }
+
+    /// Restores a parked sequence. Returns whether that succeeded.
+    pub(super) fn unpark(&mut self, seq: usize, parked: &Parked) -> bool {
+        self.truncate(seq, 0);
+        let Parked { state, length } = parked;
+        // SAFETY: the context is alive, the sequence exists, and the state is one of this model and these parameters.
+        let read = unsafe { sys::llama_state_seq_set_data(self.raw.as_ptr(), state.as_ptr(), state.len(), seq as i32) };
+        if read == state.len() {
+            self.lengths[seq] = *length;
+        }
+        read == state.len()
+    }
+
     /// Whether sequences can be swapped.
     pub(super) fn can_swap(&self) -> bool {
         // SAFETY: the context is alive.
@@ -179,13 +208,14 @@ impl Context {
     }
 
     /// Computes rows. After an error the KV of their sequences is undefined.
-    pub(super) fn decode(&mut self, rows: &[Row]) -> Result<(), CallError> {
+    pub(super) fn decode(&mut self, rows: &[Row], threads: &Threads) -> Result<(), CallError> {
         self.check(rows)?;
         self.batch.fill(rows);
         let mut message = ffi::Message::new();
         // SAFETY: the batch's arrays hold `rows.len()` entries; its tokens, positions and sequence ids were checked.
-        let status =
-            unsafe { ffi::lc_decode(self.raw.as_ptr(), self.batch.as_raw(), message.as_mut_ptr(), message.size()) };
+        let status = threads.run(self.raw, || unsafe {
+            ffi::lc_decode(self.raw.as_ptr(), self.batch.as_raw(), message.as_mut_ptr(), message.size())
+        });
         let message = match status {
             0 => {
                 for row in rows {

@@ -19,28 +19,29 @@ mod numa;
 mod pack_cache;
 mod products;
 mod sampler;
+mod tensors;
 #[cfg(test)]
 mod tests;
 mod threadpool;
-mod tiny;
 mod tokenizer;
 
 use std::{
+    collections::HashMap,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use llama_concurrent_scheduler::{
-    Backend, Call, CallError, EmbedCall, Held, Op, Row, Sampled, SlotId, StepOutcome, StepPlan,
+    Backend, Call, CallError, Contention, EmbedCall, Held, Op, Row, Sampled, SeqKey, SlotId, StepOutcome, StepPlan,
 };
 use llama_concurrent_topology::{MemoryPolicy, WorkerPlan};
 use llama_concurrent_types::{EngineConfig, MemoryStats, PoolShape, Result};
 
 use self::{
-    context::{Context, Output},
+    context::{Context, Output, Parked},
     ffi::Range,
     sampler::{Candidates, Sampler},
-    threadpool::Threadpool,
+    threadpool::Threads,
 };
 
 pub use self::batch_invariance::batch_invariance_obstacle;
@@ -51,7 +52,8 @@ pub use self::pack_cache::PackedFile;
 pub use self::products::planned_products;
 #[doc(hidden)]
 pub use self::sampler::sample_fn;
-pub use self::tiny::write_tiny_model;
+pub use self::sampler::{NamedSampler, SAMPLERS};
+pub use self::tensors::tensors_of;
 pub use self::tokenizer::{TokenizeOptions as Wishes, Tokenizer};
 
 /// The maximum rows of an embedding call: llama.cpp keeps the logits of each, 19 MiB per 32 rows at 152,000 tokens.
@@ -59,22 +61,26 @@ const EMBED_ROWS: usize = 64;
 
 /// A pool of llama.cpp contexts on one set of threads.
 pub struct LlamaBackend {
-    // Contexts use the thread pool, so they are declared, and dropped, before it.
+    // Contexts use the thread pools, so they are declared, and dropped, before them.
     contexts: Vec<Context>,
     /// For embeddings, created with the first of them.
     embedder: Option<Context>,
-    threads: Threadpool,
+    threads: Threads,
     config: EngineConfig,
     model: Arc<Model>,
     shape: PoolShape,
     samplers: Vec<Option<Sampler>>,
+    /// The KV of sequences that gave their slots up.
+    parked: HashMap<SeqKey, Parked>,
+    /// Sequences whose KV did not come back in the plan that is carried out.
+    lost: Vec<SeqKey>,
     candidates: Candidates,
 }
 
 impl LlamaBackend {
     /// Creates the pool. Must be called on the thread that will decode: it becomes one of the compute threads.
     pub fn new(model: Arc<Model>, shape: PoolShape, config: &EngineConfig, plan: &WorkerPlan) -> Result<Self> {
-        let threads = Threadpool::new(plan, config.poll)?;
+        let threads = Threads::new(plan, config)?;
         let contexts = (0..shape.contexts)
             .map(|_| Context::new(model.clone(), shape, config, &threads, Output::Logits))
             .collect::<Result<Vec<_>>>()?;
@@ -83,7 +89,18 @@ impl LlamaBackend {
         }
         let candidates = Candidates::new();
         let config = config.clone();
-        Ok(Self { contexts, embedder: None, threads, config, model, shape, samplers: Vec::new(), candidates })
+        Ok(Self {
+            contexts,
+            embedder: None,
+            threads,
+            config,
+            model,
+            shape,
+            samplers: Vec::new(),
+            parked: HashMap::new(),
+            lost: Vec::new(),
+            candidates,
+        })
     }
 
     /// Memory of the pool; weights are counted once.
@@ -116,7 +133,22 @@ impl LlamaBackend {
                 self.samplers[*key] =
                     Some(Sampler::new(params, history, matcher.clone(), self.model.table(), Some(&self.model)));
             }
-            Op::End { key } => self.samplers[*key] = None,
+            Op::End { key } => {
+                self.samplers[*key] = None;
+                self.parked.remove(key);
+            }
+            Op::Park { key, slot } => {
+                if let Some(parked) = self.contexts[slot.context].park(slot.seq) {
+                    self.parked.insert(*key, parked);
+                }
+            }
+            Op::Unpark { key, slot } => {
+                let parked = self.parked.remove(key);
+                if !parked.is_some_and(|parked| self.contexts[slot.context].unpark(slot.seq, &parked)) {
+                    self.contexts[slot.context].truncate(slot.seq, 0);
+                    self.lost.push(*key);
+                }
+            }
             Op::Truncate { slot, keep } => self.contexts[slot.context].truncate(slot.seq, *keep),
             Op::Copy { src, dst, keep } => self.contexts[src.context].copy(src.seq, dst.seq, *keep),
             Op::Swap { a, b } => self.contexts[a.context].swap(a.seq, b.seq),
@@ -131,7 +163,7 @@ impl LlamaBackend {
 
     fn compute(&mut self, call: &Call) -> Result<Vec<Sampled>, CallError> {
         let context = &mut self.contexts[call.context];
-        context.decode(&call.rows)?;
+        context.decode(&call.rows, &self.threads)?;
         let mut tokens = Vec::with_capacity(self.shape.slots);
         for (index, row) in call.rows.iter().enumerate() {
             let Some(key) = row.sample else { continue };
@@ -163,7 +195,7 @@ impl LlamaBackend {
             let first = computed + part * n_rows;
             let row = |(pos, &token)| Row { seq: 0, token, pos, sample: None };
             let rows: Vec<Row> = (first..).zip(tokens).map(row).collect();
-            embedder.decode(&rows)?;
+            embedder.decode(&rows, &self.threads)?;
             for index in 0..rows.len() {
                 let vector = embedder.vector(index);
                 vectors.push(vector.ok_or_else(|| CallError { message: "gave no embedding".into() })?.to_vec());
@@ -190,13 +222,23 @@ impl Backend for LlamaBackend {
         self.model.window()
     }
 
+    fn rest(&mut self) {
+        self.threads.rest();
+    }
+
+    fn contention(&self) -> Contention {
+        self.threads.contention()
+    }
+
     fn run(&mut self, plan: &StepPlan) -> StepOutcome {
+        self.threads.select_mode();
         let start = Instant::now();
         plan.ops.iter().for_each(|op| self.apply(op));
         let sampled = plan.call.as_ref().map_or(Ok(Vec::new()), |call| self.compute(call));
         let vectors = plan.embed.as_ref().map(|call| self.embed(call));
         let is_idle = plan.call.is_none() && plan.embed.is_none();
         let elapsed = if is_idle { Duration::ZERO } else { start.elapsed() };
-        StepOutcome { elapsed, sampled, vectors, held: self.held(plan) }
+        self.threads.observe(elapsed);
+        StepOutcome { elapsed, sampled, vectors, lost: std::mem::take(&mut self.lost), held: self.held(plan) }
     }
 }

@@ -1,6 +1,6 @@
 //! Binds threads to CPUs and memory to NUMA nodes, and checks the result.
 
-use std::fs;
+use std::{fs, time::Duration};
 
 use llama_concurrent_topology::MemoryPolicy;
 use nix::{
@@ -129,6 +129,16 @@ pub(super) fn started_threads<T>(start: impl FnOnce() -> T) -> (T, Vec<i32>) {
     }
     let others = marked.into_iter().filter(|&tid| tid != own);
     (started, std::iter::once(own).chain(others).collect())
+}
+
+/// The total time for which these threads were runnable and waited for a CPU; `None` if
+/// the system does not report it.
+pub(super) fn delayed<'a>(tids: impl Iterator<Item = &'a i32>) -> Option<Duration> {
+    let of = |tid: &i32| {
+        let text = fs::read_to_string(format!("/proc/self/task/{tid}/schedstat")).ok()?;
+        text.split_whitespace().nth(1)?.parse().map(Duration::from_nanos).ok()
+    };
+    tids.map(of).sum()
 }
 
 /// The CPUs that a thread of this process may run on; empty if it has ended.

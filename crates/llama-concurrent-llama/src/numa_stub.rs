@@ -1,5 +1,7 @@
 //! Systems on which threads and memory cannot be bound.
 
+use std::time::Duration;
+
 use llama_concurrent_topology::MemoryPolicy;
 
 use super::{Range, WorkerPlan};
@@ -23,6 +25,10 @@ pub(super) fn fraction_on(_: usize, _: &[Range]) -> Option<f64> {
 
 pub(super) fn started_threads<T>(start: impl FnOnce() -> T) -> (T, Vec<i32>) {
     (start(), Vec::new())
+}
+
+pub(super) fn delayed<'a>(_: impl Iterator<Item = &'a i32>) -> Option<Duration> {
+    None
 }
 
 pub fn affinity_of(_: i32) -> Vec<usize> {

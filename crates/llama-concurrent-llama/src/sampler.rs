@@ -42,7 +42,7 @@ impl Sampler {
         if params.ignore_eos {
             bias.extend(vocab.end_of_generation().iter().map(|&token| (token, f32::NEG_INFINITY)));
         }
-        let needs_history = params.has_penalties() || params.has_dry();
+        let needs_history = SAMPLERS.iter().any(|one| matches!(one.when, When::Always) && (one.is_on)(params));
         let chain = (needs_history || !params.is_greedy()).then(|| {
             let mut chain = Chain::new(params, vocab.len(), model);
             if needs_history {
@@ -136,51 +136,27 @@ struct Chain(NonNull<sys::llama_sampler>);
 unsafe impl Send for Chain {}
 
 impl Chain {
-    /// The enabled samplers, in llama-server's order.
+    /// The samplers that are on; the last one draws.
     fn new(params: &SamplingParams, n_vocab: usize, model: Option<&Model>) -> Self {
         // SAFETY: a plain call.
         let raw = unsafe { sys::llama_sampler_chain_init(sys::llama_sampler_chain_default_params()) };
         let chain = Self(NonNull::new(raw).expect("llama.cpp allocates or throws"));
-        let push = |wanted: bool, stage: &dyn Fn() -> *mut sys::llama_sampler| {
-            if wanted {
-                // SAFETY: the chain lives, and owns the new sampler from here on.
-                unsafe { sys::llama_sampler_chain_add(chain.0.as_ptr(), stage()) };
+        // SAFETY: the chain lives, and owns the new sampler from here on.
+        let push = |sampler| unsafe { sys::llama_sampler_chain_add(chain.0.as_ptr(), sampler) };
+        let of = Of { n_vocab: n_vocab as i32, model };
+        let (is_random, has_cuts) = (!params.is_greedy(), !params.is_greedy() && params.mirostat == 0);
+        for one in SAMPLERS {
+            let runs = match one.when {
+                When::Always => true,
+                When::Random => is_random,
+                When::Cutting => has_cuts,
+            };
+            if runs && (one.is_on)(params) {
+                push((one.make)(params, &of));
             }
-        };
-        let p = params;
-        let n_vocab = n_vocab as i32;
-        let (is_random, version) = (!p.is_greedy(), if p.is_greedy() { 0 } else { p.mirostat });
-        let cuts = is_random && version == 0;
-        // SAFETY: constructors of llama.cpp that take numbers, which were checked; `dry` has its own reason.
-        unsafe {
-            push(p.has_penalties(), &|| {
-                sys::llama_sampler_init_penalties(
-                    n_vocab,
-                    p.penalty_last_n as i32,
-                    p.repetition_penalty,
-                    p.frequency_penalty,
-                    p.presence_penalty,
-                )
-            });
-            push(p.has_dry(), &|| dry(p, model));
-            push(cuts && p.top_n_sigma > 0.0, &|| sys::llama_sampler_init_top_n_sigma(p.top_n_sigma));
-            push(cuts && p.top_k > 0, &|| sys::llama_sampler_init_top_k(p.top_k as i32));
-            push(cuts && p.typical_p < 1.0, &|| sys::llama_sampler_init_typical(p.typical_p, 1));
-            push(cuts && p.top_p < 1.0, &|| sys::llama_sampler_init_top_p(p.top_p, 1));
-            push(cuts && p.min_p > 0.0, &|| sys::llama_sampler_init_min_p(p.min_p, 1));
-            push(cuts && p.xtc_probability > 0.0, &|| {
-                sys::llama_sampler_init_xtc(p.xtc_probability, p.xtc_threshold, 1, p.seed)
-            });
-            push(is_random, &|| sys::llama_sampler_init_temp_ext(p.temperature, p.dynatemp_range, p.dynatemp_exponent));
-            push(true, &|| match version {
-                _ if !is_random => sys::llama_sampler_init_greedy(),
-                1 => sys::llama_sampler_init_mirostat(n_vocab, p.seed, p.mirostat_tau, p.mirostat_eta, MIROSTAT_TOKENS),
-                2 => sys::llama_sampler_init_mirostat_v2(p.seed, p.mirostat_tau, p.mirostat_eta),
-                _ if p.adaptive_target >= 0.0 => {
-                    sys::llama_sampler_init_adaptive_p(p.adaptive_target, p.adaptive_decay, p.seed)
-                }
-                _ => sys::llama_sampler_init_dist(p.seed),
-            });
+        }
+        if !(has_cuts && draws_adaptively(params)) {
+            push(draw(params, &of));
         }
         chain
     }
@@ -213,8 +189,103 @@ impl Drop for Chain {
     }
 }
 
-/// The DRY sampler. Without a model it has no vocabulary, and so no sequence breakers.
-fn dry(params: &SamplingParams, model: Option<&Model>) -> *mut sys::llama_sampler {
+/// One of llama.cpp's samplers, as it is switched on and off.
+pub struct NamedSampler {
+    /// Its names in llama-server's `samplers`, of which the first is the usual one.
+    pub names: &'static [&'static str],
+    /// Its letter there.
+    pub letter: char,
+    /// Turns it off.
+    pub turn_off: fn(&mut SamplingParams),
+    is_on: fn(&SamplingParams) -> bool,
+    when: When,
+    make: fn(&SamplingParams, &Of) -> *mut sys::llama_sampler,
+}
+
+/// When a sampler that is on runs.
+enum When {
+    /// Always, also where the likeliest token is taken. It sees what came before.
+    Always,
+    /// Where the token is drawn.
+    Random,
+    /// The same, but for mirostat, which cuts by itself.
+    Cutting,
+}
+
+/// What a sampler is made for.
+struct Of<'a> {
+    n_vocab: i32,
+    model: Option<&'a Model>,
+}
+
+macro_rules! samplers {
+    ($p:ident, $of:ident: $($names:expr, $letter:literal, $when:ident, if $is_on:expr, off { $off:expr } => $make:expr;)+) => {
+        /// llama.cpp's samplers that may be on or off, in the order in which they run, which is llama-server's.
+        #[allow(unused_variables, unused_unsafe, reason = "not every sampler looks at everything, and one is safe")]
+        pub const SAMPLERS: &[NamedSampler] = &[$(NamedSampler {
+            names: &$names,
+            letter: $letter,
+            turn_off: |$p| $off,
+            is_on: |$p| $is_on,
+            when: When::$when,
+            // SAFETY: constructors of llama.cpp that take numbers, which were checked.
+            make: |$p, $of| unsafe { $make },
+        },)+];
+    };
+}
+
+samplers! { p, of:
+    ["penalties"], 'e', Always, if p.has_penalties(), off { p.penalty_last_n = 0 }
+        => sys::llama_sampler_init_penalties(
+            of.n_vocab, p.penalty_last_n as i32, p.repetition_penalty, p.frequency_penalty, p.presence_penalty);
+    ["dry"], 'd', Always, if p.dry_multiplier > 0.0 && p.dry_penalty_last_n > 0, off { p.dry_multiplier = 0.0 }
+        => dry(p, of);
+    ["top_n_sigma"], 's', Cutting, if p.top_n_sigma > 0.0, off { p.top_n_sigma = 0.0 }
+        => sys::llama_sampler_init_top_n_sigma(p.top_n_sigma);
+    ["top_k", "top-k"], 'k', Cutting, if p.top_k > 0, off { p.top_k = 0 }
+        => sys::llama_sampler_init_top_k(p.top_k as i32);
+    ["typ_p", "typical_p"], 'y', Cutting, if p.typical_p < 1.0, off { p.typical_p = 1.0 }
+        => sys::llama_sampler_init_typical(p.typical_p, 1);
+    ["top_p", "top-p"], 'p', Cutting, if p.top_p < 1.0, off { p.top_p = 1.0 }
+        => sys::llama_sampler_init_top_p(p.top_p, 1);
+    ["min_p", "min-p"], 'm', Cutting, if p.min_p > 0.0, off { p.min_p = 0.0 }
+        => sys::llama_sampler_init_min_p(p.min_p, 1);
+    ["xtc"], 'x', Cutting, if p.xtc_probability > 0.0, off { p.xtc_probability = 0.0 }
+        => sys::llama_sampler_init_xtc(p.xtc_probability, p.xtc_threshold, 1, p.seed);
+    ["temperature", "temp"], 't', Random, if true, off { no_temperature(p) }
+        => sys::llama_sampler_init_temp_ext(p.temperature, p.dynatemp_range, p.dynatemp_exponent);
+    ["adaptive_p", "adaptive-p"], 'a', Cutting, if draws_adaptively(p), off { p.adaptive_target = -1.0 }
+        => sys::llama_sampler_init_adaptive_p(p.adaptive_target, p.adaptive_decay, p.seed);
+}
+
+/// A greedy choice stays one.
+fn no_temperature(params: &mut SamplingParams) {
+    if !params.is_greedy() {
+        (params.temperature, params.dynatemp_range) = (1.0, 0.0);
+    }
+}
+
+fn draws_adaptively(params: &SamplingParams) -> bool {
+    params.adaptive_target >= 0.0
+}
+
+/// The choice of a token among those that are left.
+fn draw(params: &SamplingParams, of: &Of) -> *mut sys::llama_sampler {
+    let &SamplingParams { seed, mirostat_tau: tau, mirostat_eta: eta, .. } = params;
+    // SAFETY: constructors of llama.cpp that take numbers, which were checked.
+    unsafe {
+        match params.mirostat {
+            _ if params.is_greedy() => sys::llama_sampler_init_greedy(),
+            1 => sys::llama_sampler_init_mirostat(of.n_vocab, seed, tau, eta, MIROSTAT_TOKENS),
+            2 => sys::llama_sampler_init_mirostat_v2(seed, tau, eta),
+            _ => sys::llama_sampler_init_dist(seed),
+        }
+    }
+}
+
+/// The sampler against repetitions. Without a model it knows no vocabulary, and so no texts that break one.
+fn dry(params: &SamplingParams, of: &Of) -> *mut sys::llama_sampler {
+    let model = of.model;
     let breakers = model.map_or(&[][..], |_| &params.dry_sequence_breakers);
     // Texts with NUL were refused before.
     let breakers: Vec<CString> = breakers.iter().filter_map(|text| CString::new(text.as_str()).ok()).collect();

@@ -25,13 +25,13 @@ fn row(seq: usize, token: Token, pos: usize, sample: bool) -> Row {
 
 fn prefill(backend: &mut LlamaBackend, seq: usize, tokens: &[Token]) {
     let rows: Vec<_> = tokens.iter().enumerate().map(|(pos, &token)| row(seq, token, pos, false)).collect();
-    backend.contexts[0].decode(&rows).expect("prefilled");
+    backend.contexts[0].decode(&rows, &backend.threads).expect("prefilled");
 }
 
 /// Logits after one more row, computed alone so that the shape of the call is always the same.
 fn logits_after(backend: &mut LlamaBackend, seq: usize, token: Token, pos: usize) -> Vec<f32> {
     let context = &mut backend.contexts[0];
-    context.decode(&[row(seq, token, pos, true)]).expect("decoded");
+    context.decode(&[row(seq, token, pos, true)], &backend.threads).expect("decoded");
     context.logits(0).expect("logits were asked for").to_vec()
 }
 
@@ -74,8 +74,8 @@ fn sequences_that_changed_places_go_on_bit_by_bit() {
     assert_eq!(logits_after(&mut backend, 3, 270, 20), expected.1);
     for empty in 0..2 {
         let context = &mut backend.contexts[0];
-        assert!(context.decode(&[row(empty, 270, 1, true)]).is_err(), "it holds nothing");
-        context.decode(&[row(empty, 270, 0, true)]).expect("it starts anew");
+        assert!(context.decode(&[row(empty, 270, 1, true)], &backend.threads).is_err(), "it holds nothing");
+        context.decode(&[row(empty, 270, 0, true)], &backend.threads).expect("it starts anew");
     }
 }
 
@@ -154,9 +154,9 @@ fn wrong_calls_are_refused_with_words() {
         ("no such token", vec![row(0, 1 << 20, 2, true)]),
     ];
     for (what, rows) in wrong {
-        assert!(backend.contexts[0].decode(&rows).is_err(), "{what}");
+        assert!(backend.contexts[0].decode(&rows, &backend.threads).is_err(), "{what}");
     }
-    assert!(backend.contexts[0].decode(&[row(0, 300, 2, false)]).is_ok(), "still usable");
+    assert!(backend.contexts[0].decode(&[row(0, 300, 2, false)], &backend.threads).is_ok(), "still usable");
     assert!(backend.contexts[0].logits(0).is_none(), "no logits where none were asked for");
 }
 

@@ -1,27 +1,86 @@
-//! The compute threads of one worker. The pool is our own, to control affinity and polling.
+//! The compute threads of one worker: our own, to control affinity, polling and waiting.
 
-use std::ptr::NonNull;
+use std::{ptr::NonNull, time::Duration};
 
-use llama_concurrent_topology::WorkerPlan;
-use llama_concurrent_types::{Error, ErrorKind, Result};
+use llama_concurrent_kernels::Helpers;
+use llama_concurrent_scheduler::{Contention, Waiting};
+use llama_concurrent_topology::{MemoryPolicy, WorkerPlan};
+use llama_concurrent_types::{EngineConfig, Error, ErrorKind, Result, WaitPolicy};
 use llama_cpp_sys_2 as sys;
 
 use super::numa;
 
 /// A ggml thread pool. The thread that creates it is its first member and must be the one that decodes.
-pub(super) struct Threadpool {
+struct Pool {
     raw: NonNull<sys::ggml_threadpool>,
     n_threads: usize,
-    thread_ids: Vec<i32>,
 }
 
-impl Threadpool {
-    /// Creates `plan.threads - 1` threads, and pins them and the calling thread according to the plan.
-    pub(super) fn new(plan: &WorkerPlan, poll: u32) -> Result<Self> {
+impl Pool {
+    fn new(mut params: sys::ggml_threadpool_params) -> Result<Self> {
+        let n_threads = params.n_threads;
+        // SAFETY: `params` is initialised and only read.
+        let raw = unsafe { sys::ggml_threadpool_new(&mut params) };
+        let raw = NonNull::new(raw).ok_or_else(|| {
+            Error::new(ErrorKind::OutOfMemory, format!("could not start {n_threads} compute threads; lower threads"))
+        })?;
+        Ok(Self { raw, n_threads: n_threads as usize })
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        // SAFETY: created by us, freed once; every context that uses it was dropped before (see `LlamaBackend`).
+        unsafe { sys::ggml_threadpool_free(self.raw.as_ptr()) }
+    }
+}
+
+/// The threads of a worker, in both ways of waiting: ggml's own, which spin until all have come to the end of an operation,
+/// and one thread with helpers, which take parts of large operations when they run and sleep otherwise.
+pub(super) struct Threads {
+    active: Pool,
+    alone: Pool,
+    helpers: Helpers,
+    contention: Contention,
+    waiting: Waiting,
+    /// Ids of ggml's threads, the calling one first, and of the helpers.
+    ids: Vec<i32>,
+    helper_ids: Vec<i32>,
+    /// The CPUs of this thread among ggml's, and those that it may use with helpers; none where nothing is bound.
+    own_cpus: Vec<usize>,
+    all_cpus: Vec<usize>,
+    /// The total time that the threads had waited for a CPU at the last check.
+    delayed: Option<Duration>,
+    /// Computing time since then.
+    wall: Duration,
+}
+
+/// Computing time between two checks of the threads, each of which reads a small system file.
+const INTERVAL: Duration = Duration::from_millis(20);
+
+impl Threads {
+    /// Creates `plan.threads - 1` threads of each kind and pins them and the calling thread according to the plan.
+    pub(super) fn new(plan: &WorkerPlan, config: &EngineConfig) -> Result<Self> {
         let n_threads = plan.threads;
+        let failed = |e: std::io::Error| {
+            Error::new(
+                ErrorKind::OutOfMemory,
+                format!("could not start {n_threads} compute threads ({e}); lower threads"),
+            )
+        };
+        let all_cpus = if plan.pin { plan.cpus.clone() } else { Vec::new() };
+        let cpus = all_cpus.clone();
+        let passive = config.wait_policy != WaitPolicy::Active;
+        let n_helpers = if passive { n_threads - 1 } else { 0 };
+        let (helpers, helper_ids) = numa::started_threads(|| {
+            let helpers = Helpers::new(n_helpers, move || numa::bind_thread(&cpus, &MemoryPolicy::System));
+            helpers.map_err(failed)
+        });
         // SAFETY: a plain constructor.
-        let mut params = unsafe { sys::ggml_threadpool_params_default(n_threads as i32) };
-        params.poll = poll;
+        let defaults = |n: usize| unsafe { sys::ggml_threadpool_params_default(n as i32) };
+        let alone = Pool::new(defaults(1))?;
+        let mut params = defaults(n_threads);
+        params.poll = config.poll;
         if plan.pin {
             for &cpu in &plan.cpus {
                 if let Some(allowed) = params.cpumask.get_mut(cpu) {
@@ -30,31 +89,85 @@ impl Threadpool {
             }
             params.strict_cpu = plan.one_core_each;
         }
-        // SAFETY: `params` is initialised and only read.
-        let (raw, thread_ids) = numa::started_threads(|| unsafe { sys::ggml_threadpool_new(&mut params) });
-        let raw = NonNull::new(raw).ok_or_else(|| {
-            Error::new(ErrorKind::OutOfMemory, format!("could not start {n_threads} compute threads; lower threads"))
-        })?;
-        Ok(Self { raw, n_threads, thread_ids })
+        let (active, ids) = numa::started_threads(|| Pool::new(params));
+        let own_cpus = if plan.pin { ids.first().map_or(Vec::new(), |&id| numa::affinity_of(id)) } else { Vec::new() };
+        Ok(Self {
+            active: active?,
+            alone,
+            helpers: helpers?,
+            contention: match config.wait_policy {
+                WaitPolicy::Auto => Contention::default(),
+                WaitPolicy::Active => Contention::fixed(Waiting::Active),
+                WaitPolicy::Passive => Contention::fixed(Waiting::Passive),
+            },
+            waiting: Waiting::Active,
+            helper_ids: helper_ids.into_iter().skip(1).collect(),
+            ids,
+            own_cpus,
+            all_cpus,
+            delayed: None,
+            wall: Duration::ZERO,
+        })
     }
 
     pub(super) fn n_threads(&self) -> usize {
-        self.n_threads
+        self.active.n_threads
     }
 
-    /// The ids of its threads, the creating one first; empty if the system does not report them.
+    /// Ids of ggml's threads, the creating one first; none where the system does not tell.
     pub(super) fn thread_ids(&self) -> &[i32] {
-        &self.thread_ids
+        &self.ids
     }
 
-    pub(super) fn as_ptr(&self) -> *mut sys::ggml_threadpool {
-        self.raw.as_ptr()
+    pub(super) fn contention(&self) -> Contention {
+        self.contention
     }
-}
 
-impl Drop for Threadpool {
-    fn drop(&mut self) {
-        // SAFETY: created by us, freed once; every context that uses it was dropped before (see `LlamaBackend`).
-        unsafe { sys::ggml_threadpool_free(self.raw.as_ptr()) }
+    /// Has ggml's threads sleep instead of spinning until the next call.
+    pub(super) fn rest(&self) {
+        // SAFETY: alive, and no call is under way. The next call wakes them.
+        unsafe { sys::ggml_threadpool_pause(self.active.raw.as_ptr()) }
+    }
+
+    /// Decides how to wait from here on.
+    pub(super) fn select_mode(&mut self) {
+        let waiting = self.contention.waiting();
+        if waiting != self.waiting {
+            self.waiting = waiting;
+            let cpus = if waiting == Waiting::Active { &self.own_cpus } else { &self.all_cpus };
+            numa::bind_thread(cpus, &MemoryPolicy::System);
+            tracing::debug!(?waiting, share = self.contention.share(), "compute threads change their way of waiting");
+        }
+    }
+
+    /// Runs a call of a context on these threads.
+    pub(super) fn run<T>(&self, context: NonNull<sys::llama_context>, call: impl FnOnce() -> T) -> T {
+        let (pool, n) = match self.waiting {
+            Waiting::Active => (&self.active, self.active.n_threads as i32),
+            Waiting::Passive => (&self.alone, 1),
+        };
+        // SAFETY: all are alive, and no call of the context is under way. A pool that is no longer used sleeps.
+        unsafe {
+            sys::llama_attach_threadpool(context.as_ptr(), pool.raw.as_ptr(), pool.raw.as_ptr());
+            sys::llama_set_n_threads(context.as_ptr(), n, n);
+        }
+        match self.waiting {
+            Waiting::Active => call(),
+            Waiting::Passive => self.helpers.during(call),
+        }
+    }
+
+    /// Learns from a call that took so long.
+    pub(super) fn observe(&mut self, elapsed: Duration) {
+        self.wall += elapsed;
+        if self.wall < INTERVAL {
+            return;
+        }
+        let wall = std::mem::take(&mut self.wall);
+        let total = numa::delayed(self.ids.iter().chain(&self.helper_ids));
+        if let (Some(total), Some(before)) = (total, self.delayed) {
+            self.contention.observe(wall, total.saturating_sub(before) / self.n_threads() as u32);
+        }
+        self.delayed = total;
     }
 }

@@ -7,6 +7,8 @@ use std::{sync::Arc, time::Duration};
 
 use llama_concurrent_types::{Matcher, PoolShape, SamplingParams, Token, TokenLogprobs};
 
+use crate::contention::Contention;
+
 /// A KV stream: one sequence of one context.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SlotId {
@@ -33,7 +35,7 @@ pub enum Op {
         /// The constraint of its parameters, compiled.
         matcher: Option<Box<dyn Matcher>>,
     },
-    /// A sequence is over: free its sampler.
+    /// A sequence is over: free its sampler, and what is parked under its name.
     End {
         /// The sequence.
         key: SeqKey,
@@ -53,6 +55,21 @@ pub enum Op {
         dst: SlotId,
         /// Positions that `dst` holds afterwards.
         keep: usize,
+    },
+    /// Copy what a slot holds to memory of its own, under the sequence's name. The slot keeps it, too.
+    Park {
+        /// The sequence.
+        key: SeqKey,
+        /// Its slot.
+        slot: SlotId,
+    },
+    /// Make the slot hold what was parked under the sequence's name, and free that memory. Where that cannot be done, the
+    /// slot is empty and the sequence is among [`StepOutcome::lost`]. No copy waits for a call in the slot's context.
+    Unpark {
+        /// The sequence.
+        key: SeqKey,
+        /// Its new slot.
+        slot: SlotId,
     },
     /// Exchange what two slots of one context hold. Since the last [`Copy`](Self::Copy) in that context, a call of it was
     /// computed.
@@ -121,8 +138,8 @@ impl StepPlan {
     /// The slots whose KV it touches, each once.
     pub fn slots(&self) -> Vec<SlotId> {
         let of_op = |op: &Op| match *op {
-            Op::Begin { .. } | Op::End { .. } => [None, None],
-            Op::Truncate { slot, .. } => [Some(slot), None],
+            Op::Begin { .. } | Op::End { .. } | Op::Park { .. } => [None, None],
+            Op::Truncate { slot, .. } | Op::Unpark { slot, .. } => [Some(slot), None],
             Op::Copy { dst, .. } => [Some(dst), None],
             Op::Swap { a, b } => [Some(a), Some(b)],
         };
@@ -177,6 +194,8 @@ pub struct StepOutcome {
     pub sampled: Result<Vec<Sampled>, CallError>,
     /// What the model made of each token of the plan's [`EmbedCall`], as a vector; `None` without one.
     pub vectors: Option<Result<Vec<Vec<f32>>, CallError>>,
+    /// Sequences whose parked KV could not be brought back.
+    pub lost: Vec<SeqKey>,
     /// What slots named in the plan still hold, where the model has a sliding window; empty otherwise.
     pub held: Vec<Held>,
 }
@@ -184,7 +203,7 @@ pub struct StepOutcome {
 impl StepOutcome {
     /// What came of a call of a model without a sliding window.
     pub fn new(elapsed: Duration, sampled: Result<Vec<Sampled>, CallError>) -> Self {
-        Self { elapsed, sampled, vectors: None, held: Vec::new() }
+        Self { elapsed, sampled, vectors: None, lost: Vec::new(), held: Vec::new() }
     }
 }
 
@@ -212,6 +231,14 @@ pub trait Backend {
     /// The sliding window of the model in positions, 0 without one. Some layers attend to no more positions than that, the
     /// token's own included, and drop older ones; what a slot still holds is in [`StepOutcome::held`].
     fn window(&self) -> usize;
+
+    /// What it has seen of others that want its processors.
+    fn contention(&self) -> Contention {
+        Contention::default()
+    }
+
+    /// Others compute on the same processors until the next plan comes: nothing may spin meanwhile.
+    fn rest(&mut self) {}
 
     /// Carries out one plan. After an error the slots of the call hold an unknown amount of KV and must be emptied.
     fn run(&mut self, plan: &StepPlan) -> StepOutcome;

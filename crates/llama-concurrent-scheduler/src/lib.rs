@@ -5,12 +5,16 @@
 
 mod admission;
 mod backend;
+mod contention;
 mod router;
 mod scheduler;
 pub mod sim;
 pub mod text;
+mod turns;
 
 pub use admission::{Admission, Permit};
 pub use backend::*;
+pub use contention::{Contention, Waiting};
 pub use router::{Router, WorkerLoad};
 pub use scheduler::*;
+pub use turns::{CallClass, Member, Turns};

@@ -4,11 +4,13 @@
 //! plans valid calls. Because the next token depends on all KV of the slot, reusing a wrong prefix changes the output; with
 //! a sliding window, computing behind positions that were dropped panics.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use llama_concurrent_types::{PoolShape, Token};
 
-use super::{Backend, Call, CallError, CallKind, EmbedCall, Held, Op, Row, Sampled, SlotId, StepOutcome, StepPlan};
+use super::{
+    Backend, Call, CallError, CallKind, EmbedCall, Held, Op, Row, Sampled, SeqKey, SlotId, StepOutcome, StepPlan,
+};
 
 /// What simulated work takes.
 pub trait SimTiming {
@@ -101,10 +103,16 @@ pub struct SimBackend<T = SimCost> {
     /// Contexts in which a copy waits for the next call, as llama.cpp's do.
     copying: Vec<bool>,
     samplers: Vec<bool>,
+    /// What is parked, by sequence.
+    parked: HashMap<SeqKey, Stream>,
     calls: u64,
     embedded: usize,
     /// The sliding window of the model, where it has one.
     pub window: Option<SimWindow>,
+    /// Sequences that were lost in the plan that is carried out.
+    lost: Vec<SeqKey>,
+    /// What was parked is lost if its length is a multiple of this, where set.
+    pub lose_every: Option<u64>,
     /// Every n-th call fails, where set.
     pub fail_every: Option<u64>,
     /// Parts that decode calls were split into, beyond one each.
@@ -145,9 +153,12 @@ impl<T: SimTiming> SimBackend<T> {
             kv: vec![Stream::default(); shape.contexts * shape.slots],
             copying: vec![false; shape.contexts],
             samplers: Vec::new(),
+            parked: HashMap::new(),
             calls: 0,
             embedded: 0,
             window: None,
+            lost: Vec::new(),
+            lose_every: None,
             fail_every: None,
             split_decodes: 0,
         }
@@ -176,6 +187,11 @@ impl<T: SimTiming> SimBackend<T> {
         Ok((*computed..).zip(tokens).map(|(position, &token)| vec![token as f32, position as f32]).collect())
     }
 
+    /// Sequences that are parked.
+    pub fn parked_sequences(&self) -> usize {
+        self.parked.len()
+    }
+
     /// What the slots of a plan hold, as llama.cpp tells it.
     fn held(&self, plan: &StepPlan) -> Vec<Held> {
         let first = |slot: SlotId| self.kv[slot.context * self.shape.slots + slot.seq].first;
@@ -198,6 +214,7 @@ impl<T: SimTiming> SimBackend<T> {
             }
             Op::End { key } => {
                 assert!(std::mem::take(&mut self.samplers[*key]), "sequence {key} ends after it began");
+                self.parked.remove(key);
             }
             Op::Truncate { slot, keep } => {
                 self.slot(*slot).truncate(*keep);
@@ -209,6 +226,19 @@ impl<T: SimTiming> SimBackend<T> {
                 copied.truncate(*keep);
                 *self.slot(*dst) = copied;
                 self.copying[dst.context] = true;
+                return self.timing.copy();
+            }
+            Op::Park { key, slot } => {
+                let stream = self.slot(*slot).clone();
+                assert!(self.parked.insert(*key, stream).is_none(), "sequence {key} is parked once");
+                return self.timing.copy();
+            }
+            Op::Unpark { key, slot } => {
+                assert!(!self.copying[slot.context], "what waits to be copied would be overwritten");
+                let stream = self.parked.remove(key).expect("it was parked");
+                let lost = self.lose_every.is_some_and(|n| (stream.hashes.len() as u64).is_multiple_of(n));
+                *self.slot(*slot) = if lost { Stream::default() } else { stream };
+                self.lost.extend(lost.then_some(*key));
                 return self.timing.copy();
             }
             Op::Swap { a, b } => {
@@ -280,15 +310,28 @@ impl<T: SimTiming> Backend for SimBackend<T> {
     }
 
     fn run(&mut self, plan: &StepPlan) -> StepOutcome {
+        self.lost.clear();
         let mut elapsed: Duration = plan.ops.iter().map(|op| self.apply_op(op)).sum();
         if let Some(embed) = &plan.embed {
             assert!(plan.call.is_none(), "one call at a time");
             elapsed += self.timing.call(&rows_of(embed), 1);
             let vectors = Some(self.embed(embed));
-            return StepOutcome { elapsed, sampled: Ok(Vec::new()), vectors, held: self.held(plan) };
+            return StepOutcome {
+                elapsed,
+                sampled: Ok(Vec::new()),
+                vectors,
+                lost: self.lost.clone(),
+                held: self.held(plan),
+            };
         }
         let Some(call) = &plan.call else {
-            return StepOutcome { elapsed, sampled: Ok(Vec::new()), vectors: None, held: self.held(plan) };
+            return StepOutcome {
+                elapsed,
+                sampled: Ok(Vec::new()),
+                vectors: None,
+                lost: self.lost.clone(),
+                held: self.held(plan),
+            };
         };
         self.check_call(call);
         let parts = 1 + call.rows.windows(2).filter(|w| w[1].seq != w[0].seq && w[1].seq != w[0].seq + 1).count();
@@ -303,10 +346,10 @@ impl<T: SimTiming> Backend for SimBackend<T> {
                 self.compute_row(call.context, row);
             }
             let sampled = Err(CallError { message: "simulated failure".into() });
-            return StepOutcome { elapsed, sampled, vectors: None, held: self.held(plan) };
+            return StepOutcome { elapsed, sampled, vectors: None, lost: self.lost.clone(), held: self.held(plan) };
         }
         self.copying[call.context] = false;
         let sampled = call.rows.iter().filter_map(|row| self.compute_row(call.context, row)).collect();
-        StepOutcome { elapsed, sampled: Ok(sampled), vectors: None, held: self.held(plan) }
+        StepOutcome { elapsed, sampled: Ok(sampled), vectors: None, lost: self.lost.clone(), held: self.held(plan) }
     }
 }

@@ -7,15 +7,17 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::{
     answer,
-    body::LARGE_BODIES,
     clients::Clients,
     config::ServerConfig,
-    connections::Idle,
+    connection_state::Idle,
     hosts::Hosts,
     in_flight::{InFlightRequest, InFlightRequests},
     metrics::Metrics,
     work::Lanes,
 };
+
+/// So many bodies of the largest size may be read at the same time, or more smaller ones.
+pub(crate) const LARGE_BODIES: usize = 32;
 
 pub(crate) struct App {
     pub(crate) engine: Engine,

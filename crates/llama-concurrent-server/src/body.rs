@@ -19,9 +19,6 @@ use crate::{
     work::{Job, Load},
 };
 
-/// The number of bodies of the largest size that may be read at the same time, or more smaller ones.
-pub(crate) const LARGE_BODIES: usize = 32;
-
 /// A complete body. Its content type is not checked, because users of curl omit it.
 pub(crate) struct Body {
     bytes: Bytes,

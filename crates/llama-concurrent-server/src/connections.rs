@@ -2,7 +2,6 @@
 
 mod client_stream;
 mod connection_limits;
-mod connection_state;
 
 use std::{
     convert::Infallible,
@@ -34,11 +33,15 @@ use tokio::{
 };
 use tower::ServiceExt;
 
-use crate::{app::App, config::ServerConfig, guard::Peer, routes::router};
+use crate::{
+    app::App,
+    config::ServerConfig,
+    connection_state::{OpenConnection, TrackedBody},
+    guard::Peer,
+    routes::router,
+};
 use client_stream::ClientStream;
 use connection_limits::ConnectionLimits;
-pub(crate) use connection_state::{ConnectionState, Idle};
-use connection_state::{OpenConnection, TrackedBody};
 
 /// The name of the server's threads in `ps -L` and profilers.
 pub const THREAD_NAME: &str = "llama-http";

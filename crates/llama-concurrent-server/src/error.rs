@@ -177,6 +177,7 @@ mod tests {
             ErrorKind::LoadCancelled,
             ErrorKind::Internal,
         ];
+        assert_eq!(kinds.len(), ErrorKind::ALL.len());
         for kind in kinds {
             assert_eq!(
                 ApiError::from_kind(&kind, String::new()).status.as_u16(),

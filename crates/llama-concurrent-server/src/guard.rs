@@ -15,7 +15,7 @@ use crate::{
     answer,
     app::App,
     clients::{Client, key_index},
-    connections::ConnectionState,
+    connection_state::ConnectionState,
     error::{ApiError, ApiResult},
 };
 

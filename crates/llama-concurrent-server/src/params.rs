@@ -1,7 +1,7 @@
 //! Request options in the formats of both APIs: one parser for all routes, as in llama-server.
 
 use llama_concurrent::{
-    Engine, Priority, SamplingParams, Token,
+    Engine, Priority, SAMPLERS, SamplingParams, Token,
     parameters::{Field, Kind, Traits, Value as Parameter},
 };
 use serde_json::{Value, json};
@@ -74,6 +74,7 @@ fn value_of(
     engine: &Engine,
     job: &Job,
 ) -> ApiResult<Option<Parameter>> {
+    let name = fields.any(field.traits.http).map_or(field.name, |(name, _)| name);
     Ok(match (field.name, field.kind) {
         // A request without output still computes its prompt, which generates a token.
         ("max_tokens", _) => {
@@ -85,16 +86,16 @@ fn value_of(
         (_, Kind::Number) => number_of(field, fields)?.map(|number| Parameter::Number(number as f32)),
         (_, Kind::Count) => number_of(field, fields)?.map(|number| Parameter::Count(number as u64)),
         (_, Kind::OptionalCount) => number_of(field, fields)?.map(|n| Parameter::OptionalCount(Some(n as u64))),
-        (name, Kind::Flag) => fields.boolean(name)?.map(Parameter::Flag),
-        (name, Kind::Texts) => {
+        (_, Kind::Flag) => fields.boolean(name)?.map(Parameter::Flag),
+        (_, Kind::Texts) => {
             // An empty string would end every output immediately; clients send it for "none".
             let texts = fields.texts(name)?;
             texts.map(|texts| Parameter::Texts(texts.into_iter().filter(|text| !text.is_empty()).collect()))
         }
-        (name, Kind::Tokens) => tokens(fields, name)?.map(Parameter::Tokens),
-        (name, Kind::Biases) => biases(fields, name, engine, job)?.map(Parameter::Biases),
+        (_, Kind::Tokens) => tokens(fields, name)?.map(Parameter::Tokens),
+        (_, Kind::Biases) => biases(fields, name, engine, job)?.map(Parameter::Biases),
         (_, Kind::Constraint) => constraint::read(fields)?.map(|constraint| Parameter::Constraint(Some(constraint))),
-        (name, kind) => unreachable!("{name} has a type that no request has, {kind:?}"),
+        (_, kind) => unreachable!("{name} has a type that no request has, {kind:?}"),
     })
 }
 
@@ -141,70 +142,30 @@ fn seed(fields: &Fields<'_>) -> ApiResult<Option<u32>> {
 
 /// llama-server's list of samplers: omitted ones are off. Their order cannot be changed.
 fn samplers(fields: &Fields<'_>, params: &mut SamplingParams) -> ApiResult<()> {
-    const ORDER: [(&str, &str, char); 10] = [
-        ("penalties", "", 'e'),
-        ("dry", "", 'd'),
-        ("top_n_sigma", "", 's'),
-        ("top_k", "top-k", 'k'),
-        ("typ_p", "typical_p", 'y'),
-        ("top_p", "top-p", 'p'),
-        ("min_p", "min-p", 'm'),
-        ("xtc", "", 'x'),
-        ("temperature", "temp", 't'),
-        ("adaptive_p", "adaptive-p", 'a'),
-    ];
     let path = fields.path("samplers");
-    let place = |name: &str| ORDER.iter().position(|(first, second, _)| name == *first || name == *second);
+    let named = |name: &str| SAMPLERS.iter().position(|sampler| sampler.names.contains(&name));
+    let lettered = |letter: char| SAMPLERS.iter().position(|sampler| sampler.letter == letter);
     let places: Option<Vec<usize>> = match fields.get("samplers") {
         None => return Ok(()),
-        Some(Value::String(letters)) if letters.contains([';', '_']) => letters.split(';').map(place).collect(),
-        Some(Value::String(letters)) => {
-            letters.chars().map(|c| ORDER.iter().position(|(.., letter)| *letter == c)).collect()
-        }
-        Some(Value::Array(_)) => fields.texts("samplers")?.unwrap_or_default().iter().map(|name| place(name)).collect(),
+        Some(Value::String(names)) if names.contains([';', '_']) => names.split(';').map(named).collect(),
+        Some(Value::String(letters)) => letters.chars().map(lettered).collect(),
+        Some(Value::Array(_)) => fields.texts("samplers")?.unwrap_or_default().iter().map(|name| named(name)).collect(),
         Some(other) => return Err(wrong(&path, "a list of names or a string of letters", other)),
     };
-    let names = ORDER.map(|(name, ..)| name).join(", ");
+    let names: Vec<&str> = SAMPLERS.iter().map(|sampler| sampler.names[0]).collect();
+    let names = names.join(", ");
     let places = places.ok_or_else(|| ApiError::field(&path, format!("can name these: {names}")))?;
-    if places.is_sorted() {
-        let off = SamplingParams::default();
-        let is_off = |name: &str| place(name).is_none_or(|place| !places.contains(&place));
-        let SamplingParams {
-            penalty_last_n,
-            dry_multiplier,
-            top_n_sigma,
-            top_k,
-            typical_p,
-            top_p,
-            min_p,
-            xtc_probability,
-            adaptive_target,
-            ..
-        } = params;
-        for (name, set) in [
-            ("penalties", &mut (|| *penalty_last_n = 0) as &mut dyn FnMut()),
-            ("dry", &mut || *dry_multiplier = off.dry_multiplier),
-            ("top_n_sigma", &mut || *top_n_sigma = off.top_n_sigma),
-            ("top_k", &mut || *top_k = 0),
-            ("typ_p", &mut || *typical_p = off.typical_p),
-            ("top_p", &mut || *top_p = 1.0),
-            ("min_p", &mut || *min_p = 0.0),
-            ("xtc", &mut || *xtc_probability = off.xtc_probability),
-            ("adaptive_p", &mut || *adaptive_target = off.adaptive_target),
-        ] {
-            if is_off(name) {
-                set();
-            }
-        }
-        if is_off("temperature") && params.temperature > 0.0 {
-            (params.temperature, params.dynatemp_range) = (1.0, 0.0);
-        }
-        return Ok(());
+    if !places.is_sorted() {
+        let must =
+            format!("cannot change the order of samplers, which is {names}; leave it out, or name some in this order");
+        return Err(ApiError::field(path, must));
     }
-    Err(ApiError::field(
-        path,
-        format!("cannot change the order of samplers, which is {names}; leave it out, or name some in this order"),
-    ))
+    for (place, sampler) in SAMPLERS.iter().enumerate() {
+        if !places.contains(&place) {
+            (sampler.turn_off)(params);
+        }
+    }
+    Ok(())
 }
 
 /// Whether special tokens are written: llama-server's name, or the negated one of vLLM and others.

@@ -16,14 +16,14 @@ use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 use crate::{
     app::App,
     error::{ApiError, json_response},
-    guard, metrics, native, openai, page, ws,
+    guard, native, openai, page, scrape, ws,
 };
 
 pub(crate) fn router(app: Arc<App>) -> Router {
     let mut router = Router::new()
         .route("/health", get(health))
         .route("/v1/health", get(health))
-        .route("/metrics", get(metrics::metrics))
+        .route("/metrics", get(scrape::metrics))
         .route("/openapi.json", get(page::openapi))
         .route("/ws", get(ws::connect))
         .route("/v1/models", get(openai::models::models))

@@ -25,7 +25,7 @@ use tokio::time::{Instant, Interval, interval_at};
 
 use crate::{
     active_generation::{ActiveGeneration, failure},
-    connections::ConnectionState,
+    connection_state::ConnectionState,
     guard::Peer,
 };
 

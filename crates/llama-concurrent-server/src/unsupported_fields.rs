@@ -2,6 +2,7 @@
 //! because it has no effect, or refused with an error unless its value means "off". No field that would change a response
 //! is ignored silently.
 
+use llama_concurrent::SamplingParams;
 use serde_json::Value;
 
 use crate::{
@@ -39,7 +40,7 @@ enum Off {
 
 use Handling::{Ignored, Refused};
 
-/// Fields of the generating routes.
+/// Fields of the generating routes that are not in the table of parameters.
 const GENERATING: &[(&str, Handling)] = &[
     // OpenAI
     ("model", Ignored("there is one model")),
@@ -181,6 +182,11 @@ pub(crate) fn check_generating(fields: &Fields<'_>) -> ApiResult<()> {
     check(fields, GENERATING)
 }
 
+/// Whether the table of parameters has a field, which is supported then.
+fn is_parameter(name: &str) -> bool {
+    SamplingParams::FIELDS.iter().any(|field| field.traits.http.contains(&name))
+}
+
 /// Refuses unsupported fields in an embedding request.
 pub(crate) fn check_embedding(fields: &Fields<'_>) -> ApiResult<()> {
     check(fields, EMBEDDING)
@@ -189,7 +195,7 @@ pub(crate) fn check_embedding(fields: &Fields<'_>) -> ApiResult<()> {
 fn check(fields: &Fields<'_>, table: &[(&str, Handling)]) -> ApiResult<()> {
     for (name, fate) in table {
         let (Refused(off, instead), Some(value)) = (fate, fields.get(name)) else { continue };
-        if !off.holds(value, fields) {
+        if !off.holds(value, fields) && !is_parameter(name) {
             return Err(ApiError::field(fields.path(name), format!("cannot be used: {instead}")));
         }
     }
@@ -223,7 +229,7 @@ mod tests {
     #[test]
     fn the_table_stands_in_the_documentation() {
         let mut rows = String::from("| field | handling |\n|---|---|\n");
-        for (name, fate) in GENERATING {
+        for (name, fate) in GENERATING.iter().filter(|(name, _)| !is_parameter(name)) {
             rows += &match fate {
                 Ignored(why) => format!("| `{name}` | ignored: {why} |\n"),
                 Refused(off, instead) => format!("| `{name}` | 400 unless {}: {instead} |\n", off.description()),

@@ -1,3 +1,5 @@
+//! Why there is no prompt.
+
 use std::any::Any;
 use std::error::Error;
 

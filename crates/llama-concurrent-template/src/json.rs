@@ -7,7 +7,7 @@ use minijinja::value::Kwargs;
 use minijinja::{Error, ErrorKind, Value};
 use serde_json::Value as Json;
 
-use crate::{contents::NONCHARACTERS, printer::float_repr};
+use crate::{contents::NONCHARACTERS, limits::DEEPEST, printer::float_repr};
 
 /// `value | tojson(ensure_ascii=False, indent=None, separators=None, sort_keys=False)`, as transformers defines it.
 pub(super) fn tojson(value: &Value, ensure_ascii: Option<bool>, options: Kwargs) -> Result<String, Error> {
@@ -32,9 +32,6 @@ pub(super) fn tojson(value: &Value, ensure_ascii: Option<bool>, options: Kwargs)
     style.write(&json, 0, &mut out);
     Ok(out)
 }
-
-/// How often values are nested at most that are printed. Python gives up there too.
-pub(super) const DEEPEST: usize = 1000;
 
 fn depth(json: &Json) -> usize {
     match json {

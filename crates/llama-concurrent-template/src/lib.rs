@@ -10,10 +10,8 @@ mod capabilities;
 mod contents;
 mod dialect;
 mod error;
-#[cfg(test)]
-mod families;
 mod filters;
-mod generation;
+mod generation_tag;
 mod json;
 mod limits;
 mod lists;

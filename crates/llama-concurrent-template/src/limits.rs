@@ -23,6 +23,8 @@ pub(crate) const STEPS: u64 = 100_000;
 const STEPS_PER_VALUE: u64 = 5_000;
 /// Steps of any rendering.
 const MOST_STEPS: u64 = 5_000_000;
+/// How often values are nested at most that are printed. Python gives up there too.
+pub(crate) const DEEPEST: usize = 1000;
 /// What one level of a nested value takes, when it is printed at the latest; a step adds one level at most.
 const STACK_PER_STEP: usize = 512;
 /// What a rendering takes otherwise.

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use minijinja::Value;
 use minijinja::value::ValueKind;
 
-use crate::json::DEEPEST;
+use crate::limits::DEEPEST;
 
 /// `str(value)`.
 pub(crate) fn text_of(value: &Value) -> String {

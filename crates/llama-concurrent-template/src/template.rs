@@ -10,7 +10,7 @@ use serde_json::{Map, Value as Json};
 use crate::adapt::{self, Form, REASONING};
 use crate::contents::{Rendered, SpecialTokens, unused_characters};
 use crate::{
-    Capabilities, ChatError, ChatMessage, ChatOptions, Continuation, dialect, generation, limits, lists, percent,
+    Capabilities, ChatError, ChatMessage, ChatOptions, Continuation, dialect, generation_tag, limits, lists, percent,
 };
 
 /// The name of the one template in its environment. No file ending, as that could turn HTML escaping on.
@@ -87,7 +87,7 @@ impl ChatTemplate {
         let mut environment = dialect::environment();
         // As Jinja does; a template edited on Windows must not put carriage returns into prompts.
         let source = source.replace("\r\n", "\n").replace('\r', "\n");
-        let rewritten = generation::as_plain_blocks(&source);
+        let rewritten = generation_tag::as_plain_blocks(&source);
         let rewritten = lists::as_sums(&percent::as_filter(&rewritten)).into_owned();
         environment.add_template_owned(TEMPLATE, rewritten).map_err(ChatError::compiling)?;
         let (bos_token, eos_token) = (bos_token.to_owned(), eos_token.to_owned());

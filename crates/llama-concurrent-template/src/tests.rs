@@ -1,4 +1,4 @@
-//! The dialect piece by piece, the errors and the limits. Whole templates: `families.rs`.
+//! The dialect piece by piece, the errors and the limits. Whole templates: `tests/families`.
 //!
 //! What the tables expect is what Python's Jinja2 prints with the settings of transformers.
 

@@ -1,9 +1,16 @@
-//! Where the description of this machine's hardware comes from, by operating system.
+//! The machine that this process runs on; where the description of its hardware comes from, by operating system.
 
 use super::{limits, machine::Machine};
 
+impl Machine {
+    /// Looks at the machine that this process runs on, anew each time. What cannot be found out is taken as unlimited.
+    pub fn detect() -> Self {
+        Self { quota: limits::cpu_quota(), free_memory: limits::free_memory(), ..hardware() }
+    }
+}
+
 /// Cores and nodes, narrowed to what this process may use. At least one core.
-pub(super) fn hardware() -> Machine {
+fn hardware() -> Machine {
     of_system().filter(|machine| machine.usable_cores().next().is_some()).unwrap_or_else(flat)
 }
 
@@ -40,4 +47,21 @@ fn of_system() -> Option<Machine> {
 #[cfg(not(any(target_os = "linux", target_os = "macos")))]
 fn of_system() -> Option<Machine> {
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_machine_has_at_least_one_core() {
+        let machine = Machine::detect();
+        assert!(machine.usable_cores().count() >= 1, "{machine:?}");
+        assert!(machine.threads_by_quota() >= 1);
+        let mut cpus: Vec<_> = machine.cores.iter().flat_map(|core| &core.cpus).collect();
+        let all = cpus.len();
+        cpus.sort_unstable();
+        cpus.dedup();
+        assert_eq!(cpus.len(), all, "each CPU is in one core");
+    }
 }

@@ -1,6 +1,6 @@
 //! A machine as this process may use it: cores with their siblings, caches and speed, and nodes with their memory.
 
-use super::{cpu_list::format_list, limits};
+use super::cpu_list::format_list;
 
 /// A physical core.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,11 +46,6 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Looks at the machine that this process runs on, anew each time. What cannot be found out is taken as unlimited.
-    pub fn detect() -> Self {
-        Self { quota: limits::cpu_quota(), free_memory: limits::free_memory(), ..super::detect::hardware() }
-    }
-
     /// A machine of so many equal cores with one CPU each, and nothing else known about it.
     pub fn flat(cpus: impl IntoIterator<Item = usize>) -> Self {
         let core = |cpu| Core { cpus: vec![cpu], allowed: vec![cpu], package: 0, node: None, l3: 0, kind: 0 };
@@ -114,18 +109,6 @@ impl Machine {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn this_machine_has_at_least_one_core() {
-        let machine = Machine::detect();
-        assert!(machine.usable_cores().count() >= 1, "{machine:?}");
-        assert!(machine.threads_by_quota() >= 1);
-        let mut cpus: Vec<_> = machine.cores.iter().flat_map(|core| &core.cpus).collect();
-        let all = cpus.len();
-        cpus.sort_unstable();
-        cpus.dedup();
-        assert_eq!(cpus.len(), all, "each CPU is in one core");
-    }
 
     #[test]
     fn a_core_without_memory_near_it_goes_to_its_package() {

@@ -5,7 +5,7 @@ use std::{fmt, path::PathBuf, str::FromStr, sync::Arc, time::Duration};
 use crate::{
     error::{Error, ErrorKind, Result},
     parameters::{from, from_to, no_number},
-    placement::{PlacementPolicy, Replicate},
+    placement::{PlacementPolicy, Replicate, WaitPolicy},
 };
 
 /// Names for the useful pool shapes.
@@ -122,63 +122,65 @@ crate::parameters! {
     /// Everything that can be set about an engine. `None` means: chosen from the machine and the model.
     #[derive(Clone)]
     pub struct EngineConfig {
-        /// How requests share contexts and slots: the shape of the pool, whose size `slots` and `workers` give.
+        /// How requests share contexts and slots: the shape of the pool, whose size `slots` and `workers` set.
         strategy: Strategy = Strategy::default(), no_number().c(1).flags(&["strategy"], "NAME");
-        /// Requests that run at once, over all workers. Each costs KV memory for `n_ctx` tokens: 22 MiB per 1024 tokens on a 1.1B
-        /// model. Unset: 16 for each worker, halved until all KV fits in a quarter of the free memory.
+        /// Number of requests that run at once, over all workers. Each costs KV memory for `n_ctx` tokens: 22 MiB per
+        /// 1024 tokens on a 1.1B model. Unset: 16 per worker, halved until all KV fits in a quarter of the free memory.
         slots: Option<usize> = None, from_to(1.0, MAX_SLOTS as f64, "1 or more, and at most 256, as many sequences as llama.cpp holds")
             .c(1).flags(&["slots", "parallel"], "N");
         /// Tokens of prompt and output that one slot holds. Unset: the model's trained length, at most 2048.
         n_ctx: Option<usize> = None, from_to(MIN_N_CTX as f64, (i32::MAX as usize / MAX_SLOTS) as f64, "16 to 8388607 tokens")
             .c(1).flags(&["n-ctx"], "TOKENS");
-        /// Tokens of one `llama_decode` at most; compute buffers grow with it.
+        /// Maximum number of tokens in one `llama_decode`; compute buffers grow with it.
         n_batch: usize = 512, from_to(16.0, 65_536.0, "16 to 65536 tokens").c(1);
-        /// Compute threads over all workers. Unset: the physical cores that this process may use. More than may run at once are
-        /// lowered with a warning, because llama.cpp's barriers spin.
+        /// Number of compute threads over all workers. Unset: the physical cores that this process may use. A number
+        /// larger than can run at once is lowered with a warning, because llama.cpp's barriers spin.
         threads: Option<usize> = None, from(1.0, "at least 1; leave it out to have it chosen").c(1).flags(&["threads"], "N");
-        /// Threads that each own contexts and decode independently. Unset: as `placement` says, 1 on a machine with one memory.
-        /// More than one on the same memory is slower (35 instead of 45 tok/s at 16 streams on two cores).
+        /// Number of threads that each own contexts and decode independently. Unset: as `placement` says, 1 on a
+        /// machine with one memory. More than one on the same memory is slower (35 instead of 45 tok/s at 16 streams on
+        /// two cores).
         workers: Option<usize> = None, from(1.0, "at least 1; leave it out to have it chosen").c(1).flags(&["workers"], "N");
-        /// Milliseconds of somebody else's prompt between two tokens of a running request at most. Smaller gives smoother streams
-        /// and later first tokens; at least 16 prompt tokens are always processed.
+        /// How many milliseconds the prompts of other requests may hold up the next token of a running one. Smaller
+        /// values give smoother streams and later first tokens; at least 16 prompt tokens are always processed.
         max_stall: Duration = Duration::from_millis(200), from(0.0, "a number of milliseconds")
             .c(1).flags(&["max-stall-ms"], "MS");
-        /// Requests that may wait for a slot; one more is refused as overload.
+        /// Maximum number of requests waiting for a slot; further ones are refused as overload.
         max_queued_requests: usize = 1024, from(1.0, "at least 1").c(1);
-        /// Prompt tokens that may wait for a slot; what exceeds it is refused as overload.
+        /// Maximum number of prompt tokens waiting for a slot; what exceeds it is refused as overload.
         max_queued_tokens: usize = 1_000_000, from(1.0, "at least 1").c(1).wide();
-        /// A request of the batch class counts as if it had come so many milliseconds later than it did.
+        /// Requests of the batch class are served as if they had arrived this many milliseconds later.
         batch_aging: Duration = Duration::from_secs(10), from(0.0, "a number of milliseconds").c(1);
-        /// Events that may wait for their reader; then the request pauses until the reader has caught up.
+        /// Maximum number of events waiting for their reader; at that point the request pauses until the reader catches
+        /// up.
         stream_buffer: usize = 256, from(1.0, "at least 1").c(1);
         /// Element type of the K cache.
         type_k: KvType = KvType::default(), no_number().c(1);
-        /// Element type of the V cache; a quantised one needs `flash_attn`.
+        /// Element type of the V cache; a quantised type needs `flash_attn`.
         type_v: KvType = KvType::default(), no_number().c(1);
-        /// How long idle compute threads spin before they sleep, 0 (not at all) to 100.
+        /// How long idle compute threads spin before they sleep, from 0 (not at all) to 100.
         poll: u32 = 50, from_to(0.0, 100.0, "0 to 100").c(1).flags(&["poll"], "N");
-        /// Reuse the KV of equal prompt beginnings instead of computing them again.
+        /// Reuse the KV of equal prompt beginnings instead of computing it again.
         prefix_reuse: bool = true, no_number().c(1);
-        /// Bit-identical tokens whoever else is running. Costs nothing where this library's kernels compute the whole model (CPU
-        /// with AVX2, architectures and formats as in DESIGN.md); elsewhere it means round-robin, fixed prefill chunks and no
-        /// prefix reuse.
+        /// Generate bit-identical tokens whatever else is running. Free where this library's kernels compute the whole
+        /// model (CPU with AVX2, architectures and formats as in DESIGN.md); elsewhere it means round-robin, fixed
+        /// prefill chunks and no prefix reuse.
         reproducible: bool = false, no_number().c(1).flags(&["reproducible"], "");
         /// Map the model file instead of reading it into private memory; all contexts and processes share the pages.
         mmap: bool = true, no_number().c(1).flags(&["no-mmap"], "");
-        /// Repack weights for the CPU while loading: faster from about 4 requests on, but a second copy of the weights in memory
-        /// (the mapped pages can then be reclaimed).
+        /// Repack weights for the CPU while loading: faster from about 4 requests on, at the cost of a second copy of
+        /// the weights in memory (the mapped pages can then be reclaimed).
         repack: bool = true, no_number().c(1).flags(&["no-repack"], "");
         /// Check every weight for NaN and infinity while loading; reads the whole file.
         check_tensors: bool = false, no_number().c(1);
-        /// Use llama.cpp's flash attention. Off, prompts beside running streams are computed faster (9.6 instead of 11.5 ms a
-        /// token in chunks of 32), but 16 short streams decode slower (165 instead of 135 ms a step) and scratch memory grows
-        /// with `n_batch` times `n_ctx`.
+        /// Use llama.cpp's flash attention. Without it, prompts next to running streams are computed faster (9.6
+        /// instead of 11.5 ms per token in chunks of 32), but 16 short streams decode more slowly (165 instead of 135
+        /// ms per step) and scratch memory grows with `n_batch` times `n_ctx`.
         flash_attn: bool = true, no_number().c(1).flags(&["no-flash-attn"], "");
         /// Pin each compute thread to its own core.
         pin: bool = true, no_number().c(1).flags(&["no-pin"], "");
-        /// Compute matrices and attention with this library's own kernels, where the CPU has what they need: two to three times as
-        /// fast from some 4 requests on. They need `repack`. Engines of one process that live at the same time share the attention
-        /// kernels, or their absence, with the first of them.
+        /// Compute matrices and attention with this library's own kernels where the CPU supports them: two to three
+        /// times as fast from about 4 requests on. Needs `repack`. Engines of one process that live at the same time
+        /// share the attention kernels, or their absence, with the first of them.
         kernels: bool = true, no_number().c(1);
         /// Called while the model loads with the share that is done, 0 to 1; false stops the load.
         progress: Option<LoadProgress> = None, no_number();
@@ -187,27 +189,32 @@ crate::parameters! {
         /// of a model that has changed is made anew; where none can be written, that is a warning. Needs `mmap`. Unset: weights
         /// are packed with each load, into memory of this process on huge pages.
         pack_cache: Option<PackCache> = None, no_number();
-        /// How workers are laid out: one for each NUMA node with a fair share of the cores (auto), for each NUMA node (node), for
-        /// each group of cores that share a cache (l3), or one that is bound to nothing (none).
+        /// How workers are laid out: one per NUMA node with a fair share of the cores (auto), one per NUMA node (node),
+        /// one per group of cores that share a cache (l3), or a single one that is bound to nothing (none).
         placement: PlacementPolicy = PlacementPolicy::default(), no_number().c(2).flags(&["placement"], "HOW");
-        /// Whether each NUMA node gets a copy of the weights, which costs their size once more for each: where they fit (auto),
-        /// always or never.
+        /// Whether each NUMA node gets a copy of the weights, each of which takes their full size: where they fit
+        /// (auto), always or never.
         replicate: Replicate = Replicate::default(), no_number().c(2).flags(&["replicate"], "WHEN");
-        /// CPUs that compute threads may use, as the operating system numbers them; one thread for each physical core among them.
-        /// Unset: all that this process may use, on machines with two kinds of cores the faster ones.
+        /// CPUs that compute threads may use, numbered as by the operating system; one thread per physical core among
+        /// them. Unset: all that this process may use; on machines with two kinds of cores, the faster ones.
         cpus: Option<Vec<usize>> = None, no_number().c(2).flags(&["cpus"], "LIST");
         /// NUMA nodes whose cores and memory are used. Unset: all.
         nodes: Option<Vec<usize>> = None, no_number().c(2).flags(&["nodes"], "LIST");
-        /// Keep keys and values of all tokens also in layers with a sliding window (Gemma, gpt-oss and others), which otherwise
-        /// keep those of the window and of one batch. Then prompts can share a beginning long after its sequence went on, for the
-        /// KV memory of a model without windows: with 2,048 tokens a slot and a window of 512, twice as much.
+        /// Keep the keys and values of all tokens also in layers with a sliding window (Gemma, gpt-oss and others),
+        /// which otherwise keep only those of the window and of one batch. Prompts can then share a beginning long
+        /// after its sequence went on, for the KV memory of a model without windows: with 2,048 tokens per slot and a
+        /// window of 512, twice as much.
         swa_full: bool = false, no_number().c(2).flags(&["swa-full"], "");
-        /// Render chats with this template instead of the one in the model's file: Jinja source, or the name of one that comes
-        /// with this library, such as "chatml". Unset: the file's own, or ChatML where it has none.
-        chat_template: Option<String> = None, no_number().c(3).flags(&["chat-template"], "TEMPLATE");
-        /// Variables of the chat template, such as `enable_thinking`; those of a call replace them one by one.
+        /// Render chats with this template instead of the one in the model file: Jinja source, or the name of one that
+        /// comes with this library, such as "chatml". Unset: the file's own, or ChatML where it has none.
+        chat_template: Option<String> = None, no_number().flags(&["chat-template"], "TEMPLATE");
+        /// Variables for the chat template, such as `enable_thinking`; those of a call replace them one by one.
         chat_template_kwargs: serde_json::Map<String, serde_json::Value> = serde_json::Map::new(), no_number()
-            .c(3).flags(&["chat-template-kwargs"], "JSON");
+            .flags(&["chat-template-kwargs"], "JSON");
+        /// How compute threads wait for each other: by spinning, which is fastest where each has a core to itself (active); by
+        /// sleeping, with the work left to whoever runs, which is fastest beside busy programs (passive); or as the time that
+        /// they wait for a core suggests, where the system tells it (auto).
+        wait_policy: WaitPolicy = WaitPolicy::default(), no_number().flags(&["wait-policy"], "HOW");
     }
 }
 

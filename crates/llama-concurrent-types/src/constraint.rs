@@ -2,7 +2,10 @@
 
 use std::fmt::Debug;
 
-use crate::Token;
+use crate::{
+    Token,
+    error::{Error, ErrorKind, Result},
+};
 
 /// What an output has to look like. Tokens that would break it are made impossible before one is chosen.
 ///
@@ -36,6 +39,21 @@ pub enum Constraint {
 }
 
 impl Constraint {
+    /// The constraint of a caller who has a field for each form, of which one may be given.
+    pub fn one_of(json_schema: Option<&str>, regex: Option<&str>, grammar: Option<&str>) -> Result<Option<Self>> {
+        let schema = json_schema.map(|schema| Self::JsonSchema(schema.to_owned()));
+        let regex = regex.map(|regex| Self::Regex(regex.to_owned()));
+        let grammar = grammar.map(|grammar| Self::Grammar(grammar.to_owned()));
+        let mut given = [schema, regex, grammar].into_iter().flatten();
+        match (given.next(), given.next()) {
+            (one, None) => Ok(one),
+            _ => Err(Error::new(
+                ErrorKind::InvalidRequest,
+                "more than one of json_schema, regex and grammar is given; use one of them",
+            )),
+        }
+    }
+
     /// What it is, for messages.
     pub fn name(&self) -> &'static str {
         match self {

@@ -91,7 +91,7 @@ macro_rules! figures {
 }
 
 figures! {
-    /// How requests share contexts and slots, never "auto".
+    /// How requests share contexts and slots; never "auto".
     strategy: Strategy, now, _ => now.strategy;
     /// Threads that own contexts.
     workers: Number, now, _ => now.workers;
@@ -115,57 +115,66 @@ figures! {
     kv_bytes: Size, now, _ => now.memory.kv_bytes;
     /// Bytes of scratch memory.
     compute_bytes: Size, now, _ => now.memory.compute_bytes;
-    /// `llama_decode` calls that generated tokens.
+    /// Number of `llama_decode` calls that generated tokens.
     decode_calls: Size, now, _ => now.totals.decode.calls;
-    /// Rows in them, which are tokens.
+    /// Rows in these calls, one per token.
     decode_rows: Size, now, _ => now.totals.decode.rows;
-    /// Time in them.
+    /// Time spent in these calls.
     decode: Time, now, _ => now.totals.decode.busy;
-    /// `llama_decode` calls that computed prompts.
+    /// Number of `llama_decode` calls that computed prompts.
     prefill_calls: Size, now, _ => now.totals.prefill.calls;
-    /// Rows in them, which are prompt tokens.
+    /// Rows in these calls, one per prompt token.
     prefill_rows: Size, now, _ => now.totals.prefill.rows;
-    /// Time in them.
+    /// Time spent in these calls.
     prefill: Time, now, _ => now.totals.prefill.busy;
-    /// Output tokens.
+    /// Output tokens generated.
     output_tokens: Size, now, _ => now.totals.output_tokens;
     /// Prompt tokens that were reused instead of computed.
     cached_tokens: Size, now, _ => now.totals.cached_tokens;
-    /// Prompts that were accepted.
+    /// Prompts accepted.
     requests_submitted: Size, now, _ => now.totals.requests.submitted;
-    /// Prompts that were refused because the queue was full.
+    /// Prompts refused because the queue was full.
     requests_rejected: Size, now, _ => now.totals.requests.rejected;
-    /// Ended by the model or a stop string.
+    /// Prompts whose output was ended by the model or by a stop string.
     requests_stopped: Size, now, _ => now.totals.requests.stopped;
-    /// Ended by `max_tokens` or a full slot.
+    /// Prompts whose output was ended by `max_tokens` or by a full slot.
     requests_length: Size, now, _ => now.totals.requests.length;
-    /// Cancelled.
+    /// Prompts cancelled.
     requests_cancelled: Size, now, _ => now.totals.requests.cancelled;
-    /// Out of time.
+    /// Prompts that ran out of time.
     requests_deadline: Size, now, _ => now.totals.requests.deadline;
-    /// Failed.
+    /// Prompts that failed.
     requests_failed: Size, now, _ => now.totals.requests.failed;
     /// Prompts in a slot now.
     requests_running: Number, now, _ => now.totals.running;
-    /// Prompts that wait for a slot now.
+    /// Prompts waiting for a slot now.
     requests_waiting: Number, now, _ => now.totals.waiting;
-    /// The instruction set of this library's kernels that compute weights, such as "avx512vnni"; "off" where those of ggml
-    /// compute all. What share, says `kernels_share`.
+    /// Instruction set of this library's kernels that compute weights, such as "avx512vnni"; "off" if ggml's kernels
+    /// compute everything. `kernels_share` says how much they compute.
     kernels: Text, now, _ => now.kernels;
     /// Copies of the weights in memory: more than one on machines with several NUMA nodes.
     weight_copies: Number, now, _ => now.weight_copies;
-    /// Compute threads that the system does not keep on the CPUs that they were meant for; 0 where it does not tell.
+    /// Compute threads that the system does not keep on the CPUs planned for them; 0 where it does not tell.
     strayed_threads: Number, now, _ => now.per_worker.iter().map(|worker| worker.strayed_threads()).sum::<usize>();
-    /// The least share, over all workers, of the pages of weights and KV that lie on the worker's NUMA node. Unset: the system
-    /// does not tell.
+    /// Smallest share, over all workers, of the pages of weights and KV that lie on the worker's NUMA node. Unset: the
+    /// system does not tell.
     local_fraction: OptionalShare, now, _ => now.local_fraction();
-    /// Packed weights: "mapped" from the file that an earlier load has written, "written" by this one, or "off".
+    /// Packed weights: "mapped" from the file that an earlier load wrote, "written" by this one, or "off".
     pack_cache: Text, now, _ => now.pack_cache;
-    /// Of the products of the model's matrices with a row, the share that this library's kernels compute, 0 to 1.
+    /// Share of the model's matrix products that this library's kernels compute, from 0 to 1.
     kernels_share: Share, now, _ => now.kernels_share();
-    /// Which kernels compute which share of the products, by the formats of the weights, such as
-    /// "ggml 61 % (Q4_1), avx2 39 % (Q6_K)".
+    /// Which kernels compute which share of the matrix products, by weight format, such as "ggml 61 % (Q4_1), avx2 39 %
+    /// (Q6_K)".
     products: Text, now, _ => now.describe_products();
-    /// CPUs that the compute threads were planned for.
+    /// CPUs planned for the compute threads.
     cpus: Cpus, now, _ => now.cpus;
+    /// Prompts that have begun, are not read, and gave their slot up to others that waited; their KV lies in memory.
+    requests_parked: Number, now, _ => now.totals.parked;
+    /// Workers whose threads wait passively now, because others want their CPUs (`wait_policy`).
+    passive_workers: Number, now, _ => now.totals.passive;
+    /// Of the time of the compute threads, the share that they lately waited for a CPU which somebody else used; of the worker
+    /// that waited most.
+    cpu_wait: Share, now, _ => now.totals.cpu_wait;
+    /// How often a worker changed between waiting actively and passively.
+    wait_switches: Size, now, _ => now.totals.wait_switches;
 }

@@ -28,7 +28,7 @@ pub use embedding::{EmbedOptions, Embedding, Pooling};
 pub use error::{Error, ErrorKind, Interfaces, Result};
 pub use figures::{Figure, FigureKind, FigureValue};
 pub use logprobs::{TokenLogprob, TokenLogprobs};
-pub use placement::{PlacementPolicy, Replicate};
+pub use placement::{PlacementPolicy, Replicate, WaitPolicy};
 pub use products::{GGML, ProductShare, describe_products, share_of_kernels};
 pub use request::{
     Completion, Delta, Event, Finish, FinishReason, MarkedText, Priority, Prompt, Request, RequestId, Token,

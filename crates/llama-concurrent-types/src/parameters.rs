@@ -11,7 +11,7 @@ use serde_json::Map;
 use crate::{
     config::{KvType, LoadProgress, PackCache, Strategy},
     constraint::Constraint,
-    placement::{PlacementPolicy, Replicate},
+    placement::{PlacementPolicy, Replicate, WaitPolicy},
     request::Token,
 };
 
@@ -100,9 +100,12 @@ pub struct Traits {
     pub placeholder: &'static str,
     /// Whether it has 64 bits in C.
     pub is_wide: bool,
-    /// The part of the C struct: parts are laid out in order, and the last one only grows. 0: by hand.
+    /// The part of the C struct, between members that are written by hand.
     pub c_part: usize,
 }
+
+/// The part at the end of the C struct, where new fields go.
+pub const LAST_C_PART: usize = usize::MAX;
 
 /// The numbers that a field may have. Infinity and NaN never are.
 #[derive(Clone, Copy, Debug)]
@@ -128,7 +131,7 @@ pub struct Lenient {
 /// Numbers from `least` to `most`.
 pub const fn from_to(least: f64, most: f64, words: &'static str) -> Traits {
     let range = Range { least, is_open: false, most, words };
-    Traits { range, http: &[], lenient: None, flags: &[], placeholder: "", is_wide: false, c_part: 0 }
+    Traits { range, http: &[], lenient: None, flags: &[], placeholder: "", is_wide: false, c_part: LAST_C_PART }
 }
 
 /// Numbers from `least` on.
@@ -154,7 +157,7 @@ pub const fn no_number() -> Traits {
 }
 
 impl Traits {
-    /// Sets the part of the C struct.
+    /// Sets the part of the C struct, for a field that does not stand at its end.
     pub const fn c(mut self, part: usize) -> Self {
         self.c_part = part;
         self
@@ -303,6 +306,7 @@ choices! {
     KvType: &["f16", "q8_0", "f32"];
     PlacementPolicy: &["auto", "node", "l3", "none"];
     Replicate: &["auto", "always", "never"];
+    WaitPolicy: &["auto", "active", "passive"];
 }
 
 /// Makes types fields that each interface writes in a way of its own.

@@ -30,6 +30,18 @@ pub enum Replicate {
     Never,
 }
 
+/// How the compute threads of a worker wait for each other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum WaitPolicy {
+    /// They spin while each has a core to itself, and sleep while busy neighbours want the cores, too.
+    #[default]
+    Auto,
+    /// They spin.
+    Active,
+    /// They sleep.
+    Passive,
+}
+
 macro_rules! named {
     ($type:ident, $what:literal, $($value:ident = $name:literal),+) => {
         impl $type {
@@ -63,3 +75,4 @@ macro_rules! named {
 
 named!(PlacementPolicy, "placement", Auto = "auto", Node = "node", L3 = "l3", None = "none");
 named!(Replicate, "way to replicate", Auto = "auto", Always = "always", Never = "never");
+named!(WaitPolicy, "wait policy", Auto = "auto", Active = "active", Passive = "passive");

@@ -16,110 +16,113 @@ crate::parameters! {
     /// How the next token is chosen. The defaults are greedy: the same prompt gives the same text.
     #[derive(Clone, Debug, PartialEq)]
     pub struct SamplingParams {
-        /// Output tokens at most. Unset: until the slot is full.
+        /// Maximum number of output tokens. Unset: until the slot is full.
         max_tokens: Option<u32> = None, from(1.0, "at least 1, or absent to fill the context")
             .c(1).http(&["max_completion_tokens", "max_tokens", "n_predict"])
             .flags(&["max-tokens", "n-predict", "predict"], "N");
         /// 0 takes the likeliest token each time (greedy); 1 samples the model's own distribution.
         temperature: f32 = 0.0, from(0.0, "0 (greedy) or a positive number")
             .c(1).http(&["temperature"]).lenient(f64::NEG_INFINITY, 0.0).flags(&["temp", "temperature"], "T");
-        /// Keep so many of the likeliest tokens; 0 keeps all.
+        /// Keep only this many of the likeliest tokens; 0 keeps all.
         top_k: u32 = 40, from_to(0.0, i32::MAX as f64, "0 (off) to 2147483647")
             .c(1).http(&["top_k"]).lenient(i32::MIN as f64, 0.0).flags(&["top-k"], "K");
-        /// Keep the likeliest tokens whose probabilities add up to this; 1 keeps all.
+        /// Keep only the likeliest tokens whose probabilities add up to this; 1 keeps all.
         top_p: f32 = 0.95, above_to(0.0, 1.0, "above 0 and at most 1 (off)")
             .c(1).http(&["top_p"]).lenient(f64::NEG_INFINITY, f32::MIN_POSITIVE as f64).flags(&["top-p"], "P");
-        /// Drop tokens less likely than this share of the likeliest; 0 keeps all.
+        /// Drop tokens whose probability is below this fraction of the likeliest token's; 0 keeps all.
         min_p: f32 = 0.05, from_to(0.0, 1.0, "between 0 (off) and 1")
             .c(1).http(&["min_p"]).flags(&["min-p"], "P");
-        /// Divides the logits of tokens seen in the last `penalty_last_n`; 1 is off.
+        /// Divides the logits of tokens that occur among the last `penalty_last_n`; 1 is off.
         repetition_penalty: f32 = 1.0, above_to(0.0, f64::INFINITY, "a positive number (1 is off)")
             .c(1).http(&["repeat_penalty", "repetition_penalty"]).flags(&["repeat-penalty", "repetition-penalty"], "X");
-        /// Subtracted for each time that a token was seen in the last `penalty_last_n`; 0 is off.
+        /// Subtracted from a token's logit for each time that it occurs among the last `penalty_last_n`; 0 is off.
         frequency_penalty: f32 = 0.0, from(f64::NEG_INFINITY, "a finite number (0 is off)")
             .c(1).http(&["frequency_penalty"]).flags(&["frequency-penalty"], "X");
-        /// Subtracted once if a token was seen in the last `penalty_last_n`; 0 is off.
+        /// Subtracted from a token's logit if it occurs among the last `penalty_last_n`; 0 is off.
         presence_penalty: f32 = 0.0, from(f64::NEG_INFINITY, "a finite number (0 is off)")
             .c(1).http(&["presence_penalty"]).flags(&["presence-penalty"], "X");
-        /// Window of the three penalties in tokens, over prompt and output; 0 turns them off.
+        /// How many tokens, of prompt and output, the three penalties look back on; 0 turns them off.
         penalty_last_n: u32 = 64, from_to(0.0, 65_536.0, "at most 65536 tokens")
             .c(1).http(&["repeat_last_n", "penalty_last_n"]).lenient(-1.0, 65_536.0)
             .flags(&["repeat-last-n", "penalty-last-n"], "N");
-        /// Seed of the random choice: equal seeds give equal draws from equal distributions. Prompt i of several uses the
-        /// seed + i.
+        /// Seed of the random number generator: equal seeds draw equally from equal distributions. Of several prompts,
+        /// number i uses this seed + i.
         seed: u32 = 0, whole().c(1).http(&["seed"]).flags(&["seed"], "N");
-        /// Texts that end the generation and are never part of the output. One that is the text of a special token, such as
-        /// `<|im_end|>`, ends it at that token, whether or not special tokens are written.
+        /// Strings that end the generation; they are never part of the output. One that spells a special token, such as
+        /// `<|im_end|>`, ends it at that token, even where special tokens are not written.
         stop: Vec<String> = Vec::new(), no_number().c(2).http(&["stop"]).flags(&["stop"], "TEXT");
-        /// Added to the logits of single tokens; minus infinity forbids one.
+        /// Values added to the logits of individual tokens; minus infinity forbids a token.
         logit_bias: Vec<(Token, f32)> = Vec::new(), no_number()
             .c(2).http(&["logit_bias"]).flags(&["logit-bias"], "ID+BIAS");
-        /// Do not end at the model's end-of-generation tokens; they are made impossible instead.
+        /// Do not end at the model's end-of-generation tokens, which are made impossible instead.
         ignore_eos: bool = false, no_number().c(3).http(&["ignore_eos"]).flags(&["ignore-eos"], "");
         /// What the output has to look like. Unset: anything.
         constraint: Option<Constraint> = None, no_number();
-        /// With each token its log probability and so many of the likeliest tokens, at most 1000; with 0, its own alone.
-        /// Unset: no log probabilities.
+        /// Report the log probability of each token and of this many of the likeliest tokens, at most 1000; 0 reports
+        /// only its own. Unset: no log probabilities.
         logprobs: Option<u32> = None, from_to(0.0, Self::MAX_LOGPROBS as f64, "at most 1000")
             .c(4).http(&["logprobs", "top_logprobs", "n_probs"]).flags(&["logprobs"], "N");
-        /// Write special tokens into the text, such as `[TOOL_CALLS]` or `<|channel|>`, which are left out otherwise. The token
-        /// that ends a generation is never part of it.
+        /// Write special tokens, such as `[TOOL_CALLS]` or `<|channel|>`, into the text; otherwise they are left out.
+        /// The token that ends a generation is never part of it.
         special: bool = false, no_number().c(5).http(&["special"]).flags(&["special"], "");
-        /// Tokens that end the generation as the model's own end-of-generation tokens do, and are no part of the output.
+        /// Tokens that end the generation as the model's own end-of-generation tokens do; they are not part of the
+        /// output.
         stop_token_ids: Vec<Token> = Vec::new(), no_number()
             .c(6).http(&["stop_token_ids"]).flags(&["stop-token-id"], "ID");
-        /// Output tokens before which no token may end the generation; 0 is off. Stop strings end a text before, and so does a
-        /// constraint under which it is complete.
+        /// Number of output tokens before which no token may end the generation; 0 is off. A stop string still may, and
+        /// so may a constraint whose text is complete.
         min_tokens: u32 = 0, whole().c(6).http(&["min_tokens"]).flags(&["min-tokens"], "N");
-        /// Keep the tokens whose surprise is closest to the expected one, until their probabilities add up to this; 1 is off.
+        /// Keep the tokens whose surprise is closest to the expected one, until their probabilities add up to this; 1
+        /// is off.
         typical_p: f32 = 1.0, above_to(0.0, 1.0, "above 0 and at most 1 (off)")
             .c(6).http(&["typical_p"]).flags(&["typical-p", "typical"], "P");
         /// Drop tokens whose logit is more than this many standard deviations below the largest; 0 is off.
         top_n_sigma: f32 = 0.0, from(0.0, "0 (off) or a positive number")
             .c(6).http(&["top_n_sigma"]).lenient(f64::NEG_INFINITY, 0.0).flags(&["top-n-sigma", "top-nsigma"], "X");
-        /// How probable it is that of the tokens above `xtc_threshold` only the least likely stays; 0 is off.
+        /// Probability that XTC drops all but the least likely of the tokens above `xtc_threshold`; 0 is off.
         xtc_probability: f32 = 0.0, from_to(0.0, 1.0, "between 0 (off) and 1")
             .c(6).http(&["xtc_probability"]).flags(&["xtc-probability"], "P");
-        /// Probability from which a token counts for XTC; above 0.5 it is off.
+        /// Probability at and above which a token counts for XTC; above 0.5, XTC is off.
         xtc_threshold: f32 = 0.1, from_to(0.0, 1.0, "between 0 and 1")
             .c(6).http(&["xtc_threshold"]).flags(&["xtc-threshold"], "P");
-        /// Moves the temperature by up to this, up where the model is undecided and down where it is sure; 0 is off.
+        /// Lets the temperature vary by up to this: up where the model is undecided, down where it is sure; 0 is off.
         dynatemp_range: f32 = 0.0, from(0.0, "0 (off) or a positive number")
             .c(6).http(&["dynatemp_range"]).flags(&["dynatemp-range"], "X");
-        /// How the uncertainty is mapped to `dynatemp_range`; 1 is linear.
+        /// How uncertainty maps to `dynatemp_range`; 1 is linear.
         dynatemp_exponent: f32 = 1.0, from(0.0, "0 or a positive number")
             .c(6).http(&["dynatemp_exponent"]).flags(&["dynatemp-exponent", "dynatemp-exp"], "X");
-        /// Mirostat 1 or 2 in place of `top_k`, `top_p` and the other cuts; 0 is off.
+        /// Use Mirostat 1 or 2 in place of `top_k`, `top_p` and the other cuts; 0 is off.
         mirostat: u32 = 0, from_to(0.0, 2.0, "0 (off), 1 or 2")
             .c(6).http(&["mirostat"]).flags(&["mirostat"], "N");
-        /// Mirostat's target for the surprise, in bits.
+        /// Mirostat's target surprise, in bits.
         mirostat_tau: f32 = 5.0, from(0.0, "0 or a positive number of bits")
             .c(6).http(&["mirostat_tau"]).flags(&["mirostat-tau", "mirostat-ent"], "X");
         /// Mirostat's learning rate.
         mirostat_eta: f32 = 0.1, from_to(0.0, 1.0, "between 0 and 1")
             .c(6).http(&["mirostat_eta"]).flags(&["mirostat-eta", "mirostat-lr"], "X");
-        /// DRY: how much is subtracted from the logit of a token that would continue a repetition; 0 is off.
+        /// DRY: strength of the penalty on tokens that would continue a repetition; 0 is off.
         dry_multiplier: f32 = 0.0, from(0.0, "0 (off) or a positive number")
-            .c(7).http(&["dry_multiplier"]).lenient(f64::NEG_INFINITY, 0.0).flags(&["dry-multiplier"], "X");
-        /// DRY: by what that grows with each token by which the repetition is longer than `dry_allowed_length`.
+            .http(&["dry_multiplier"]).lenient(f64::NEG_INFINITY, 0.0).flags(&["dry-multiplier"], "X");
+        /// DRY: factor by which the penalty grows with each token of repetition beyond `dry_allowed_length`.
         dry_base: f32 = 1.75, from(1.0, "1 or more")
-            .c(7).http(&["dry_base"]).lenient(f64::NEG_INFINITY, 1.75).flags(&["dry-base"], "X");
-        /// DRY: tokens that may be repeated at no cost.
+            .http(&["dry_base"]).lenient(f64::NEG_INFINITY, 1.75).flags(&["dry-base"], "X");
+        /// DRY: length in tokens up to which a repetition goes unpenalised.
         dry_allowed_length: u32 = 2, from_to(0.0, 65_536.0, "at most 65536 tokens")
-            .c(7).http(&["dry_allowed_length"]).flags(&["dry-allowed-length"], "N");
-        /// DRY: window in tokens, over prompt and output, in which repetitions are looked for; 0 is off.
+            .http(&["dry_allowed_length"]).flags(&["dry-allowed-length"], "N");
+        /// DRY: how many tokens, of prompt and output, are searched for repetitions; 0 is off.
         dry_penalty_last_n: u32 = 64, from_to(0.0, 65_536.0, "at most 65536 tokens")
-            .c(7).http(&["dry_penalty_last_n"]).lenient(-1.0, 65_536.0).flags(&["dry-penalty-last-n"], "N");
-        /// DRY: texts across which nothing is a repetition, of at most 40 bytes each.
+            .http(&["dry_penalty_last_n"]).lenient(-1.0, 65_536.0).flags(&["dry-penalty-last-n"], "N");
+        /// DRY: strings that no repetition extends across, of at most 40 bytes each.
         dry_sequence_breakers: Arc<[String]> = usual_breakers(), no_number()
-            .c(7).http(&["dry_sequence_breakers"]).flags(&["dry-sequence-breaker"], "TEXT");
-        /// Adaptive-p in place of the last draw: prefers tokens about as probable as this, as the cuts have left them; below 0 it is
-        /// off.
+            .http(&["dry_sequence_breakers"]).flags(&["dry-sequence-breaker"], "TEXT");
+        /// Adaptive-p, in place of the final draw: prefer tokens of about this probability among those that the cuts
+        /// leave; below 0 it is off.
         adaptive_target: f32 = -1.0, from_to(-1.0, 1.0, "at most 1, or -1 (off)")
-            .c(7).http(&["adaptive_target"]).lenient(f64::NEG_INFINITY, -1.0).flags(&["adaptive-target"], "P");
-        /// How long adaptive-p remembers how probable its tokens were: about 1 / (1 - this) of them.
+            .http(&["adaptive_target"]).lenient(f64::NEG_INFINITY, -1.0).flags(&["adaptive-target"], "P");
+        /// Adaptive-p: how slowly the probabilities of earlier tokens are forgotten; about 1 / (1 - this) of them
+        /// count.
         adaptive_decay: f32 = 0.9, from_to(0.0, 0.99, "between 0 and 0.99")
-            .c(7).http(&["adaptive_decay"]).flags(&["adaptive-decay"], "X");
+            .http(&["adaptive_decay"]).flags(&["adaptive-decay"], "X");
     }
 }
 
@@ -142,11 +145,6 @@ impl SamplingParams {
     pub fn has_penalties(&self) -> bool {
         self.penalty_last_n > 0
             && (self.repetition_penalty != 1.0 || self.frequency_penalty != 0.0 || self.presence_penalty != 0.0)
-    }
-
-    /// Whether repetitions are looked for.
-    pub fn has_dry(&self) -> bool {
-        self.dry_multiplier > 0.0 && self.dry_penalty_last_n > 0
     }
 
     /// Checks every range; `n_vocab` bounds the ids of `logit_bias`. Constraints are checked where they are compiled.

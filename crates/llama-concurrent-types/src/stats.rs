@@ -140,6 +140,14 @@ pub struct WorkerTotals {
     pub running: usize,
     /// Requests waiting for a slot now.
     pub waiting: usize,
+    /// Requests that nobody reads and that gave their slot up for others.
+    pub parked: usize,
+    /// Workers whose threads wait passively now, because others want their CPUs.
+    pub passive: usize,
+    /// Of the time of the compute threads, the share that they lately waited for a CPU; the largest of all workers.
+    pub cpu_wait: f64,
+    /// How often a worker changed its way of waiting.
+    pub wait_switches: u64,
 }
 
 impl WorkerTotals {
@@ -152,6 +160,10 @@ impl WorkerTotals {
         self.cached_tokens += other.cached_tokens;
         self.running += other.running;
         self.waiting += other.waiting;
+        self.parked += other.parked;
+        self.passive += other.passive;
+        self.cpu_wait = self.cpu_wait.max(other.cpu_wait);
+        self.wait_switches += other.wait_switches;
     }
 }
 

@@ -25,12 +25,13 @@ mod batch;
 mod engine;
 mod generation;
 mod stream;
+mod turnstile;
 mod worker;
 
 pub use engine::{Engine, Ticket};
 pub use generation::{Events, Generation};
 pub use llama_concurrent_gguf::ModelSummary;
-pub use llama_concurrent_llama::{Tokenizer, system_info, write_tiny_model};
+pub use llama_concurrent_llama::{NamedSampler, SAMPLERS, Tokenizer, system_info};
 pub use llama_concurrent_template::{
     BUILTIN_NAMES as BUILTIN_TEMPLATES, Capabilities as ChatCapabilities, ChatMessage, ChatOptions, Continuation,
 };
@@ -40,6 +41,6 @@ pub use llama_concurrent_types::{
     ErrorKind, Event, Figure, FigureKind, FigureValue, Finish, FinishReason, Interfaces, KvType, LoadProgress,
     MarkedText, MemoryStats, PackCache, PlacementPolicy, Pooling, Priority, ProductShare, Prompt, Replicate, Request,
     RequestId, RequestTotals, Result, SamplingParams, SlotStats, Strategy, Timings, Token, TokenLogprob, TokenLogprobs,
-    WorkerStats, WorkerTotals, parameters,
+    WaitPolicy, WorkerStats, WorkerTotals, parameters,
 };
 pub use stream::{EventSink, Flow};

@@ -15,13 +15,14 @@ use std::{
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use llama_concurrent_scheduler::{
-    Admission, Backend, NewEmbedding, NewSequence, Notice, Permit, Scheduler, WorkerLoad,
+    Admission, Backend, CallClass, NewEmbedding, NewSequence, Notice, Permit, Scheduler, StepOutcome, StepPlan,
+    Waiting, WorkerLoad,
 };
 use llama_concurrent_types::{
     Error, ErrorKind, Event, Finish, FinishReason, RequestId, SlotStats, Timings, WorkerTotals,
 };
 
-use crate::stream::Flow;
+use crate::{stream::Flow, turnstile::Turnstile};
 
 pub(crate) use self::{embedding::EmbedCaller, outlet::Outlet};
 
@@ -95,6 +96,9 @@ pub(crate) struct Worker<B> {
     embed_callers: HashMap<RequestId, EmbedCaller>,
     admission: Arc<Admission>,
     shared: Arc<WorkerShared>,
+    turnstile: Turnstile,
+    /// Others want this worker's processors, too.
+    crowded: bool,
     epoch: Instant,
     running: bool,
 }
@@ -106,10 +110,23 @@ impl<B: Backend> Worker<B> {
         commands: Receiver<Command>,
         admission: Arc<Admission>,
         shared: Arc<WorkerShared>,
+        turnstile: Turnstile,
         epoch: Instant,
     ) -> Self {
         let (callers, embed_callers) = (HashMap::new(), HashMap::new());
-        Self { scheduler, backend, commands, callers, embed_callers, admission, shared, epoch, running: true }
+        Self {
+            scheduler,
+            backend,
+            commands,
+            callers,
+            embed_callers,
+            admission,
+            shared,
+            turnstile,
+            crowded: false,
+            epoch,
+            running: true,
+        }
     }
 
     /// Runs until shutdown. A panic becomes an error event for every request, now and later.
@@ -117,6 +134,7 @@ impl<B: Backend> Worker<B> {
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.serve())) {
             let words = panic.downcast_ref::<String>().map(String::as_str);
             let words = words.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("unknown cause");
+            self.turnstile.withdraw();
             tracing::error!("a worker of llama-concurrent panicked: {words}");
             self.refuse_everything(&Error::new(
                 ErrorKind::Internal,
@@ -132,16 +150,35 @@ impl<B: Backend> Worker<B> {
         while self.running || self.shared.unfinished.load(Ordering::Acquire) > 0 {
             self.take_commands();
             let plan = self.scheduler.plan(self.epoch.elapsed());
-            let outcome = self.backend.run(&plan);
+            let outcome = self.compute(&plan);
             let notices = self.scheduler.apply(outcome, self.epoch.elapsed());
             self.publish();
             self.deliver(notices);
         }
     }
 
+    /// Carries out a plan; a call waits for this worker's turn.
+    fn compute(&mut self, plan: &StepPlan) -> StepOutcome {
+        if plan.call.is_none() && plan.embed.is_none() {
+            self.turnstile.withdraw();
+            return self.backend.run(plan);
+        }
+        let class = if self.scheduler.is_batch_only() { CallClass::Batch } else { CallClass::Interactive };
+        self.turnstile.enter();
+        let outcome = self.backend.run(plan);
+        if self.crowded {
+            self.backend.rest();
+        }
+        // Whoever has just computed mostly goes on; if not, it withdraws.
+        self.crowded = self.turnstile.leave(class, true);
+        self.scheduler.set_crowded(self.crowded);
+        outcome
+    }
+
     /// Takes all commands that are there; with nothing to compute, waits for one or for the next deadline.
     fn take_commands(&mut self) {
         if !self.scheduler.has_work() {
+            self.turnstile.withdraw();
             let first = match self.scheduler.next_deadline() {
                 Some(deadline) => self.commands.recv_deadline(self.epoch + deadline),
                 None => self.commands.recv().map_err(|_| RecvTimeoutError::Disconnected),
@@ -176,7 +213,7 @@ impl<B: Backend> Worker<B> {
                 }
             }
             Command::Cancel(id) => self.scheduler.cancel(id, self.epoch.elapsed()),
-            Command::Resume(id) => self.scheduler.set_paused(id, false),
+            Command::Resume(id) => self.scheduler.set_paused(id, false, self.epoch.elapsed()),
             Command::Shutdown => {
                 self.scheduler.cancel_all(self.epoch.elapsed());
                 self.running = false;
@@ -186,7 +223,14 @@ impl<B: Backend> Worker<B> {
     }
 
     fn publish(&self) {
-        *self.shared.totals.lock().unwrap_or_else(PoisonError::into_inner) = self.scheduler.totals();
+        let contention = self.backend.contention();
+        let totals = WorkerTotals {
+            passive: usize::from(contention.waiting() == Waiting::Passive),
+            cpu_wait: contention.share(),
+            wait_switches: contention.switches(),
+            ..self.scheduler.totals()
+        };
+        *self.shared.totals.lock().unwrap_or_else(PoisonError::into_inner) = totals;
         let mut slots = self.shared.slots.lock().unwrap_or_else(PoisonError::into_inner);
         slots.clear();
         slots.extend(self.scheduler.slots());
@@ -225,7 +269,7 @@ impl<B: Backend> Worker<B> {
         let Some(caller) = self.callers.get_mut(&id) else { return };
         match caller.outlet.send(event) {
             Some(Flow::Continue) => {}
-            Some(Flow::Pause) => self.scheduler.set_paused(id, true),
+            Some(Flow::Pause) => self.scheduler.set_paused(id, true, self.epoch.elapsed()),
             None => self.scheduler.cancel(id, self.epoch.elapsed()),
         }
     }
@@ -261,7 +305,7 @@ mod tests {
 
     use super::*;
     use llama_concurrent_scheduler::{
-        SchedulerConfig, StepOutcome, StepPlan,
+        SchedulerConfig,
         sim::{SimBackend, SimCost},
     };
     use llama_concurrent_types::{PoolShape, Priority, SamplingParams, TokenTable};
@@ -344,7 +388,15 @@ mod tests {
         };
         // Two that run and one that waits when the defect strikes.
         (0..3).for_each(submit);
-        let worker = Worker::new(scheduler, backend, inbox, admission.clone(), shared.clone(), Instant::now());
+        let worker = Worker::new(
+            scheduler,
+            backend,
+            inbox,
+            admission.clone(),
+            shared.clone(),
+            Turnstile::new(&[]),
+            Instant::now(),
+        );
         let thread = std::thread::spawn(move || worker.run());
         let mut got: Vec<_> = (0..3).map(|_| ends.recv().unwrap()).collect();
         got.sort_by_key(|&(id, _)| id);

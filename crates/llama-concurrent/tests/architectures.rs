@@ -16,10 +16,10 @@ use std::{
     },
 };
 
-use llama_concurrent::{
-    Engine, EngineConfig, Event, Prompt, Request, SamplingParams, Strategy, Token, write_tiny_model,
-};
-use llama_concurrent_gguf::{Header, synth};
+use llama_concurrent::{Engine, EngineConfig, Event, Prompt, Request, SamplingParams, Strategy, Token};
+use llama_concurrent_gguf::Header;
+use llama_concurrent_gguf_synth as synth;
+use llama_concurrent_llama::tensors_of;
 
 /// Log probabilities of all tokens, by token.
 type Distribution = Vec<f32>;
@@ -47,7 +47,7 @@ impl Model {
     fn tiny(name: &'static str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("tiny.gguf");
-        write_tiny_model(name, 7, &path).expect("a tiny model");
+        synth::write_architecture(name, 7, &path, tensors_of).expect("a tiny model");
         Self { name, path, _folder: folder }
     }
 
@@ -287,12 +287,13 @@ fn the_same_seed_gives_the_same_model() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let write = |seed, name: &str| -> Vec<u8> {
         let path: &Path = &folder.path().join(name);
-        write_tiny_model("gemma3", seed, path).expect("a tiny model");
+        synth::write_architecture("gemma3", seed, path, tensors_of).expect("a tiny model");
         std::fs::read(path).expect("it is there")
     };
     let (first, again, other) = (write(1, "a"), write(1, "b"), write(2, "c"));
     assert!(first == again && first != other);
-    let error = write_tiny_model("nonsense", 1, &folder.path().join("d")).expect_err("there is none");
+    let error =
+        synth::write_architecture("nonsense", 1, &folder.path().join("d"), tensors_of).expect_err("there is none");
     assert!(error.to_string().contains("'nonsense'"), "{error}");
 }
 

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, path::PathBuf, sync::OnceLock};
 
 use llama_concurrent::{Constraint, Engine, EngineConfig, ErrorKind, FinishReason, Request, SamplingParams};
-use llama_concurrent_gguf::synth::{self, Shape, SynthOptions};
+use llama_concurrent_gguf_synth::{self as synth, Shape, SynthOptions};
 use regex::Regex;
 use serde::Deserialize;
 use serde_json::{Value, json};

@@ -4,11 +4,19 @@
 use std::{fmt::Write, fs, path::PathBuf};
 
 use llama_concurrent::{
-    EngineConfig, EngineStats, Figure, FigureKind, SamplingParams,
-    parameters::{Field, Kind, Value},
+    EngineConfig, EngineStats, ErrorKind, Figure, FigureKind, SamplingParams,
+    parameters::{Field, Kind, LAST_C_PART, Value},
 };
 
 const WIDTH: usize = 120;
+
+fn root() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+}
+
+fn text_of(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
 
 fn fields() -> impl Iterator<Item = &'static Field<SamplingParams>> {
     SamplingParams::FIELDS.iter().filter(|field| field.kind != Kind::Constraint)
@@ -25,10 +33,9 @@ fn stands(path: &str, name: &str, wanted: &str) {
 
 /// As [`stands`], between the line that has `first` and the one after it that has `last`.
 fn stands_between(path: &str, first: &str, last: &str, wanted: &str) {
-    let path = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).join(path);
-    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let text = text_of(path);
     let after = |mark: &str, from: usize| {
-        let found = text[from..].find(mark).unwrap_or_else(|| panic!("{} has no '{mark}'", path.display()));
+        let found = text[from..].find(mark).unwrap_or_else(|| panic!("{path} has no '{mark}'"));
         from + found
     };
     let from = after("\n", after(first, 0)) + 1;
@@ -36,8 +43,8 @@ fn stands_between(path: &str, first: &str, last: &str, wanted: &str) {
     if text[from..to] == *wanted {
         return;
     }
-    assert!(std::env::var_os("UPDATE").is_some(), "{} is old ({first}); run this test with UPDATE=1", path.display());
-    fs::write(&path, format!("{}{wanted}{}", &text[..from], &text[to..])).expect("the file can be written");
+    assert!(std::env::var_os("UPDATE").is_some(), "{path} is old ({first}); run this test with UPDATE=1");
+    fs::write(root().join(path), format!("{}{wanted}{}", &text[..from], &text[to..])).expect("the file can be written");
 }
 
 /// Words in lines, each behind a prefix.
@@ -74,7 +81,32 @@ fn none_in_c<P: Default>(field: &Field<P>) -> &'static str {
     if field.traits.range.contains(0.0) { "-1" } else { "0" }
 }
 
-fn c_field<P: Default>(field: &Field<P>) -> String {
+/// A member of a C struct.
+struct Member {
+    name: String,
+    c_type: &'static str,
+    doc: String,
+}
+
+impl Member {
+    fn new(name: impl Into<String>, c_type: &'static str, doc: impl Into<String>) -> Self {
+        Self { name: name.into(), c_type, doc: doc.into() }
+    }
+
+    fn bytes(&self) -> usize {
+        match self.c_type {
+            "c_bool" => 1,
+            "f32" | "i32" | "u32" => 4,
+            _ => 8,
+        }
+    }
+
+    fn written(&self) -> String {
+        format!("{}    pub {}: {},\n", wrapped(&self.doc, "    /// "), self.name, self.c_type)
+    }
+}
+
+fn c_members<P: Default>(field: &Field<P>) -> Vec<Member> {
     let (name, default) = (field.wire_name(), written(&field.default()));
     let (c_type, doc) = match field.kind {
         Kind::Number => ("f32", format!("{} Default: {}.", field.doc, default.trim_end_matches(".0"))),
@@ -85,8 +117,10 @@ fn c_field<P: Default>(field: &Field<P>) -> String {
             ("i32", format!("{} One of `{}`. Default: {default}.", field.doc, c_enum(names)))
         }
         Kind::OptionalText => ("*const c_char", field.doc.replace("Unset:", "NULL (default):")),
-        Kind::OptionalList => ("*const c_char", field.doc.replace("Unset:", "Such as \"0-7,16\". NULL (default):")),
-        Kind::Object => ("*const c_char", format!("{} A JSON object. NULL (default): none.", field.doc)),
+        Kind::OptionalList => {
+            ("*const c_char", field.doc.replace("Unset:", "A list such as \"0-7,16\"; NULL (default):"))
+        }
+        Kind::Object => ("*const c_char", format!("{} A JSON object; NULL (default): none.", field.doc)),
         Kind::Flag => ("c_bool", format!("{} Default: {default}.", field.doc)),
         Kind::OptionalCount => {
             let none = none_in_c(field);
@@ -102,15 +136,60 @@ fn c_field<P: Default>(field: &Field<P>) -> String {
             let null = if default.is_empty() {
                 "NULL (default): none.".to_owned()
             } else {
-                format!("NULL (default): {default}; for none, any other pointer and a number of 0.")
+                format!("NULL (default): {default}. For none, pass any other pointer and a number of 0.")
             };
-            let doc = wrapped(&format!("{} {null}", field.doc), "    /// ");
-            let number = format!("    /// Number of `{name}`.\n    pub n_{name}: usize,\n");
-            return format!("{doc}    pub {name}: {c_type},\n{number}");
+            let number = Member::new(format!("n_{name}"), "usize", format!("Number of elements in `{name}`."));
+            return vec![Member::new(name, c_type, format!("{} {null}", field.doc)), number];
         }
         Kind::Constraint | Kind::ByHand => unreachable!("left out"),
     };
-    format!("{}    pub {name}: {c_type},\n", wrapped(&doc, "    /// "))
+    vec![Member::new(name, c_type, doc)]
+}
+
+/// The members that a struct of C has in each release.
+fn released(of: &str) -> Vec<Vec<String>> {
+    let releases =
+        fs::read_dir(root().join("crates/llama-concurrent-capi/tests/abi")).expect("the headers of the releases");
+    let members = releases.map(|release| {
+        let header =
+            fs::read_to_string(release.expect("a release").path().join("llama_concurrent.h")).expect("a header");
+        let (_, body) = header.split_once(&format!("typedef struct {of} {{")).expect("the struct");
+        let (body, _) = body.split_once(&format!("}} {of};")).expect("its end");
+        let declarations = body.lines().filter_map(|line| line.trim().strip_suffix(';'));
+        declarations.filter_map(|line| Some(line.split('[').next()?.rsplit([' ', '*']).next()?.to_owned())).collect()
+    });
+    members.collect()
+}
+
+/// Writes the part at the end of a struct of C, and returns the values of the members that fill it up to a multiple of eight
+/// bytes: at its end and where a release ended, since padding would be taken for the first member of a later version.
+fn last_part_stands(path: &str, of: &str, name: &str, members: &[Member]) -> String {
+    let releases = released(of);
+    let has = |release: &[String], member: &Member| release.contains(&member.name);
+    let (mut fields, mut fill, mut bytes, mut last) = (String::new(), String::new(), 0_usize, String::new());
+    for (at, member) in members.iter().enumerate() {
+        fields += &member.written();
+        last = format!("{}: {}", member.name, member.c_type);
+        bytes = bytes.next_multiple_of(member.bytes()) + member.bytes();
+        let next = members.get(at + 1);
+        let adds = |release: &Vec<String>| next.is_some_and(|next| has(release, next));
+        let is_end_of = |release: &Vec<String>| has(release, member) && !adds(release);
+        assert!(
+            releases.iter().all(|release| has(release, member) || !adds(release)),
+            "{of} grows at its end only: move {} to the end of its table",
+            member.name
+        );
+        let missing = bytes.next_multiple_of(8) - bytes;
+        if missing > 0 && (next.is_none() || releases.iter().any(is_end_of)) {
+            last = format!("reserved_{}: [c_bool; {missing}]", member.name);
+            let _ = writeln!(fields, "    /// Unused.\n    pub {last},");
+            let _ = writeln!(fill, "            reserved_{}: [0; {missing}],", member.name);
+            bytes += missing;
+        }
+    }
+    stands(path, name, &fields);
+    stands(path, "last member", &format!("crate::assert_no_tail_padding!({of}, {last});\n"));
+    fill
 }
 
 /// The enum of C with these names.
@@ -120,6 +199,7 @@ fn c_enum(names: &[&str]) -> &'static str {
         ["f16", ..] => "llama_engine_kv_type",
         ["auto", "node", ..] => "llama_engine_placement",
         ["auto", "always", ..] => "llama_engine_replicate",
+        ["auto", "active", ..] => "llama_engine_wait_policy",
         other => panic!("{other:?} have no enum yet"),
     }
 }
@@ -170,30 +250,26 @@ fn c_reader<P: Default>(field: &Field<P>) -> String {
     format!("                {name}: {value},\n")
 }
 
-#[test]
-fn the_c_struct_has_the_parameters() {
-    const PATH: &str = "crates/llama-concurrent-capi/src/infer_params.rs";
-    let parts: Vec<usize> = fields().map(|field| field.traits.c_part).collect();
-    assert!(parts[0] > 0 && parts.is_sorted(), "the table has the order of the C struct: {parts:?}");
-    for part in 1..=*parts.last().expect("fields") {
-        let fields: String = fields().filter(|field| field.traits.c_part == part).map(c_field).collect();
-        stands(PATH, &format!("parameters {part}"), &fields);
+/// Compares or writes a struct of C, its defaults and its readers.
+fn struct_stands<P: Default>(file: &str, of: &str, fields: &[&Field<P>]) {
+    let path = format!("crates/llama-concurrent-capi/src/{file}.rs");
+    let members =
+        |part: usize| fields.iter().filter(move |field| field.traits.c_part == part).flat_map(|field| c_members(field));
+    let mut parts: Vec<usize> = fields.iter().map(|field| field.traits.c_part).collect();
+    assert!(parts.is_sorted(), "the table has the order of the C struct: {parts:?}");
+    parts.dedup();
+    for part in parts.into_iter().filter(|&part| part != LAST_C_PART) {
+        stands(&path, &format!("parameters {part}"), &members(part).map(|member| member.written()).collect::<String>());
     }
-    stands(PATH, "defaults", &fields().map(c_default).collect::<String>());
-    stands(PATH, "readers", &fields().map(c_reader).collect::<String>());
+    let fill = last_part_stands(&path, of, "last parameters", &members(LAST_C_PART).collect::<Vec<_>>());
+    stands(&path, "defaults", &(fields.iter().map(|field| c_default(field)).collect::<String>() + &fill));
+    stands(&path, "readers", &fields.iter().map(|field| c_reader(field)).collect::<String>());
 }
 
 #[test]
-fn the_c_struct_has_the_configuration() {
-    const PATH: &str = "crates/llama-concurrent-capi/src/engine_params.rs";
-    let parts: Vec<usize> = config_fields().map(|field| field.traits.c_part).collect();
-    assert!(parts[0] > 0 && parts.is_sorted(), "the table has the order of the C struct: {parts:?}");
-    for part in 1..=*parts.last().expect("fields") {
-        let fields: String = config_fields().filter(|field| field.traits.c_part == part).map(c_field).collect();
-        stands(PATH, &format!("parameters {part}"), &fields);
-    }
-    stands(PATH, "defaults", &config_fields().map(c_default).collect::<String>());
-    stands(PATH, "readers", &config_fields().map(c_reader).collect::<String>());
+fn the_c_structs_have_the_parameters_and_the_configuration() {
+    struct_stands("infer_params", "llama_infer_params", &fields().collect::<Vec<_>>());
+    struct_stands("engine_params", "llama_engine_params", &config_fields().collect::<Vec<_>>());
 }
 
 /// `Literal["auto", "off"]`.
@@ -261,39 +337,47 @@ fn the_python_engine_has_the_configuration() {
     stands_between(PATH, "the small model that comes with the package.", "            pack_cache: ", &words);
 }
 
-fn c_figure(figure: &Figure) -> (String, String) {
+/// A sentence with more at its end.
+fn extended(sentence: &str, more: &str) -> String {
+    format!("{}{more}.", sentence.trim_end_matches('.'))
+}
+
+fn c_figure(figure: &Figure) -> (Member, String) {
     let (name, doc) = (figure.name, figure.doc);
-    let text = format!("{doc} Lives as long as the library.");
-    let (name, c_type, doc, value) = match figure.kind {
+    let count = format!("told(\"{name}\").count()");
+    let text = format!("text(&told(\"{name}\").text())");
+    let (member, value) = match figure.kind {
         FigureKind::Strategy => (
-            name.to_owned(),
-            "i32",
-            format!("{doc} One of `llama_engine_strategy`."),
+            Member::new(name, "i32", format!("{doc} One of `llama_engine_strategy`.")),
             "llama_engine_strategy::of(now.strategy) as i32".to_owned(),
         ),
-        FigureKind::Number => (name.to_owned(), "u32", doc.to_owned(), format!("told(\"{name}\").count() as u32")),
-        FigureKind::Size => (name.to_owned(), "u64", doc.to_owned(), format!("told(\"{name}\").count()")),
-        FigureKind::Time => {
-            (format!("{name}_ms"), "f64", format!("{doc} In milliseconds."), format!("told(\"{name}\").real()"))
-        }
+        FigureKind::Number => (Member::new(name, "u32", doc), format!("{count} as u32")),
+        FigureKind::Size => (Member::new(name, "u64", doc), count),
+        FigureKind::Time => (
+            Member::new(format!("{name}_ms"), "f64", extended(doc, ", in milliseconds")),
+            format!("told(\"{name}\").real()"),
+        ),
         FigureKind::Share | FigureKind::OptionalShare => {
-            (name.to_owned(), "f64", doc.replace("Unset:", "-1:"), format!("told(\"{name}\").real()"))
+            (Member::new(name, "f64", doc.replace("Unset:", "-1:")), format!("told(\"{name}\").real()"))
         }
-        FigureKind::Text => (name.to_owned(), "*const c_char", text, format!("text(&told(\"{name}\").text())")),
+        FigureKind::Text => {
+            (Member::new(name, "*const c_char", format!("{doc} The text lives as long as the library.")), text)
+        }
         FigureKind::Cpus => {
-            let doc = format!("{doc} Such as \"0-3,8\". Lives as long as the library.");
-            (name.to_owned(), "*const c_char", doc, format!("text(&told(\"{name}\").text())"))
+            let doc = extended(doc, ", as a list such as \"0-3,8\"");
+            (Member::new(name, "*const c_char", format!("{doc} The text lives as long as the library.")), text)
         }
     };
-    (format!("{}    pub {name}: {c_type},\n", wrapped(&doc, "    /// ")), format!("            {name}: {value},\n"))
+    let value = format!("            {}: {value},\n", member.name);
+    (member, value)
 }
 
 #[test]
 fn the_statistics_have_the_figures() {
     const PATH: &str = "crates/llama-concurrent-capi/src/stats.rs";
-    let (fields, values): (String, String) = EngineStats::FIGURES.iter().map(c_figure).unzip();
-    stands(PATH, "figures", &fields);
-    stands(PATH, "values", &values);
+    let (members, values): (Vec<Member>, String) = EngineStats::FIGURES.iter().map(c_figure).unzip();
+    let fill = last_part_stands(PATH, "llama_engine_stats", "figures", &members);
+    stands(PATH, "values", &(values + &fill));
     let python = EngineStats::FIGURES.iter().map(|figure| {
         let (name, hint) = match figure.kind {
             FigureKind::Strategy | FigureKind::Text => (figure.name.to_owned(), "str"),
@@ -303,8 +387,11 @@ fn the_statistics_have_the_figures() {
             FigureKind::OptionalShare => (figure.name.to_owned(), "float | None"),
             FigureKind::Cpus => (figure.name.to_owned(), "list[int]"),
         };
-        let unit = if figure.kind == FigureKind::Time { " In seconds." } else { "" };
-        let doc = format!("\"\"\"{}{unit}\"\"\"", figure.doc.replace("Unset:", "None:"));
+        let doc = match figure.kind {
+            FigureKind::Time => extended(figure.doc, ", in seconds"),
+            _ => figure.doc.replace("Unset:", "None:"),
+        };
+        let doc = format!("\"\"\"{doc}\"\"\"");
         format!("    {name}: {hint}\n{}", wrapped(&doc, "    "))
     });
     stands("bindings/python/python/llama_concurrent/_types.py", "figures", &python.collect::<String>());
@@ -323,4 +410,39 @@ fn the_documentation_of_the_server_has_the_parameters() {
         let _ = writeln!(rows, "| {} | `--{}` | {default} | {doc} |", names.join(" "), field.traits.flags[0]);
     }
     stands("docs/server.md", "parameters", &rows);
+}
+
+#[test]
+fn the_statuses_of_c_have_the_kinds_of_errors() {
+    const PATH: &str = "crates/llama-concurrent-capi/src/status.rs";
+    let variants = |is_later: bool| {
+        let kinds = ErrorKind::ALL.iter().filter(move |kind| (kind.c_status > 21) == is_later);
+        kinds.map(|kind| {
+            let numbers = if kind.has_numbers { " `llama_infer_last_error_detail` has the numbers." } else { "" };
+            let doc = wrapped(&format!("{}{numbers}", kind.doc), "    /// ");
+            format!("{doc}    {} = {},\n", kind.name, kind.c_status)
+        })
+    };
+    stands(PATH, "kinds of errors", &variants(false).collect::<String>());
+    stands(PATH, "later kinds of errors", &variants(true).collect::<String>());
+    let names = ErrorKind::ALL.iter().map(|kind| format!("        (Status::{}, c{:?}),\n", kind.name, kind.c_name));
+    stands(PATH, "names of kinds", &names.collect::<String>());
+}
+
+#[test]
+fn each_kind_of_error_has_an_exception_in_both_python_packages() {
+    let classes = text_of("bindings/python/python/llama_concurrent/_errors.py");
+    let packages = [
+        "bindings/python/python/llama_concurrent/__init__.py",
+        "bindings/python-ctypes/llama_concurrent_ctypes/__init__.py",
+    ];
+    for kind in ErrorKind::ALL {
+        let name = kind.python;
+        assert!(classes.contains(&format!("\nclass {name}(")), "_errors.py has no class {name}");
+        for package in packages {
+            let text = text_of(package);
+            let is_passed_on = text.contains(&format!("    {name},\n")) && text.contains(&format!("    \"{name}\",\n"));
+            assert!(is_passed_on, "{package} does not import {name}, or not list it in __all__");
+        }
+    }
 }

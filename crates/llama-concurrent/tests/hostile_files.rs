@@ -17,10 +17,8 @@ use std::{
 
 use fastrand::Rng;
 use llama_concurrent::{ChatMessage, ChatOptions, Engine, EngineConfig, SamplingParams};
-use llama_concurrent_gguf::{
-    Array, Header, Parts, TensorType, Value, ValueType,
-    synth::{Shape, SynthOptions, WeightType, write},
-};
+use llama_concurrent_gguf::{Array, Header, TensorType, Value, ValueType};
+use llama_concurrent_gguf_synth::{Parts, Shape, SynthOptions, TensorPart, WeightType, write};
 
 const TASK: &str = "LLAMA_CONCURRENT_HOSTILE_TASK";
 /// A case takes milliseconds; on a busy machine, a second.
@@ -486,7 +484,7 @@ fn retype(parts: &mut Parts, random: &mut Rng) {
     fit(&mut parts.tensors[index]);
 }
 
-fn fit(tensor: &mut llama_concurrent_gguf::TensorPart) {
+fn fit(tensor: &mut TensorPart) {
     let kind = tensor.tensor_type;
     let elements: u64 = tensor.dims.iter().product();
     tensor.data.resize((elements / kind.block_len() * kind.block_bytes()).min(64 << 20) as usize, 0);

@@ -3,7 +3,8 @@
 use std::{fs, path::Path};
 
 use llama_concurrent::{ChatMessage, ChatOptions, Engine, EngineConfig, ErrorKind, SamplingParams, Strategy};
-use llama_concurrent_gguf::{Array, Parts, Value};
+use llama_concurrent_gguf::{Array, Value};
+use llama_concurrent_gguf_synth::Parts;
 
 fn demo() -> Parts {
     Parts::read(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../models/demo.gguf"))).unwrap()

@@ -7,7 +7,7 @@ use std::{
 };
 
 use llama_concurrent::{Engine, EngineConfig, ErrorKind, PackCache, SamplingParams};
-use llama_concurrent_gguf::synth::{self, Shape, SynthOptions};
+use llama_concurrent_gguf_synth::{self as synth, Shape, SynthOptions};
 use tempfile::TempDir;
 
 fn demo_copy() -> (TempDir, PathBuf) {

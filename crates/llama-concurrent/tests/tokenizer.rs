@@ -9,7 +9,7 @@ use std::{
 };
 
 use llama_concurrent::{Engine, EngineConfig, SamplingParams, Strategy, Tokenizer};
-use llama_concurrent_gguf::synth::{self, Shape, SynthOptions};
+use llama_concurrent_gguf_synth::{self as synth, Shape, SynthOptions};
 
 fn vocabularies() -> Vec<PathBuf> {
     let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/vocab");

@@ -18,7 +18,6 @@ from ._builds import BuildInfo
 from ._engine import Engine, Stream
 from ._errors import (
     ChatTemplateError,
-    DeadlineExceeded,
     DecodeError,
     ForkError,
     InternalError,
@@ -36,6 +35,7 @@ from ._errors import (
     PromptTooLong,
     ShuttingDown,
 )
+from ._outcome import DeadlineExceeded
 from ._requests import Request
 from ._types import ChatPrompt, EngineStats, Message, Prompt, Result, Results, SamplingParams, TokenLogprobs
 

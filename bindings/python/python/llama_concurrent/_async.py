@@ -9,7 +9,8 @@ from typing import Any, overload
 
 from ._base import BaseEngine, Progress, Stream as BaseStream, finished, is_list, list_requests, refuse_keywords
 from ._native import NativeGeneration
-from ._types import Message, Prompt, Result, Results, SamplingParams, outcome
+from ._outcome import outcome
+from ._types import Message, Prompt, Result, Results, SamplingParams
 
 
 LONG_TEXT = 4_000

@@ -16,6 +16,7 @@ from typing import Any, Literal
 from ._check import check
 from ._errors import InvalidConfig, InvalidRequest, LlamaError
 from ._native import NativeEngine, NativeGeneration
+from ._outcome import checked, outcome
 from ._requests import Requests
 from ._types import (
     EngineStats,
@@ -28,8 +29,6 @@ from ._types import (
     SamplingParams,
     as_json,
     as_messages,
-    checked,
-    outcome,
 )
 
 DEMO_MODEL = Path(__file__).parent / "demo.gguf"
@@ -75,6 +74,7 @@ class BaseEngine:
         swa_full: bool = False,
         chat_template: str | None = None,
         chat_template_kwargs: Mapping[str, Any] | None = None,
+        wait_policy: Literal["auto", "active", "passive"] = "auto",
         # keywords: end
         pack_cache: bool | os.PathLike[str] | str = False,
         progress: Callable[[float], bool | None] | None = None,
@@ -84,63 +84,69 @@ class BaseEngine:
         Args:
             model: Path of the file. None: the small model included in the package.
             strategy: How requests share contexts and slots: the shape of the pool, whose size `slots` and `workers`
-                give.
-            slots: Requests that run at once, over all workers. Each costs KV memory for `n_ctx` tokens: 22 MiB per
-                1024 tokens on a 1.1B model. None: 16 for each worker, halved until all KV fits in a quarter of the free
-                memory.
+                set.
+            slots: Number of requests that run at once, over all workers. Each costs KV memory for `n_ctx` tokens:
+                22 MiB per 1024 tokens on a 1.1B model. None: 16 per worker, halved until all KV fits in a quarter of
+                the free memory.
             n_ctx: Tokens of prompt and output that one slot holds. None: the model's trained length, at most 2048.
-            n_batch: Tokens of one `llama_decode` at most; compute buffers grow with it.
-            threads: Compute threads over all workers. None: the physical cores that this process may use. More than
-                may run at once are lowered with a warning, because llama.cpp's barriers spin.
-            workers: Threads that each own contexts and decode independently. None: as `placement` says, 1 on a
-                machine with one memory. More than one on the same memory is slower (35 instead of 45 tok/s at 16
+            n_batch: Maximum number of tokens in one `llama_decode`; compute buffers grow with it.
+            threads: Number of compute threads over all workers. None: the physical cores that this process may use.
+                A number larger than can run at once is lowered with a warning, because llama.cpp's barriers spin.
+            workers: Number of threads that each own contexts and decode independently. None: as `placement` says, 1
+                on a machine with one memory. More than one on the same memory is slower (35 instead of 45 tok/s at 16
                 streams on two cores).
-            max_stall_ms: Milliseconds of somebody else's prompt between two tokens of a running request at most.
-                Smaller gives smoother streams and later first tokens; at least 16 prompt tokens are always processed.
-            max_queued_requests: Requests that may wait for a slot; one more is refused as overload.
-            max_queued_tokens: Prompt tokens that may wait for a slot; what exceeds it is refused as overload.
-            batch_aging_ms: A request of the batch class counts as if it had come so many milliseconds later than it
-                did.
-            stream_buffer: Events that may wait for their reader; then the request pauses until the reader has
-                caught up.
+            max_stall_ms: How many milliseconds the prompts of other requests may hold up the next token of a
+                running one. Smaller values give smoother streams and later first tokens; at least 16 prompt tokens are
+                always processed.
+            max_queued_requests: Maximum number of requests waiting for a slot; further ones are refused as
+                overload.
+            max_queued_tokens: Maximum number of prompt tokens waiting for a slot; what exceeds it is refused as
+                overload.
+            batch_aging_ms: Requests of the batch class are served as if they had arrived this many milliseconds
+                later.
+            stream_buffer: Maximum number of events waiting for their reader; at that point the request pauses until
+                the reader catches up.
             type_k: Element type of the K cache.
-            type_v: Element type of the V cache; a quantised one needs `flash_attn`.
-            poll: How long idle compute threads spin before they sleep, 0 (not at all) to 100.
-            prefix_reuse: Reuse the KV of equal prompt beginnings instead of computing them again.
-            reproducible: Bit-identical tokens whoever else is running. Costs nothing where this library's kernels
+            type_v: Element type of the V cache; a quantised type needs `flash_attn`.
+            poll: How long idle compute threads spin before they sleep, from 0 (not at all) to 100.
+            prefix_reuse: Reuse the KV of equal prompt beginnings instead of computing it again.
+            reproducible: Generate bit-identical tokens whatever else is running. Free where this library's kernels
                 compute the whole model (CPU with AVX2, architectures and formats as in DESIGN.md); elsewhere it means
                 round-robin, fixed prefill chunks and no prefix reuse.
             mmap: Map the model file instead of reading it into private memory; all contexts and processes share the
                 pages.
-            repack: Repack weights for the CPU while loading: faster from about 4 requests on, but a second copy of
-                the weights in memory (the mapped pages can then be reclaimed).
+            repack: Repack weights for the CPU while loading: faster from about 4 requests on, at the cost of a
+                second copy of the weights in memory (the mapped pages can then be reclaimed).
             check_tensors: Check every weight for NaN and infinity while loading; reads the whole file.
-            flash_attn: Use llama.cpp's flash attention. Off, prompts beside running streams are computed faster
-                (9.6 instead of 11.5 ms a token in chunks of 32), but 16 short streams decode slower (165 instead of 135
-                ms a step) and scratch memory grows with `n_batch` times `n_ctx`.
+            flash_attn: Use llama.cpp's flash attention. Without it, prompts next to running streams are computed
+                faster (9.6 instead of 11.5 ms per token in chunks of 32), but 16 short streams decode more slowly (165
+                instead of 135 ms per step) and scratch memory grows with `n_batch` times `n_ctx`.
             pin: Pin each compute thread to its own core.
-            kernels: "auto": Compute matrices and attention with this library's own kernels, where the CPU has what
-                they need: two to three times as fast from some 4 requests on. They need `repack`. Engines of one
-                process that live at the same time share the attention kernels, or their absence, with the first of
-                them. "off" leaves all to ggml.
-            placement: How workers are laid out: one for each NUMA node with a fair share of the cores (auto), for
-                each NUMA node (node), for each group of cores that share a cache (l3), or one that is bound to nothing
-                (none).
-            replicate: Whether each NUMA node gets a copy of the weights, which costs their size once more for each:
-                where they fit (auto), always or never.
-            cpus: CPUs that compute threads may use, as the operating system numbers them; one thread for each
-                physical core among them. None: all that this process may use, on machines with two kinds of cores the
-                faster ones.
+            kernels: "auto": Compute matrices and attention with this library's own kernels where the CPU supports
+                them: two to three times as fast from about 4 requests on. Needs `repack`. Engines of one process that
+                live at the same time share the attention kernels, or their absence, with the first of them. "off"
+                leaves all to ggml.
+            placement: How workers are laid out: one per NUMA node with a fair share of the cores (auto), one per
+                NUMA node (node), one per group of cores that share a cache (l3), or a single one that is bound to
+                nothing (none).
+            replicate: Whether each NUMA node gets a copy of the weights, each of which takes their full size: where
+                they fit (auto), always or never.
+            cpus: CPUs that compute threads may use, numbered as by the operating system; one thread per physical
+                core among them. None: all that this process may use; on machines with two kinds of cores, the faster
+                ones.
             nodes: NUMA nodes whose cores and memory are used. None: all.
-            swa_full: Keep keys and values of all tokens also in layers with a sliding window (Gemma, gpt-oss and
-                others), which otherwise keep those of the window and of one batch. Then prompts can share a beginning
-                long after its sequence went on, for the KV memory of a model without windows: with 2,048 tokens a slot
-                and a window of 512, twice as much.
-            chat_template: Render chats with this template instead of the one in the model's file: Jinja source, or
+            swa_full: Keep the keys and values of all tokens also in layers with a sliding window (Gemma, gpt-oss
+                and others), which otherwise keep only those of the window and of one batch. Prompts can then share a
+                beginning long after its sequence went on, for the KV memory of a model without windows: with 2,048
+                tokens per slot and a window of 512, twice as much.
+            chat_template: Render chats with this template instead of the one in the model file: Jinja source, or
                 the name of one that comes with this library, such as "chatml". None: the file's own, or ChatML where it
                 has none.
-            chat_template_kwargs: Variables of the chat template, such as `enable_thinking`; those of a call replace
-                them one by one.
+            chat_template_kwargs: Variables for the chat template, such as `enable_thinking`; those of a call
+                replace them one by one.
+            wait_policy: How compute threads wait for each other: by spinning, which is fastest where each has a
+                core to itself (active); by sleeping, with the work left to whoever runs, which is fastest beside busy
+                programs (passive); or as the time that they wait for a core suggests, where the system tells it (auto).
             pack_cache: Keep weights as the kernels pack them in a file as large as the model, beside it (True) or in this
                 folder: the first load writes it, later ones map it, and processes share it. Needs `mmap`.
             progress: Called with the completed fraction, 0 to 1. Return False to cancel the load.

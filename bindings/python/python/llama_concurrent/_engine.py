@@ -8,8 +8,9 @@ from typing import Any, overload
 
 from ._base import BaseEngine, Progress, finished, is_list, list_requests, refuse_keywords
 from ._base import Stream as BaseStream
+from ._outcome import outcome
 from ._requests import Request
-from ._types import Message, NativeSampling, Prompt, Result, Results, SamplingParams, outcome
+from ._types import Message, NativeSampling, Prompt, Result, Results, SamplingParams
 
 
 class Engine(BaseEngine):

@@ -1,11 +1,6 @@
-"""Errors: one base class, and one class for each cause."""
+"""Errors: one base class, and one class for each cause. `DeadlineExceeded` is defined with the result that it carries."""
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from ._types import Result
 
 
 class LlamaError(Exception):
@@ -42,17 +37,6 @@ class Overloaded(LlamaError):
 
     def __reduce__(self) -> tuple[object, ...]:
         return type(self), (str(self), self.retry_after)
-
-
-class DeadlineExceeded(LlamaError, TimeoutError):
-    """`timeout` or `queue_timeout` expired; `partial` has the output until then."""
-
-    def __init__(self, message: str, partial: Result | None = None) -> None:
-        super().__init__(message)
-        self.partial = partial
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return type(self), (str(self), self.partial)
 
 
 class ModelLoadError(LlamaError, OSError):

@@ -8,7 +8,8 @@ from typing import Any
 
 from ._errors import LlamaError, ShuttingDown
 from ._native import NativeEngine, NativeFinished
-from ._types import NativeSampling, Prompt, Result, checked, outcome
+from ._outcome import checked, outcome
+from ._types import NativeSampling, Prompt, Result
 
 _End = dict[str, Any] | LlamaError
 

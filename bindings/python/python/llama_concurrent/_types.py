@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict, Union
 
 from ._check import check
-from ._errors import DeadlineExceeded, InvalidRequest, LlamaError
+from ._errors import InvalidRequest, LlamaError
 
 if TYPE_CHECKING:
     import pandas
@@ -68,78 +68,79 @@ class SamplingParams:
 
     # parameters: begin (of the table; UPDATE=1 cargo test --test generated)
     max_tokens: int | None = None
-    """Output tokens at most. None: until the slot is full."""
+    """Maximum number of output tokens. None: until the slot is full."""
     temperature: float = 0.0
     """0 takes the likeliest token each time (greedy); 1 samples the model's own distribution."""
     top_k: int = 40
-    """Keep so many of the likeliest tokens; 0 keeps all."""
+    """Keep only this many of the likeliest tokens; 0 keeps all."""
     top_p: float = 0.95
-    """Keep the likeliest tokens whose probabilities add up to this; 1 keeps all."""
+    """Keep only the likeliest tokens whose probabilities add up to this; 1 keeps all."""
     min_p: float = 0.05
-    """Drop tokens less likely than this share of the likeliest; 0 keeps all."""
+    """Drop tokens whose probability is below this fraction of the likeliest token's; 0 keeps all."""
     repetition_penalty: float = 1.0
-    """Divides the logits of tokens seen in the last `penalty_last_n`; 1 is off."""
+    """Divides the logits of tokens that occur among the last `penalty_last_n`; 1 is off."""
     frequency_penalty: float = 0.0
-    """Subtracted for each time that a token was seen in the last `penalty_last_n`; 0 is off."""
+    """Subtracted from a token's logit for each time that it occurs among the last `penalty_last_n`; 0 is off."""
     presence_penalty: float = 0.0
-    """Subtracted once if a token was seen in the last `penalty_last_n`; 0 is off."""
+    """Subtracted from a token's logit if it occurs among the last `penalty_last_n`; 0 is off."""
     penalty_last_n: int = 64
-    """Window of the three penalties in tokens, over prompt and output; 0 turns them off."""
+    """How many tokens, of prompt and output, the three penalties look back on; 0 turns them off."""
     seed: int | None = 0
-    """Seed of the random choice: equal seeds give equal draws from equal distributions. Prompt i of several uses the
-    seed + i. None draws one for each request or list."""
+    """Seed of the random number generator: equal seeds draw equally from equal distributions. Of several prompts,
+    number i uses this seed + i. None draws one for each request or list."""
     stop: str | Collection[str] = ()
-    """Texts that end the generation and are never part of the output. One that is the text of a special token, such as
-    `<|im_end|>`, ends it at that token, whether or not special tokens are written."""
+    """Strings that end the generation; they are never part of the output. One that spells a special token, such as
+    `<|im_end|>`, ends it at that token, even where special tokens are not written."""
     logit_bias: Mapping[int, float] = field(default_factory=dict)
-    """Added to the logits of single tokens; minus infinity forbids one."""
+    """Values added to the logits of individual tokens; minus infinity forbids a token."""
     ignore_eos: bool = False
-    """Do not end at the model's end-of-generation tokens; they are made impossible instead."""
+    """Do not end at the model's end-of-generation tokens, which are made impossible instead."""
     logprobs: int | None = None
-    """With each token its log probability and so many of the likeliest tokens, at most 1000; with 0, its own alone.
-    None: no log probabilities."""
+    """Report the log probability of each token and of this many of the likeliest tokens, at most 1000; 0 reports only
+    its own. None: no log probabilities."""
     special: bool = False
-    """Write special tokens into the text, such as `[TOOL_CALLS]` or `<|channel|>`, which are left out otherwise. The
+    """Write special tokens, such as `[TOOL_CALLS]` or `<|channel|>`, into the text; otherwise they are left out. The
     token that ends a generation is never part of it."""
     stop_token_ids: Collection[int] = ()
-    """Tokens that end the generation as the model's own end-of-generation tokens do, and are no part of the output."""
+    """Tokens that end the generation as the model's own end-of-generation tokens do; they are not part of the
+    output."""
     min_tokens: int = 0
-    """Output tokens before which no token may end the generation; 0 is off. Stop strings end a text before, and so does
-    a constraint under which it is complete."""
+    """Number of output tokens before which no token may end the generation; 0 is off. A stop string still may, and so
+    may a constraint whose text is complete."""
     typical_p: float = 1.0
     """Keep the tokens whose surprise is closest to the expected one, until their probabilities add up to this; 1 is
     off."""
     top_n_sigma: float = 0.0
     """Drop tokens whose logit is more than this many standard deviations below the largest; 0 is off."""
     xtc_probability: float = 0.0
-    """How probable it is that of the tokens above `xtc_threshold` only the least likely stays; 0 is off."""
+    """Probability that XTC drops all but the least likely of the tokens above `xtc_threshold`; 0 is off."""
     xtc_threshold: float = 0.1
-    """Probability from which a token counts for XTC; above 0.5 it is off."""
+    """Probability at and above which a token counts for XTC; above 0.5, XTC is off."""
     dynatemp_range: float = 0.0
-    """Moves the temperature by up to this, up where the model is undecided and down where it is sure; 0 is off."""
+    """Lets the temperature vary by up to this: up where the model is undecided, down where it is sure; 0 is off."""
     dynatemp_exponent: float = 1.0
-    """How the uncertainty is mapped to `dynatemp_range`; 1 is linear."""
+    """How uncertainty maps to `dynatemp_range`; 1 is linear."""
     mirostat: int = 0
-    """Mirostat 1 or 2 in place of `top_k`, `top_p` and the other cuts; 0 is off."""
+    """Use Mirostat 1 or 2 in place of `top_k`, `top_p` and the other cuts; 0 is off."""
     mirostat_tau: float = 5.0
-    """Mirostat's target for the surprise, in bits."""
+    """Mirostat's target surprise, in bits."""
     mirostat_eta: float = 0.1
     """Mirostat's learning rate."""
     dry_multiplier: float = 0.0
-    """DRY: how much is subtracted from the logit of a token that would continue a repetition; 0 is off."""
+    """DRY: strength of the penalty on tokens that would continue a repetition; 0 is off."""
     dry_base: float = 1.75
-    """DRY: by what that grows with each token by which the repetition is longer than `dry_allowed_length`."""
+    """DRY: factor by which the penalty grows with each token of repetition beyond `dry_allowed_length`."""
     dry_allowed_length: int = 2
-    """DRY: tokens that may be repeated at no cost."""
+    """DRY: length in tokens up to which a repetition goes unpenalised."""
     dry_penalty_last_n: int = 64
-    """DRY: window in tokens, over prompt and output, in which repetitions are looked for; 0 is off."""
+    """DRY: how many tokens, of prompt and output, are searched for repetitions; 0 is off."""
     dry_sequence_breakers: str | Collection[str] = ("\n", ":", "\"", "*",)
-    """DRY: texts across which nothing is a repetition, of at most 40 bytes each."""
+    """DRY: strings that no repetition extends across, of at most 40 bytes each."""
     adaptive_target: float = -1.0
-    """Adaptive-p in place of the last draw: prefers tokens about as probable as this, as the cuts have left them; below
-    0 it is off."""
+    """Adaptive-p, in place of the final draw: prefer tokens of about this probability among those that the cuts leave;
+    below 0 it is off."""
     adaptive_decay: float = 0.9
-    """How long adaptive-p remembers how probable its tokens were: about 1 / (1 - this) of them."""
+    """Adaptive-p: how slowly the probabilities of earlier tokens are forgotten; about 1 / (1 - this) of them count."""
     # parameters: end
 
     parse_special: bool = True
@@ -235,7 +236,7 @@ class EngineStats:
 
     # figures: begin
     strategy: str
-    """How requests share contexts and slots, never "auto"."""
+    """How requests share contexts and slots; never "auto"."""
     workers: int
     """Threads that own contexts."""
     contexts: int
@@ -259,58 +260,67 @@ class EngineStats:
     compute_bytes: int
     """Bytes of scratch memory."""
     decode_calls: int
-    """`llama_decode` calls that generated tokens."""
+    """Number of `llama_decode` calls that generated tokens."""
     decode_rows: int
-    """Rows in them, which are tokens."""
+    """Rows in these calls, one per token."""
     decode_time: float
-    """Time in them. In seconds."""
+    """Time spent in these calls, in seconds."""
     prefill_calls: int
-    """`llama_decode` calls that computed prompts."""
+    """Number of `llama_decode` calls that computed prompts."""
     prefill_rows: int
-    """Rows in them, which are prompt tokens."""
+    """Rows in these calls, one per prompt token."""
     prefill_time: float
-    """Time in them. In seconds."""
+    """Time spent in these calls, in seconds."""
     output_tokens: int
-    """Output tokens."""
+    """Output tokens generated."""
     cached_tokens: int
     """Prompt tokens that were reused instead of computed."""
     requests_submitted: int
-    """Prompts that were accepted."""
+    """Prompts accepted."""
     requests_rejected: int
-    """Prompts that were refused because the queue was full."""
+    """Prompts refused because the queue was full."""
     requests_stopped: int
-    """Ended by the model or a stop string."""
+    """Prompts whose output was ended by the model or by a stop string."""
     requests_length: int
-    """Ended by `max_tokens` or a full slot."""
+    """Prompts whose output was ended by `max_tokens` or by a full slot."""
     requests_cancelled: int
-    """Cancelled."""
+    """Prompts cancelled."""
     requests_deadline: int
-    """Out of time."""
+    """Prompts that ran out of time."""
     requests_failed: int
-    """Failed."""
+    """Prompts that failed."""
     requests_running: int
     """Prompts in a slot now."""
     requests_waiting: int
-    """Prompts that wait for a slot now."""
+    """Prompts waiting for a slot now."""
     kernels: str
-    """The instruction set of this library's kernels that compute weights, such as "avx512vnni"; "off" where those of
-    ggml compute all. What share, says `kernels_share`."""
+    """Instruction set of this library's kernels that compute weights, such as "avx512vnni"; "off" if ggml's kernels
+    compute everything. `kernels_share` says how much they compute."""
     weight_copies: int
     """Copies of the weights in memory: more than one on machines with several NUMA nodes."""
     strayed_threads: int
-    """Compute threads that the system does not keep on the CPUs that they were meant for; 0 where it does not tell."""
+    """Compute threads that the system does not keep on the CPUs planned for them; 0 where it does not tell."""
     local_fraction: float | None
-    """The least share, over all workers, of the pages of weights and KV that lie on the worker's NUMA node. None: the
+    """Smallest share, over all workers, of the pages of weights and KV that lie on the worker's NUMA node. None: the
     system does not tell."""
     pack_cache: str
-    """Packed weights: "mapped" from the file that an earlier load has written, "written" by this one, or "off"."""
+    """Packed weights: "mapped" from the file that an earlier load wrote, "written" by this one, or "off"."""
     kernels_share: float
-    """Of the products of the model's matrices with a row, the share that this library's kernels compute, 0 to 1."""
+    """Share of the model's matrix products that this library's kernels compute, from 0 to 1."""
     products: str
-    """Which kernels compute which share of the products, by the formats of the weights, such as "ggml 61 % (Q4_1), avx2
-    39 % (Q6_K)"."""
+    """Which kernels compute which share of the matrix products, by weight format, such as "ggml 61 % (Q4_1), avx2 39 %
+    (Q6_K)"."""
     cpus: list[int]
-    """CPUs that the compute threads were planned for."""
+    """CPUs planned for the compute threads."""
+    requests_parked: int
+    """Prompts that have begun, are not read, and gave their slot up to others that waited; their KV lies in memory."""
+    passive_workers: int
+    """Workers whose threads wait passively now, because others want their CPUs (`wait_policy`)."""
+    cpu_wait: float
+    """Of the time of the compute threads, the share that they lately waited for a CPU which somebody else used; of the
+    worker that waited most."""
+    wait_switches: int
+    """How often a worker changed between waiting actively and passively."""
     # figures: end
 
     def to_dict(self) -> dict[str, Any]:
@@ -363,21 +373,3 @@ def as_messages(messages: Iterable[Message]) -> str:
             raise TypeError(f"a message has a 'role', which is a str; this one has {sorted(map(str, message))}")
         checked.append(dict(message))
     return as_json("messages", checked)
-
-
-def checked(result: Result) -> Result:
-    """The same result; one that failed or ran out of time is raised."""
-    if result.error is not None:
-        raise result.error
-    if result.finish_reason == "deadline":
-        message = f"the time was over after {result.e2e_latency:.2f} s and {result.n_output_tokens} tokens"
-        raise DeadlineExceeded(message, result)
-    return result
-
-
-def outcome(done: dict[str, Any] | LlamaError) -> Result:
-    """A result of a list, with its error, if any."""
-    if isinstance(done, dict):
-        done["logprobs"] = [TokenLogprobs(*one) for one in done["logprobs"]]
-        return Result(**done)
-    return Result(text="", tokens=[], finish_reason="error", error=done)

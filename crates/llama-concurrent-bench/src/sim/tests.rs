@@ -3,10 +3,8 @@
 use std::time::Duration;
 
 use llama_concurrent::{EngineConfig, Strategy, Token};
-use llama_concurrent_gguf::{
-    Header, ModelSummary,
-    synth::{self, Shape, SynthOptions},
-};
+use llama_concurrent_gguf::{Header, ModelSummary};
+use llama_concurrent_gguf_synth::{self as synth, Shape, SynthOptions};
 use llama_concurrent_scheduler::{Call, CallKind, Row, sim::SimTiming};
 use llama_concurrent_types::PoolShape;
 

@@ -2,13 +2,10 @@
 
 use std::io::{Write, stdout};
 
-use llama_concurrent_bench::{Slo, Spread};
+use llama_concurrent_bench::{Setting, Slo, Spread, numbers::short_millis};
 
-use super::{
-    runs::{self, Setting},
-    system::System,
-};
-use crate::{failure::Failure, format::short_millis};
+use super::{runs, system::System};
+use crate::failure::Failure;
 
 /// The largest number of users or arrivals per second that is tried.
 const MOST: f64 = 1024.0;
@@ -61,7 +58,7 @@ fn holds(system: &System, setting: &Setting, size: f64, repeats: u32, slo: &Slo)
             load.users = size as usize;
         }
         let what = format!("{} at {}", system.name, load_text(size, open));
-        let run = runs::summed_up(runs::once(system, &setting.scripts(&load), &what)?, setting);
+        let run = runs::once(system, setting, &setting.scripts(&load), &what)?;
         lost += run.summary.failed + run.summary.overloaded;
         ttft.push(run.summary.ttft_ms.p95);
         itl.push(run.summary.itl_ms.p95);

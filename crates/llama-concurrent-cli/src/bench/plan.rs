@@ -7,13 +7,9 @@ mod predict;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use llama_concurrent::{EngineConfig, Strategy};
-use llama_concurrent_bench::{
-    Load, Summary,
-    sim::{self, Calibration, MachineSpec, ModelCost, Pool, ReplayedLoad, Timing, WorkerLayout},
-};
+use llama_concurrent_bench::{Planner, Setting, sim::MachineSpec};
 
-use super::{BenchArgs, runs::Setting};
+use super::BenchArgs;
 use crate::failure::Failure;
 
 #[derive(Args)]
@@ -73,71 +69,19 @@ impl SimOptions {
 pub fn plan(args: &BenchArgs, path: &Path) -> Result<(), Failure> {
     let setting = Setting::new(path, args.workload(), args.load(), args.slo())?;
     let calibration = calibrate::get(args, path)?;
-    let planner = Planner { args, setting: &setting, calibration };
-    if args.sim.sim_check { check::check(&planner, path) } else { predict::predict(&planner) }
+    let planner = Planner { setting: &setting, calibration, engine: args.engine.config() };
+    if args.sim.sim_check { check::check(args, &planner, path) } else { predict::predict(args, &planner) }
 }
 
-/// The common inputs of all predictions.
-struct Planner<'a> {
-    args: &'a BenchArgs,
-    setting: &'a Setting,
-    calibration: Calibration,
-}
-
-impl Planner<'_> {
-    /// Numbers of users, ascending.
-    fn users(&self, default: &[u32]) -> Vec<usize> {
-        let asked = match (&self.args.sweep[..], &self.args.users) {
-            ([], Some(users)) => std::slice::from_ref(users),
-            ([], None) => default,
-            (sweep, _) => sweep,
-        };
-        let mut users: Vec<usize> = asked.iter().map(|&users| users as usize).collect();
-        users.sort_unstable();
-        users.dedup();
-        users
-    }
-
-    /// The scripts of a load, tokenized as the engine would.
-    fn replayed_load(&self, load: &Load) -> ReplayedLoad {
-        let tokenizer = &self.setting.tokenizer;
-        let tokens = |text: &str| tokenizer.tokenize_with(text, true, true).unwrap_or_default();
-        ReplayedLoad::new(self.setting.scripts(load), tokens)
-    }
-
-    /// The cost of the model, from its file and the cache type.
-    fn model(&self) -> ModelCost {
-        ModelCost::new(self.setting.tokenizer.model(), self.args.engine.config().type_k.bytes_per_element())
-    }
-
-    /// Replays a load on a simulated machine.
-    fn predict(
-        &self,
-        load: &ReplayedLoad,
-        config: &EngineConfig,
-        machine: &MachineSpec,
-        placement: WorkerLayout,
-    ) -> Summary {
-        let resources = placement.workers(machine, machine.bandwidth(&self.calibration), self.calibration.remote);
-        let n_ctx_train = self.setting.tokenizer.model().n_ctx_train as usize;
-        let shape =
-            config.pool_shape(config.strategy, config.slots_of_each_worker(resources.len(), 0.0, None), n_ctx_train);
-        let worker = |resources| Timing::new(self.model(), &self.calibration, resources, shape.n_ctx);
-        let workers = resources.into_iter().map(worker).collect();
-        let records = sim::play(load, &Pool { config: config.clone(), shape, workers });
-        Summary::of(&records, self.setting.slo.as_ref())
-    }
-
-    /// The configuration of the engine for a number of slots.
-    fn config(&self, strategy: Strategy, slots: usize) -> EngineConfig {
-        let mut config = self.args.engine.config();
-        config.strategy = strategy;
-        config.n_ctx = config.n_ctx.or(Some(self.args.workload().n_ctx(self.args.scale)));
-        config.slots = (strategy != Strategy::Sequential).then(|| config.slots.unwrap_or(slots));
-        config
-    }
-
-    fn strategies(&self) -> Result<Vec<Strategy>, Failure> {
-        super::strategies(&self.args.strategies)
-    }
+/// Numbers of users, ascending.
+fn users(args: &BenchArgs, default: &[u32]) -> Vec<usize> {
+    let numbers = match (&args.sweep[..], &args.users) {
+        ([], Some(users)) => std::slice::from_ref(users),
+        ([], None) => default,
+        (sweep, _) => sweep,
+    };
+    let mut users: Vec<usize> = numbers.iter().map(|&users| users as usize).collect();
+    users.sort_unstable();
+    users.dedup();
+    users
 }

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, IsTerminal, stdin};
 
 use rustyline::{DefaultEditor, error::ReadlineError};
 
-use crate::{failure::Failure, lines::Lines};
+use crate::{failure::Failure, prompt_lines::Lines};
 
 pub enum Input {
     Editor(Box<DefaultEditor>),

@@ -3,11 +3,9 @@
 use std::fmt::Write;
 
 use crossterm::style::{StyledContent, Stylize};
+use llama_concurrent_bench::numbers::rate;
 use textwrap::{Options, WordSplitter, WrapAlgorithm};
 use unicode_width::UnicodeWidthStr;
-
-use super::texts::State;
-use crate::format::rate;
 
 /// Boxes stand side by side from this width on.
 const WIDE: usize = 100;
@@ -18,7 +16,17 @@ const NARROWEST_PAIR: usize = 60;
 const WIDEST_BOX: usize = 90;
 const GAP: usize = 2;
 
-/// The state of one text.
+/// The state of a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// For a slot.
+    Waiting,
+    Prefill,
+    Decoding,
+    Done,
+}
+
+/// A text and its state.
 pub struct Pane<'a> {
     pub state: State,
     pub prompt: &'a str,

@@ -8,15 +8,11 @@ use std::{
 
 use comfy_table::{CellAlignment, Table, presets};
 use llama_concurrent::{Engine, EngineConfig, Prompt, Request, SamplingParams, Strategy, Token};
+use llama_concurrent_bench::numbers::{bytes, count, rate, short_millis};
 use llama_concurrent_types::quantile;
 
 use super::prompts::PROMPTS;
-use crate::{
-    console,
-    failure::Failure,
-    format::{bytes, count, rate, short_millis},
-    model,
-};
+use crate::{console, failure::Failure, model};
 
 const STRATEGIES: [Strategy; 3] = [Strategy::Sequential, Strategy::RoundRobin, Strategy::Batched];
 const REQUESTS: usize = 16;

@@ -4,23 +4,16 @@ use std::time::{Duration, Instant};
 
 use llama_concurrent::{Collector, Engine, Event, Finish, FinishReason, Generation, Request, SamplingParams};
 
-use super::{boxes::Pane, prompts::PROMPTS};
+use super::{
+    boxes::{Pane, State},
+    prompts::PROMPTS,
+};
 use crate::failure::Failure;
 
 /// All texts, submitted at once.
 pub struct Texts {
     texts: Vec<Text>,
     start: Instant,
-}
-
-/// The state of a text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
-    /// For a slot.
-    Waiting,
-    Prefill,
-    Decoding,
-    Done,
 }
 
 struct Text {

@@ -8,8 +8,9 @@ use std::{
 
 use indicatif::ProgressBar;
 use llama_concurrent::Engine;
+use llama_concurrent_bench::numbers::rate;
 
-use crate::{console, format::rate};
+use crate::console;
 
 /// With more prompts than this there is a bar, and texts appear whole instead of growing.
 const FEW: usize = 4;

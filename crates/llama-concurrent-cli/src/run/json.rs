@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use llama_concurrent::{Timings, Token, TokenLogprobs};
+use llama_concurrent_bench::numbers::millis;
 use serde::Serialize;
 
 use super::job::{Answer, Outcome};
-use crate::{console::print_json, failure::Failure, format::millis};
+use crate::{console::print_json, failure::Failure};
 
 #[derive(Serialize)]
 struct Line<'a> {

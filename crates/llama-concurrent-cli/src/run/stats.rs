@@ -7,34 +7,24 @@ use std::{
 };
 
 use comfy_table::{Table, presets};
-use llama_concurrent::{Engine, EngineStats, WorkerStats};
+use llama_concurrent::{Engine, EngineStats, Figure, FigureValue, ModelSummary, WorkerStats};
+use llama_concurrent_bench::numbers::{bytes, count, millis, rate};
 use llama_concurrent_topology::format_list;
 use serde::Serialize;
+use serde_json::{Map, Value, json};
 
-use crate::{
-    console::print_json,
-    failure::Failure,
-    format::{bytes, count, millis, rate},
-    products::Products,
-};
+use crate::{console::print_json, failure::Failure, products::Products};
 
 #[derive(Serialize)]
 struct Line {
     stats: Stats,
 }
 
+/// Every figure of the engine, and what only this run knows.
 #[derive(Serialize)]
 struct Stats {
-    strategy: &'static str,
-    kernels: &'static str,
-    kernels_share: f64,
-    products: Vec<Products>,
-    pack_cache: &'static str,
-    workers: usize,
-    contexts: usize,
-    slots: usize,
-    threads: usize,
-    cpus: Vec<usize>,
+    #[serde(flatten)]
+    figures: Map<String, Value>,
     total_output_tokens: usize,
     /// From the first submit to the last end.
     wall_ms: f64,
@@ -43,11 +33,6 @@ struct Stats {
     /// As above, of prefill calls.
     prefill_tok_s: f64,
     peak_rss_bytes: Option<u64>,
-    model_bytes: u64,
-    kv_bytes: u64,
-    repack_bytes: u64,
-    compute_bytes: u64,
-    weight_copies: usize,
     per_worker: Vec<Worker>,
 }
 
@@ -85,35 +70,32 @@ fn worker(stats: &WorkerStats) -> Worker {
 pub fn print(engine: &Engine, output_tokens: usize, wall: Duration, as_json: bool) -> Result<(), Failure> {
     let stats = engine.stats();
     if as_json {
-        return print_json(&Line { stats: line(&stats, output_tokens, wall) });
+        return print_json(&Line { stats: line(&stats, engine.model(), output_tokens, wall) });
     }
     writeln!(stdout(), "\n{}", table(&stats, output_tokens, wall).trim_fmt())?;
     Ok(())
 }
 
-fn line(stats: &EngineStats, output_tokens: usize, wall: Duration) -> Stats {
+fn line(stats: &EngineStats, model: &ModelSummary, output_tokens: usize, wall: Duration) -> Stats {
     let round = |value: f64| (value * 100.0).round() / 100.0;
+    let figure = |figure: &Figure| match (figure.get)(stats, model) {
+        // In their parts, for programs.
+        FigureValue::Text(_) if figure.name == "products" => {
+            ("products".into(), json!(stats.products.iter().map(Products::from).collect::<Vec<_>>()))
+        }
+        FigureValue::Text(text) => (figure.name.into(), text.into()),
+        FigureValue::Number(number) => (figure.name.into(), number.into()),
+        FigureValue::Time(time) => (format!("{}_ms", figure.name), millis(time).into()),
+        FigureValue::Share(share) => (figure.name.into(), share.map(round).into()),
+        FigureValue::Cpus(cpus) => (figure.name.into(), cpus.into()),
+    };
     Stats {
-        strategy: stats.strategy.as_str(),
-        kernels: stats.kernels,
-        kernels_share: round(stats.kernels_share()),
-        products: stats.products.iter().map(Products::from).collect(),
-        pack_cache: stats.pack_cache,
-        workers: stats.workers,
-        contexts: stats.contexts,
-        slots: stats.slots,
-        threads: stats.threads,
-        cpus: stats.cpus.clone(),
+        figures: EngineStats::FIGURES.iter().map(figure).collect(),
         total_output_tokens: output_tokens,
         wall_ms: millis(wall),
         decode_tok_s: round(stats.totals.decode.rate()),
         prefill_tok_s: round(stats.totals.prefill.rate()),
         peak_rss_bytes: peak_rss_bytes(),
-        model_bytes: stats.memory.model_bytes,
-        kv_bytes: stats.memory.kv_bytes,
-        repack_bytes: stats.memory.repack_bytes,
-        compute_bytes: stats.memory.compute_bytes,
-        weight_copies: stats.weight_copies,
         per_worker: stats.per_worker.iter().map(worker).collect(),
     }
 }

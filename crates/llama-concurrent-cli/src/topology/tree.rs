@@ -3,9 +3,8 @@
 use std::fmt::Write;
 
 use llama_concurrent::{EngineConfig, Strategy};
+use llama_concurrent_bench::numbers::{bytes, count};
 use llama_concurrent_topology::{Core, Machine, ModelSize, Placement, WorkerPlan, format_list};
-
-use crate::format::{bytes, count};
 
 const WIDTH: usize = 100;
 

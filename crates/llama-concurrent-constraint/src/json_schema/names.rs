@@ -151,7 +151,7 @@ fn is_dead(pattern: &str, listed: &[String]) -> Result<bool, String> {
 /// Whether nothing is matched by all of these.
 fn is_empty(parts: &[RegexAst]) -> Result<bool, String> {
     let mut builder = RegexBuilder::new();
-    let words = |e: &dyn std::fmt::Display| super::super::compile::first_words(&e.to_string());
+    let words = |e: &dyn std::fmt::Display| crate::message::first_words(&e.to_string());
     let both = builder.mk(&RegexAst::And(parts.to_vec())).map_err(|e| words(&e))?;
     let regex = builder.to_regex_limited(both, FUEL);
     Ok(regex.map_err(|e| format!("a pattern of names is too complex: {}", words(&e)))?.always_empty())

@@ -180,7 +180,7 @@ pub(crate) unsafe fn compute(plan: &AttentionPlan, work: *mut u8, team: ThreadTe
     let (groups, rows, floats) = (plan.groups(), plan.rows(), plan.partial_floats());
     let [q, .., mask] = plan.sources;
     team.begin_chunks();
-    for index in team.chunks(plan.streams * plan.heads * groups * parts) {
+    team.chunks(1, plan.streams * plan.heads * groups * parts, parts == 1, |index| {
         let (part, index) = (index % parts, index / parts);
         let (group, index) = (index % groups, index / groups);
         let (head, stream) = (index % plan.heads, index / plan.heads);
@@ -211,22 +211,24 @@ pub(crate) unsafe fn compute(plan: &AttentionPlan, work: *mut u8, team: ThreadTe
                 partial.finish(plan.out(stream, head, first_row + row));
             }
         }
-    }
+    });
     if parts > 1 {
         team.barrier();
-        for index in team.range_of(plan.streams * plan.heads * rows) {
-            let (row, index) = (index % rows, index / rows);
-            let (head, stream) = (index % plan.heads, index / plan.heads);
-            let at = |part: usize| {
-                let slot = (((stream * plan.heads + head) * parts + part) * rows + row) * floats;
-                Partial::at(shared_partials.add(slot), plan.sizes[1])
-            };
-            let mut first = at(0);
-            for part in 1..parts {
-                let later = at(part);
-                first.merge(later.head[0], later.head[1], later.values);
+        team.divide(2, plan.streams * plan.heads * rows, true, |share| {
+            for index in share {
+                let (row, index) = (index % rows, index / rows);
+                let (head, stream) = (index % plan.heads, index / plan.heads);
+                let at = |part: usize| {
+                    let slot = (((stream * plan.heads + head) * parts + part) * rows + row) * floats;
+                    Partial::at(shared_partials.add(slot), plan.sizes[1])
+                };
+                let mut first = at(0);
+                for part in 1..parts {
+                    let later = at(part);
+                    first.merge(later.head[0], later.head[1], later.values);
+                }
+                first.finish(plan.out(stream, head, row));
             }
-            first.finish(plan.out(stream, head, row));
-        }
+        });
     }
 }

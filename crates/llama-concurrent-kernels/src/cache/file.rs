@@ -16,7 +16,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{Model, hash, memory::Memory, session::Weight};
+use super::{hash, memory::Memory, model::Model, weight::Weight};
 
 const MAGIC: [u8; 8] = *b"LLMCPACK";
 /// Incremented when the layout of the file or the hashes change. Changes of the packing are detected by [`layout`].

@@ -1,10 +1,10 @@
 //! The memory of packed weights: private to this process, or mapped from a file.
 
-use std::{fs::File, io, sync::Arc};
+use std::{fs::File, io};
 
 use memmap2::{MmapMut, MmapOptions};
 
-use super::session::Weight;
+use super::weight::Weight;
 
 /// The memory of one buffer of weights. llama.cpp writes into it while it loads a model, and only reads afterwards.
 pub(crate) struct Memory {
@@ -62,12 +62,4 @@ impl Memory {
         // SAFETY: `len` bytes are mapped.
         unsafe { std::slice::from_raw_parts(self.base, self.len) }
     }
-}
-
-/// Memory for the weights of the model that this thread loads: mapped from its file, if there is one of exactly this size.
-pub(crate) fn allocate(size: usize) -> Option<Arc<Memory>> {
-    super::with_active(|active| match active {
-        Some(session) => session.allocate(size),
-        None => Memory::anonymous(size).ok().map(Arc::new),
-    })
 }

@@ -15,6 +15,7 @@ mod hash;
 mod memory;
 mod model;
 mod session;
+mod weight;
 
 use std::{
     io,
@@ -24,11 +25,13 @@ use std::{
 
 pub use hash::of as hash_of;
 #[cfg(target_arch = "x86_64")]
-pub(crate) use memory::{Memory, allocate};
+pub(crate) use memory::Memory;
 pub use model::Model;
 use session::{Session, with_active};
 #[cfg(target_arch = "x86_64")]
-pub(crate) use session::{Weight, leaves_model_unread, load_or_pack};
+pub(crate) use session::{allocate, leaves_model_unread, load_or_pack};
+#[cfg(target_arch = "x86_64")]
+pub(crate) use weight::Weight;
 
 /// The outcome of a load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,6 +6,7 @@ use super::{
     file::{Entry, Found},
     hash,
     memory::Memory,
+    weight::Weight,
 };
 
 thread_local! {
@@ -15,16 +16,6 @@ thread_local! {
 /// The session of this thread.
 pub(super) fn with_active<R>(act: impl FnOnce(&mut Option<Session>) -> R) -> R {
     ACTIVE.with_borrow_mut(act)
-}
-
-/// A weight to pack, its offset in the model's memory, and its size there.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Weight {
-    pub(crate) name: String,
-    pub(crate) kind: u32,
-    pub(crate) dims: [i64; 4],
-    pub(crate) address: usize,
-    pub(crate) size: usize,
 }
 
 pub(super) struct Session {
@@ -113,6 +104,14 @@ impl Session {
             packed: hash::of(packed),
         });
     }
+}
+
+/// Memory for the weights of the model that this thread loads: that of its file, if there is one of just this size.
+pub(crate) fn allocate(size: usize) -> Option<Arc<Memory>> {
+    with_active(|active| match active {
+        Some(session) => session.allocate(size),
+        None => Memory::anonymous(size).ok().map(Arc::new),
+    })
 }
 
 /// Packs a weight, unless the file has it.

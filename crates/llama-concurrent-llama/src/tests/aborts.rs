@@ -1,6 +1,7 @@
 //! Files that were not checked, given to llama.cpp as they are: where it would abort, there is an error.
 
-use llama_concurrent_gguf::{Parts, Value};
+use llama_concurrent_gguf::Value;
+use llama_concurrent_gguf_synth::Parts;
 
 use super::*;
 

@@ -5,7 +5,8 @@
 
 use std::path::{Path, PathBuf};
 
-use llama_concurrent_gguf::{Header, Value, made_up};
+use llama_concurrent_gguf::{Header, PRE_TOKENIZERS, Value};
+use llama_concurrent_gguf_synth::metadata as vocabulary_file;
 use llama_concurrent_types::{ErrorKind, Token};
 
 use super::{
@@ -72,9 +73,9 @@ fn byte_level(replaced: &[(&str, Value)]) -> Model {
         ("tokenizer.ggml.bos_token_id", id("<s>")),
         ("tokenizer.ggml.eos_token_id", id("</s>")),
         ("tokenizer.ggml.add_bos_token", Value::Bool(true)),
-        ("tokenizer.ggml.tokens", made_up::strings(&tokens)),
-        ("tokenizer.ggml.token_type", made_up::numbers(types)),
-        ("tokenizer.ggml.merges", made_up::strings((0..merges.len()).map(|i| merges.bytes_at(i).unwrap()))),
+        ("tokenizer.ggml.tokens", vocabulary_file::strings(&tokens)),
+        ("tokenizer.ggml.token_type", vocabulary_file::numbers(types)),
+        ("tokenizer.ggml.merges", vocabulary_file::strings((0..merges.len()).map(|i| merges.bytes_at(i).unwrap()))),
     ];
     replace(&mut metadata, replaced);
     load(metadata)
@@ -105,9 +106,9 @@ fn of_characters(kind: &str, replaced: &[(&str, Value)]) -> Model {
         ("tokenizer.ggml.eos_token_id", id("</s>")),
         ("tokenizer.ggml.seperator_token_id", id("</s>")),
         ("tokenizer.ggml.unknown_token_id", Value::U32(0)),
-        ("tokenizer.ggml.tokens", made_up::strings(tokens.iter().map(|(text, _)| text))),
-        ("tokenizer.ggml.token_type", made_up::numbers(tokens.iter().map(|&(_, kind)| kind))),
-        ("tokenizer.ggml.scores", made_up::numbers(scores)),
+        ("tokenizer.ggml.tokens", vocabulary_file::strings(tokens.iter().map(|(text, _)| text))),
+        ("tokenizer.ggml.token_type", vocabulary_file::numbers(tokens.iter().map(|&(_, kind)| kind))),
+        ("tokenizer.ggml.scores", vocabulary_file::numbers(scores)),
     ];
     replace(&mut metadata, replaced);
     load(metadata)
@@ -123,7 +124,7 @@ fn replace<'k>(metadata: &mut Vec<(&'k str, Value)>, replaced: &[(&'k str, Value
 fn load(metadata: Vec<(&str, Value)>) -> Model {
     let file = tempfile::NamedTempFile::new().unwrap();
     let metadata = metadata.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
-    std::fs::write(file.path(), made_up::file(metadata)).unwrap();
+    std::fs::write(file.path(), vocabulary_file::file(metadata)).unwrap();
     Model::load_vocabulary(file.path()).unwrap()
 }
 
@@ -234,7 +235,7 @@ const RUNS: &[&str] = &[
 /// Half of the stack that is reckoned with suffices on every pre-tokenizer, so that other compilers may take twice as much.
 #[test]
 fn long_runs_fit_onto_half_of_their_stack() {
-    for pre in made_up::PRE_TOKENIZERS.iter().filter(|pre| !WITHOUT_RECURSION.contains(pre)) {
+    for pre in PRE_TOKENIZERS.iter().filter(|pre| !WITHOUT_RECURSION.contains(pre)) {
         let model = byte_level(&[("tokenizer.ggml.pre", Value::String((*pre).into()))]);
         for run in RUNS {
             for (before, behind) in [("", ""), (" ", "中")] {
@@ -257,7 +258,7 @@ fn on_a_small_thread<T: Send>(work: impl FnOnce() -> T + Send) -> T {
 
 #[test]
 fn long_runs_have_an_answer_or_an_error_on_every_pre_tokenizer() {
-    for pre in made_up::PRE_TOKENIZERS.iter().copied().chain([""]) {
+    for pre in PRE_TOKENIZERS.iter().copied().chain([""]) {
         let model = byte_level(&[("tokenizer.ggml.pre", Value::String(pre.into()))]);
         for run in RUNS {
             for n in [90, 6508] {

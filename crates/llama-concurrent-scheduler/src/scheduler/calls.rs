@@ -140,7 +140,7 @@ impl Scheduler {
 
     /// Rows that take `limit` at most while anyone decodes, otherwise no longer than a new arrival may wait.
     fn rows_within(&self, cost: &PrefillCost, limit: Duration) -> usize {
-        let (limit, unknown, least) = match self.anyone_decodes() {
+        let (limit, unknown, least) = match self.anyone_decodes() || self.crowded {
             true => (limit, FIRST_CHUNK, MIN_CHUNK),
             false => (MAX_IDLE_CALL, MIN_IDLE_CHUNK, MIN_IDLE_CHUNK),
         };

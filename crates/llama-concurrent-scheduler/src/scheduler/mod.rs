@@ -10,6 +10,7 @@
 mod calls;
 mod cost;
 mod embeddings;
+mod parking;
 mod prefix;
 mod queue;
 mod seating;
@@ -24,8 +25,8 @@ use slab::Slab;
 
 pub use self::{embeddings::NewEmbedding, sequence::NewSequence};
 use llama_concurrent_types::{
-    Embedding, EngineConfig, Error, ErrorKind, Event, Finish, FinishReason, PoolShape, RequestId, Result, SlotStats,
-    TokenTable, WorkerTotals,
+    Embedding, EngineConfig, Error, ErrorKind, Event, Finish, FinishReason, PoolShape, Priority, RequestId, Result,
+    SlotStats, TokenTable, WorkerTotals,
 };
 
 use self::{
@@ -119,6 +120,8 @@ pub struct Scheduler {
     /// Housekeeping that ends of sequences left for the next plan.
     pending_ops: Vec<Op>,
     notices: Vec<Notice>,
+    /// Others wait for this worker's processors.
+    crowded: bool,
     next_deadline: Option<Duration>,
     arrivals: u64,
     totals: WorkerTotals,
@@ -143,6 +146,7 @@ impl Scheduler {
             copying: vec![false; config.shape.contexts],
             pending_ops: Vec::new(),
             notices: Vec::new(),
+            crowded: false,
             next_deadline: None,
             arrivals: 0,
             totals: WorkerTotals::default(),
@@ -181,11 +185,28 @@ impl Scheduler {
         self.cancel_all_embeddings();
     }
 
-    /// Stops or goes on decoding a request whose reader is behind; its slot stays its own.
-    pub fn set_paused(&mut self, id: RequestId, paused: bool) {
-        if let Some(&key) = self.keys.get(&id) {
-            self.sequences[key].paused = paused;
+    /// Stops or goes on decoding a request whose reader is behind. Its slot stays its own until others wait for one.
+    pub fn set_paused(&mut self, id: RequestId, paused: bool, now: Duration) {
+        let Some(&key) = self.keys.get(&id) else { return };
+        let sequence = &mut self.sequences[key];
+        sequence.paused = paused.then(|| sequence.paused.unwrap_or(now));
+        if sequence.parked.is_some() {
+            if paused {
+                self.waiting.remove(sequence.place, key);
+            } else {
+                self.waiting.insert(sequence.place, key);
+            }
         }
+    }
+
+    /// Whether others wait for this worker's processors: then its calls are no longer than beside sequences that decode.
+    pub fn set_crowded(&mut self, crowded: bool) {
+        self.crowded = crowded;
+    }
+
+    /// Whether all that it computes is for requests of the batch class.
+    pub fn is_batch_only(&self) -> bool {
+        self.embeddings.is_empty() && self.sequences.iter().all(|(_, s)| s.priority == Priority::Batch)
     }
 
     /// The next thing to compute. Every plan is followed by one [`apply`](Self::apply).
@@ -196,13 +217,15 @@ impl Scheduler {
         if self.config.compact {
             self.close_gaps(&mut ops);
         }
-        self.admit(now, &mut ops);
+        self.park_unread(now, &mut ops);
+        let unparked = self.admit(now, &mut ops);
         for op in &ops {
             if let Op::Copy { dst, .. } = op {
                 self.copying[dst.context] = true;
             }
         }
-        let (call, embed) = self.next_call();
+        // What cannot be brought back must not be computed with.
+        let (call, embed) = if unparked { (None, None) } else { self.next_call() };
         if let Some(call) = &call {
             self.in_flight = Some(self.note_in_flight(call, &ops));
         }
@@ -211,6 +234,11 @@ impl Scheduler {
 
     /// Takes what the backend made of the last plan and returns what callers should hear.
     pub fn apply(&mut self, outcome: StepOutcome, now: Duration) -> Vec<Notice> {
+        for key in outcome.lost {
+            let message =
+                "the memory for a request whose reader was slow could not be had; read faster or allow fewer requests";
+            self.finish(key, FinishReason::Error, None, Some(Error::new(ErrorKind::OutOfMemory, message)), now);
+        }
         for held in &outcome.held {
             self.slots.set_first(held.slot, held.first);
         }
@@ -243,9 +271,9 @@ impl Scheduler {
             || !self.notices.is_empty()
     }
 
-    /// The moment at which a deadline strikes next, if there is nothing else to do.
+    /// The moment at which a deadline strikes next or an unread request gives its slot up, if there is nothing else to do.
     pub fn next_deadline(&self) -> Option<Duration> {
-        self.next_deadline
+        self.next_deadline.into_iter().chain(self.next_parking()).min()
     }
 
     /// Whether there is no request at all.
@@ -257,8 +285,9 @@ impl Scheduler {
     pub fn totals(&self) -> WorkerTotals {
         let (embedding, to_embed) = self.embeddings.running_and_waiting();
         let waiting = self.waiting.len();
-        let running = self.sequences.len() - waiting + embedding;
-        WorkerTotals { running, waiting: waiting + to_embed, ..self.totals }
+        let parked = self.sequences.iter().filter(|(_, s)| s.parked.is_some() && s.paused.is_some()).count();
+        let running = self.sequences.len() - waiting - parked + embedding;
+        WorkerTotals { running, waiting: waiting + to_embed, parked, ..self.totals }
     }
 
     /// What each slot is doing, in the order of their numbers.
@@ -286,9 +315,11 @@ impl Scheduler {
         let mut sequence = self.sequences.remove(key);
         let id = sequence.id;
         self.keys.remove(&id);
+        if sequence.admitted.is_some() {
+            self.pending_ops.push(Op::End { key });
+        }
         match sequence.slot {
             Some(slot) => {
-                self.pending_ops.push(Op::End { key });
                 let held = if reason == FinishReason::Error {
                     self.pending_ops.push(Op::Truncate { slot, keep: 0 });
                     Vec::new()
@@ -297,6 +328,9 @@ impl Scheduler {
                     std::mem::take(&mut sequence.tokens)
                 };
                 self.slots.vacate(slot, held);
+            }
+            None if sequence.parked.is_some() => {
+                self.waiting.remove(sequence.place, key);
             }
             None => {
                 self.waiting.remove(sequence.place, key);
@@ -328,16 +362,17 @@ impl Scheduler {
                 assert_eq!(self.sequences[key].slot, Some(id), "a slot is owned once");
             }
         }
-        let mut waiting = 0;
+        let (mut waiting, mut unread) = (0, 0);
         for (key, sequence) in &self.sequences {
             sequence.check_invariants(shape.n_ctx);
             assert_eq!(self.keys.get(&sequence.id), Some(&key));
             match sequence.slot {
                 Some(slot) => assert_eq!(self.slots.get(slot).occupant, Some(key)),
+                None if sequence.parked.is_some() && sequence.paused.is_some() => unread += 1,
                 None => waiting += 1,
             }
         }
-        assert_eq!(seated + waiting, self.sequences.len());
+        assert_eq!(seated + waiting + unread, self.sequences.len());
         assert_eq!(waiting, self.waiting.len());
     }
 }

@@ -39,24 +39,33 @@ impl Scheduler {
         ops.push(Op::Swap { a: from, b: to });
     }
 
-    pub(super) fn admit(&mut self, now: Duration, ops: &mut Vec<Op>) {
+    /// Gives free slots to those who wait; whether what was parked comes back with that.
+    pub(super) fn admit(&mut self, now: Duration, ops: &mut Vec<Op>) -> bool {
         self.prefill_stops.clear();
         if self.waiting.len() == 0 || !self.slots.has_free() {
-            return;
+            return false;
         }
         let candidates: Vec<SeqKey> = self.waiting.iter().take(MAX_LOOKAHEAD).collect();
         for key in candidates {
+            if self.sequences[key].parked.is_some() {
+                // What comes back may be lost on its way, so nothing else builds on this plan.
+                if self.unpark(key, ops) {
+                    return true;
+                }
+                continue;
+            }
             let start = if self.config.prefix_reuse && self.sequences[key].prefix_reuse {
                 prefix::find_start(&self.sequences[key].tokens, &self.slots, |k| &self.sequences[k])
             } else {
                 self.slots.cheapest_free(None).map(|slot| Start::InPlace { slot, cached: 0 })
             };
             match start {
-                None => return,
+                None => return false,
                 Some(Start::Await { source, shared }) => self.stop_prefill(source, shared),
                 Some(start) => self.seat(key, start, now, ops),
             }
         }
+        false
     }
 
     /// Has a running prefill stop where others wait to go on from it: once it is further, a sliding window may have dropped

@@ -58,9 +58,12 @@ pub(super) struct Sequence {
     /// `tokens` never grows beyond this.
     max_total: usize,
     pub(super) slot: Option<SlotId>,
-    /// The reader is behind: keep the slot, decode nothing.
-    pub(super) paused: bool,
+    /// The reader is behind since then: decode nothing.
+    pub(super) paused: Option<Duration>,
+    /// Its KV lies in the backend's memory, from this position on, since others waited for its slot.
+    pub(super) parked: Option<usize>,
     pub(super) place: Place,
+    pub(super) priority: Priority,
     pub(super) queue_deadline: Option<Duration>,
     pub(super) deadline: Option<Duration>,
     pub(super) submitted: Duration,
@@ -82,8 +85,10 @@ impl Sequence {
             computed: 0,
             max_total: n_prompt.saturating_add(max_output).min(n_ctx),
             slot: None,
-            paused: false,
+            paused: None,
+            parked: None,
             place,
+            priority: new.priority,
             queue_deadline: new.queue_deadline,
             deadline: new.deadline,
             submitted: new.submitted,
@@ -109,12 +114,12 @@ impl Sequence {
     }
 
     pub(super) fn is_runnable(&self) -> bool {
-        self.is_decoding() && !self.paused
+        self.is_decoding() && self.paused.is_none()
     }
 
     /// The next moment at which a deadline may strike.
     pub(super) fn next_deadline(&self) -> Option<Duration> {
-        let queue = self.queue_deadline.filter(|_| self.slot.is_none());
+        let queue = self.queue_deadline.filter(|_| self.admitted.is_none());
         queue.into_iter().chain(self.deadline).min()
     }
 
@@ -184,7 +189,10 @@ impl Sequence {
         if self.is_decoding() {
             assert_eq!(self.computed + 1, self.tokens.len(), "exactly the last token waits");
         }
-        if self.slot.is_none() {
+        if self.parked.is_some() {
+            assert!(self.slot.is_none() && self.computed >= self.n_prompt, "what is parked has begun to decode");
+            assert_eq!(self.computed + 1, self.tokens.len(), "exactly the last token waits");
+        } else if self.slot.is_none() {
             assert_eq!(self.computed, 0, "a waiting request holds no KV");
         }
         assert_eq!(self.tokens.len(), self.n_prompt + self.timings.n_output_tokens);

@@ -12,7 +12,7 @@ pub(super) struct Slot {
     pub(super) held: Vec<Token>,
     /// First position that every layer still holds: those with a sliding window drop older ones. Never less than what is
     /// there.
-    first: usize,
+    pub(super) first: usize,
     /// Larger is more recent.
     last_used: u64,
 }

@@ -189,14 +189,80 @@ fn a_paused_sequence_keeps_its_slot_and_goes_on_later() {
     while rig.heard[&0].tokens.len() < 5 {
         rig.step();
     }
-    rig.scheduler.set_paused(0, true);
+    rig.scheduler.set_paused(0, true, rig.now);
     let had = rig.heard[&0].tokens.len();
     rig.run_until_idle();
     assert_eq!(rig.reason(1), FinishReason::Length);
     assert_eq!(rig.heard[&0].tokens.len(), had);
-    rig.scheduler.set_paused(0, false);
+    rig.scheduler.set_paused(0, false, rig.now);
     rig.run_until_idle();
     assert_eq!(rig.heard[&0].tokens, alone(&prompt(0, 4), 30));
+}
+
+#[test]
+fn unread_requests_give_their_slots_up_to_those_who_wait() {
+    let mut rig = Rig::new(Setup { slots: 2, ..Setup::default() });
+    (0..3).for_each(|id| rig.submit(id, prompt(id as usize, 9), 40));
+    while rig.heard[&1].tokens.len() < 5 {
+        rig.step();
+    }
+    for id in 0..2 {
+        rig.scheduler.set_paused(id, true, rig.now);
+    }
+    rig.step();
+    let strikes = rig.scheduler.next_deadline().expect("somebody waits, and nobody reads");
+    assert!(!rig.scheduler.has_work());
+    assert_eq!(rig.scheduler.totals().parked, 0, "a short pause costs nothing");
+    rig.now = strikes;
+    rig.run_until_idle();
+    assert_eq!(rig.reason(2), FinishReason::Length);
+    let totals = rig.scheduler.totals();
+    assert_eq!((totals.running, totals.waiting, totals.parked), (1, 0, 1), "no more than are waited for");
+    // Others fill the slots, and overwrite what was there.
+    (3..6).for_each(|id| rig.submit(id, prompt(id as usize, 9), 40));
+    rig.now += Duration::from_secs(1);
+    rig.run_until_idle();
+    for id in 0..2 {
+        rig.scheduler.set_paused(id, false, rig.now);
+    }
+    rig.run_until_idle();
+    for id in 0..6 {
+        assert_eq!(rig.heard[&id].tokens, alone(&prompt(id as usize, 9), 40), "{id} goes on as if alone");
+    }
+}
+
+#[test]
+fn a_hundred_unread_requests_leave_the_slots_to_those_who_read() {
+    let mut rig = Rig::new(Setup { ..Setup::default() });
+    let params = SamplingParams { max_tokens: Some(60), ignore_eos: true, ..SamplingParams::default() };
+    for id in 0..120 {
+        rig.submit_with(id, prompt(id as usize, 9), Priority::Interactive, params.clone());
+    }
+    let is_read = |id: RequestId| id % 6 == 5;
+    for _ in 0..20_000 {
+        if !rig.step()
+            && let Some(next) = rig.scheduler.next_deadline()
+        {
+            rig.now = rig.now.max(next);
+        }
+        let unread: Vec<RequestId> = rig
+            .heard
+            .iter()
+            .filter(|(id, heard)| !is_read(**id) && heard.tokens.len() >= 8)
+            .map(|(&id, _)| id)
+            .collect();
+        unread.into_iter().for_each(|id| rig.scheduler.set_paused(id, true, rig.now));
+        if (0..120).filter(|&id| is_read(id)).all(|id| rig.heard[&id].finish.is_some()) {
+            break;
+        }
+    }
+    for id in (0..120).filter(|&id| is_read(id)) {
+        assert_eq!(rig.heard[&id].tokens, alone(&prompt(id as usize, 9), 60));
+    }
+    assert!(rig.scheduler.totals().parked > 80);
+    (0..120).for_each(|id| rig.scheduler.set_paused(id, false, rig.now));
+    rig.run_until_idle();
+    assert!((0..120).all(|id| rig.heard[&id].tokens == alone(&prompt(id as usize, 9), 60)));
 }
 
 #[test]

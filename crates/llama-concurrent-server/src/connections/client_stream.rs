@@ -20,8 +20,7 @@ use tokio::{
     time::{Sleep, sleep, timeout},
 };
 
-use super::connection_state::ConnectionState;
-use crate::app::App;
+use crate::{app::App, connection_state::ConnectionState};
 
 /// Ignored by every HTTP/1.1 client, even if unrequested.
 const INTERIM: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";

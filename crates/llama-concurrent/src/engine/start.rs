@@ -14,7 +14,10 @@ use llama_concurrent_topology::{Machine, MemoryPolicy, ModelSize, WeightCopy, Wo
 use llama_concurrent_types::{EngineConfig, Error, ErrorKind, MemoryStats, PoolShape, Result, Strategy};
 
 use super::{Inner, WorkerHandle, chat::Chat, copies::Copies, lock};
-use crate::worker::{Worker, WorkerShared};
+use crate::{
+    turnstile::{Loading, Turnstile},
+    worker::{Worker, WorkerShared},
+};
 
 /// Of the resident pages of a worker, so many should lie on its node.
 const LOCAL_ENOUGH: f64 = 0.95;
@@ -42,7 +45,8 @@ impl Inner {
         check_kv_fits(&shape, n_workers, size.kv_of_slot(shape.n_ctx), machine.free_memory)?;
 
         let packed = config.pack_cache.as_ref().map(|place| PackedFile::of(place, &header)).transpose()?;
-        let copies = Copies::load(path, config, packed.as_ref(), &placement)?;
+        let cpus: Vec<usize> = placement.workers.iter().flat_map(|worker| worker.cpus.iter().copied()).collect();
+        let copies = Copies::load(path, &taking_turns(config, &cpus), packed.as_ref(), &placement)?;
         let model = copies.first().clone();
         if config.reproducible && strategy == Strategy::Batched && !model.has_our_attention() {
             let why = "an engine without kernels was loaded at the same moment; load this one again";
@@ -105,7 +109,8 @@ impl Inner {
                 };
                 let _ = report.send(Ok(Started::new(&backend, &plan)));
                 let scheduler = Scheduler::new(SchedulerConfig::of(&config, &backend), vocab);
-                Worker::new(scheduler, backend, inbox, admission, worker_shared, epoch).run();
+                let turnstile = Turnstile::new(&plan.cpus);
+                Worker::new(scheduler, backend, inbox, admission, worker_shared, turnstile, epoch).run();
             });
             let thread =
                 thread.map_err(|e| Error::new(ErrorKind::OutOfMemory, format!("cannot start a thread: {e}")))?;
@@ -146,6 +151,21 @@ impl Inner {
             }
         }
     }
+}
+
+/// The configuration for a load that takes turns with the workers of other engines, between two of its steps.
+fn taking_turns(config: &EngineConfig, cpus: &[usize]) -> EngineConfig {
+    let loading = Loading::begin(cpus);
+    let progress = config.progress.clone();
+    let pausing = move |share| match &progress {
+        // What it does is its own affair, and may be to use another engine.
+        Some(progress) => loading.outside(|| progress(share)),
+        None => {
+            loading.pause();
+            true
+        }
+    };
+    EngineConfig { progress: Some(Arc::new(pausing)), ..config.clone() }
 }
 
 /// What a worker says of itself once it is ready.

@@ -1,11 +1,11 @@
-//! Loads or measures a calibration, and prints it.
+//! Where a calibration comes from.
 
 use std::{fs, path::Path};
 
-use llama_concurrent_bench::sim::{Calibration, Rates, measure};
+use llama_concurrent_bench::sim::{Calibration, measure};
 
-use super::super::{BenchArgs, report};
-use crate::{console, failure::Failure, format::rate};
+use super::super::{BenchArgs, files};
+use crate::{console, failure::Failure};
 
 /// From a file, from given figures, or measured; then given figures replace parts of it.
 pub fn get(args: &BenchArgs, path: &Path) -> Result<Calibration, Failure> {
@@ -28,7 +28,7 @@ pub fn get(args: &BenchArgs, path: &Path) -> Result<Calibration, Failure> {
     calibration.node_bandwidth = options.sim_bandwidth.unwrap_or(calibration.node_bandwidth);
     calibration.remote = options.sim_remote.unwrap_or(calibration.remote);
     if let Some(file) = &options.sim_save {
-        report::write_json(&serde_json::json!(calibration), file)?;
+        files::write_json(&serde_json::json!(calibration), file)?;
     }
     Ok(calibration)
 }
@@ -41,33 +41,4 @@ fn measured(args: &BenchArgs, path: &Path) -> Result<Calibration, Failure> {
     });
     bar.finish_and_clear();
     Ok(calibration?)
-}
-
-/// Describes a calibration in lines.
-pub fn lines(calibration: &Calibration) -> Vec<String> {
-    let points = |rates: &Rates| {
-        let points: Vec<_> = rates.weights.iter().map(|&(rows, gmacs)| format!("{rows}:{}", rate(gmacs))).collect();
-        format!("{}; attention {}", points.join(" "), rate(rates.attention))
-    };
-    vec![
-        format!("Calibration: {}.", calibration.source),
-        format!(
-            "GMAC/s of a core by rows of a call: decode {}; prefill {}.",
-            points(&calibration.decode),
-            points(&calibration.prefill)
-        ),
-        format!(
-            "Memory: {} GB/s for one core, {} for a node ({} cores); {} times slower from another node.",
-            rate(calibration.core_bandwidth),
-            rate(calibration.node_bandwidth),
-            calibration.cores,
-            rate(calibration.remote)
-        ),
-        format!(
-            "A barrier of two threads {:.2} us, sampling a token {:.1} us, {:.1} % slower with each doubling of threads.",
-            calibration.barrier_us,
-            calibration.sampling_us,
-            calibration.loss_per_doubling * 100.0
-        ),
-    ]
 }

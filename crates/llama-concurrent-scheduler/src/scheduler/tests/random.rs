@@ -45,7 +45,7 @@ fn act() -> impl Strategy<Value = Act> {
         ),
         1 => (1usize..64).prop_map(Act::Embed),
         1 => (0usize..64).prop_map(Act::Cancel),
-        1 => (0usize..64).prop_map(Act::Pause),
+        2 => (0usize..64).prop_map(Act::Pause),
         1 => (0usize..64).prop_map(Act::Resume),
         4 => (1usize..8).prop_map(Act::Steps),
         1 => (1u64..2000).prop_map(Act::Wait),
@@ -56,6 +56,7 @@ fn act() -> impl Strategy<Value = Act> {
 fn survive(contexts: usize, slots: usize, window: Option<SimWindow>, fail_every: Option<u64>, acts: &[Act]) {
     let mut rig = Rig::new(Setup { contexts, slots, n_ctx: 64, max_stall_ms: 300, window, ..Setup::default() });
     rig.backend.fail_every = fail_every;
+    rig.backend.lose_every = fail_every.map(|n| n - 2);
     let mut submitted: Vec<(RequestId, Vec<Token>)> = Vec::new();
     let mut embedded: Vec<(RequestId, Vec<Token>)> = Vec::new();
     let pick = |n: usize, ids: &[(RequestId, Vec<Token>)]| (!ids.is_empty()).then(|| ids[n % ids.len()].0);
@@ -90,8 +91,14 @@ fn survive(contexts: usize, slots: usize, window: Option<SimWindow>, fail_every:
                 let all = if n % 4 == 0 { &embedded } else { &submitted };
                 pick(*n, all).into_iter().for_each(|id| rig.scheduler.cancel(id, now));
             }
-            Act::Pause(n) => pick(*n, &submitted).into_iter().for_each(|id| rig.scheduler.set_paused(id, true)),
-            Act::Resume(n) => pick(*n, &submitted).into_iter().for_each(|id| rig.scheduler.set_paused(id, false)),
+            Act::Pause(n) => {
+                let now = rig.now;
+                pick(*n, &submitted).into_iter().for_each(|id| rig.scheduler.set_paused(id, true, now));
+            }
+            Act::Resume(n) => {
+                let now = rig.now;
+                pick(*n, &submitted).into_iter().for_each(|id| rig.scheduler.set_paused(id, false, now));
+            }
             Act::Steps(n) => (0..*n).for_each(|_| {
                 rig.step();
             }),
@@ -99,11 +106,12 @@ fn survive(contexts: usize, slots: usize, window: Option<SimWindow>, fail_every:
         }
         rig.scheduler.check_invariants();
     }
-    submitted.iter().for_each(|&(id, _)| rig.scheduler.set_paused(id, false));
+    submitted.iter().for_each(|&(id, _)| rig.scheduler.set_paused(id, false, rig.now));
     rig.run_until_idle();
     rig.step();
     assert!(rig.scheduler.is_empty(), "all slots free at the end");
     assert_eq!(rig.backend.live_sequences(), 0, "all samplers freed");
+    assert_eq!(rig.backend.parked_sequences(), 0, "nothing is left parked");
     let totals = rig.scheduler.totals();
     assert_eq!(totals.requests.finished(), (submitted.len() + embedded.len()) as u64);
     assert_eq!((totals.running, totals.waiting), (0, 0));

@@ -1,0 +1,64 @@
+//! The prompts of a file: plain lines, or JSON lines.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::{failure::Failure, prompt_lines};
+
+/// Reads all prompts of `path`; blank lines are ignored.
+pub fn read(path: &Path) -> Result<Vec<String>, Failure> {
+    let is_json = path.extension().is_some_and(|extension| extension == "jsonl");
+    let mut lines = prompt_lines::read(path)?;
+    let mut prompts = Vec::new();
+    while let Some(line) = lines.next() {
+        let (number, line) = line?;
+        if line.trim().is_empty() {
+            continue;
+        }
+        let prompt = if is_json { parse(&line).map_err(|what| lines.error(number, what))? } else { line };
+        prompts.push(prompt);
+    }
+    if prompts.is_empty() {
+        return Err(Failure::BadInput(format!("{}: it has no prompts; write one per line", lines.source())));
+    }
+    Ok(prompts)
+}
+
+fn parse(line: &str) -> Result<String, String> {
+    let value: Value = serde_json::from_str(line).map_err(|error| format!("not JSON: {error}"))?;
+    let prompt = match value {
+        Value::String(prompt) => prompt,
+        Value::Object(mut fields) => match fields.remove("prompt") {
+            Some(Value::String(prompt)) => prompt,
+            Some(_) => return Err("'prompt' is not a string".to_owned()),
+            None => return Err("the object has no 'prompt'".to_owned()),
+        },
+        _ => return Err(r#"write a JSON string or an object such as {"prompt": "A fox"}"#.to_owned()),
+    };
+    if prompt.contains('\0') {
+        return Err(r"the prompt holds a NUL (\u0000); prompts are text".to_owned());
+    }
+    Ok(prompt)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_lines_are_strings_or_objects() {
+        assert_eq!(parse(r#""a\nb""#).unwrap(), "a\nb");
+        assert_eq!(parse(r#"{"id": 7, "prompt": "a"}"#).unwrap(), "a");
+        for (line, expected) in [
+            ("a fox", "no JSON"),
+            ("7", "a JSON string or an object"),
+            (r#"{"text": "a"}"#, "no 'prompt'"),
+            (r#"{"prompt": 7}"#, "not a string"),
+            (r#""a\u0000b""#, "NUL"),
+        ] {
+            let error = parse(line).unwrap_err();
+            assert!(error.contains(expected), "{line}: {error}");
+        }
+    }
+}

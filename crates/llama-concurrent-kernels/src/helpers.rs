@@ -1,0 +1,309 @@
+//! Threads that help another one with an operation, as far as they get to run.
+//!
+//! ggml's own threads meet after every operation, and whoever comes first spins until the last has come. Beside busy
+//! neighbours that is a loss of whole time slices: the last one waits for a processor. Here one thread computes the graph,
+//! and gives the large operations away in pieces. Helpers take pieces when they run and nobody waits for one that does
+//! not, except for a piece that it has begun; and who has to wait sleeps soon, so that the processor is the other's.
+
+use std::{
+    cell::Cell,
+    hint::spin_loop,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering},
+    },
+    thread::JoinHandle,
+};
+
+/// Steps of an operation that follow on each other.
+const PHASES: usize = 4;
+/// Looks at what somebody else is about to change, before sleeping; some ten microseconds.
+const SPINS: u32 = 300;
+/// The same, before the next operation of a graph.
+const IDLE_SPINS: u32 = 4 * SPINS;
+
+/// Threads that help the one that owns them.
+pub struct Helpers {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+struct Shared {
+    /// Changes with each job, and to end the helpers.
+    ticket: AtomicU32,
+    /// Helpers that sleep until it changes.
+    sleeping: AtomicU32,
+    stop: AtomicBool,
+    /// The job that may be joined; null between jobs.
+    job: AtomicPtr<Job>,
+    /// Helpers between looking at `job` and leaving it.
+    inside: AtomicU32,
+}
+
+/// An operation whose pieces are shared out.
+pub(crate) struct Job {
+    run: unsafe fn(*const (), Worker),
+    data: *const (),
+    threads: usize,
+    joined: AtomicUsize,
+    phases: [Phase; PHASES],
+}
+
+#[derive(Default)]
+struct Phase {
+    next: AtomicUsize,
+    done: AtomicU32,
+    sleeping: AtomicBool,
+}
+
+/// One of the threads that compute a job.
+#[derive(Clone, Copy)]
+pub(crate) struct Worker {
+    job: *const Job,
+    pub(crate) thread: usize,
+}
+
+thread_local! {
+    static OWN: Cell<*const Helpers> = const { Cell::new(std::ptr::null()) };
+}
+
+/// Whether the operations of this thread are shared out, and to how many threads, itself included.
+pub(crate) fn threads() -> Option<usize> {
+    let helpers = OWN.get();
+    // SAFETY: set for the time of a call by the one who owns them.
+    (!helpers.is_null()).then(|| unsafe { (*helpers).threads.len() + 1 })
+}
+
+/// Runs `work` on this thread and on the helpers of it that come.
+///
+/// # Safety
+/// `threads` is something, and `work` may run on several threads at once.
+pub(crate) unsafe fn run<F: Fn(Worker)>(work: &F) {
+    unsafe fn call<F: Fn(Worker)>(data: *const (), worker: Worker) {
+        // SAFETY: `data` is the closure below, which lives until all have left.
+        unsafe { (*data.cast::<F>())(worker) }
+    }
+    // SAFETY: as in `threads`.
+    let helpers = unsafe { &*OWN.get() };
+    helpers.run(call::<F>, std::ptr::from_ref(work).cast());
+}
+
+impl Helpers {
+    /// Starts `count` helpers, each of which calls `start` first.
+    ///
+    /// # Errors
+    /// The system gives no more threads.
+    pub fn new(count: usize, start: impl Fn() + Send + Sync + 'static) -> std::io::Result<Self> {
+        let shared = Arc::new(Shared {
+            ticket: AtomicU32::new(0),
+            sleeping: AtomicU32::new(0),
+            stop: AtomicBool::new(false),
+            job: AtomicPtr::new(std::ptr::null_mut()),
+            inside: AtomicU32::new(0),
+        });
+        let start = Arc::new(start);
+        let threads = (0..count)
+            .map(|_| {
+                let (shared, start) = (shared.clone(), start.clone());
+                std::thread::Builder::new().name("llama-helper".into()).spawn(move || {
+                    start();
+                    shared.help();
+                })
+            })
+            .collect::<std::io::Result<_>>()?;
+        Ok(Self { shared, threads })
+    }
+
+    /// Shares out the operations that this thread computes during `call`.
+    pub fn during<T>(&self, call: impl FnOnce() -> T) -> T {
+        struct Reset(*const Helpers);
+        impl Drop for Reset {
+            fn drop(&mut self) {
+                OWN.set(self.0);
+            }
+        }
+        let _reset = Reset(OWN.replace(self));
+        call()
+    }
+
+    fn run(&self, run: unsafe fn(*const (), Worker), data: *const ()) {
+        let threads = self.threads.len() + 1;
+        let job = Job { run, data, threads, joined: AtomicUsize::new(1), phases: Default::default() };
+        let shared = &*self.shared;
+        shared.job.store(std::ptr::from_ref(&job).cast_mut(), Ordering::SeqCst);
+        shared.ticket.fetch_add(1, Ordering::SeqCst);
+        if shared.sleeping.load(Ordering::SeqCst) > 0 {
+            atomic_wait::wake_all(&shared.ticket);
+        }
+        // SAFETY: the job's own condition.
+        unsafe { run(data, Worker { job: &job, thread: 0 }) };
+        // From here on nobody joins, and whoever is inside leaves.
+        shared.job.store(std::ptr::null_mut(), Ordering::SeqCst);
+        let mut spins = 0;
+        loop {
+            let inside = shared.inside.load(Ordering::SeqCst);
+            if inside == 0 {
+                return;
+            }
+            if spins < SPINS {
+                spins += 1;
+                spin_loop();
+            } else {
+                atomic_wait::wait(&shared.inside, inside);
+            }
+        }
+    }
+}
+
+impl Drop for Helpers {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::SeqCst);
+        self.shared.ticket.fetch_add(1, Ordering::SeqCst);
+        atomic_wait::wake_all(&self.shared.ticket);
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Shared {
+    fn help(&self) {
+        let mut seen = 0;
+        loop {
+            let mut spins = 0;
+            let ticket = loop {
+                let ticket = self.ticket.load(Ordering::SeqCst);
+                if ticket != seen {
+                    break ticket;
+                }
+                if spins < IDLE_SPINS {
+                    spins += 1;
+                    spin_loop();
+                } else {
+                    self.sleeping.fetch_add(1, Ordering::SeqCst);
+                    atomic_wait::wait(&self.ticket, seen);
+                    self.sleeping.fetch_sub(1, Ordering::SeqCst);
+                    spins = 0;
+                }
+            };
+            seen = ticket;
+            if self.stop.load(Ordering::SeqCst) {
+                return;
+            }
+            self.inside.fetch_add(1, Ordering::SeqCst);
+            let job = self.job.load(Ordering::SeqCst);
+            if !job.is_null() {
+                // SAFETY: its owner waits for all that are inside.
+                unsafe {
+                    let thread = (*job).joined.fetch_add(1, Ordering::SeqCst);
+                    if thread < (*job).threads {
+                        ((*job).run)((*job).data, Worker { job, thread });
+                    }
+                }
+            }
+            if self.inside.fetch_sub(1, Ordering::SeqCst) == 1 {
+                atomic_wait::wake_all(&self.inside);
+            }
+        }
+    }
+}
+
+impl Worker {
+    /// The pieces, of `count`, of this phase that fall to this thread. When it returns, all are done, if not `last`.
+    pub(crate) fn pieces(self, phase: usize, count: usize, last: bool, mut work: impl FnMut(usize)) {
+        // SAFETY: the job lives while anyone is inside.
+        let job = unsafe { &*self.job };
+        let phase = &job.phases[phase];
+        loop {
+            let index = phase.next.fetch_add(1, Ordering::SeqCst);
+            if index >= count {
+                break;
+            }
+            work(index);
+            if phase.done.fetch_add(1, Ordering::SeqCst) + 1 == count as u32 && phase.sleeping.load(Ordering::SeqCst) {
+                atomic_wait::wake_all(&phase.done);
+            }
+        }
+        if last && self.thread > 0 {
+            return;
+        }
+        let mut spins = 0;
+        loop {
+            let done = phase.done.load(Ordering::SeqCst);
+            if done == count as u32 {
+                return;
+            }
+            if spins < SPINS {
+                spins += 1;
+                spin_loop();
+            } else {
+                phase.sleeping.store(true, Ordering::SeqCst);
+                atomic_wait::wait(&phase.done, done);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    #[test]
+    fn each_piece_goes_to_one_thread_and_phases_follow_each_other() {
+        for helpers in [0, 1, 3] {
+            let helpers = Helpers::new(helpers, || ()).unwrap();
+            for round in 0..200 {
+                let (first, second) = (round % 17, 1 + round % 40);
+                let seen: Vec<AtomicU32> = (0..first + second).map(|_| AtomicU32::new(0)).collect();
+                let threads = Mutex::new(Vec::new());
+                let work = |worker: Worker| {
+                    worker.pieces(0, first, false, |piece| {
+                        seen[piece].fetch_add(1, Ordering::Relaxed);
+                    });
+                    assert!(
+                        seen[..first].iter().all(|n| n.load(Ordering::Relaxed) == 1),
+                        "all of the first phase is done"
+                    );
+                    worker.pieces(1, second, true, |piece| {
+                        seen[first + piece].fetch_add(1, Ordering::Relaxed);
+                    });
+                    threads.lock().unwrap().push(worker.thread);
+                };
+                assert_eq!(threads_of(&helpers), helpers.threads.len() + 1);
+                // SAFETY: called while the operations of this thread are shared out.
+                helpers.during(|| unsafe { run(&work) });
+                assert!(seen.iter().all(|n| n.load(Ordering::Relaxed) == 1));
+                let mut threads = threads.into_inner().unwrap();
+                threads.sort_unstable();
+                threads.dedup();
+                assert!(threads.contains(&0) && threads.iter().all(|&thread| thread <= helpers.threads.len()));
+            }
+        }
+        assert_eq!(threads(), None, "outside of a call nothing is shared out");
+    }
+
+    fn threads_of(helpers: &Helpers) -> usize {
+        helpers.during(|| threads().expect("inside of a call"))
+    }
+
+    #[test]
+    fn helpers_that_sleep_are_woken_and_end() {
+        let helpers = Helpers::new(2, || ()).unwrap();
+        let met = std::sync::Barrier::new(3);
+        for _ in 0..3 {
+            while helpers.shared.sleeping.load(Ordering::SeqCst) < 2 {
+                std::thread::yield_now();
+            }
+            // All three have to come, each with one piece.
+            let work = |worker: Worker| {
+                worker.pieces(0, 3, true, |_| {
+                    met.wait();
+                });
+            };
+            // SAFETY: called while the operations of this thread are shared out.
+            helpers.during(|| unsafe { run(&work) });
+        }
+    }
+}

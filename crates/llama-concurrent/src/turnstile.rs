@@ -1,0 +1,96 @@
+//! Where the workers of all engines of this process take turns on the processors that they share.
+
+use std::{
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use llama_concurrent_scheduler::{CallClass, Member, Turns};
+
+static TURNS: Mutex<Turns> = Mutex::new(Turns::new());
+static CHANGED: Condvar = Condvar::new();
+
+fn turns() -> MutexGuard<'static, Turns> {
+    TURNS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A worker, or a load, among those that take turns. Dropped, it holds up nobody any more.
+pub(crate) struct Turnstile {
+    member: Member,
+    since: Instant,
+}
+
+impl Turnstile {
+    /// For somebody who computes on these CPUs; on any, if none are named.
+    pub(crate) fn new(cpus: &[usize]) -> Self {
+        Self { member: turns().join(cpus), since: Instant::now() }
+    }
+
+    /// Waits until this one may compute.
+    pub(crate) fn enter(&mut self) {
+        let mut turns = turns();
+        turns.ask(self.member);
+        while !turns.begin(self.member) {
+            turns = CHANGED.wait(turns).unwrap_or_else(PoisonError::into_inner);
+        }
+        self.since = Instant::now();
+    }
+
+    /// Lets others compute; with `more` to come, this one is among those that wait at once. Whether there are others.
+    pub(crate) fn leave(&mut self, class: CallClass, more: bool) -> bool {
+        let mut turns = turns();
+        turns.end(self.member, self.since.elapsed(), class, more);
+        let contended = turns.is_contended(self.member);
+        drop(turns);
+        if contended {
+            CHANGED.notify_all();
+        }
+        contended
+    }
+
+    /// Does not want to compute after all.
+    pub(crate) fn withdraw(&mut self) {
+        turns().withdraw(self.member);
+        CHANGED.notify_all();
+    }
+}
+
+impl Drop for Turnstile {
+    fn drop(&mut self) {
+        turns().leave(self.member);
+        CHANGED.notify_all();
+    }
+}
+
+/// Computing that goes on for so long before others get their turn.
+const LOAD_SLICE: Duration = Duration::from_millis(50);
+
+/// A load, which takes turns with the workers of other engines: they compute while it waits, and wait while it works.
+pub(crate) struct Loading(Mutex<Turnstile>);
+
+impl Loading {
+    pub(crate) fn begin(cpus: &[usize]) -> Self {
+        let mut turnstile = Turnstile::new(cpus);
+        turnstile.enter();
+        Self(Mutex::new(turnstile))
+    }
+
+    /// Called now and then: others get their turn if it was this one's for long enough.
+    pub(crate) fn pause(&self) {
+        if self.lock().since.elapsed() >= LOAD_SLICE {
+            self.outside(|| ());
+        }
+    }
+
+    /// Lets others compute while this one does something else, which may wait for them.
+    pub(crate) fn outside<T>(&self, work: impl FnOnce() -> T) -> T {
+        self.lock().leave(CallClass::Batch, false);
+        let done = work();
+        self.lock().enter();
+        done
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Turnstile> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
