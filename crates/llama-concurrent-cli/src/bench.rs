@@ -6,7 +6,6 @@ mod plan;
 mod runs;
 mod sweep;
 mod system;
-mod system;
 
 use std::{
     io::{Write, stdout},

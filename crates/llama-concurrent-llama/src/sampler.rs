@@ -136,7 +136,7 @@ struct Chain(NonNull<sys::llama_sampler>);
 unsafe impl Send for Chain {}
 
 impl Chain {
-    /// The samplers that are on; the last one draws.
+    /// The enabled samplers; the last one selects a token.
     fn new(params: &SamplingParams, n_vocab: usize, model: Option<&Model>) -> Self {
         // SAFETY: a plain call.
         let raw = unsafe { sys::llama_sampler_chain_init(sys::llama_sampler_chain_default_params()) };
@@ -189,11 +189,11 @@ impl Drop for Chain {
     }
 }
 
-/// One of llama.cpp's samplers, as it is switched on and off.
+/// One of llama.cpp's samplers, and how to turn it on and off.
 pub struct NamedSampler {
-    /// Its names in llama-server's `samplers`, of which the first is the usual one.
+    /// Its names in llama-server's `samplers`, the usual one first.
     pub names: &'static [&'static str],
-    /// Its letter there.
+    /// Its letter in `samplers`.
     pub letter: char,
     /// Turns it off.
     pub turn_off: fn(&mut SamplingParams),
@@ -204,15 +204,15 @@ pub struct NamedSampler {
 
 /// When a sampler that is on runs.
 enum When {
-    /// Always, also where the likeliest token is taken. It sees what came before.
+    /// Always, also in greedy sampling. It has a history.
     Always,
-    /// Where the token is drawn.
+    /// In random sampling.
     Random,
-    /// The same, but for mirostat, which cuts by itself.
+    /// In random sampling without mirostat, which truncates itself.
     Cutting,
 }
 
-/// What a sampler is made for.
+/// The context in which a sampler is created.
 struct Of<'a> {
     n_vocab: i32,
     model: Option<&'a Model>,
@@ -283,7 +283,7 @@ fn draw(params: &SamplingParams, of: &Of) -> *mut sys::llama_sampler {
     }
 }
 
-/// The sampler against repetitions. Without a model it knows no vocabulary, and so no texts that break one.
+/// The DRY sampler. Without a model it has no vocabulary, and so no sequence breakers.
 fn dry(params: &SamplingParams, of: &Of) -> *mut sys::llama_sampler {
     let model = of.model;
     let breakers = model.map_or(&[][..], |_| &params.dry_sequence_breakers);

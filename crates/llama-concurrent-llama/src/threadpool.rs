@@ -35,8 +35,8 @@ impl Drop for Pool {
     }
 }
 
-/// The threads of a worker, in both ways of waiting: ggml's own, which spin until all have come to the end of an operation,
-/// and one thread with helpers, which take parts of large operations when they run and sleep otherwise.
+/// The threads of a worker, for both wait policies: ggml's own, which spin until all have finished an operation, and one
+/// thread with helpers, which take parts of large operations when they run and sleep otherwise.
 pub(super) struct Threads {
     active: Pool,
     alone: Pool,
@@ -46,7 +46,7 @@ pub(super) struct Threads {
     /// Ids of ggml's threads, the calling one first, and of the helpers.
     ids: Vec<i32>,
     helper_ids: Vec<i32>,
-    /// The CPUs of this thread among ggml's, and those that it may use with helpers; none where nothing is bound.
+    /// The CPUs of this thread in ggml's pool, and those that it may use with helpers; empty if threads are not bound.
     own_cpus: Vec<usize>,
     all_cpus: Vec<usize>,
     /// The total time that the threads had waited for a CPU at the last check.
@@ -114,7 +114,7 @@ impl Threads {
         self.active.n_threads
     }
 
-    /// Ids of ggml's threads, the creating one first; none where the system does not tell.
+    /// The ids of ggml's threads, the creating one first; empty if the system does not report them.
     pub(super) fn thread_ids(&self) -> &[i32] {
         &self.ids
     }
@@ -123,13 +123,13 @@ impl Threads {
         self.contention
     }
 
-    /// Has ggml's threads sleep instead of spinning until the next call.
+    /// Lets ggml's threads sleep instead of spinning until the next call.
     pub(super) fn rest(&self) {
         // SAFETY: alive, and no call is under way. The next call wakes them.
         unsafe { sys::ggml_threadpool_pause(self.active.raw.as_ptr()) }
     }
 
-    /// Decides how to wait from here on.
+    /// Selects the wait policy for the next calls.
     pub(super) fn select_mode(&mut self) {
         let waiting = self.contention.waiting();
         if waiting != self.waiting {
@@ -157,7 +157,7 @@ impl Threads {
         }
     }
 
-    /// Learns from a call that took so long.
+    /// Updates the statistics after a call of this duration.
     pub(super) fn observe(&mut self, elapsed: Duration) {
         self.wall += elapsed;
         if self.wall < INTERVAL {
