@@ -45,9 +45,9 @@ fn sampling(c: &mut Criterion) {
         let usual = SamplingParams { temperature: 0.8, top_k: 40, top_p: 0.95, ..SamplingParams::default() };
         let nucleus = SamplingParams { temperature: 0.8, top_k: 0, top_p: 0.95, ..SamplingParams::default() };
         for (name, params) in [("greedy", greedy), ("top-k 40, top-p 0.95", usual), ("top-p 0.95", nucleus)] {
-            let mut choose = llama_concurrent_llama::chooser(&params, &vocab);
+            let mut sample = llama_concurrent_llama::sample_fn(&params, &vocab);
             let mut scratch = logits.clone();
-            group.bench_function(BenchmarkId::new(name, n_vocab), |b| b.iter(|| black_box(choose(&mut scratch))));
+            group.bench_function(BenchmarkId::new(name, n_vocab), |b| b.iter(|| black_box(sample(&mut scratch))));
         }
     }
     group.finish();

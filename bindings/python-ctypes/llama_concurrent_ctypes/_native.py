@@ -194,7 +194,7 @@ class NativeGeneration:
     def __init__(self, engine: NativeEngine, prompt: Any, sampling: Any) -> None:
         self._engine = engine
         self._queue = _Queue()
-        self._news: deque[Any] = deque()
+        self._events: deque[Any] = deque()
         self._collected = _Collected()
         self._is_over = False
         self._reading = threading.Lock()
@@ -205,42 +205,42 @@ class NativeGeneration:
         exception that it failed with; None if none came in `timeout` seconds or it is over."""
         end = math.inf if timeout is None else time.monotonic() + timeout
         with self._reading:
-            while not self._news and not self._is_over:
+            while not self._events and not self._is_over:
                 left = max(0.0, end - time.monotonic())
                 event = self._queue.poll(math.ceil(min(_SLICE_MS, left * 1000)))
                 if event is not None:
                     self._is_over = bool(event.result)
                     done = self._collected.take(event)
-                    self._news.extend(_deltas(event) if done is None else [done])
+                    self._events.extend(_deltas(event) if done is None else [done])
                 elif left == 0:
                     break
-            return self._news.popleft() if self._news else None
+            return self._events.popleft() if self._events else None
 
     async def read_async(self) -> Any:
         """As `read`, to be awaited."""
         loop = asyncio.get_running_loop()
         descriptor = library().llama_infer_queue_fd(self._queue.handle)
         # It stays readable until everything was fetched, and may be so without an event.
-        while (news := self.read(0.0)) is None and not (self._is_over and not self._news):
+        while (event := self.read(0.0)) is None and not (self._is_over and not self._events):
             readable = asyncio.Event()
             loop.add_reader(descriptor, readable.set)
             try:
                 await readable.wait()
             finally:
                 loop.remove_reader(descriptor)
-        return news
+        return event
 
     def wait(self) -> Any:
         """Waits for the end: the arguments of `Result`, or the exception that it failed with."""
-        while isinstance(news := self.read(), tuple):
+        while isinstance(event := self.read(), tuple):
             pass
-        return news
+        return event
 
     async def wait_async(self) -> Any:
         """As `wait`, to be awaited."""
-        while isinstance(news := await self.read_async(), tuple):
+        while isinstance(event := await self.read_async(), tuple):
             pass
-        return news
+        return event
 
     def cancel(self) -> None:
         """Ends it before its next token; the end can still be read."""
@@ -526,14 +526,14 @@ def _numbers(text: str) -> list[int]:
 
 def _load(path: bytes, params: CEngineParams, progress: Callable[[float], bool | None] | None) -> int:
     """Loads an engine on a thread of its own, so that this one can be interrupted; `progress` is called on this one."""
-    shares: queue.SimpleQueue[float | None] = queue.SimpleQueue()
+    fractions: queue.SimpleQueue[float | None] = queue.SimpleQueue()
     answers: queue.SimpleQueue[bool] = queue.SimpleQueue()
     engine, stopped, errors = c_void_p(), threading.Event(), []
 
-    def ask(share: float, _: int | None) -> bool:
+    def ask(fraction: float, _: int | None) -> bool:
         if progress is None or stopped.is_set():
             return not stopped.is_set()
-        shares.put(share)
+        fractions.put(fraction)
         return answers.get() and not stopped.is_set()
 
     def load() -> None:
@@ -542,14 +542,14 @@ def _load(path: bytes, params: CEngineParams, progress: Callable[[float], bool |
         except BaseException as error:  # noqa: BLE001 - raised below
             errors.append(error)
         finally:
-            shares.put(None)
+            fractions.put(None)
 
     params.progress = on_progress = CEngineProgressCallback(ask)
     thread = threading.Thread(target=load, name="llama-concurrent-load")
     thread.start()
     try:
-        while (share := shares.get()) is not None:
-            answers.put(progress is None or progress(share) is not False)
+        while (fraction := fractions.get()) is not None:
+            answers.put(progress is None or progress(fraction) is not False)
         thread.join()
     except BaseException:
         stopped.set()

@@ -1,4 +1,4 @@
-//! What this module was compiled for.
+//! The instruction sets that this module was compiled for.
 
 use std::hint::black_box;
 
@@ -8,10 +8,10 @@ use pyo3::prelude::*;
 /// process.
 static BUILT_FOR: &str = concat!("\nllama-concurrent-built-for:", env!("BUILT_FOR"), "\n");
 
-/// The instruction sets that llama.cpp was built for, in its own words.
+/// The instruction sets that llama.cpp was built for, as it reports them.
 #[pyfunction]
 pub fn system_info() -> &'static str {
-    // Otherwise nobody would use it, and the linker would drop it.
+    // Otherwise it would be unused, and the linker would drop it.
     black_box(BUILT_FOR);
     llama_concurrent::system_info()
 }

@@ -1,4 +1,4 @@
-//! What Python passes, as the engine wants it.
+//! Conversions between Python and the engine.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use crate::errors;
 /// A prompt: text, or tokens.
 pub enum PromptLike {
     Text(String),
-    /// A `ChatPrompt`, which says where it quotes somebody.
+    /// A `ChatPrompt`, which marks the ranges of plain text.
     Marked(MarkedText),
     Tokens(Vec<i32>),
 }
@@ -45,7 +45,7 @@ impl<'py> FromPyObject<'_, 'py> for PromptLike {
                 Err(error) => Err(invalid("the prompt is not valid Unicode", &error)),
             };
         }
-        // Their elements are numbers or texts too, but nobody means them as tokens.
+        // Their elements are numbers or texts, too, but not meant as tokens.
         if let Some(instead) = no_list(prompt)? {
             let kind = prompt.get_type().name()?;
             let what = format!("a prompt is a str or a list of tokens, which are int, not {kind}; {instead}");
@@ -64,7 +64,7 @@ impl<'py> FromPyObject<'_, 'py> for PromptLike {
     }
 }
 
-/// What to do instead of passing something that only looks like a list.
+/// What to do instead, for an argument that only looks like a list.
 fn no_list(value: Borrowed<'_, '_, PyAny>) -> PyResult<Option<&'static str>> {
     if value.is_instance_of::<PyBytes>() || value.is_instance_of::<PyByteArray>() {
         return Ok(Some("decode the bytes, as in data.decode()"));
@@ -75,13 +75,13 @@ fn no_list(value: Borrowed<'_, '_, PyAny>) -> PyResult<Option<&'static str>> {
     Ok(None)
 }
 
-/// The attributes of `llama_concurrent.SamplingParams`: those of the engine's table, and how the request is served.
+/// The attributes of `llama_concurrent.SamplingParams`: those of the engine's table, and the request options.
 pub struct Sampling {
     params: SamplingParams,
     served: Served,
 }
 
-/// Attributes that are none of the engine's parameters, and the forms of its constraint.
+/// Attributes that are not in the engine's table, and the kinds of constraints.
 #[derive(FromPyObject)]
 struct Served {
     parse_special: bool,
@@ -180,7 +180,7 @@ impl Sampling {
     }
 }
 
-/// One token's log probabilities as Python gets them: its own, and the likeliest tokens with theirs.
+/// One token's log probabilities for Python: its own, and the most likely tokens with theirs.
 pub type Logprobs = (f32, Vec<(i32, f32)>);
 
 pub fn logprobs(one: &TokenLogprobs) -> Logprobs {
@@ -207,7 +207,7 @@ fn finish<'py>(py: Python<'py>, finish: &Finish) -> PyResult<Bound<'py, PyDict>>
     Ok(result)
 }
 
-/// A whole generation as keyword arguments of `llama_concurrent.Result`, or what it failed with as an exception.
+/// A whole generation as keyword arguments of `llama_concurrent.Result`, or its error as an exception.
 pub fn outcome(py: Python<'_>, result: llama_concurrent::Result<Completion>) -> PyResult<Py<PyAny>> {
     match result {
         Ok(done) => Ok(completion(py, &done)?.into_any().unbind()),

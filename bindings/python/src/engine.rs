@@ -20,7 +20,7 @@ use crate::{
     slice,
 };
 
-/// What `llama_concurrent.Engine` was called with.
+/// The arguments of `llama_concurrent.Engine`.
 struct Options {
     config: EngineConfig,
     progress: Option<Py<PyAny>>,
@@ -45,14 +45,16 @@ impl<'py> FromPyObject<'_, 'py> for Options {
 }
 
 impl Options {
-    /// The configuration, whose progress is always watched, for Ctrl-C; what the caller's function raises goes to `failure`.
+    /// The configuration. It always has a progress callback, to check for Ctrl-C; exceptions of the caller's go to `failure`.
     fn config(self, failure: Arc<Mutex<Option<PyErr>>>) -> EngineConfig {
         let progress = self.progress;
-        let progress: LoadProgress = Arc::new(move |share| {
+        let progress: LoadProgress = Arc::new(move |fraction| {
             let go_on = Python::attach(|py| {
                 py.check_signals()?;
                 match &progress {
-                    Some(progress) => Ok(!progress.bind(py).call1((share,))?.is(pyo3::types::PyBool::new(py, false))),
+                    Some(progress) => {
+                        Ok(!progress.bind(py).call1((fraction,))?.is(pyo3::types::PyBool::new(py, false)))
+                    }
                     None => Ok(true),
                 }
             });
@@ -77,13 +79,13 @@ pub struct NativeEngine {
     process: u32,
 }
 
-/// Where whole generations arrive, for the one thread that hands them out.
+/// Receives whole generations, for the one thread that hands them out.
 #[pyclass(frozen, module = "llama_concurrent._native")]
 pub struct NativeFinished(Receiver<Ended>);
 
 #[pymethods]
 impl NativeFinished {
-    /// The next number with a dict for `Result` or an exception; None when the engine is closed and all was told.
+    /// The next id with a dict for `Result` or an exception; None when the engine is closed and no result is left.
     fn next(&self, py: Python<'_>) -> PyResult<Option<(u64, Py<PyAny>)>> {
         match py.detach(|| self.0.recv()) {
             Ok((id, result)) => Ok(Some((id, convert::outcome(py, result)?))),
@@ -137,7 +139,7 @@ impl NativeEngine {
                 let (sender, ended) = unbounded();
                 Ok(Self { open: Mutex::new(Some((engine, sender))), ended, process: std::process::id() })
             }
-            // What the progress function raised, or Ctrl-C, says more than that the load was stopped.
+            // An exception of the progress function, or Ctrl-C, is more specific than "load cancelled".
             Err(error) => {
                 let raised = failure.lock().unwrap_or_else(PoisonError::into_inner).take();
                 Err(raised.unwrap_or_else(|| errors::exception(&error)))
@@ -152,15 +154,15 @@ impl NativeEngine {
         Ok(NativeGeneration::new(engine, generation))
     }
 
-    /// Starts a generation whose end arrives at `finished`; its number.
+    /// Starts a generation whose end is sent to `finished`, and returns its id.
     fn submit_whole(&self, py: Python<'_>, prompt: PromptLike, sampling: Sampling) -> PyResult<u64> {
         let request = sampling.request(prompt)?;
         let (engine, sender) = self.get_both(py)?;
         let number = Arc::new(OnceLock::new());
-        let told = Arc::clone(&number);
+        let assigned = Arc::clone(&number);
         let done = move |result| {
-            // The worker may be done before the number is known here.
-            let _ = sender.send((*told.wait(), result));
+            // The worker may finish before the id is known here.
+            let _ = sender.send((*assigned.wait(), result));
         };
         let ticket = py.detach(|| {
             let ticket = engine.submit_then(&request, done)?;
@@ -174,14 +176,14 @@ impl NativeEngine {
         self.get(py).map(|engine| engine.cancel(id))
     }
 
-    /// Where the generations of `submit_whole` end.
+    /// The receiver of the generations of `submit_whole`.
     #[getter]
     fn finished(&self) -> NativeFinished {
         NativeFinished(self.ended.clone())
     }
 
-    /// Runs many requests; each result is a dict for `Result`, or an exception. `tick(done, total)` may be None; it is called
-    /// after every end and some ten times a second, and what it raises cancels the rest.
+    /// Runs many requests; each result is a dict for `Result`, or an exception. `tick(done, total)` may be None. It is called
+    /// after every end and some ten times a second; an exception in it cancels the rest.
     fn run_all(
         &self,
         py: Python<'_>,
@@ -282,8 +284,8 @@ impl NativeEngine {
         Ok(stats)
     }
 
-    /// Takes no more requests and waits for the others; whether all were over within `timeout` seconds. A closed engine has
-    /// none.
+    /// Stops accepting requests and waits for the others. Returns whether all finished within `timeout` seconds; a closed
+    /// engine has none.
     #[pyo3(signature = (timeout=None))]
     fn drain(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
         let engine = match self.get(py) {
@@ -303,8 +305,8 @@ impl NativeEngine {
         }
     }
 
-    /// Cancels what runs, ends the threads and gives the memory back. May be called again, and in a forked child, where
-    /// it does nothing.
+    /// Cancels all requests, ends the threads and releases the memory. May be called again, and in a forked child, where it
+    /// does nothing.
     fn close(&self, py: Python<'_>) {
         if self.process != std::process::id() {
             return;

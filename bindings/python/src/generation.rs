@@ -28,44 +28,44 @@ struct Reader {
     collected: Collector,
 }
 
-/// What a reader gets.
-pub enum News {
+/// An event as Python gets it.
+pub enum PyEvent {
     Text(String, Option<i32>, Option<convert::Logprobs>),
-    /// What `convert::outcome` makes of the whole generation.
+    /// The result of the whole generation, from `convert::outcome`.
     Finished(Py<PyAny>),
 }
 
-impl<'py> IntoPyObject<'py> for News {
+impl<'py> IntoPyObject<'py> for PyEvent {
     type Target = PyAny;
     type Output = Bound<'py, PyAny>;
     type Error = PyErr;
 
     fn into_pyobject(self, py: Python<'py>) -> PyResult<Self::Output> {
         match self {
-            News::Text(text, token, logprobs) => Ok((text, token, logprobs).into_pyobject(py)?.into_any()),
-            News::Finished(finish) => Ok(finish.into_bound(py).into_any()),
+            PyEvent::Text(text, token, logprobs) => Ok((text, token, logprobs).into_pyobject(py)?.into_any()),
+            PyEvent::Finished(finish) => Ok(finish.into_bound(py).into_any()),
         }
     }
 }
 
 impl Reader {
-    /// What a reader gets for an event; `None` for none.
-    fn news(&mut self, event: Option<Event>) -> PyResult<Option<News>> {
+    /// Adds an event to the output, and converts it for Python.
+    fn take_event(&mut self, event: Option<Event>) -> PyResult<Option<PyEvent>> {
         let Some(event) = event else { return Ok(None) };
         let text = match &event {
             Event::Delta(delta) => {
                 let logprobs = delta.logprobs.as_deref().map(convert::logprobs);
-                Some(News::Text(delta.text.clone(), delta.token, logprobs))
+                Some(PyEvent::Text(delta.text.clone(), delta.token, logprobs))
             }
             _ => None,
         };
         match self.collected.take(event) {
             None => Ok(text),
-            Some(result) => Ok(Some(News::Finished(Python::attach(|py| convert::outcome(py, result))?))),
+            Some(result) => Ok(Some(PyEvent::Finished(Python::attach(|py| convert::outcome(py, result))?))),
         }
     }
 
-    /// Reads to the end, for `limit` at most; `None` if that does not come, or was read before.
+    /// Reads to the end, for at most `limit`; `None` if the end does not arrive in time, or was read before.
     fn wait(&mut self, limit: Duration) -> Option<llama_concurrent::Result<Completion>> {
         let deadline = Instant::now() + limit;
         loop {
@@ -108,7 +108,7 @@ impl NativeGeneration {
     /// The next event: (text, token or None, log probabilities or None), or at the end the arguments of `Result`, or the
     /// exception that it failed with; None if none came in `timeout` seconds or it is over.
     #[pyo3(signature = (timeout=None))]
-    fn read(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Option<News>> {
+    fn read(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Option<PyEvent>> {
         let deadline = slice::deadline(timeout);
         loop {
             let left = slice::next(deadline);
@@ -119,7 +119,7 @@ impl NativeGeneration {
                 (event, over)
             });
             if event.is_some() || over {
-                return lock(&self.reader).news(event);
+                return lock(&self.reader).take_event(event);
             }
             py.check_signals()?;
             if slice::is_over(deadline) {
@@ -128,12 +128,12 @@ impl NativeGeneration {
         }
     }
 
-    /// As `read`, to be awaited.
+    /// Like `read`, as an awaitable.
     fn read_async<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let reader = self.reader.clone();
         pyo3_async_runtimes::tokio::future_into_py(py, async move {
             let next = poll_fn(|task| Pin::new(&mut lock(&reader).generation).poll_next(task)).await;
-            lock(&reader).news(next)
+            lock(&reader).take_event(next)
         })
     }
 
@@ -153,7 +153,7 @@ impl NativeGeneration {
         }
     }
 
-    /// As `wait`, to be awaited.
+    /// Like `wait`, as an awaitable.
     fn wait_async<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let reader = self.reader.clone();
         pyo3_async_runtimes::tokio::future_into_py(py, async move {
@@ -162,7 +162,7 @@ impl NativeGeneration {
         })
     }
 
-    /// Ends it before its next token; the end can still be read.
+    /// Cancels it before its next token; the end can still be read.
     fn cancel(&self) {
         self.engine.cancel(self.id);
     }

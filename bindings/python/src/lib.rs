@@ -1,7 +1,7 @@
-//! The native half of the Python package: the engine, its generations, and nothing that Python can do as well.
+//! The native part of the Python package: the engine and its generations. Everything else is written in Python.
 //!
-//! Whatever waits does so without the GIL, in slices, so that Ctrl-C is noticed between two of them. Errors become the
-//! classes of `llama_concurrent._errors`.
+//! All waits release the GIL and are split into slices, so that Ctrl-C is handled between them. Errors become the classes
+//! of `llama_concurrent._errors`.
 
 mod build;
 mod convert;

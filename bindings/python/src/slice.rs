@@ -1,4 +1,4 @@
-//! How long to wait without the GIL before looking for Ctrl-C again.
+//! Slices of waits without the GIL, with a check for Ctrl-C between them.
 
 use std::{
     sync::OnceLock,
@@ -8,9 +8,9 @@ use std::{
 
 use pyo3::prelude::*;
 
-/// How long Ctrl-C may go unnoticed.
+/// The latency of Ctrl-C.
 const SIGNALS: Duration = Duration::from_millis(50);
-/// Signals are handled by the main thread only; others need not look.
+/// Signals are handled only by the main thread; others need not check.
 const NO_SIGNALS: Duration = Duration::from_secs(3600);
 
 static MAIN_THREAD: OnceLock<ThreadId> = OnceLock::new();
@@ -24,13 +24,13 @@ pub fn note_main_thread(py: Python<'_>) -> PyResult<()> {
     Ok(())
 }
 
-/// When a wait of so many seconds ends; `None` if it has no end.
+/// The deadline of a wait in seconds; `None` without a limit.
 pub fn deadline(timeout: Option<f64>) -> Option<Instant> {
     let limit = timeout.and_then(|seconds| Duration::try_from_secs_f64(seconds.max(0.0)).ok())?;
     Instant::now().checked_add(limit)
 }
 
-/// The next part of a wait.
+/// The next slice of a wait.
 pub fn next(deadline: Option<Instant>) -> Duration {
     let is_main = MAIN_THREAD.get().is_none_or(|&main| main == thread::current().id());
     let slice = if is_main { SIGNALS } else { NO_SIGNALS };

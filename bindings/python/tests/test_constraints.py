@@ -43,14 +43,14 @@ def test_expressions_and_grammars(engine):
 
 
 def test_what_cannot_be_held_to_is_refused(engine):
-    for params, words in [
+    for params, expected in [
         (SamplingParams(json_schema="{"), "not JSON"),
         (SamplingParams(json_schema={"type": "nonsense"}), "nonsense"),
         (SamplingParams(regex="("), "unclosed"),
         (SamplingParams(grammar="start: rest"), "rest"),
         (SamplingParams(regex="a", grammar='start: "a"'), "use one of them"),
     ]:
-        with pytest.raises(InvalidRequest, match=words):
+        with pytest.raises(InvalidRequest, match=expected):
             engine.generate("A fox", params)
     with pytest.raises(TypeError, match="Pydantic"):
         engine.generate("A fox", SamplingParams(json_schema=int))

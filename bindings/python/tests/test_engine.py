@@ -252,7 +252,7 @@ def test_errors_of_futures(engine):
 
 
 @pytest.mark.parametrize(
-    ("prompt", "params", "error", "words"),
+    ("prompt", "params", "error", "expected"),
     [
         ("", {}, llama.InvalidRequest, "empty"),
         ("A", {"temperature": -1.0}, llama.InvalidRequest, "temperature"),
@@ -281,8 +281,8 @@ def test_errors_of_futures(engine):
         ("A", {"mirostat": 3}, llama.InvalidRequest, "mirostat is 3"),
     ],
 )
-def test_bad_requests(engine, prompt, params, error, words):
-    with pytest.raises(error, match=words):
+def test_bad_requests(engine, prompt, params, error, expected):
+    with pytest.raises(error, match=expected):
         engine.generate(prompt, SamplingParams(**params))
 
 
@@ -353,7 +353,7 @@ def test_what_fits_is_taken(engine):
 
 
 def test_arguments_of_calls_are_named(engine):
-    for call, words in [
+    for call, expected in [
         (lambda: engine.generate(PROMPT, {"max_tokens": 4}), "SamplingParams, not dict"),
         (lambda: engine.generate(PROMPT, SamplingParams(json_schema={"const": math.nan})), "json_schema cannot be"),
         (lambda: engine.generate(PROMPT, SamplingParams(json_schema=int)), "json_schema is"),
@@ -370,7 +370,7 @@ def test_arguments_of_calls_are_named(engine):
         (lambda: engine.generate("A", max_tokens=3), r"pass SamplingParams\(max_tokens=...\)"),
         (lambda: engine.generate("A", speed=3), "no keyword argument 'speed'"),
     ]:
-        with pytest.raises((TypeError, llama.InvalidRequest), match=words):
+        with pytest.raises((TypeError, llama.InvalidRequest), match=expected):
             call()
 
 

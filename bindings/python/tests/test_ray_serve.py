@@ -119,22 +119,22 @@ async def test_the_ingress_retries_before_the_first_event_and_never_after():
 
 
 async def test_the_ingress_gives_each_error_its_status():
-    for error, status, words in (
+    for error, status, expected in (
         (InvalidRequest("too long"), 400, "too long"),
         (Overloaded("full", 3.2), 503, "full"),
         (BackPressureError(2, 2), 503, "all replicas are busy"),
         (RuntimeError("a defect"), 500, "a defect"),
     ):
         got, headers, lines = await post(Replicas([error]), {"prompt": "x"})
-        assert got == status and words in lines[0]["error"]
-        assert headers.get("retry-after") == {"full": "4", "all replicas are busy": "2"}.get(words)
+        assert got == status and expected in lines[0]["error"]
+        assert headers.get("retry-after") == {"full": "4", "all replicas are busy": "2"}.get(expected)
     replicas = Replicas([60.0])
     status, _, lines = await post(replicas, {"prompt": "x"}, wait_seconds=0.05)
     assert status == 504 and "no text came in time" in lines[0]["error"] and replicas.cancelled == 1
 
 
 async def test_the_ingress_names_what_is_wrong_with_a_body():
-    for body, words in (
+    for body, expected in (
         (b'{"prompt": ', "body: Invalid JSON"),
         ([1], "body: Input should be an object"),
         ({}, "prompt: Field required"),
@@ -142,7 +142,7 @@ async def test_the_ingress_names_what_is_wrong_with_a_body():
         ({"prompt": "x", "seed": -1}, "seed: Input should be greater"),
     ):
         status, _, lines = await post(Replicas(), body)
-        assert status == 400 and words in lines[0]["error"]
+        assert status == 400 and expected in lines[0]["error"]
 
 
 async def test_the_router_keeps_keys_together_and_moves_few():

@@ -1,5 +1,5 @@
-//! Texts to ask with: plain sentences about everyday work, composed from parts, so that no two are alike for long and
-//! every tokenizer sees words that it knows.
+//! Prompt texts: plain sentences about everyday work, composed from parts, so that texts have no long common prefix and
+//! consist of words that every tokenizer knows.
 
 use rand::{Rng, RngExt, SeedableRng, seq::IndexedRandom};
 use rand_chacha::ChaCha8Rng;

@@ -1,12 +1,12 @@
-//! Load for text generation: named workloads, open and closed loops, and what came of them.
+//! Load generation and measurement: named workloads, open and closed loops, and their results.
 //!
-//! A [`Workload`] writes [`Script`]s: what each user asks, and when. [`play`] plays them against a [`Target`], which is an
-//! engine in this process or a server, and gives a [`Record`] for each request with the time of every token.
-//! [`Summary`] condenses records to the figures that people compare.
+//! A [`Workload`] generates [`Script`]s: the requests of each user, and their times. [`play`] replays them against a
+//! [`Target`], an engine in this process or a server, and returns a [`Record`] for each request with the time of every
+//! token. [`Summary`] condenses records to comparable figures.
 //!
 //! [`sim`] plays the same scripts on simulated machines. [`report`] and [`page`] tell what came of it.
 //!
-//! Everything that is asked follows from a seed, so that two targets get the same load.
+//! All load is derived from a seed, so that two targets get the same.
 
 mod corpus;
 pub mod neighbours;
@@ -28,9 +28,9 @@ pub mod workload;
 
 pub use prediction::{Planner, Prediction};
 pub use record::{Outcome, Record};
-pub use replay::{Played, play};
+pub use replay::{ReplayResult, play};
 pub use runs::{Run, Runs};
-pub use script::{Ask, Script, Turn};
+pub use script::{RequestSpec, Script, Turn};
 pub use setting::Setting;
 pub use stats::{Spread, jain, quantile};
 pub use summary::{Latency, Slo, Summary};

@@ -1,8 +1,8 @@
-//! A report as one HTML page that needs nothing else, with plots.
+//! A report as one self-contained HTML page with plots.
 //!
-//! Everything is in the file: the style, and the plots as SVG. What could be many (points of curves, gaps, requests) is thinned
-//! where it is drawn, and the page says how, so that a page has some hundred KiB whatever the load was. The figures in the table are of
-//! all requests; those that are thinned are in the JSON report.
+//! The file contains the style, and the plots as SVG. Numerous elements (points of curves, gaps, requests) are thinned when
+//! they are drawn, and the page says how, so that a page has some hundred KiB for any load. The figures in the table are
+//! those of all requests; the JSON report has the complete data.
 
 mod cdf;
 mod chart;
@@ -21,7 +21,7 @@ use crate::{
     setting::Setting,
 };
 
-/// The columns of the report's table with their units; on a screen of text there is no room for them.
+/// The columns of the report's table with their units, for which a terminal has no room.
 const COLUMNS: [&str; 12] = [
     "",
     "tok/s",
@@ -95,7 +95,7 @@ fn page(setting: &Setting, heading: &[String], body: Markup) -> String {
     .into_string()
 }
 
-/// Rows that are shorter or longer than the header end with it.
+/// Rows are cut or padded to the length of the header.
 fn table(header: &[&str], rows: &[Vec<String>]) -> Markup {
     html! {
         div class="scroll" {
@@ -107,7 +107,7 @@ fn table(header: &[&str], rows: &[Vec<String>]) -> Markup {
     }
 }
 
-/// How the times are spread, and one run of each in detail.
+/// The distributions of times, and one run of each system in detail.
 fn plots(results: &[Runs], open_loop: bool, of: &str) -> Markup {
     let index = middle_run(results);
     let shown: Vec<(&str, &[Record])> = results

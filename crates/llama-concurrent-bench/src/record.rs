@@ -1,4 +1,4 @@
-//! What became of a request.
+//! The record of a request.
 
 use std::time::Duration;
 
@@ -8,11 +8,11 @@ use serde::Serialize;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// All tokens came.
+    /// All tokens arrived.
     Done,
-    /// It was refused because too much was asked at once.
+    /// It was refused because of overload.
     Overloaded,
-    /// It was refused or broke off, and why.
+    /// It was refused or failed, and why.
     Failed(String),
 }
 
@@ -25,24 +25,24 @@ pub struct Record {
     pub kind: &'static str,
     /// When it was sent; in an open loop, when it should have been sent.
     pub sent: Duration,
-    /// When each piece of text came. In this process a piece is a token; a server may join two.
+    /// When each piece of text arrived. In this process a piece is a token; a server may join tokens.
     pub pieces: Vec<Duration>,
-    /// When it was over.
+    /// When it ended.
     pub ended: Duration,
-    /// How.
+    /// How it ended.
     pub outcome: Outcome,
-    /// Tokens of the prompt, where the target tells.
+    /// Tokens in the prompt, if the target reports it.
     pub n_prompt_tokens: usize,
-    /// Prompt tokens that were not computed again, where the target tells.
+    /// Prompt tokens reused from a cache, if the target reports it.
     pub n_cached_tokens: usize,
-    /// Tokens of the answer; the pieces where the target does not tell.
+    /// Output tokens; the number of pieces if the target does not report it.
     pub n_output_tokens: usize,
-    /// How long it waited for a slot, where the target tells.
+    /// How long it waited for a slot, if the target reports it.
     pub queue: Option<Duration>,
 }
 
 impl Record {
-    /// Time to the first token, with all that came before it.
+    /// Time to the first token, including queue time.
     pub fn ttft(&self) -> Option<Duration> {
         self.pieces.first().map(|first| first.saturating_sub(self.sent))
     }
@@ -57,7 +57,7 @@ impl Record {
         self.ended.saturating_sub(self.sent)
     }
 
-    /// Tokens per second after the first; `None` for an answer of one.
+    /// Tokens per second after the first; `None` for one token.
     pub fn decode_rate(&self) -> Option<f64> {
         let (first, last) = (self.pieces.first()?, self.pieces.last()?);
         let time = last.saturating_sub(*first).as_secs_f64();

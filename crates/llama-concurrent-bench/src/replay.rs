@@ -18,30 +18,29 @@ use crate::{
 /// How often `watch` is called.
 const WATCH: Duration = Duration::from_millis(100);
 
-/// What came of a run.
-pub struct Played {
-    /// Of all requests, in the order of their ends.
+/// The result of a replay.
+pub struct ReplayResult {
+    /// The records of all requests, in the order of their ends.
     pub records: Vec<Record>,
-    /// How much of a core asking and listening took on average: this thread, and for a server those of its requests. The
-    /// note of the time of each token on an engine's own thread is not in it.
+    /// The average CPU usage of the load generator in cores: this thread and, for a server, those of its requests. Recording
+    /// token times on an engine's own thread is not included.
     pub harness_cpus: Option<f64>,
 }
 
 /// Plays all scripts and returns the records of all requests.
 ///
-/// One thread sends everything and never waits for an answer, so a slow target does not delay who comes later, and each
-/// request counts from the moment when it should have been sent. `watch` is called some ten times a second with the number of
-/// requests that are over; if it returns false, what runs is given up, and the
-/// records are those of the requests that are over.
-pub fn play(scripts: &[Script], target: &dyn Target, mut watch: impl FnMut(usize) -> bool) -> Played {
+/// One thread sends all requests and never waits for a response, so a slow target does not delay later requests, and each
+/// request is timed from when it should have been sent. `watch` is called some ten times a second with the number of finished
+/// requests. If it returns false, unfinished requests are dropped, and only finished ones have records.
+pub fn play(scripts: &[Script], target: &dyn Target, mut watch: impl FnMut(usize) -> bool) -> ReplayResult {
     let (start, cpu_before) = (Instant::now(), thread_time());
     let mut spent = Duration::ZERO;
     let (done, ends) = unbounded();
     let mut due: BinaryHeap<Due> =
         scripts.iter().enumerate().filter_map(|(user, script)| next(script, script.arrival, user, 0, true)).collect();
     let mut turns = vec![0; scripts.len()];
-    // Requests that company waits for.
-    let mut awaited: usize = scripts.iter().filter(|script| !script.company).map(|script| script.turns.len()).sum();
+    // Requests of scripts that are not background load and have not finished.
+    let mut awaited: usize = scripts.iter().filter(|script| !script.background).map(|script| script.turns.len()).sum();
     let mut in_flight = 0;
     let mut records = Vec::new();
     let mut next_watch = Duration::ZERO;
@@ -61,14 +60,14 @@ pub fn play(scripts: &[Script], target: &dyn Target, mut watch: impl FnMut(usize
             turns[user] = turn + 1;
             in_flight += 1;
             target.send(
-                &script.turns[turn % script.turns.len()].ask,
+                &script.turns[turn % script.turns.len()].request,
                 Observer::new(start, at, user, script.kind, done.clone()),
             );
         }
         if given_up || in_flight == 0 && due.is_empty() {
             let own = thread_time().zip(cpu_before).map(|(now, before)| now.saturating_sub(before));
             let wall = start.elapsed().as_secs_f64();
-            return Played { records, harness_cpus: own.map(|own| (own + spent).as_secs_f64() / wall) };
+            return ReplayResult { records, harness_cpus: own.map(|own| (own + spent).as_secs_f64() / wall) };
         }
         let wake = due.peek().map_or(next_watch, |Reverse((at, ..))| next_watch.min(*at));
         match ends.recv_timeout(wake.saturating_sub(start.elapsed())) {
@@ -76,7 +75,7 @@ pub fn play(scripts: &[Script], target: &dyn Target, mut watch: impl FnMut(usize
                 in_flight -= 1;
                 spent += for_it;
                 let user = record.user;
-                awaited -= usize::from(!scripts[user].company);
+                awaited -= usize::from(!scripts[user].background);
                 due.extend(next(&scripts[user], record.ended, user, turns[user], awaited > 0));
                 records.push(record);
             }
@@ -97,9 +96,9 @@ mod tests {
     use std::{sync::Mutex, thread};
 
     use super::*;
-    use crate::{Ask, Outcome, Turn};
+    use crate::{Outcome, RequestSpec, Turn};
 
-    /// Answers each request on a thread of its own after a while.
+    /// Answers each request on its own thread after a delay.
     struct Slow(Duration);
 
     impl Target for Slow {
@@ -107,8 +106,8 @@ mod tests {
             "slow"
         }
 
-        fn send(&self, ask: &Ask, mut observer: Observer) {
-            let (wait, pieces) = (self.0, ask.max_tokens);
+        fn send(&self, request: &RequestSpec, mut observer: Observer) {
+            let (wait, pieces) = (self.0, request.max_tokens);
             thread::spawn(move || {
                 thread::sleep(wait);
                 (0..pieces).for_each(|_| observer.piece());
@@ -118,9 +117,9 @@ mod tests {
     }
 
     fn script(arrival_ms: u64, turns: usize) -> Script {
-        let ask = Ask { prompt: "A".into(), max_tokens: 3, batch: false };
-        let turn = Turn { think: Duration::ZERO, ask };
-        Script { kind: "user", arrival: Duration::from_millis(arrival_ms), turns: vec![turn; turns], company: false }
+        let request = RequestSpec { prompt: "A".into(), max_tokens: 3, batch: false };
+        let turn = Turn { think: Duration::ZERO, request };
+        Script { kind: "user", arrival: Duration::from_millis(arrival_ms), turns: vec![turn; turns], background: false }
     }
 
     #[test]
@@ -150,9 +149,9 @@ mod tests {
             "reluctant"
         }
 
-        fn send(&self, ask: &Ask, observer: Observer) {
+        fn send(&self, request: &RequestSpec, observer: Observer) {
             let mut state = self.0.lock().unwrap();
-            if ask.prompt == "visit" {
+            if request.prompt == "visit" {
                 state.1 = Some(observer);
             } else {
                 state.0 += 1;
@@ -166,19 +165,19 @@ mod tests {
 
     #[test]
     fn company_stays_until_the_others_are_done() {
-        let company = Script { company: true, ..script(0, 2) };
+        let background = Script { background: true, ..script(0, 2) };
         let mut visitor = script(0, 1);
-        visitor.turns[0].ask.prompt = "visit".into();
-        let records = play(&[company.clone(), visitor], &Reluctant::default(), |_| true).records;
+        visitor.turns[0].request.prompt = "visit".into();
+        let records = play(&[background.clone(), visitor], &Reluctant::default(), |_| true).records;
         assert!(records.iter().any(|record| record.user == 1));
         assert!(records.iter().filter(|record| record.user == 0).count() >= 5);
         // And alone it ends.
-        assert_eq!(play(&[company], &Slow(Duration::ZERO), |_| true).records.len(), 2);
+        assert_eq!(play(&[background], &Slow(Duration::ZERO), |_| true).records.len(), 2);
     }
 
     #[test]
     fn stopping_waits_for_nobody() {
-        /// Keeps everybody waiting.
+        /// Never answers.
         struct Silent(Mutex<Vec<Observer>>);
 
         impl Target for Silent {
@@ -186,7 +185,7 @@ mod tests {
                 "silent"
             }
 
-            fn send(&self, _: &Ask, observer: Observer) {
+            fn send(&self, _: &RequestSpec, observer: Observer) {
                 self.0.lock().unwrap().push(observer);
             }
         }

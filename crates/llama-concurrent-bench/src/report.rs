@@ -1,4 +1,4 @@
-//! What is told of runs and predictions: as text that is read on a screen, and as JSON.
+//! Reports of runs and predictions, as text and as JSON.
 
 mod calibration;
 mod check;

@@ -1,59 +1,59 @@
-//! What runs came to.
+//! The results of runs.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::{record::Record, replay::Played, setting::Setting, stats::Spread, summary::Summary, usage::Usage};
+use crate::{record::Record, replay::ReplayResult, setting::Setting, stats::Spread, summary::Summary, usage::Usage};
 
-/// What one run came to.
+/// The result of one run.
 #[derive(Serialize)]
 pub struct Run {
-    /// Of the load.
+    /// The seed of the load.
     pub seed: u64,
-    /// Of all requests.
+    /// The summary of all requests.
     pub summary: Summary,
-    /// Of each kind of request in the workload.
+    /// The summaries by kind of user.
     pub by_kind: BTreeMap<&'static str, Summary>,
-    /// Of this process; `None` for a server.
+    /// The resource usage of this process; `None` for a server.
     pub usage: Option<Usage>,
-    /// Cores that the harness itself took.
+    /// Cores used by the load generator.
     pub harness_cpus: Option<f64>,
     /// Every request.
     pub records: Vec<Record>,
 }
 
-/// All runs of one contestant.
+/// All runs of one system.
 #[derive(Serialize)]
 pub struct Runs {
-    /// The contestant.
+    /// The system.
     pub name: String,
     /// In order.
     pub runs: Vec<Run>,
 }
 
 impl Run {
-    /// Sums up what was played, and what it took of this process.
-    pub fn new(played: Played, usage: Option<Usage>, setting: &Setting) -> Self {
+    /// Summarises a replay and its resource usage.
+    pub fn new(replay: ReplayResult, usage: Option<Usage>, setting: &Setting) -> Self {
         let slo = setting.slo.as_ref();
         Self {
             seed: setting.load.seed,
-            summary: Summary::of(&played.records, slo),
-            by_kind: Summary::by_kind(&played.records, slo),
+            summary: Summary::of(&replay.records, slo),
+            by_kind: Summary::by_kind(&replay.records, slo),
             usage,
-            harness_cpus: played.harness_cpus,
-            records: played.records,
+            harness_cpus: replay.harness_cpus,
+            records: replay.records,
         }
     }
 }
 
-/// A figure of some runs; of those that have it.
+/// A figure over the runs that have it.
 pub(crate) fn spread(runs: &Runs, figure: impl Fn(&Summary) -> Option<f64>) -> Option<Spread> {
     let values: Vec<f64> = runs.runs.iter().filter_map(|run| figure(&run.summary)).collect();
     (!values.is_empty()).then(|| Spread::of(&values))
 }
 
-/// The run in the middle of those of the first; the same for all, since its requests are.
+/// The median run of the first system; the same run for all, because they had the same requests.
 pub(crate) fn middle_run(results: &[Runs]) -> usize {
     let Some(first) = results.first() else { return 0 };
     let mut order: Vec<usize> = (0..first.runs.len()).collect();

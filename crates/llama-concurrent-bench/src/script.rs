@@ -1,46 +1,46 @@
-//! What users ask, and when.
+//! Scripts: the requests of simulated users, and their times.
 
 use std::time::Duration;
 
 /// One request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ask {
+pub struct RequestSpec {
     /// The text to continue.
     pub prompt: String,
-    /// Output tokens, exactly: the model's own end is ignored, so that every target computes the same.
+    /// The exact number of output tokens: end-of-generation tokens are ignored, so that every target computes the same.
     pub max_tokens: u32,
-    /// Whether it may wait for others, as lists of prompts do.
+    /// Whether it has batch priority.
     pub batch: bool,
 }
 
 /// One request of a user, and how long the user thinks before it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Turn {
-    /// Since the answer before it, or since the start of the script.
+    /// Time since the previous response, or since the start of the script.
     pub think: Duration,
-    /// What is asked.
-    pub ask: Ask,
+    /// The request.
+    pub request: RequestSpec,
 }
 
-/// What one user does: turns, each after the answer to the one before.
+/// The turns of one user, each sent after the response to the previous one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Script {
-    /// Users of one kind are summed up together.
+    /// Users of one kind are summarised together.
     pub kind: &'static str,
-    /// When the user comes, since the start of the run. It does not depend on how others fare.
+    /// When the user arrives, since the start of the run, independently of other users.
     pub arrival: Duration,
     /// In order.
     pub turns: Vec<Turn>,
-    /// Whether it begins anew after its last turn for as long as a script without this is not over: company for the
-    /// others, on however fast a machine.
-    pub company: bool,
+    /// Background load: the script repeats until all scripts that are not background load have finished, so that the load
+    /// lasts on a machine of any speed.
+    pub background: bool,
 }
 
 impl Script {
-    /// The turn after `done` of them, counted over all rounds; `others_run` tells whether a script that is no company
-    /// is not over.
+    /// The turn after `done` turns, counted over all repetitions. `others_run` says whether a script that is not background
+    /// load is unfinished.
     pub(crate) fn next(&self, done: usize, others_run: bool) -> Option<&Turn> {
-        let again = self.company && others_run && !self.turns.is_empty();
+        let again = self.background && others_run && !self.turns.is_empty();
         let index = if again { done % self.turns.len() } else { done };
         self.turns.get(index)
     }

@@ -1,4 +1,4 @@
-//! What is asked, and of which model.
+//! The setting of a benchmark: workload, load and model.
 
 use std::path::Path;
 
@@ -11,25 +11,25 @@ use crate::{
     workload::{Load, Workload},
 };
 
-/// What is asked of all contestants.
+/// The setting for all systems under test.
 pub struct Setting {
-    /// What is played.
+    /// The workload.
     pub workload: Workload,
-    /// By how many, and how often.
+    /// The number of users and requests.
     pub load: Load,
-    /// A promise that is looked at.
+    /// The service-level objective, if any.
     pub slo: Option<Slo>,
-    /// The model in words.
+    /// A description of the model.
     pub model: String,
     /// The tokenizer of the model.
     pub tokenizer: Tokenizer,
 }
 
 impl Setting {
-    /// Of the model file at `path`, whose tokenizer counts the tokens.
+    /// Creates a setting for the model file at `path`, whose tokenizer counts the tokens.
     ///
     /// # Errors
-    /// The file is no model.
+    /// If the file is not a model.
     pub fn new(path: &Path, workload: Workload, load: Load, slo: Option<Slo>) -> Result<Self> {
         let tokenizer = Tokenizer::load(path)?;
         let summary = tokenizer.model();

@@ -1,9 +1,9 @@
-//! Planning for a machine that is not here: the real scheduler in virtual time.
+//! Simulation of another machine: the real scheduler in virtual time.
 //!
-//! [`play`] plays scripts as the engine would, with the engine's own [`Scheduler`](llama_concurrent_scheduler::Scheduler), on
-//! workers whose calls take the time that a [`Timing`] says. A timing follows from a [`Calibration`], which is measured on
-//! the present machine in some seconds, from what the model's file says, and from the [`Machine`] that is planned for. DESIGN.md
-//! states the model and how far it is from the truth.
+//! [`play`] replays scripts as the engine would, with the engine's own [`Scheduler`](llama_concurrent_scheduler::Scheduler),
+//! on workers whose calls take the time given by a [`Timing`]. A timing is derived from a [`Calibration`], which is measured
+//! on this machine in some seconds, from the model's file, and from the [`MachineSpec`] to simulate. DESIGN.md describes the
+//! model and its accuracy.
 
 mod calibration;
 mod machine;
@@ -16,8 +16,8 @@ mod timing;
 
 pub use self::{
     calibration::{Calibration, Rates},
-    machine::{Machine, Placement, Seat},
+    machine::{MachineSpec, WorkerLayout, WorkerResources},
     measure::measure,
-    play::{Asked, Pool, play},
+    play::{Pool, ReplayedLoad, play},
     timing::{ModelCost, Timing},
 };

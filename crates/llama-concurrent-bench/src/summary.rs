@@ -1,4 +1,4 @@
-//! From records to the figures that people compare.
+//! Condenses records to comparable figures.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -32,7 +32,7 @@ impl Latency {
     }
 }
 
-/// What users are promised: a request is good if its first token and 95 % of its gaps come in time.
+/// A service-level objective: a request is good if its first token and 95 % of its gaps are in time.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Slo {
     /// Time to the first token, in milliseconds.
@@ -52,49 +52,49 @@ impl Slo {
     }
 }
 
-/// What a run came to. Rates are per second of the time from the first sending to the last end.
+/// The summary of a run. Rates are per second from the first request to the last end.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Summary {
     /// Requests that were sent.
     pub requests: usize,
-    /// Of these, refused because too much was asked at once.
+    /// Of these, refused because of overload.
     pub overloaded: usize,
     /// Of these, failed otherwise.
     pub failed: usize,
     /// Why the first of them failed.
     pub failure: Option<String>,
-    /// Seconds from the first sending to the last end.
+    /// Seconds from the first request to the last end.
     pub wall_s: f64,
-    /// Tokens of the prompts, where the target tells.
+    /// Prompt tokens, if the target reports them.
     pub prompt_tokens: usize,
-    /// Of these, not computed again.
+    /// Of these, reused from a cache.
     pub cached_tokens: usize,
-    /// Tokens of the answers.
+    /// Output tokens.
     pub output_tokens: usize,
-    /// Tokens of the answers per second.
+    /// Output tokens per second.
     pub tokens_per_s: f64,
-    /// The same while all users were being answered; `None` where there was no such time, as with fewer slots than users.
+    /// The same while all users were being served; `None` if there was no such time, as with fewer slots than users.
     pub steady_tokens_per_s: Option<f64>,
-    /// Answers per second.
+    /// Completed requests per second.
     pub requests_per_s: f64,
     /// Tokens per second of one request after its first token: half of the requests have more.
     pub per_request_tokens_per_s: f64,
     /// Time to the first token.
     pub ttft_ms: Latency,
-    /// Every gap between two pieces of an answer.
+    /// Gaps between the pieces of an output.
     pub itl_ms: Latency,
     /// The whole time of requests.
     pub e2e_ms: Latency,
-    /// Time without a slot, where the target tells.
+    /// Queue time, if the target reports it.
     pub queue_ms: Option<Latency>,
     /// Jain's index over users of tokens per second of waiting: 1 is fair.
     pub fairness: f64,
-    /// Requests per second that kept the promise, if there is one.
+    /// Requests per second that met the objective, if there is one.
     pub goodput_per_s: Option<f64>,
 }
 
 impl Summary {
-    /// Of some records; those that failed count in no time.
+    /// Summarises records. Failed requests are excluded from times.
     pub fn of<'a>(records: impl IntoIterator<Item = &'a Record>, slo: Option<&Slo>) -> Self {
         let all: Vec<&Record> = records.into_iter().collect();
         let done: Vec<&Record> = all.iter().copied().filter(|record| record.outcome == Outcome::Done).collect();
@@ -147,7 +147,7 @@ fn failure(record: &Record) -> Option<&str> {
 
 /// Pieces per second between the last of all first pieces and the first of all ends, if every user had one request.
 ///
-/// Where requests come one after the other there is no moment between two of a user at which all are answered.
+/// If users have several requests, there are gaps between them in which not all users are served.
 fn steady_rate(done: &[&Record]) -> Option<f64> {
     let users: BTreeSet<usize> = done.iter().map(|record| record.user).collect();
     if users.len() < done.len() {
@@ -159,7 +159,7 @@ fn steady_rate(done: &[&Record]) -> Option<f64> {
     (to > from).then(|| pieces as f64 / (to - from).as_secs_f64())
 }
 
-/// Tokens of each user per second that the user waited for answers.
+/// Tokens per second of waiting, for each user.
 fn shares(records: &[&Record]) -> Vec<f64> {
     let mut users: BTreeMap<usize, (usize, f64)> = BTreeMap::new();
     for record in records {

@@ -1,4 +1,4 @@
-//! What is measured: an engine in this process, or a server.
+//! The system under test: an engine in this process, or a server.
 
 mod address;
 mod engine;
@@ -11,19 +11,19 @@ use crossbeam_channel::Sender;
 pub use self::{address::ServerAddress, engine::EngineTarget, server::ServerTarget};
 use crate::{
     record::{Outcome, Record},
-    script::Ask,
+    script::RequestSpec,
 };
 
 /// Something that generates text.
 pub trait Target: Send + Sync {
-    /// What to call it in a report.
+    /// Its name in reports.
     fn name(&self) -> &str;
 
-    /// Sends a request and returns without waiting for its answer, of which the observer is told.
-    fn send(&self, ask: &Ask, observer: Observer);
+    /// Sends a request and returns without waiting. The observer gets the response.
+    fn send(&self, request: &RequestSpec, observer: Observer);
 }
 
-/// Notes what becomes of one request. Dropped before its end, it notes a failure.
+/// Records the progress of one request. If dropped before the end, it records a failure.
 pub struct Observer {
     start: Instant,
     done: Sender<End>,
@@ -31,10 +31,10 @@ pub struct Observer {
     spent: Duration,
 }
 
-/// A request that is over.
+/// A finished request.
 pub(crate) struct End {
     pub(crate) record: Record,
-    /// Processor time that the harness took for it beside the thread that plays.
+    /// CPU time of the load generator for it, besides the replaying thread.
     pub(crate) spent: Duration,
 }
 
@@ -55,7 +55,7 @@ impl Observer {
         Self { start, done, record: Some(record), spent: Duration::ZERO }
     }
 
-    /// A piece of text came.
+    /// A piece of text arrived.
     pub fn piece(&mut self) {
         let now = self.start.elapsed();
         if let Some(record) = &mut self.record {
@@ -63,7 +63,7 @@ impl Observer {
         }
     }
 
-    /// The target's own numbers: tokens of prompt, of these not computed again, and of output.
+    /// The target's own counts: prompt tokens, cached prompt tokens, and output tokens.
     pub fn tokens(&mut self, prompt: usize, cached: usize, output: usize) {
         if let Some(record) = &mut self.record {
             (record.n_prompt_tokens, record.n_cached_tokens, record.n_output_tokens) = (prompt, cached, output);
@@ -77,12 +77,12 @@ impl Observer {
         }
     }
 
-    /// Processor time that was taken to ask and to listen, on a thread for this alone.
+    /// CPU time for sending and receiving, on a dedicated thread.
     pub fn spent(&mut self, time: Duration) {
         self.spent = time;
     }
 
-    /// It is over.
+    /// The request has ended.
     pub fn end(mut self, outcome: Outcome) {
         self.finish(outcome);
     }
@@ -94,7 +94,7 @@ impl Observer {
             if record.n_output_tokens == 0 {
                 record.n_output_tokens = record.pieces.len();
             }
-            // Nobody listens any more if the run was given up.
+            // The receiver is gone if the run was stopped.
             let _ = self.done.send(End { record, spent: self.spent });
         }
     }

@@ -1,4 +1,4 @@
-//! What a run took from the machine: processor time, instructions, cache misses, memory, page faults, energy.
+//! Resource usage of a run: CPU time, instructions, cache misses, memory, page faults, energy.
 
 mod counters;
 
@@ -13,12 +13,12 @@ use serde::Serialize;
 use self::counters::Counters;
 pub use self::counters::Counts;
 
-/// What a process took between two moments. What the system does not tell is `None`.
+/// The resource usage of a process in an interval. Values that the system does not report are `None`.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Usage {
     /// Processors in use on average: 2 is two cores all the time.
     pub cpus: Option<f64>,
-    /// The most memory that was resident at any time meanwhile; since the process began, where that cannot be told.
+    /// Peak resident memory in the interval, or since the process started if the peak cannot be reset.
     pub peak_rss_bytes: Option<u64>,
     /// Page faults that needed no disk.
     pub minor_faults: Option<u64>,
@@ -26,13 +26,13 @@ pub struct Usage {
     pub major_faults: Option<u64>,
     /// Energy of all processor packages by RAPL, other programs included, in joules.
     pub joules: Option<f64>,
-    /// What the processor counted.
+    /// Hardware counters.
     pub counters: Option<Counts>,
-    /// Why it did not, and what to change.
+    /// Why there are no hardware counters, and what to change.
     pub no_counters: Option<String>,
 }
 
-/// The processor time that the calling thread has taken since it began.
+/// The CPU time of the calling thread since it started.
 pub fn thread_time() -> Option<Duration> {
     #[cfg(unix)]
     return nix::time::clock_gettime(nix::time::ClockId::CLOCK_THREAD_CPUTIME_ID).ok().map(Duration::from);
@@ -68,7 +68,7 @@ impl Meter {
         Self { start: Instant::now(), before: Snapshot::take(&process), process, counters }
     }
 
-    /// What it took since then.
+    /// The usage since then.
     pub fn read(mut self) -> Usage {
         let counters = self.counters.as_mut().ok().and_then(Counters::read);
         let now = Snapshot::take(&self.process);
@@ -122,13 +122,13 @@ impl Snapshot {
             .map(|(_, rest)| rest.split_whitespace().skip(1).map(|field| field.parse().unwrap_or(0)).collect())
             .unwrap_or_default();
         let field = |number: usize| fields.get(number - 4).copied();
-        // Linux counts these in hundredths of a second on all machines that matter here.
+        // Linux counts these in hundredths of a second on all relevant machines.
         let ticks = field(14).zip(field(15)).map(|(user, system)| Duration::from_millis((user + system) * 10));
         Self { cpu: ticks, minor: field(10), major: field(12), microjoules: None }
     }
 }
 
-/// Lets the kernel count the peak of memory anew; without the right to, it counts since the process began.
+/// Resets the kernel's peak of memory. Without permission, the peak is that since the process started.
 fn forget_peak(process: &str) {
     let _ = fs::write(format!("/proc/{process}/clear_refs"), "5");
 }

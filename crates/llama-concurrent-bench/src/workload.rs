@@ -20,7 +20,7 @@ use rand_distr::{Distribution, Exp, LogNormal};
 
 use crate::{
     corpus::Writer,
-    script::{Ask, Script, Turn},
+    script::{RequestSpec, Script, Turn},
 };
 
 /// A kind of load.
@@ -142,7 +142,7 @@ pub struct Load {
     pub users: usize,
     /// Requests of each user, one after the other; in an open loop each comes by itself.
     pub requests: usize,
-    /// Open loop: users arrive at random, so many per second on average, whatever becomes of those before them.
+    /// Open loop: users arrive at random at this average rate per second, independently of earlier ones.
     pub rate: Option<f64>,
     /// Decides all texts, lengths and times.
     pub seed: u64,
@@ -170,8 +170,8 @@ fn arrive(scripts: &mut Vec<Script>, rate: f64, seed: u64) {
     let mut arrivals = Vec::new();
     for script in scripts.drain(..) {
         if alone(&script) {
-            // Arrivals do not wait for anybody.
-            let one = |turn| Script { turns: vec![turn], company: false, ..script.clone() };
+            // Arrivals do not wait.
+            let one = |turn| Script { turns: vec![turn], background: false, ..script.clone() };
             arrivals.extend(script.turns.clone().into_iter().map(one));
         } else {
             arrivals.push(script);
@@ -217,14 +217,14 @@ impl Author<'_> {
     /// A turn at once after the answer before it.
     fn turn(&self, prompt: String, max_tokens: usize) -> Turn {
         let max_tokens = ((max_tokens as f64 * self.load.scale).round() as u32).max(1);
-        Turn { think: Duration::ZERO, ask: Ask { prompt, max_tokens, batch: false } }
+        Turn { think: Duration::ZERO, request: RequestSpec { prompt, max_tokens, batch: false } }
     }
 
     /// A script for each user, whose turns do not build on each other.
     fn users(&self, kind: &'static str, turn: impl Fn(&mut Writer) -> Turn) -> Vec<Script> {
         let script = |user| {
             let turns = (0..self.load.requests).map(|request| turn(&mut self.writer(user, request))).collect();
-            Script { kind, arrival: Duration::ZERO, turns, company: false }
+            Script { kind, arrival: Duration::ZERO, turns, background: false }
         };
         (0..self.load.users).map(script).collect()
     }
@@ -268,7 +268,7 @@ mod tests {
         for (workload, scale) in Workload::ALL.into_iter().flat_map(|workload| [(workload, 1.0), (workload, 0.1)]) {
             let load = Load { users: 20, requests: 10, scale, ..Load::default() };
             for turn in workload.scripts(&load, &tokens).iter().flat_map(|script| &script.turns) {
-                let tokens = tokens(&turn.ask.prompt) + turn.ask.max_tokens as usize;
+                let tokens = tokens(&turn.request.prompt) + turn.request.max_tokens as usize;
                 assert!(tokens <= workload.n_ctx(scale), "{workload}, {scale}: {tokens}");
             }
         }

@@ -1,4 +1,4 @@
-//! The wall around every exported function: no panic gets out, and every failure leaves its words behind.
+//! The boundary around every exported function: panics are caught, and every failure is recorded as the last error.
 
 use std::{
     cell::RefCell,
@@ -27,44 +27,44 @@ thread_local! {
 
 /// Runs the body of an exported function.
 pub fn boundary(body: impl FnOnce() -> Result<()>) -> Status {
-    // The host owns stderr, so a panic is told in our log, not printed.
+    // The host owns stderr, so a panic is logged, not printed.
     static HOOK: Once = Once::new();
     HOOK.call_once(|| std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}"))));
 
     let outcome = catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|panic| {
-        let words = panic.downcast_ref::<String>().map(String::as_str);
-        let words = words.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("unknown cause");
-        Err(Failure::new(Status::Internal, format!("a defect of this library: {words}; please report it")))
+        let message = panic.downcast_ref::<String>().map(String::as_str);
+        let message = message.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("unknown cause");
+        Err(Failure::new(Status::Internal, format!("a bug in this library: {message}; please report it")))
     });
     match outcome {
         Ok(()) => Status::Ok,
         Err(failure) => {
             let status = failure.status;
             let text = c_text(&failure.message);
-            // While a thread ends its last error is gone already; the status alone must do then.
+            // The thread-local may be destroyed already while a thread ends; only the status is left then.
             let _ = LAST_ERROR.try_with(|last| last.replace(Some(LastError { failure, text })));
             status
         }
     }
 }
 
-/// Numbers of the last error of a thread; 0 where they do not apply.
+/// Details of the last error of a thread. Fields that do not apply are 0.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct llama_infer_error_detail {
     /// `sizeof(llama_infer_error_detail)`, set by the caller.
     pub size: usize,
-    /// What the function returned.
+    /// The status that the function returned.
     pub status: Status,
-    /// `LLAMA_INFER_STATUS_OVERLOADED`: estimated milliseconds until a place in the queue becomes free.
+    /// `LLAMA_INFER_STATUS_OVERLOADED`: estimated milliseconds until the queue has room.
     pub retry_after_ms: u32,
     /// `LLAMA_INFER_STATUS_PROMPT_TOO_LONG`: tokens of the prompt.
     pub n_prompt_tokens: u32,
-    /// `LLAMA_INFER_STATUS_PROMPT_TOO_LONG`: output tokens that were asked for; 1 where `max_tokens` was 0.
+    /// `LLAMA_INFER_STATUS_PROMPT_TOO_LONG`: output tokens requested; 1 if `max_tokens` was 0.
     pub max_tokens: u32,
     /// `LLAMA_INFER_STATUS_PROMPT_TOO_LONG`: tokens that a slot holds.
     pub n_ctx: u32,
-    /// 0.
+    /// Reserved; always 0.
     pub reserved: u32,
 }
 
@@ -73,22 +73,22 @@ unsafe impl Versioned for llama_infer_error_detail {
     const INITIALIZER: &'static str = "set it to sizeof(llama_infer_error_detail)";
 }
 
-crate::ends_with!(llama_infer_error_detail, reserved: u32);
+crate::assert_no_tail_padding!(llama_infer_error_detail, reserved: u32);
 
-/// What went wrong in the last call on this thread that failed: what was asked, which limit applied, what to do.
+/// Returns a message that describes the last failed call on this thread: what was requested, which limit applied, and what
+/// to change.
 ///
-/// Calls that succeed leave it alone. The text is never NULL, empty if nothing failed yet, and lives until the next call
-/// of this library that fails on this thread, or the thread's end.
+/// Successful calls do not change it. The string is owned by the library and is valid until the next call that fails on
+/// this thread, or until the thread ends. It is never NULL, and empty if no call has failed yet.
 #[unsafe(no_mangle)]
 pub extern "C" fn llama_infer_last_error() -> *const c_char {
     let text = LAST_ERROR.try_with(|last| last.borrow().as_ref().map(|last| last.text.as_ptr()));
     text.ok().flatten().unwrap_or(c"".as_ptr())
 }
 
-/// The numbers that belong to `llama_infer_last_error`.
+/// Fills `*detail` with the numbers that belong to `llama_infer_last_error`. The caller sets `detail->size` first.
 ///
-/// `detail->size` must be set. `LLAMA_INFER_STATUS_NOT_FOUND` if nothing failed on this thread yet. Does not count as
-/// a failed call itself: the last error stays.
+/// Returns `NOT_FOUND` if no call has failed on this thread yet. A failure of this function does not change the last error.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_infer_last_error_detail(detail: *mut llama_infer_error_detail) -> Status {
     let failure = LAST_ERROR.try_with(|last| last.borrow().as_ref().map(|last| last.failure.clone()));

@@ -1,4 +1,6 @@
-//! One `llama_infer_*` call: its generations, merged into one line of events that one thread at a time reads.
+//! One `llama_infer_*` call: its generations, merged into one sequence of events that one thread at a time reads.
+//!
+//! A call is the task of the scheduler in [`ready_queue`](crate::ready_queue): the engine wakes it, a thread reads one event.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -17,8 +19,8 @@ use llama_concurrent::{Collector, Error, Event, Finish, FinishReason, Generation
 
 use crate::{
     event::{Origin, OwnedEvent, llama_infer_event},
-    inside::{self, Inside},
-    mailbox::{Mailbox, Turn},
+    ready_queue::{ReadyQueue, TaskState},
+    reentrancy::{self, CallbackContext},
     types::{Failure, Result, llama_infer_id},
 };
 
@@ -27,21 +29,21 @@ pub type EventFn = unsafe extern "C" fn(event: *const llama_infer_event, user_da
 
 /// Where the events of a call go.
 pub enum Destination {
-    /// To a function, called by the threads that read the engine's mailbox.
-    Callback(EventFn, Arc<Mailbox<Call>>),
-    /// To whom polls.
+    /// To a function, called by the threads that read the engine's ready queue.
+    Callback(EventFn, Arc<ReadyQueue<Call>>),
+    /// To the thread that polls.
     Queue(Arc<dyn EventQueue>),
 }
 
-/// What a call needs of a queue that its events go to.
+/// The interface of a queue that gets the events of a call.
 pub trait EventQueue: Send + Sync {
-    /// Where calls wait that have an event.
-    fn mailbox(&self) -> &Mailbox<Call>;
+    /// The calls that have an event.
+    fn ready_queue(&self) -> &ReadyQueue<Call>;
 
-    /// Notes a call whose events come here.
+    /// Registers a call whose events come to this queue.
     fn attach(&self, call: &Arc<Call>) -> Result<()>;
 
-    /// Forgets a call that is over.
+    /// Unregisters a call that is over.
     fn detach(&self, id: llama_infer_id);
 }
 
@@ -49,32 +51,32 @@ pub trait EventQueue: Send + Sync {
 pub struct Call {
     origin: Origin,
     destination: Destination,
-    turn: Turn,
-    parts: Mutex<Parts>,
+    state: TaskState,
+    prompts: Mutex<Prompts>,
     /// A prompt ended, or the call was cancelled.
     room: Condvar,
     /// Prompts that may have something to read. A lock of its own, since workers write here while others read events.
     ready: Mutex<VecDeque<usize>>,
     cancelled: AtomicBool,
-    /// Where it is found by its id until its last event was given out.
+    /// Holds the call under its id until its last event was delivered.
     calls: Arc<Calls>,
 }
 
-struct Parts {
-    running: BTreeMap<usize, Part>,
-    /// Prompts whose last event was not read yet, those that were not started included.
+struct Prompts {
+    running: BTreeMap<usize, PromptState>,
+    /// Prompts whose last event was not read yet, including those that were not started.
     remaining: usize,
     closed: bool,
 }
 
 impl Call {
-    /// A call of so many prompts. Nothing of it is told before [`release`](Self::release).
+    /// A call of `prompts` prompts. No event is delivered before [`release`](Self::release).
     pub fn new(origin: Origin, destination: Destination, prompts: usize, calls: Arc<Calls>) -> Arc<Self> {
         Arc::new(Self {
             origin,
             destination,
-            turn: Turn::new(),
-            parts: Mutex::new(Parts { running: BTreeMap::new(), remaining: prompts, closed: false }),
+            state: TaskState::new(),
+            prompts: Mutex::new(Prompts { running: BTreeMap::new(), remaining: prompts, closed: false }),
             room: Condvar::new(),
             ready: Mutex::default(),
             cancelled: AtomicBool::new(false),
@@ -90,27 +92,27 @@ impl Call {
         matches!(self.destination, Destination::Callback(..))
     }
 
-    fn mailbox(&self) -> &Mailbox<Call> {
+    fn ready_queue(&self) -> &ReadyQueue<Call> {
         match &self.destination {
-            Destination::Callback(_, mailbox) => mailbox,
-            Destination::Queue(queue) => queue.mailbox(),
+            Destination::Callback(_, ready_queue) => ready_queue,
+            Destination::Queue(queue) => queue.ready_queue(),
         }
     }
 
-    fn parts(&self) -> MutexGuard<'_, Parts> {
-        self.parts.lock().unwrap_or_else(PoisonError::into_inner)
+    fn prompts(&self) -> MutexGuard<'_, Prompts> {
+        self.prompts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn ready(&self) -> MutexGuard<'_, VecDeque<usize>> {
         self.ready.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Prompt `index` runs.
+    /// Adds the generation of prompt `index`.
     pub fn add(self: &Arc<Self>, index: usize, generation: Generation) {
         self.push(index, Some(generation), None);
     }
 
-    /// Prompt `index` was refused; without an error because the call was cancelled before its turn came.
+    /// Prompt `index` was refused or, without an error, cancelled before it was submitted.
     pub fn refuse(self: &Arc<Self>, index: usize, error: Option<Error>) {
         let reason = if error.is_some() { FinishReason::Error } else { FinishReason::Cancelled };
         let finish = Finish { reason, stop: None, error, timings: Timings::default() };
@@ -118,57 +120,57 @@ impl Call {
     }
 
     fn push(self: &Arc<Self>, index: usize, generation: Option<Generation>, peeked: Option<Event>) {
-        let waker = Waker::from(Arc::new(PartWaker { call: Arc::downgrade(self), index }));
-        let part = Part { generation, peeked, waker, collected: Collector::default() };
-        let mut parts = self.parts();
-        if parts.closed {
+        let waker = Waker::from(Arc::new(PromptWaker { call: Arc::downgrade(self), index }));
+        let prompt = PromptState { generation, peeked, waker, collected: Collector::default() };
+        let mut prompts = self.prompts();
+        if prompts.closed {
             return;
         }
-        // Under the lock, so that a cancel either finds this part or is seen here.
+        // Under the lock, so that a cancel either finds this prompt or is seen here.
         if self.is_cancelled() {
-            part.cancel();
+            prompt.cancel();
         }
-        parts.running.insert(index, part);
-        drop(parts);
+        prompts.running.insert(index, prompt);
+        drop(prompts);
         self.wake(index);
     }
 
     /// Prompt `index` may have something to read.
     fn wake(self: &Arc<Self>, index: usize) {
         self.ready().push_back(index);
-        if self.turn.wake() {
-            self.mailbox().put(self.clone());
+        if self.state.wake() {
+            self.ready_queue().put(self.clone());
         }
     }
 
-    /// From now on its events are given out.
+    /// Starts the delivery of events.
     pub fn release(self: &Arc<Self>) {
-        // Looked at here, so that no other thread has to wake up only to find that there is nothing yet.
-        let mut parts = self.parts();
-        self.turn.begin();
+        // Polled here, so that no other thread wakes up only to find that there is no event yet.
+        let mut prompts = self.prompts();
+        self.state.begin();
         let waiting = std::mem::take(&mut *self.ready());
-        let filled = waiting.into_iter().filter(|index| parts.running.get_mut(index).is_some_and(Part::peek));
+        let filled = waiting.into_iter().filter(|index| prompts.running.get_mut(index).is_some_and(PromptState::peek));
         let filled: Vec<_> = filled.collect();
-        drop(parts);
+        drop(prompts);
         if filled.is_empty() {
-            self.rest();
+            self.park();
         } else {
             self.ready().extend(filled);
-            self.turn.again();
-            self.mailbox().put(self.clone());
+            self.state.again();
+            self.ready_queue().put(self.clone());
         }
     }
 
-    /// Waits to be woken, unless that has happened meanwhile.
-    fn rest(self: &Arc<Self>) {
-        if self.turn.end() {
-            self.mailbox().put(self.clone());
+    /// Goes idle until the next wake-up, unless one has happened already.
+    fn park(self: &Arc<Self>) {
+        if self.state.end() {
+            self.ready_queue().put(self.clone());
         }
     }
 
     pub fn cancel(&self) {
         self.cancelled.store(true, Ordering::Release);
-        self.parts().running.values().for_each(Part::cancel);
+        self.prompts().running.values().for_each(PromptState::cancel);
         self.room.notify_all();
     }
 
@@ -176,7 +178,7 @@ impl Call {
         self.cancelled.load(Ordering::Acquire)
     }
 
-    /// Gives the call up: what runs is cancelled, and nobody is told.
+    /// Cancels all prompts and delivers no more events.
     pub fn abandon(&self) {
         self.cancelled.store(true, Ordering::Release);
         self.close();
@@ -185,9 +187,9 @@ impl Call {
 
     fn close(&self) {
         let running = {
-            let mut parts = self.parts();
-            parts.closed = true;
-            std::mem::take(&mut parts.running)
+            let mut prompts = self.prompts();
+            prompts.closed = true;
+            std::mem::take(&mut prompts.running)
         };
         drop(running);
         if let Destination::Queue(queue) = &self.destination {
@@ -196,88 +198,90 @@ impl Call {
         self.calls.remove(self.id());
     }
 
-    /// Waits until fewer than `most` prompts run whose end was not read, or the call is cancelled.
+    /// Waits until fewer than `most` prompts have an unread end, or the call is cancelled.
     pub fn wait_for_room(&self, most: usize) {
-        let full = |parts: &mut Parts| parts.running.len() >= most && !self.is_cancelled();
-        drop(self.room.wait_while(self.parts(), full).unwrap_or_else(PoisonError::into_inner));
+        let full = |prompts: &mut Prompts| prompts.running.len() >= most && !self.is_cancelled();
+        drop(self.room.wait_while(self.prompts(), full).unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// Reads the next event, of a call that was taken out of its mailbox. Without one, the call waits to be woken.
-    /// With one, [`done`](Self::done) must follow when it was heard.
+    /// Reads the next event of a call that was taken out of its ready queue. Without one, the call goes idle. With one,
+    /// [`done`](Self::done) must follow once it was delivered.
     pub fn read(self: &Arc<Self>) -> Option<Box<OwnedEvent>> {
-        self.turn.begin();
+        self.state.begin();
         let event = self.next_event();
         if event.is_none() {
-            self.rest();
+            self.park();
         }
         event
     }
 
     fn next_event(&self) -> Option<Box<OwnedEvent>> {
-        let mut parts = self.parts();
+        let mut prompts = self.prompts();
         loop {
             let index = self.ready().pop_front()?;
-            let Some(part) = parts.running.get_mut(&index) else { continue };
-            match part.next() {
+            let Some(prompt) = prompts.running.get_mut(&index) else { continue };
+            match prompt.next() {
                 None => {}
                 Some(Event::Finished(finish)) => {
-                    let part = parts.running.remove(&index)?;
-                    parts.remaining -= 1;
+                    let prompt = prompts.running.remove(&index)?;
+                    prompts.remaining -= 1;
                     self.room.notify_all();
-                    let done = part.collected.finish(*finish);
-                    return Some(OwnedEvent::finished(self.origin, index, parts.remaining, done));
+                    let done = prompt.collected.finish(*finish);
+                    return Some(OwnedEvent::finished(self.origin, index, prompts.remaining, done));
                 }
                 Some(Event::Delta(delta)) => {
                     self.ready().push_back(index);
                     if self.is_cancelled() {
                         continue;
                     }
-                    part.collected.push(&delta);
-                    return Some(OwnedEvent::token(self.origin, index, parts.remaining, delta));
+                    prompt.collected.push(&delta);
+                    return Some(OwnedEvent::token(self.origin, index, prompts.remaining, delta));
                 }
-                // Whatever else the engine may tell one day.
+                // Kinds of events that a later engine may add.
                 Some(_) => self.ready().push_back(index),
             }
         }
     }
 
-    /// Calls the caller back.
+    /// Passes an event to the callback.
     pub fn call_back(&self, event: &mut OwnedEvent) {
         let Destination::Callback(on_event, _) = self.destination else { return };
-        // SAFETY: the caller promised, by passing it, that the function can be called with an event and this pointer
-        // until the last event of the call; the event lives until it returns.
-        inside::during(Inside::Event(self.id()), || unsafe { on_event(event.raw(), self.origin.user_data) });
+        // SAFETY: by passing it, the caller promised that the function can be called with an event and this pointer until
+        // the last event of the call; the event lives until the function returns.
+        reentrancy::during(CallbackContext::Event(self.id()), || unsafe {
+            on_event(event.raw(), self.origin.user_data)
+        });
     }
 
-    /// The event was heard: the call goes to the end of the line, or is over.
+    /// The event was delivered: the call goes to the back of the ready queue, or is over.
     pub fn done(self: Arc<Self>, event: &OwnedEvent) {
         if event.is_last() {
             self.close();
         } else {
-            self.turn.again();
-            self.mailbox().put(self.clone());
+            self.state.again();
+            self.ready_queue().put(self.clone());
         }
     }
 }
 
 /// One prompt of a call.
-struct Part {
-    /// `None` for one that was refused.
+struct PromptState {
+    /// `None` if the prompt was refused.
     generation: Option<Generation>,
-    /// An event that was looked at and not read.
+    /// An event that was peeked at and not read.
     peeked: Option<Event>,
     waker: Waker,
-    /// The output that was read so far.
+    /// The output read so far.
     collected: Collector,
 }
 
-/// Says that a prompt has news. It does not keep the call, which keeps it.
-struct PartWaker {
+/// Wakes the call when a prompt has an event. The reference is weak because the call owns the waker.
+struct PromptWaker {
     call: Weak<Call>,
     index: usize,
 }
 
-impl Wake for PartWaker {
+impl Wake for PromptWaker {
     fn wake(self: Arc<Self>) {
         if let Some(call) = self.call.upgrade() {
             call.wake(self.index);
@@ -285,14 +289,14 @@ impl Wake for PartWaker {
     }
 }
 
-impl Part {
+impl PromptState {
     fn cancel(&self) {
         if let Some(generation) = &self.generation {
             generation.cancel();
         }
     }
 
-    /// The next event; without one, the part is woken when there is one.
+    /// The next event. Without one, the waker is called when there is one.
     fn next(&mut self) -> Option<Event> {
         if let Some(event) = self.peeked.take() {
             return Some(event);
@@ -304,40 +308,40 @@ impl Part {
         }
     }
 
-    /// Whether there is an event to read; without one, the part is woken when there is one.
+    /// Whether there is an event to read. Without one, the waker is called when there is one.
     fn peek(&mut self) -> bool {
         self.peeked = self.next();
         self.peeked.is_some()
     }
 }
 
-/// The calls of an engine that are not over.
+/// The unfinished calls of an engine.
 #[derive(Default)]
 pub struct Calls {
-    live: Mutex<Live>,
+    active: Mutex<ActiveCalls>,
     ended: Condvar,
 }
 
-pub type LiveCalls = BTreeMap<llama_infer_id, Arc<Call>>;
+pub type CallMap = BTreeMap<llama_infer_id, Arc<Call>>;
 
 #[derive(Default)]
-struct Live {
-    calls: LiveCalls,
+struct ActiveCalls {
+    calls: CallMap,
     closed: bool,
 }
 
 impl Calls {
-    fn lock(&self) -> MutexGuard<'_, Live> {
-        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, ActiveCalls> {
+        self.active.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Enters a call.
+    /// Registers a call.
     pub fn insert(&self, call: Arc<Call>) -> Result<()> {
-        let mut live = self.lock();
-        if live.closed {
+        let mut active = self.lock();
+        if active.closed {
             return Err(Failure::shutting_down());
         }
-        live.calls.insert(call.id(), call);
+        active.calls.insert(call.id(), call);
         Ok(())
     }
 
@@ -361,20 +365,20 @@ impl Calls {
         self.lock().calls.values().cloned().collect()
     }
 
-    /// Waits until `go_on` is false of the calls that are left; whether that was so within `limit`.
-    pub fn wait_while(&self, limit: Option<Duration>, go_on: impl Fn(&LiveCalls) -> bool) -> bool {
-        // A limit beyond what the clock can hold is none.
+    /// Waits while `condition` holds for the unfinished calls. Returns whether it became false within `limit`.
+    pub fn wait_while(&self, limit: Option<Duration>, condition: impl Fn(&CallMap) -> bool) -> bool {
+        // A limit beyond the range of the clock is no limit.
         let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
-        let mut live = self.lock();
-        while go_on(&live.calls) {
-            live = match deadline {
-                None => self.ended.wait(live).unwrap_or_else(PoisonError::into_inner),
+        let mut active = self.lock();
+        while condition(&active.calls) {
+            active = match deadline {
+                None => self.ended.wait(active).unwrap_or_else(PoisonError::into_inner),
                 Some(deadline) => {
                     let left = deadline.saturating_duration_since(Instant::now());
                     if left == Duration::ZERO {
                         return false;
                     }
-                    self.ended.wait_timeout(live, left).unwrap_or_else(PoisonError::into_inner).0
+                    self.ended.wait_timeout(active, left).unwrap_or_else(PoisonError::into_inner).0
                 }
             };
         }

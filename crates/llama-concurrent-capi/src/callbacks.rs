@@ -1,5 +1,5 @@
-//! The threads that call back. As few as do: one that calls and one in reserve; another joins whenever all are inside
-//! callbacks, so that a callback that blocks keeps nobody waiting but its own request.
+//! The thread pool that runs callbacks. It keeps one idle thread in reserve and grows when all threads are inside
+//! callbacks, so that a callback that blocks delays only its own request.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -9,19 +9,19 @@ use std::{
 
 use crate::{
     call::Call,
-    mailbox::{Mailbox, Taken},
+    ready_queue::{ReadyQueue, Taken},
 };
 
-/// A thread that had nothing to do for so long ends, if another one waits as well.
-const IDLE: Duration = Duration::from_secs(10);
+/// An idle thread ends after this time if another one is idle, too.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub struct CallbackThreads {
-    mailbox: Arc<Mailbox<Call>>,
-    crew: Mutex<Crew>,
+    ready_queue: Arc<ReadyQueue<Call>>,
+    pool: Mutex<Pool>,
 }
 
 #[derive(Default)]
-struct Crew {
+struct Pool {
     /// Threads that are not inside a callback.
     free: usize,
     threads: Vec<JoinHandle<()>>,
@@ -30,28 +30,28 @@ struct Crew {
 
 impl CallbackThreads {
     /// Starts the first thread.
-    pub fn start(mailbox: Arc<Mailbox<Call>>) -> std::io::Result<Arc<Self>> {
-        let this = Arc::new(Self { mailbox, crew: Mutex::default() });
-        this.hire(&mut this.lock())?;
+    pub fn start(ready_queue: Arc<ReadyQueue<Call>>) -> std::io::Result<Arc<Self>> {
+        let this = Arc::new(Self { ready_queue, pool: Mutex::default() });
+        this.spawn(&mut this.lock())?;
         Ok(this)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Crew> {
-        self.crew.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> std::sync::MutexGuard<'_, Pool> {
+        self.pool.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn hire(self: &Arc<Self>, crew: &mut Crew) -> std::io::Result<()> {
-        crew.threads.retain(|thread| !thread.is_finished());
+    fn spawn(self: &Arc<Self>, pool: &mut Pool) -> std::io::Result<()> {
+        pool.threads.retain(|thread| !thread.is_finished());
         let this = self.clone();
         let thread = std::thread::Builder::new().name("llama-callback".into()).spawn(move || this.serve())?;
-        crew.threads.push(thread);
-        crew.free += 1;
+        pool.threads.push(thread);
+        pool.free += 1;
         Ok(())
     }
 
     fn serve(self: Arc<Self>) {
         loop {
-            match self.mailbox.take(Some(Instant::now() + IDLE)) {
+            match self.ready_queue.take(Some(Instant::now() + IDLE_TIMEOUT)) {
                 Taken::Ready(call) => {
                     if let Some(mut event) = call.read() {
                         if !self.enter() {
@@ -62,10 +62,10 @@ impl CallbackThreads {
                         call.done(&event);
                     }
                 }
-                Taken::Nothing => {
-                    let mut crew = self.lock();
-                    if crew.free > 1 {
-                        crew.free -= 1;
+                Taken::TimedOut => {
+                    let mut pool = self.lock();
+                    if pool.free > 1 {
+                        pool.free -= 1;
                         return;
                     }
                 }
@@ -74,16 +74,16 @@ impl CallbackThreads {
         }
     }
 
-    /// Before a callback: somebody else must be there to hear the others. False if there are to be no more callbacks.
+    /// Before a callback: makes sure that another thread is free for other calls. False if the pool is stopped.
     fn enter(self: &Arc<Self>) -> bool {
-        let mut crew = self.lock();
-        if crew.closed {
+        let mut pool = self.lock();
+        if pool.closed {
             return false;
         }
-        crew.free -= 1;
-        let hired = if crew.free == 0 { self.hire(&mut crew) } else { Ok(()) };
-        drop(crew);
-        if let Err(error) = hired {
+        pool.free -= 1;
+        let spawned = if pool.free == 0 { self.spawn(&mut pool) } else { Ok(()) };
+        drop(pool);
+        if let Err(error) = spawned {
             tracing::warn!("no further callback thread could be started: {error}; one that blocks now delays others");
         }
         true
@@ -93,15 +93,15 @@ impl CallbackThreads {
         self.lock().free += 1;
     }
 
-    /// No callback begins any more.
-    pub fn silence(&self) {
+    /// Starts no more callbacks.
+    pub fn stop(&self) {
         self.lock().closed = true;
-        self.mailbox.close();
+        self.ready_queue.close();
     }
 
-    /// Ends the threads. Nothing may be left to tell. Not from inside a callback.
+    /// Ends the threads. All events must have been delivered. Must not be called from a callback.
     pub fn join(&self) {
-        self.silence();
+        self.stop();
         let threads = std::mem::take(&mut self.lock().threads);
         for thread in threads {
             let _ = thread.join();

@@ -13,23 +13,25 @@ use crate::{
     boundary::boundary,
     callbacks::CallbackThreads,
     engine_params::llama_engine_params,
-    exit, inside,
-    mailbox::Mailbox,
-    pointers,
-    shared::{ENGINES, Shared},
+    engine_state::{ENGINES, EngineState},
+    exit, pointers,
+    ready_queue::ReadyQueue,
+    reentrancy,
     status::llama_infer_status as Status,
     types::{Failure, limit, llama_engine},
 };
 
-/// Loads a GGUF model and starts an engine on it. Blocks until that is done, which takes from milliseconds to minutes.
+/// Loads a GGUF model and starts an engine. Blocks until the model is loaded, which takes from milliseconds to minutes.
 ///
-/// `params` may be NULL for the defaults. On success `*engine` is a handle that ends with `llama_engine_free`; otherwise
-/// it is as it was. Several engines may live side by side, also of one file, whose pages they share.
-/// One load at a time: others wait for it.
+/// On success `*engine` is a handle; free it with `llama_engine_free`. On failure it is not modified. `path` and `params`
+/// are copied. A process may have several engines; engines of the same file share its mapped pages.
 ///
-/// The file is checked before llama.cpp sees it, so a bad one never ends the process: `MODEL_NOT_FOUND`,
-/// `MODEL_INVALID`, `MODEL_UNSUPPORTED`. Also `INVALID_CONFIG`, `OUT_OF_MEMORY`, and `LOAD_CANCELLED` if
-/// `params->progress` returned false.
+/// May be called from any thread. Loads are serialised: a second load waits for the first. `params` may be NULL for the
+/// defaults. Returns `IN_CALLBACK` in a progress callback and in the log callback.
+///
+/// The file is validated before llama.cpp reads it, so an invalid file does not end the process. Returns
+/// `INVALID_ARGUMENT`, `INVALID_CONFIG`, `MODEL_NOT_FOUND`, `MODEL_INVALID`, `MODEL_UNSUPPORTED` or `OUT_OF_MEMORY` on
+/// failure, and `LOAD_CANCELLED` if `params->progress` returned false.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_engine_load(
     path: *const c_char,
@@ -37,7 +39,7 @@ pub unsafe extern "C" fn llama_engine_load(
     engine: *mut *mut llama_engine,
 ) -> Status {
     boundary(|| {
-        inside::refuse_loading()?;
+        reentrancy::refuse_loading()?;
         pointers::required(engine, "engine")?;
         pointers::required(path.cast_mut(), "path")?;
         // SAFETY: `path` is not NULL, and a NUL-terminated string as the header asks. Paths need not be UTF-8.
@@ -46,56 +48,60 @@ pub unsafe extern "C" fn llama_engine_load(
         let params = unsafe { pointers::read_sized(params, llama_engine_params::defaults(), "params") }?;
         // SAFETY: its texts are what the header asks for.
         let loaded = Engine::load(path, unsafe { params.config() }?)?;
-        let mailbox = Arc::new(Mailbox::new());
-        let callbacks = CallbackThreads::start(mailbox.clone()).map_err(|error| {
+        let ready_queue = Arc::new(ReadyQueue::new());
+        let callbacks = CallbackThreads::start(ready_queue.clone()).map_err(|error| {
             Failure::new(Status::OutOfMemory, format!("cannot start a thread for the callbacks: {error}"))
         })?;
-        let handle = ENGINES.insert(|handle| Shared::new(loaded, handle, mailbox, callbacks));
-        exit::watch();
+        let handle = ENGINES.insert(|handle| EngineState::new(loaded, handle, ready_queue, callbacks));
+        exit::install_handler();
         // SAFETY: `engine` is not NULL, and writable as the header asks.
         unsafe { pointers::write(engine, std::ptr::without_provenance_mut(handle), "engine") }
     })
 }
 
-/// Frees an engine: takes no more requests, cancels the running ones, waits until their last callbacks returned, ends all
-/// threads and gives the memory back.
+/// Frees an engine. Cancels its requests, waits until their last callbacks have returned, ends all threads and releases
+/// the memory. To let requests finish first, call `llama_engine_drain`.
 ///
-/// Calls of other threads that still use the handle are no harm. Until the last callback returned it can be used, inside
-/// callbacks too, to cancel, to wait and to ask; what would start something gets `SHUTTING_DOWN`. Afterwards every call
-/// gets `INVALID_HANDLE`. A second free gets that at once, while the first may still be waiting.
-/// Events that go to a queue can still be polled afterwards. To let requests end by themselves, call
-/// `llama_engine_drain` first. Inside a callback of this engine it is refused with `IN_CALLBACK`, and nothing happens.
-/// NULL is allowed and does nothing.
+/// Other threads may use the handle at the same time. Until the last callback has returned, functions that cancel, wait or
+/// query still work, and functions that start a request return `SHUTTING_DOWN`. After that every function returns
+/// `INVALID_HANDLE`. A second call to this function returns `INVALID_HANDLE` immediately, even while the first one is still
+/// waiting. Events in a queue can be polled after the engine is freed.
 ///
-/// When the process exits with engines left, they are stopped, no callback begins any more, and one that runs is not
-/// waited for.
+/// If `engine` is NULL, nothing happens. Returns `IN_CALLBACK`, without effect, in a callback of this engine's requests and
+/// in the log callback.
+///
+/// If the process exits without freeing an engine, the engine is stopped. No callback starts after that, and running
+/// callbacks are not waited for.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_engine_free(engine: *mut llama_engine) -> Status {
     boundary(|| {
         if engine.is_null() {
             return Ok(());
         }
-        let shared = ENGINES.get(engine)?;
-        shared.refuse_in_callback("freeing the engine")?;
-        shared.free()?;
+        let state = ENGINES.get(engine)?;
+        state.refuse_in_callback("freeing the engine")?;
+        state.free()?;
         // Only now, so that callbacks find the engine that they are called back by.
         ENGINES.remove(engine).map(drop)
     })
 }
 
-/// Takes no more requests and waits until all accepted ones are over, as `llama_infer_wait` does.
+/// Stops accepting requests and waits until all accepted ones are over, as defined by `llama_infer_wait`.
 ///
-/// Waits for `timeout_ms` milliseconds, for ever if that is negative, not at all if it is 0: `TIMEOUT`. The engine stays
-/// closed for new requests in any case. Not inside its callbacks: `IN_CALLBACK`. Not by who should poll a queue meanwhile:
-/// what is not polled is never over.
+/// Waits for at most `timeout_ms` milliseconds; a negative value means no limit, and 0 returns immediately. The engine
+/// accepts no new requests afterwards, even if the time expired.
+///
+/// A thread that polls a queue must not call it while requests of that queue are unfinished. Returns `IN_CALLBACK`, without
+/// effect, in a callback of this engine's requests and in the log callback. Returns `TIMEOUT` if the time expires first.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_engine_drain(engine: *mut llama_engine, timeout_ms: i32) -> Status {
     boundary(|| ENGINES.get(engine)?.drain(limit(timeout_ms)))
 }
 
-/// What was wished in the parameters and not granted, one sentence per line; empty if nothing was.
+/// Writes the warnings of the load: settings that were requested and could not be applied. One sentence per line; empty if
+/// there are none.
 ///
-/// Written as `llama_engine_chat_prompt` does.
+/// The buffer is filled as by `llama_engine_chat_prompt`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_engine_warnings(
     engine: *mut llama_engine,

@@ -1,4 +1,4 @@
-//! `llama_engine_params`: everything that can be set about an engine.
+//! `llama_engine_params`: the configuration of an engine.
 
 use std::{
     ffi::{CStr, OsStr, c_char, c_void},
@@ -12,21 +12,21 @@ use llama_concurrent_topology::parse_list;
 
 use crate::{
     boundary::boundary,
-    inside::{self, Inside},
     pointers::{self, Versioned},
+    reentrancy::{self, CallbackContext},
     status::llama_infer_status as Status,
     types::{Failure, Result, c_bool},
 };
 
-/// How requests share the pool of contexts and slots.
+/// How requests share contexts and slots.
 #[repr(i32)]
 #[derive(Clone, Copy)]
 pub enum llama_engine_strategy {
-    /// Chosen by the library: at present `BATCHED`.
+    /// Chosen by the library; currently `BATCHED`.
     Auto = 0,
-    /// One context with one slot: one request after the other.
+    /// One context with one slot: requests run one after the other.
     Sequential = 1,
-    /// Many contexts of one slot each, one token per context per turn: isolated and exactly reproducible.
+    /// Many contexts with one slot each, decoded in turn, one token at a time: isolated and exactly reproducible.
     RoundRobin = 2,
     /// One context with many slots, decoded together: the highest throughput.
     Batched = 3,
@@ -44,17 +44,17 @@ pub enum llama_engine_kv_type {
     F32 = 2,
 }
 
-/// How workers are laid out over the machine.
+/// How workers are placed on the machine.
 #[repr(i32)]
 #[derive(Clone, Copy)]
 pub enum llama_engine_placement {
-    /// One worker for each NUMA node that has memory and a fair share of the cores.
+    /// One worker per NUMA node that has memory and a fair share of the cores.
     Auto = 0,
-    /// One worker for each NUMA node that has memory.
+    /// One worker per NUMA node that has memory.
     Node = 1,
-    /// One worker for each group of cores that share a last-level cache.
+    /// One worker per group of cores that share a last-level cache.
     L3 = 2,
-    /// One worker over all cores; neither its threads nor its memory are bound.
+    /// One worker on all cores; neither its threads nor its memory are bound.
     None = 3,
 }
 
@@ -62,9 +62,9 @@ pub enum llama_engine_placement {
 #[repr(i32)]
 #[derive(Clone, Copy)]
 pub enum llama_engine_replicate {
-    /// Where they fit beside the KV caches.
+    /// If the copies and the KV caches fit into memory.
     Auto = 0,
-    /// Always; `OUT_OF_MEMORY` where they do not fit.
+    /// Always; loading fails with `OUT_OF_MEMORY` if the copies do not fit.
     Always = 1,
     /// Never: all workers share one copy.
     Never = 2,
@@ -74,19 +74,19 @@ pub enum llama_engine_replicate {
 #[repr(i32)]
 #[derive(Clone, Copy)]
 pub enum llama_engine_wait_policy {
-    /// Active while each thread has a core to itself, passive while busy neighbours want the cores, too.
+    /// Active while each thread has its own core, passive while other programs need the cores.
     Auto = 0,
-    /// They spin.
+    /// Waiting threads spin.
     Active = 1,
-    /// They sleep.
+    /// Waiting threads sleep.
     Passive = 2,
 }
 
-/// Called while a model loads, with the share that is done, 0 to 1; false stops the load. Runs on the thread that called
-/// `llama_engine_load`. Other loads wait meanwhile, so loading from inside it is refused with `IN_CALLBACK`.
-pub type llama_engine_progress_callback = Option<unsafe extern "C" fn(share: f32, user_data: *mut c_void) -> c_bool>;
+/// Reports the progress of a load: `fraction` rises from 0 to 1. Return false to cancel the load. Called on the thread that
+/// called `llama_engine_load`. `llama_engine_load` returns `IN_CALLBACK` in this callback, because loads are serialised.
+pub type llama_engine_progress_callback = Option<unsafe extern "C" fn(fraction: f32, user_data: *mut c_void) -> c_bool>;
 
-/// Everything that can be set about an engine. Start from `llama_engine_default_params`.
+/// The configuration of an engine. Initialise it with `llama_engine_default_params`.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct llama_engine_params {
@@ -155,13 +155,13 @@ pub struct llama_engine_params {
     // parameters 1: end
     /// Called while the model loads; may be NULL (default).
     pub progress: llama_engine_progress_callback,
-    /// Passed to `progress`.
+    /// Passed to `progress` as `user_data`.
     pub progress_user_data: *mut c_void,
-    /// Keep the weights, as the kernels pack them, in a file as large as the model: the first load writes it, later
-    /// ones map it in a fraction of the time and share its pages with all processes. Either the path of an existing
-    /// folder, or "" for the model's own folder, where the file has the model's name with `.packed` at the end. A file
-    /// that does not fit the model is made anew; where none can be written, the load goes on with a warning. Needs
-    /// `mmap`. NULL (default): pack with each load.
+    /// Directory in which to cache the weights as packed by the kernels. It must exist; "" stands for the model's own
+    /// directory. The first load writes a file as large as the model, named like it with `.packed` appended. Later loads map
+    /// that file in a fraction of the time, and all processes share its pages. A file that does not match the model is
+    /// rewritten. If the file cannot be written, the load succeeds with a warning. Needs `mmap`. NULL (default): no cache;
+    /// each load packs the weights.
     pub pack_cache: *const c_char,
     // parameters 2: begin
     /// How workers are laid out: one per NUMA node with a fair share of the cores (auto), one per NUMA node (node), one
@@ -183,7 +183,7 @@ pub struct llama_engine_params {
     /// twice as much. Default: false.
     pub swa_full: c_bool,
     // parameters 2: end
-    /// Must be zero.
+    /// Reserved; must be zero.
     pub reserved: [c_bool; 7],
     // last parameters: begin
     /// Render chats with this template instead of the one in the model file: Jinja source, or the name of one that
@@ -208,17 +208,17 @@ unsafe impl Versioned for llama_engine_params {
 }
 
 // last member: begin
-crate::ends_with!(llama_engine_params, reserved_wait_policy: [c_bool; 4]);
+crate::assert_no_tail_padding!(llama_engine_params, reserved_wait_policy: [c_bool; 4]);
 // last member: end
 
-/// A pointer that we hand back to its owner and never follow.
+/// The caller's pointer, which is passed back and never dereferenced.
 #[derive(Clone, Copy)]
-struct Theirs(*mut c_void);
+struct UserData(*mut c_void);
 
 // SAFETY: the progress callback runs on the thread that passed it.
-unsafe impl Send for Theirs {}
+unsafe impl Send for UserData {}
 // SAFETY: as above.
-unsafe impl Sync for Theirs {}
+unsafe impl Sync for UserData {}
 
 impl llama_engine_params {
     pub fn defaults() -> Self {
@@ -268,7 +268,7 @@ impl llama_engine_params {
     /// # Safety
     /// `pack_cache`, `cpus`, `nodes`, `chat_template` and `chat_template_kwargs` are NULL or NUL-terminated strings.
     pub unsafe fn config(&self) -> Result<EngineConfig> {
-        let user_data = Theirs(self.progress_user_data);
+        let user_data = UserData(self.progress_user_data);
         let pack_cache = (!self.pack_cache.is_null()).then(|| {
             // SAFETY: not NULL, so a string, by the caller's promise. Paths need not be UTF-8.
             match unsafe { CStr::from_ptr(self.pack_cache) }.to_bytes() {
@@ -277,10 +277,10 @@ impl llama_engine_params {
             }
         });
         let progress = self.progress.map(|progress| -> llama_concurrent::LoadProgress {
-            Arc::new(move |share| {
+            Arc::new(move |fraction| {
                 let user_data = user_data;
-                // SAFETY: by passing it, the caller promised that it can be called so until the load is over.
-                inside::during(Inside::Progress, || unsafe { progress(share, user_data.0) != 0 })
+                // SAFETY: by passing it, the caller promised that it can be called with this pointer until the load is over.
+                reentrancy::during(CallbackContext::Progress, || unsafe { progress(fraction, user_data.0) != 0 })
             })
         });
         // SAFETY: the caller's promise.
@@ -344,7 +344,7 @@ unsafe fn object(pointer: *const c_char, name: &str) -> Result<serde_json::Map<S
         .map_err(|error| Failure::new(Status::InvalidConfig, format!("{name} is not a JSON object: {error}")))
 }
 
-/// Numbers of the header for the names of an enum of the engine.
+/// Converts between an enum of the engine and the numbers of the header.
 macro_rules! numbered {
     ($($named:ident for $type:ident: $($variant:ident)*;)*) => {$(
         impl $named {
@@ -374,8 +374,8 @@ numbered! {
     llama_engine_wait_policy for WaitPolicy: Auto Active Passive;
 }
 
-/// Fills a struct of `size` bytes with the defaults. `llama_engine_default_params` is the convenient form: it passes the
-/// size that the caller was compiled with, so programs and libraries of different versions fit together.
+/// Fills `*params`, a struct of `size` bytes, with the defaults. Programs normally call `llama_engine_default_params`, which
+/// passes the size of the header that they were compiled with.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_engine_params_init(params: *mut llama_engine_params, size: usize) -> Status {
     // SAFETY: `params` is NULL or writable for `size` bytes, as the header asks.

@@ -1,4 +1,4 @@
-//! What a callback gets: events, in memory that the library owns.
+//! Events and results, in memory that the library owns.
 
 use std::ffi::{CString, c_char, c_void};
 
@@ -9,13 +9,13 @@ use crate::{
     types::{c_text, llama_engine, llama_infer_id},
 };
 
-/// What an event tells. More kinds may come: ignore those that you do not know.
+/// The type of an event. Later versions may add types: ignore unknown ones.
 #[repr(i32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum llama_infer_event_type {
-    /// The output grew.
+    /// New output.
     Token = 1,
-    /// The end of one prompt's output; nothing about that prompt follows.
+    /// The generation of one prompt has ended. It is the last event of that prompt.
     Finished = 2,
 }
 
@@ -23,15 +23,16 @@ pub enum llama_infer_event_type {
 #[repr(i32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum llama_infer_finish_reason {
-    /// The model ended its text, a stop string appeared, or nothing more can follow under the constraint.
+    /// An end-of-generation token or one of `stop_token_ids` was generated, a stop string matched, or the constraint allows
+    /// no further token.
     Stop = 1,
     /// `max_tokens` was reached, or the slot is full.
     Length = 2,
-    /// It was cancelled, or its engine was freed.
+    /// The request was cancelled, or its engine was freed.
     Cancelled = 3,
-    /// `queue_timeout_ms` or `timeout_ms` passed.
+    /// `queue_timeout_ms` or `timeout_ms` expired.
     Deadline = 4,
-    /// It failed; `status` and `error` say how.
+    /// The generation failed; see `status` and `error`.
     Error = 5,
 }
 
@@ -54,94 +55,93 @@ impl llama_infer_finish_reason {
 pub struct llama_infer_logprob {
     /// The token.
     pub token: i32,
-    /// The natural logarithm of its probability in the model's own distribution, before bias, penalties, temperature and
-    /// constraint.
+    /// The natural logarithm of its probability under the model, before bias, penalties, temperature and constraint.
     pub logprob: f32,
 }
 
-/// How a generation ended, when what happened, and the whole output once more. All times count from the submission; in
-/// a batch, from when the prompt was handed to the engine.
+/// The result of a generation: how it ended, its timings, and the whole output. Times are measured from the submission of
+/// the request; in a batch, from the submission of the prompt to the engine.
 #[repr(C)]
 pub struct llama_infer_result {
-    /// `sizeof(llama_infer_result)` in the version of the library.
+    /// `sizeof(llama_infer_result)` in the library's version.
     pub size: usize,
-    /// Why it ended.
+    /// Why the generation ended.
     pub reason: llama_infer_finish_reason,
-    /// What failed where the reason is `LLAMA_INFER_FINISH_REASON_ERROR`; `LLAMA_INFER_STATUS_OK` otherwise.
+    /// The error code if the reason is `LLAMA_INFER_FINISH_REASON_ERROR`; `LLAMA_INFER_STATUS_OK` otherwise.
     pub status: Status,
-    /// What failed, in words; NULL if nothing did.
+    /// The error message; NULL if there was no error.
     pub error: *const c_char,
-    /// The whole output as it was delivered, NUL-terminated; never NULL. After a cancel it ends where the events did.
+    /// The whole output as delivered in events, NUL-terminated; never NULL. After a cancel it ends with the last event.
     pub text: *const c_char,
-    /// Bytes of `text` without the NUL at its end.
+    /// Length of `text` in bytes, without the terminating NUL.
     pub text_length: usize,
-    /// The tokens of the whole output as they were delivered; NULL if there are none.
+    /// The tokens of the output as delivered in events; NULL if there are none.
     pub tokens: *const i32,
     /// Number of `tokens`.
     pub n_tokens: usize,
-    /// Which string of `stop` ended it, from 0; -1 if none did.
+    /// Index in `stop` of the string that ended the generation; -1 if none did.
     pub stop_index: i32,
-    /// Tokens of the prompt; 0, like all times, if the prompt of a batch was refused.
+    /// Tokens in the prompt. If the prompt of a batch was refused, this and all times are 0.
     pub n_prompt_tokens: u32,
-    /// Prompt tokens that were reused from earlier or other requests instead of computed.
+    /// Prompt tokens whose KV was reused from other requests instead of computed.
     pub n_cached_tokens: u32,
-    /// Output tokens that were generated, without the end-of-generation token; more than `n_tokens` after a cancel.
+    /// Output tokens generated, without the end-of-generation token. After a cancel it may exceed `n_tokens`.
     pub n_output_tokens: u32,
-    /// Milliseconds until a slot was found; the whole time if none was.
+    /// Milliseconds until the request got a slot; the whole time if it got none.
     pub queue_ms: f64,
-    /// Milliseconds until the first output token, queue time included; -1 if there was none.
+    /// Milliseconds until the first output token, including queue time; -1 if there was none.
     pub ttft_ms: f64,
     /// Milliseconds until the end.
     pub e2e_ms: f64,
-    /// Milliseconds of every gap between two output tokens, in order; NULL if there are none.
+    /// Milliseconds between each two successive output tokens, in order; NULL if there are none.
     pub itl_ms: *const f64,
     /// Number of `itl_ms`.
     pub n_itl: usize,
 }
 
-/// One event. It and everything that it points to belong to the library: they live until the callback returns or, with
-/// a queue, until the next `llama_infer_poll` on it or its end. Look at `size` before you read fields that came after
-/// version 0.1.
+/// An event. The event and everything it points to are owned by the library. They are valid until the callback returns or,
+/// with a queue, until the next `llama_infer_poll` on that queue or until it is freed. Check `size` before reading fields
+/// added after version 0.1.
 #[repr(C)]
 pub struct llama_infer_event {
-    /// `sizeof(llama_infer_event)` in the version of the library.
+    /// `sizeof(llama_infer_event)` in the library's version.
     pub size: usize,
-    /// What it tells.
+    /// The type of the event.
     pub r#type: llama_infer_event_type,
-    /// Which prompt of a batch it is about, from 0; 0 where there is one prompt.
+    /// Index of the prompt in a batch; 0 for a single prompt.
     pub index: u32,
-    /// What the call returned as its id.
+    /// The id of the request or batch.
     pub id: llama_infer_id,
-    /// The engine that was called, to cancel from inside the callback.
+    /// The engine that runs the request, for use inside the callback.
     pub engine: *mut llama_engine,
-    /// What was passed with the callback or the queue.
+    /// The `user_data` passed when the request was started.
     pub user_data: *mut c_void,
-    /// `TOKEN`: the text that became certain, as whole UTF-8 characters, NUL-terminated. Empty while a character or a
-    /// possible stop string is incomplete. Never NULL.
+    /// `TOKEN`: new text, as complete UTF-8 characters, NUL-terminated. Empty while a character or a possible stop string is
+    /// incomplete. Never NULL.
     pub text: *const c_char,
-    /// Bytes of `text` without the NUL at its end. A model may generate NUL characters.
+    /// Length of `text` in bytes, without the terminating NUL. Output may contain NUL characters.
     pub text_length: usize,
-    /// `TOKEN`: the new tokens; NULL where text that was held back is released without one.
+    /// `TOKEN`: the new tokens; NULL if withheld text is released without a new token.
     pub tokens: *const i32,
-    /// Number of `tokens`, 0 or more.
+    /// Number of `tokens`; may be 0.
     pub n_tokens: usize,
-    /// `TOKEN`: position of the first of them in the output, from 0.
+    /// `TOKEN`: index of the first of these tokens in the output.
     pub position: usize,
-    /// `FINISHED`: how it ended; NULL otherwise.
+    /// `FINISHED`: the result; NULL otherwise.
     pub result: *const llama_infer_result,
-    /// Prompts of this call that have not ended yet: 0 in the very last event of the call.
+    /// Prompts of the request or batch that have not ended; 0 in its last event.
     pub n_remaining: usize,
-    /// `TOKEN`, where `llama_infer_params.logprobs` asks for it: first the new token, then the likeliest tokens in its place,
-    /// the likeliest first; NULL otherwise.
+    /// `TOKEN`, if requested by `llama_infer_params.logprobs`: the new token, followed by the most likely tokens at its
+    /// position in descending order; NULL otherwise.
     pub logprobs: *const llama_infer_logprob,
-    /// Number of `logprobs`, 0 or more.
+    /// Number of `logprobs`; may be 0.
     pub n_logprobs: usize,
 }
 
-crate::ends_with!(llama_infer_event, n_logprobs: usize);
-crate::ends_with!(llama_infer_result, n_itl: usize);
+crate::assert_no_tail_padding!(llama_infer_event, n_logprobs: usize);
+crate::assert_no_tail_padding!(llama_infer_result, n_itl: usize);
 
-/// Whose event it is: what is the same in all events of a call.
+/// The fields that are the same in all events of a call.
 #[derive(Clone, Copy)]
 pub struct Origin {
     pub id: llama_infer_id,
@@ -149,12 +149,12 @@ pub struct Origin {
     pub user_data: *mut c_void,
 }
 
-// SAFETY: a handle that is a number, and a pointer that we only hand back.
+// SAFETY: a handle that is a number, and a pointer that is only passed back.
 unsafe impl Send for Origin {}
 // SAFETY: as above.
 unsafe impl Sync for Origin {}
 
-/// An event with the memory that its pointers point to. It does not move: it lives in a box.
+/// An event and the memory that its pointers point to. It lives in a box, so it does not move.
 pub struct OwnedEvent {
     raw: llama_infer_event,
     result: Option<llama_infer_result>,
@@ -165,10 +165,10 @@ pub struct OwnedEvent {
     error: Option<CString>,
 }
 
-// SAFETY: the pointers in `raw` and `result` lead into the event's own memory, except for those of `Origin`.
+// SAFETY: the pointers in `raw` and `result` point into the event's own memory, except for those of `Origin`.
 unsafe impl Send for OwnedEvent {}
 
-/// Bytes with a NUL behind them; others may be among them.
+/// NUL-terminated bytes, which may contain further NULs.
 struct CText(Vec<u8>);
 
 impl CText {
@@ -226,7 +226,7 @@ impl OwnedEvent {
         event
     }
 
-    /// The end, with everything that was delivered before.
+    /// A `FINISHED` event, with the whole output that was delivered.
     pub fn finished(origin: Origin, index: usize, remaining: usize, done: Completion) -> Box<Self> {
         let Completion { text, tokens, finish, .. } = done;
         let mut event = Self::new(origin, llama_infer_event_type::Finished, index, remaining);
@@ -261,13 +261,13 @@ impl OwnedEvent {
         event
     }
 
-    /// The event for C. It is good while the box is neither moved out of nor written to.
+    /// The event for C. It is valid while the box is neither moved out of nor written to.
     pub fn raw(&mut self) -> *const llama_infer_event {
         self.raw.result = self.result.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
         &raw const self.raw
     }
 
-    /// Whether it is the last of its call.
+    /// Whether it is the last event of its call.
     pub fn is_last(&self) -> bool {
         self.raw.n_remaining == 0 && self.result.is_some()
     }

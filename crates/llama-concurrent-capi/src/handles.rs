@@ -1,7 +1,7 @@
-//! Handles: what C holds instead of our objects.
+//! Handles: what C programs hold instead of pointers to our objects.
 //!
-//! A handle looks like a pointer and is a number that is never given out twice. So one that was freed, or never was
-//! one, is found out; and freeing an object while another thread uses it waits for nobody and breaks nothing.
+//! A handle has the type of a pointer and is a number that is never reused. A stale or invalid handle is therefore
+//! detected, and an object can be freed while another thread uses it.
 
 use std::{
     collections::BTreeMap,
@@ -22,9 +22,9 @@ pub struct Handles<T> {
     live: RwLock<BTreeMap<usize, Arc<T>>>,
 }
 
-/// Numbers of all kinds, so that a handle of the wrong kind is found out, too.
+/// EngineState by all kinds, so that a handle of the wrong kind is detected, too.
 static NEXT: AtomicUsize = AtomicUsize::new(0x1000);
-/// Aligned like a pointer, for tools that look at the low bits.
+/// Aligned like a pointer, for tools that inspect the low bits.
 const STEP: usize = 16;
 
 impl<T> Handles<T> {
@@ -32,7 +32,7 @@ impl<T> Handles<T> {
         Self { kind, live: RwLock::new(BTreeMap::new()) }
     }
 
-    /// Makes an object with the handle that it will have.
+    /// Inserts an object, which `make` creates from its handle.
     pub fn insert(&self, make: impl FnOnce(usize) -> T) -> usize {
         let handle = NEXT.fetch_add(STEP, Ordering::Relaxed);
         let object = Arc::new(make(handle));
@@ -45,7 +45,7 @@ impl<T> Handles<T> {
         live.get(&handle.addr()).cloned().ok_or_else(|| self.unknown(handle))
     }
 
-    /// Takes an object out: from now on its handle is unknown.
+    /// Removes an object and invalidates its handle.
     pub fn remove<C>(&self, handle: *const C) -> Result<Arc<T>> {
         let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
         live.remove(&handle.addr()).ok_or_else(|| self.unknown(handle))

@@ -1,4 +1,4 @@
-//! The `llama_infer_*` calls: starting requests, ending them, waiting for them.
+//! The `llama_infer_*` functions: starting requests, cancelling them, waiting for them.
 
 use std::{
     ffi::{c_char, c_void},
@@ -9,16 +9,16 @@ use llama_concurrent::{ChatMessage, Priority, Prompt, Request};
 
 use crate::{
     boundary::boundary,
+    engine_state::{ENGINES, EngineState},
     infer_params::{llama_infer_callback, llama_infer_message, llama_infer_params},
     pointers,
-    shared::{ENGINES, Shared},
     status::llama_infer_status as Status,
     types::{Failure, Result, limit, llama_engine, llama_infer_id},
 };
 
-/// What every way to start something has in common.
+/// The arguments common to all functions that start a call.
 struct Start {
-    engine: Arc<Shared>,
+    engine: Arc<EngineState>,
     params: llama_infer_params,
     on_event: llama_infer_callback,
     user_data: *mut c_void,
@@ -71,15 +71,17 @@ impl Start {
     }
 }
 
-/// Starts a generation and returns at once.
+/// Starts a generation that continues `prompt`, and returns immediately.
 ///
-/// `prompt` is a UTF-8 text to continue. `params` may be NULL for the defaults. `on_event` gets the events, on a thread
-/// of the library, with `user_data`; the first may come before this function returns, but not before `*id` is written.
-/// It must be NULL if `params->queue` is set, and must not be NULL otherwise. `id` may be NULL if nobody will ask. Prompt
-/// and parameters are copied.
+/// The prompt and the parameters are copied. `user_data` is passed to `on_event` and must stay valid until the last event
+/// was delivered. Events are delivered on a thread of the library. The first one may be delivered before this function
+/// returns, but not before `*id` is written.
 ///
-/// Refused with `INVALID_REQUEST`, `PROMPT_TOO_LONG`, `OVERLOADED`, `SHUTTING_DOWN` or as bad arguments are; then
-/// nothing was started, no event will come, and `*id` is as it was.
+/// `params` may be NULL for the defaults. `on_event` must be NULL if `params->queue` is set, and must not be NULL
+/// otherwise. `id` may be NULL. May be called from any callback.
+///
+/// Returns `INVALID_ARGUMENT`, `INVALID_HANDLE`, `INVALID_REQUEST`, `PROMPT_TOO_LONG`, `OVERLOADED` or `SHUTTING_DOWN` on
+/// failure. In that case no request is started, no event is delivered, and `*id` is not modified.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_infer_async(
     engine: *mut llama_engine,
@@ -97,7 +99,8 @@ pub unsafe extern "C" fn llama_infer_async(
     })
 }
 
-/// As `llama_infer_async`, with a prompt of `n_tokens` tokens, used as they are: nothing is added.
+/// Like `llama_infer_async`, for a prompt of `n_tokens` token ids. The tokens are copied and used as they are: no BOS or
+/// other special token is added.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_infer_tokens_async(
     engine: *mut llama_engine,
@@ -115,9 +118,10 @@ pub unsafe extern "C" fn llama_infer_tokens_async(
     })
 }
 
-/// As `llama_infer_async`, with `n_messages` messages of a chat, rendered with the model's own template.
+/// Like `llama_infer_async`, for a chat of `n_messages` messages, rendered with the engine's chat template. The messages
+/// are copied.
 ///
-/// Refused also with `NO_CHAT_TEMPLATE` and `CHAT_TEMPLATE`.
+/// Also returns `NO_CHAT_TEMPLATE` and `CHAT_TEMPLATE`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_infer_chat_async(
     engine: *mut llama_engine,
@@ -136,14 +140,17 @@ pub unsafe extern "C" fn llama_infer_chat_async(
     })
 }
 
-/// The prompt that the model's template makes of messages, as `llama_infer_chat_async` uses it.
+/// Renders chat messages with the engine's chat template and writes the prompt that `llama_infer_chat_async` would use.
 ///
-/// It is one text: special tokens that are written inside a message count again when this text is sent as a prompt. To have
-/// messages answered that others wrote, use `llama_infer_chat_async`, which keeps them apart.
+/// The result is plain text. If it is passed to `llama_infer_async`, special tokens written inside a message are parsed as
+/// special tokens. Use `llama_infer_chat_async` for untrusted messages: it keeps message text and special tokens apart.
 ///
-/// Written to `buffer` with a NUL, if `capacity` bytes suffice for both; its length without the NUL goes to `*length` in
-/// any case. `BUFFER_TOO_SMALL` otherwise: ask with a capacity of 0 first. `params` may be NULL, and so may `length`, and
-/// `buffer` if `capacity` is 0.
+/// The text and a terminating NUL are written to `buffer` if both fit into `capacity` bytes. `*length` is always set to the
+/// length of the text without the NUL. To find the required size, call it with a capacity of 0.
+///
+/// `params` and `length` may be NULL. `buffer` may be NULL if `capacity` is 0.
+///
+/// Returns `BUFFER_TOO_SMALL` if the text and its NUL do not fit.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_engine_chat_prompt(
     engine: *mut llama_engine,
@@ -167,7 +174,7 @@ pub unsafe extern "C" fn llama_engine_chat_prompt(
 /// # Safety
 /// As the header asks of `messages`, and as `llama_infer_params::request`.
 unsafe fn chat_prompt(
-    engine: &Shared,
+    engine: &EngineState,
     messages: *const llama_infer_message,
     n_messages: usize,
     params: &llama_infer_params,
@@ -190,16 +197,21 @@ unsafe fn chat_prompt(
     }
 }
 
-/// Starts a generation for each of `n_prompts` prompts, as many as you like, and returns at once.
+/// Starts one generation for each of `n_prompts` prompts, and returns immediately. The number of prompts is not limited by
+/// the size of the engine's queue.
 ///
-/// They are handed to the engine in order, in the class `LLAMA_INFER_PRIORITY_BATCH`: about twice as many at a time as
-/// there are slots, so that the queue has room for others, and no more before their ends were delivered. One `id`
-/// stands for all of them, and all their events go to the one `on_event` or queue, one at a time: `event->index` says
-/// which prompt it is about, and `event->n_remaining` is 0 in the last one. A prompt that cannot be served gets its
-/// `FINISHED` event with an error and does not disturb the others. Prompt i uses the seed `params->seed + i`.
+/// The prompts are submitted in order with `LLAMA_INFER_PRIORITY_BATCH`. About twice as many as there are slots are
+/// submitted at a time; further ones follow as `FINISHED` events are delivered. Prompt i uses the seed `params->seed + i`.
 ///
-/// Refused only for bad arguments, parameters out of range, an engine that is shutting down, or if its thread cannot be
-/// started: `OUT_OF_MEMORY`.
+/// One `id` identifies the whole batch. All events go to the same `on_event` or queue, one at a time. `event->index` is the
+/// index of the prompt, and `event->n_remaining` is 0 in the last event of the batch. A prompt that is refused gets a
+/// `FINISHED` event with an error; the other prompts are not affected.
+///
+/// Prompts and parameters are copied. `params` may be NULL for the defaults, and `id` may be NULL. May be called from any
+/// callback.
+///
+/// Returns `INVALID_ARGUMENT`, `INVALID_HANDLE`, `INVALID_REQUEST` for parameters out of range, `SHUTTING_DOWN`, or
+/// `OUT_OF_MEMORY` if the thread that submits the prompts cannot be started.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_infer_batch_async(
     engine: *mut llama_engine,
@@ -218,7 +230,8 @@ pub unsafe extern "C" fn llama_infer_batch_async(
             return Err(Failure::argument("n_prompts is 0; give at least one prompt"));
         }
         if u32::try_from(prompts.len()).is_err() {
-            return Err(Failure::argument(format!("{} prompts are more than an index can count", prompts.len())));
+            let message = format!("{} prompts are more than {}; start several batches", prompts.len(), u32::MAX);
+            return Err(Failure::argument(message));
         }
         let template = start.params.request(Prompt::Tokens(Vec::new()))?;
         start.engine.engine.check_params(&template.params)?;
@@ -233,30 +246,38 @@ pub unsafe extern "C" fn llama_infer_batch_async(
     })
 }
 
-/// Ends what a call started: all of its prompts, where it is a batch. Allowed inside callbacks.
+/// Cancels a request, or all prompts of a batch, and returns immediately.
 ///
-/// Returns at once; the last event comes as always, mostly with the reason `CANCELLED`, or with another if it had ended
-/// just then. After a cancel inside its own callback no more `TOKEN` event comes, and after one elsewhere at most the
-/// one that is being delivered. An id that is over already is none of your worries: `OK`. `NOT_FOUND` for one that this
-/// engine never gave out.
+/// The `FINISHED` event is still delivered, with the reason `CANCELLED`, or with another reason if the generation had
+/// already ended. When called from the request's own callback, no further `TOKEN` event is delivered. When called from
+/// elsewhere, at most the event that is being delivered follows. May be called from any callback.
+///
+/// Cancelling a finished request has no effect and returns `OK`. Returns `NOT_FOUND` if this engine never issued the id.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_infer_cancel(engine: *mut llama_engine, id: llama_infer_id) -> Status {
     boundary(|| ENGINES.get(engine)?.cancel(id))
 }
 
-/// Waits until a call is over: its last callback returned, or its last event was polled. Then nothing uses its
-/// `user_data` any more.
+/// Waits until a request, or all prompts of a batch, is over: its last callback has returned, or its last event has been
+/// polled. After that the library no longer uses its `user_data`.
 ///
-/// Waits for `timeout_ms` milliseconds, for ever if that is negative, not at all if it is 0. Inside a callback other
-/// requests may be waited for (then only this request stands still), but not its own: `IN_CALLBACK`. Who polls a queue
-/// should not wait for its requests on the same thread. `TIMEOUT`, `NOT_FOUND`; `OK` for ids that were over already.
+/// Waits for at most `timeout_ms` milliseconds; a negative value means no limit, and 0 returns immediately.
+///
+/// A callback may wait for other requests, which blocks only its own request. A callback that waits for its own request,
+/// and any wait from the log callback, returns `IN_CALLBACK`. A thread that polls a queue must not wait for requests of
+/// that queue, because a request is not over until its events are polled.
+///
+/// Returns `OK` if the request is over, including when it was before. Returns `TIMEOUT` if the time expires first, and
+/// `NOT_FOUND` if this engine never issued the id.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_infer_wait(engine: *mut llama_engine, id: llama_infer_id, timeout_ms: i32) -> Status {
     boundary(|| ENGINES.get(engine)?.wait(id, limit(timeout_ms)))
 }
 
-/// As `llama_infer_wait`, for everything that was started on the engine before. Not inside its callbacks, and not by who
-/// should poll a queue meanwhile: what is not polled is never over.
+/// Like `llama_infer_wait`, for all requests started on the engine before this call.
+///
+/// Returns `IN_CALLBACK` in any callback of this engine's requests and in the log callback. A thread that polls a queue must
+/// not call it while requests of that queue are unfinished.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_infer_wait_all(engine: *mut llama_engine, timeout_ms: i32) -> Status {
     boundary(|| ENGINES.get(engine)?.wait_all(limit(timeout_ms)))

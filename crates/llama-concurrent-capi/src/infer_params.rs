@@ -1,4 +1,4 @@
-//! `llama_infer_params`: how one request is to be served.
+//! `llama_infer_params`: the parameters of one request.
 
 use std::{
     ffi::{c_char, c_void},
@@ -12,21 +12,21 @@ use llama_concurrent::{
 use crate::{
     boundary::boundary,
     call::Destination,
+    engine_state::EngineState,
     event::llama_infer_event,
     pointers::{self, Versioned},
     queue::Queue,
-    shared::Shared,
     status::llama_infer_status as Status,
     types::{Failure, Result, c_bool, llama_infer_queue},
 };
 
-/// Who goes first when slots or time for prompts are short.
+/// Scheduling priority: which requests go first when slots or prompt-processing time are short.
 #[repr(i32)]
 #[derive(Clone, Copy)]
 pub enum llama_infer_priority {
-    /// Somebody waits for the answer.
+    /// A user is waiting for the output.
     Interactive = 0,
-    /// Fills what interactive requests leave, and is never starved.
+    /// Uses the capacity that interactive requests leave. Never starved.
     Batch = 1,
 }
 
@@ -34,43 +34,43 @@ pub enum llama_infer_priority {
 #[repr(i32)]
 #[derive(Clone, Copy)]
 pub enum llama_infer_continuation {
-    /// A last message of the assistant is continued; after any other the model begins its own.
+    /// Continue the last message if it is the assistant's; otherwise start a new one.
     Auto = 0,
-    /// Never: a last message of the assistant is finished.
+    /// Always start a new message.
     Never = 1,
-    /// The last message, whoever began it: its content, or its reasoning where it has nothing else.
+    /// Continue the last message of any role: its content, or its reasoning if it has no content.
     Last = 2,
-    /// The content of the last message.
+    /// Continue the content of the last message.
     Content = 3,
-    /// The reasoning of the last message.
+    /// Continue the reasoning of the last message.
     ReasoningContent = 4,
 }
 
-/// Something that is added to the logit of one token.
+/// A bias added to the logit of a token.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct llama_infer_logit_bias {
     /// The token.
     pub token: i32,
-    /// What is added; minus infinity forbids the token.
+    /// The bias; minus infinity forbids the token.
     pub bias: f32,
 }
 
-/// One message of a chat.
+/// A message of a chat.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct llama_infer_message {
-    /// Who speaks: mostly "system", "user" or "assistant".
+    /// The author: usually "system", "user" or "assistant".
     pub role: *const c_char,
-    /// What is said.
+    /// The text.
     pub content: *const c_char,
 }
 
-/// Gets the events of a request: any number of `TOKEN`, then one `FINISHED` per prompt.
+/// Receives the events of a request: any number of `TOKEN` events, then one `FINISHED` event per prompt.
 pub type llama_infer_callback = Option<unsafe extern "C" fn(event: *const llama_infer_event, user_data: *mut c_void)>;
 
-/// How a request is to be served. Start from `llama_infer_default_params`. Nothing that it points to is needed after the
-/// call that it is passed to.
+/// The parameters of a request. Initialise it with `llama_infer_default_params`. The struct and everything it points to are
+/// copied by the function that it is passed to, except for `queue`, which is a handle.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct llama_infer_params {
@@ -102,10 +102,10 @@ pub struct llama_infer_params {
     // parameters 1: end
     /// One of `llama_infer_priority`. Default: INTERACTIVE. Batches always run as BATCH.
     pub priority: i32,
-    /// Give up if no slot was found within this many milliseconds; 0 (default): wait as long as it takes.
+    /// End the request if it has not got a slot after this many milliseconds. 0 (default): no limit.
     pub queue_timeout_ms: u32,
-    /// Give up if not finished within this many milliseconds; 0 (default): no limit. Both count from the submission; in
-    /// a batch, for each prompt from when it was handed to the engine.
+    /// End the request if it has not finished after this many milliseconds. 0 (default): no limit. Both limits are measured
+    /// from the submission; in a batch, from the submission of each prompt to the engine.
     pub timeout_ms: u32,
     // parameters 2: begin
     /// Strings that end the generation; they are never part of the output. One that spells a special token, such as
@@ -118,45 +118,43 @@ pub struct llama_infer_params {
     /// Number of elements in `logit_bias`.
     pub n_logit_bias: usize,
     // parameters 2: end
-    /// Where the events go instead of to a callback, which must be NULL then. Default: NULL.
+    /// The queue that gets the events. If it is set, the callback must be NULL. Default: NULL.
     pub queue: *mut llama_infer_queue,
-    /// Chats: the tools that the model may call, as the JSON that its template expects; NULL (default) for none.
+    /// Chats: the tools that the model may call, as the JSON that the chat template expects. NULL (default): none.
     pub chat_tools: *const c_char,
-    /// Chats: further variables of the template, as a JSON object, such as `{"enable_thinking": false}`; NULL (default)
-    /// for none.
+    /// Chats: variables for the chat template, as a JSON object such as `{"enable_thinking": false}`. NULL (default): none.
     pub chat_variables: *const c_char,
     // parameters 3: begin
     /// Do not end at the model's end-of-generation tokens, which are made impossible instead. Default: false.
     pub ignore_eos: c_bool,
     // parameters 3: end
-    /// Read special tokens that are written out in a prompt, such as `<|user|>`. Default: true. Turn it off for text
-    /// that you do not trust.
+    /// Parse special tokens written out in a prompt, such as `<|user|>`. Set it to false for untrusted text. Default: true.
     pub parse_special: c_bool,
-    /// Chats: end the prompt with the opening of an answer. Default: true.
+    /// Chats: end the prompt with the header of an assistant message. Default: true.
     pub add_generation_prompt: c_bool,
-    /// False: for later versions.
+    /// Reserved; must be false.
     pub reserved: [c_bool; 5],
-    /// A JSON schema, itself in JSON: the output is JSON that is valid under it, unless it ends before. At most one of
-    /// `json_schema`, `regex` and `grammar`; NULL (default) for none. `{"type": "object"}` gives any JSON object.
+    /// A JSON schema that the output conforms to, unless it is cut short. `{"type": "object"}` accepts any JSON object. At
+    /// most one of `json_schema`, `regex` and `grammar` may be set. NULL (default): none.
     pub json_schema: *const c_char,
-    /// A regular expression that the whole output matches, without look-around; NULL (default) for none.
+    /// A regular expression, without look-around, that the whole output matches. NULL (default): none.
     pub regex: *const c_char,
-    /// A grammar of the output in llguidance's form of Lark, with a rule `start`, or in llama.cpp's GBNF, with a rule `root`;
-    /// NULL (default) for none.
+    /// A grammar for the output: in llguidance's variant of Lark with a rule `start`, or in llama.cpp's GBNF with a rule
+    /// `root`. NULL (default): none.
     pub grammar: *const c_char,
     // parameters 4: begin
     /// Report the log probability of each token and of this many of the likeliest tokens, at most 1000; 0 reports only
     /// its own. -1 (default): no log probabilities.
     pub logprobs: i32,
     // parameters 4: end
-    /// Start from what is there already of equal prompt beginnings. Default: true.
+    /// Reuse the KV of an equal prompt prefix of another request. Default: true.
     pub prefix_reuse: c_bool,
     // parameters 5: begin
     /// Write special tokens, such as `[TOOL_CALLS]` or `<|channel|>`, into the text; otherwise they are left out. The
     /// token that ends a generation is never part of it. Default: false.
     pub special: c_bool,
     // parameters 5: end
-    /// False: for later versions.
+    /// Reserved; must be false.
     pub reserved_2: [c_bool; 2],
     // parameters 6: begin
     /// Tokens that end the generation as the model's own end-of-generation tokens do; they are not part of the output.
@@ -188,16 +186,16 @@ pub struct llama_infer_params {
     /// Mirostat's learning rate. Default: 0.1.
     pub mirostat_eta: f32,
     // parameters 6: end
-    /// Chats: the messages as a JSON list of objects, as in OpenAI's API, with all that the template reads: contents in
-    /// parts, `tool_calls`, `tool_call_id`, `reasoning_content` and others. Then there is no argument `messages`: it is NULL,
-    /// and `n_messages` 0. NULL (default): that argument.
+    /// Chats: the messages as a JSON array of objects, as in OpenAI's API. They may have all fields that the chat template
+    /// reads, such as content parts, `tool_calls`, `tool_call_id` and `reasoning_content`. If it is set, the argument
+    /// `messages` must be NULL and `n_messages` 0. NULL (default): use that argument.
     pub chat_messages: *const c_char,
-    /// Chats: one of `llama_infer_continuation`. Default: AUTO.
+    /// Chats: whether to continue the last message. One of `llama_infer_continuation`. Default: AUTO.
     pub continue_final_message: i32,
-    /// Chats: read special tokens also where they are written inside messages. False (default): a control token in a
-    /// message is plain text, so that nobody can close his message and speak as another.
+    /// Chats: parse special tokens written inside messages. False (default): they are plain text, so that a message cannot
+    /// end itself and impersonate another role.
     pub chat_parse_special: c_bool,
-    /// False: for later versions.
+    /// Reserved; must be false.
     pub reserved_3: [c_bool; 3],
     // last parameters: begin
     /// DRY: strength of the penalty on tokens that would continue a repetition; 0 is off. Default: 0.
@@ -228,7 +226,7 @@ unsafe impl Versioned for llama_infer_params {
 }
 
 // last member: begin
-crate::ends_with!(llama_infer_params, adaptive_decay: f32);
+crate::assert_no_tail_padding!(llama_infer_params, adaptive_decay: f32);
 // last member: end
 
 impl llama_infer_params {
@@ -471,12 +469,12 @@ impl llama_infer_params {
     }
 
     /// Where the events go: to the callback or to the queue, one of the two.
-    pub fn destination(&self, on_event: llama_infer_callback, engine: &Shared) -> Result<Destination> {
+    pub fn destination(&self, on_event: llama_infer_callback, engine: &EngineState) -> Result<Destination> {
         match (on_event, self.queue.is_null()) {
             (Some(on_event), true) => Ok(engine.callback(on_event)),
             (None, false) => Ok(Destination::Queue(Queue::get(self.queue)?)),
             (None, true) => {
-                Err(Failure::argument("on_event is NULL and params->queue too: nobody would get the events"))
+                Err(Failure::argument("on_event and params->queue are both NULL; set one of them to get the events"))
             }
             (Some(_), false) => Err(Failure::argument("on_event and params->queue are both set; use one of them")),
         }
@@ -540,7 +538,7 @@ unsafe fn biases(
     unsafe { list(pointer, n, name, default, |entry| (entry.token, entry.bias)) }
 }
 
-/// Fills a struct of `size` bytes with the defaults; see `llama_infer_default_params`.
+/// Fills `*params`, a struct of `size` bytes, with the defaults. Programs normally call `llama_infer_default_params`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_infer_params_init(params: *mut llama_infer_params, size: usize) -> Status {
     // SAFETY: `params` is NULL or writable for `size` bytes, as the header asks.

@@ -1,4 +1,4 @@
-//! The log: what the library would like to say, to a function of the host. Without one it is silent.
+//! The log: messages of the library and of llama.cpp, passed to a callback of the host. Without one it is silent.
 
 use std::{
     ffi::{CString, c_char, c_void},
@@ -19,30 +19,31 @@ use tracing_subscriber::{
 
 use crate::{
     boundary::boundary,
-    inside::{self, Inside},
+    reentrancy::{self, CallbackContext},
     status::llama_infer_status as Status,
     types::{Failure, c_text},
 };
 
-/// How important a message is.
+/// The level of a log message.
 #[repr(i32)]
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum llama_concurrent_log_level {
-    /// Something is broken.
+    /// A failure of the library.
     Error = 1,
-    /// Something is not as it was wished.
+    /// A problem that the library works around, such as a setting that could not be applied.
     Warn = 2,
-    /// What happens.
+    /// Normal operation.
     Info = 3,
-    /// What llama.cpp complains about, among others.
+    /// Details for debugging, including warnings and errors of llama.cpp.
     Debug = 4,
-    /// Everything.
+    /// All messages, including those of llama.cpp.
     Trace = 5,
 }
 
 use llama_concurrent_log_level as LogLevel;
 
-/// Gets a message of the log. `target` says which part of the library speaks. Both texts live until it returns.
+/// Receives log messages. `target` names the part of the library that logs. Both strings are valid until the callback
+/// returns.
 pub type llama_concurrent_log_callback = Option<
     unsafe extern "C" fn(
         level: llama_concurrent_log_level,
@@ -65,13 +66,17 @@ unsafe impl Sync for Listener {}
 
 static LISTENER: RwLock<Option<Listener>> = RwLock::new(None);
 
-/// Sets who gets the messages of the library and of llama.cpp, up to a level; one for the whole process.
+/// Sets the log callback of the process, which receives messages of the library and of llama.cpp up to `level`.
 ///
-/// `callback` is called on any thread, also on several at once, and should be quick. NULL turns the log off, as it is at
-/// first. After this function returned, the one before is not called any more, and its `user_data` is not needed.
+/// `callback` may be called on any thread, and on several threads at the same time. It should return quickly. NULL turns
+/// logging off, which is the default. When this function returns, the previous callback is no longer running and will not
+/// be called again, so its `user_data` may be freed.
 ///
-/// The library may have to wait for the callback, and hold locks meanwhile. So functions that load, wait, poll, drain or
-/// free, and this one, are refused inside of it with `IN_CALLBACK`; others are allowed, and what they log is not told.
+/// The library may hold locks while the callback runs. In the callback, this function and those that load, wait, poll, drain
+/// or free an engine therefore return `IN_CALLBACK`. Other functions may be called; the messages that they cause are not
+/// logged.
+///
+/// Returns `INVALID_ARGUMENT` if `level` is not a `llama_concurrent_log_level` and `callback` is not NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_concurrent_set_log(
     callback: llama_concurrent_log_callback,
@@ -79,7 +84,7 @@ pub unsafe extern "C" fn llama_concurrent_set_log(
     user_data: *mut c_void,
 ) -> Status {
     boundary(|| {
-        inside::refuse_in_log("changing the log")?;
+        reentrancy::refuse_in_log("changing the log")?;
         let levels = [LogLevel::Error, LogLevel::Warn, LogLevel::Info, LogLevel::Debug, LogLevel::Trace];
         let listener = match callback {
             None => None,
@@ -97,7 +102,7 @@ pub unsafe extern "C" fn llama_concurrent_set_log(
     })
 }
 
-/// From the first listener on, the library's messages come here.
+/// Subscribes to the library's messages when the first listener is set.
 fn subscribe() {
     static SUBSCRIBED: OnceLock<()> = OnceLock::new();
     SUBSCRIBED.get_or_init(|| {
@@ -125,7 +130,7 @@ impl<S: Subscriber> Layer<S> for ToListener {
     }
 
     fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
-        if inside::current() == Inside::Log {
+        if reentrancy::current() == CallbackContext::Log {
             return false;
         }
         let listener = LISTENER.read().unwrap_or_else(PoisonError::into_inner);
@@ -133,24 +138,24 @@ impl<S: Subscriber> Layer<S> for ToListener {
     }
 
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        let mut words = Words(String::new());
-        event.record(&mut words);
-        let (target, message): (CString, CString) = (c_text(event.metadata().target()), c_text(&words.0));
+        let mut message = Message(String::new());
+        event.record(&mut message);
+        let (target, message): (CString, CString) = (c_text(event.metadata().target()), c_text(&message.0));
         let level = level_of(event.metadata().level());
-        // Held during the call, so that whoever takes the listener away waits for it.
+        // Held during the call, so that replacing the listener waits for it.
         let listener = LISTENER.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(listener) = listener.as_ref() {
             // SAFETY: by setting it, the host promised that it can be called so until it is replaced.
-            let tell = || unsafe { (listener.callback)(level, target.as_ptr(), message.as_ptr(), listener.user_data) };
-            inside::during(Inside::Log, tell);
+            let log = || unsafe { (listener.callback)(level, target.as_ptr(), message.as_ptr(), listener.user_data) };
+            reentrancy::during(CallbackContext::Log, log);
         }
     }
 }
 
 /// The message, and other fields as `name=value`.
-struct Words(String);
+struct Message(String);
 
-impl Visit for Words {
+impl Visit for Message {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         use fmt::Write;
         let gap = if self.0.is_empty() { "" } else { " " };

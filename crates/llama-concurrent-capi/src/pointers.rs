@@ -1,4 +1,4 @@
-//! Reading what C passed, and writing what it asked for.
+//! Reading arguments from C, and writing results to it.
 
 use std::{
     ffi::{CStr, c_char},
@@ -7,7 +7,7 @@ use std::{
 
 use crate::types::{Failure, Result};
 
-/// No struct of any version is larger; a greater size was never initialised.
+/// No version of any struct is larger; a greater size was never initialised.
 const MAX_STRUCT: usize = 1 << 12;
 
 /// A struct whose first field is its size in the version that the caller was compiled with.
@@ -15,13 +15,13 @@ const MAX_STRUCT: usize = 1 << 12;
 /// # Safety
 /// `#[repr(C)]`, starts with a `usize`, and any bytes are a value of it: numbers, raw pointers, optional functions.
 pub unsafe trait Versioned: Copy {
-    /// How the header says it is made.
+    /// How to initialise it, for error messages.
     const INITIALIZER: &'static str;
 }
 
-/// The struct ends with its last field: padding there would be mistaken for the first field of a later version.
+/// Asserts that a struct ends with its last field: tail padding would be mistaken for the first field of a later version.
 #[macro_export]
-macro_rules! ends_with {
+macro_rules! assert_no_tail_padding {
     ($type:ty, $last:ident: $last_type:ty) => {
         const _: () = assert!(
             cfg!(not(target_pointer_width = "64"))
@@ -38,13 +38,15 @@ fn check_size(size: usize, name: &str, initializer: &str) -> Result<()> {
     if (size_of::<usize>()..=MAX_STRUCT).contains(&size) {
         return Ok(());
     }
-    Err(Failure::argument(format!("{name}->size is {size}, which no version of the struct has; {initializer}")))
+    Err(Failure::argument(format!(
+        "{name}->size is {size}, which is not the size of any version of the struct; {initializer}"
+    )))
 }
 
-/// The caller's struct over `defaults`: of an older version the first part, of a newer one all that is known here.
+/// Reads the caller's struct over `defaults`: of an older version the fields that it has, of a newer one those known here.
 ///
 /// # Safety
-/// `pointer` is NULL or points to a readable struct of the size that it says.
+/// `pointer` is NULL or points to a struct readable for the number of bytes in its first field.
 pub unsafe fn read_sized<T: Versioned>(pointer: *const T, defaults: T, name: &str) -> Result<T> {
     if pointer.is_null() {
         return Ok(defaults);
@@ -71,10 +73,10 @@ pub unsafe fn read_sized<T: Versioned>(pointer: *const T, defaults: T, name: &st
     }
 }
 
-/// Fills the caller's struct, whose size is set, as far as its version goes. Fields of newer versions become 0.
+/// Fills the caller's struct up to the size that it states. Fields of later versions become 0.
 ///
 /// # Safety
-/// `pointer` is NULL or points to a writable struct of the size that it says.
+/// `pointer` is NULL or points to a struct writable for the number of bytes in its first field.
 pub unsafe fn write_sized<T: Versioned>(pointer: *mut T, value: T, name: &str) -> Result<()> {
     if pointer.is_null() {
         return Err(null(name));
@@ -85,7 +87,7 @@ pub unsafe fn write_sized<T: Versioned>(pointer: *mut T, value: T, name: &str) -
     unsafe { write_of_size(pointer, size, value, name) }
 }
 
-/// As [`write_sized`], where the size was passed beside the struct.
+/// Like [`write_sized`], with the size as an argument.
 ///
 /// # Safety
 /// `pointer` is NULL or is writable for `size` bytes.
@@ -106,7 +108,7 @@ pub unsafe fn write_of_size<T: Versioned>(pointer: *mut T, size: usize, value: T
     Ok(())
 }
 
-/// A text.
+/// A required string.
 ///
 /// # Safety
 /// `pointer` is NULL or points to a NUL-terminated string that lives, unchanged, as long as the result is used.
@@ -121,7 +123,7 @@ pub unsafe fn text<'a>(pointer: *const c_char, name: &str) -> Result<&'a str> {
     })
 }
 
-/// A text that may be absent.
+/// A string that may be NULL.
 ///
 /// # Safety
 /// As [`text`].
@@ -133,7 +135,7 @@ pub unsafe fn optional_text<'a>(pointer: *const c_char, name: &str) -> Result<Op
     unsafe { text(pointer, name) }.map(Some)
 }
 
-/// An array. NULL is right for an empty one.
+/// An array. It may be NULL if `n` is 0.
 ///
 /// # Safety
 /// `pointer` is NULL or points to `n` readable elements that live, unchanged, as long as the result is used.
@@ -142,7 +144,7 @@ pub unsafe fn slice<'a, T>(pointer: *const T, n: usize, name: &str) -> Result<&'
         return Ok(&[]);
     }
     if pointer.is_null() {
-        return Err(Failure::argument(format!("{name} is NULL, but there should be {n} of them")));
+        return Err(Failure::argument(format!("{name} is NULL, but its length is given as {n}")));
     }
     if n > isize::MAX as usize / size_of::<T>() {
         return Err(Failure::argument(format!("{n} elements of {name} are more than memory can hold")));
@@ -151,7 +153,7 @@ pub unsafe fn slice<'a, T>(pointer: *const T, n: usize, name: &str) -> Result<&'
     Ok(unsafe { std::slice::from_raw_parts(pointer, n) })
 }
 
-/// An array of texts.
+/// An array of strings.
 ///
 /// # Safety
 /// As [`slice`], and as [`text`] for each element.
@@ -163,7 +165,7 @@ pub unsafe fn texts<'a>(pointer: *const *const c_char, n: usize, name: &str) -> 
     each.map(|(i, &pointer)| unsafe { text(pointer, &format!("{name}[{i}]")) }).collect()
 }
 
-/// Writes a result that every caller must take.
+/// Writes a result whose pointer must not be NULL.
 ///
 /// # Safety
 /// `pointer` is NULL or writable.
@@ -176,12 +178,12 @@ pub unsafe fn write<T>(pointer: *mut T, value: T, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Checks a place for a result before any work is done for it.
+/// Checks an output pointer before any work is done.
 pub fn required<T>(pointer: *mut T, name: &str) -> Result<()> {
     if pointer.is_null() { Err(null(name)) } else { Ok(()) }
 }
 
-/// Copies elements into a buffer of the caller, whose needed size goes to `needed`, also if the buffer is too small.
+/// Copies elements into the caller's buffer. `needed` gets the required capacity, even if the buffer is too small.
 ///
 /// # Safety
 /// `buffer` is NULL or writable for `capacity` elements; `needed` is NULL or writable.
@@ -199,7 +201,7 @@ pub unsafe fn fill<T: Copy>(
     if elements.len() > capacity {
         return Err(Failure::new(
             crate::status::llama_infer_status::BufferTooSmall,
-            format!("{name} has room for {capacity}, but {} are needed", elements.len()),
+            format!("the capacity of {name} is {capacity}, but {} are needed", elements.len()),
         ));
     }
     if buffer.is_null() && !elements.is_empty() {
@@ -212,8 +214,8 @@ pub unsafe fn fill<T: Copy>(
     Ok(())
 }
 
-/// Copies a text and a NUL into a buffer of the caller; the length without the NUL goes to `length`, also if the
-/// buffer is too small.
+/// Copies a string and its NUL into the caller's buffer. `length` gets the length without the NUL, even if the buffer is
+/// too small.
 ///
 /// # Safety
 /// `buffer` is NULL or writable for `capacity` bytes; `length` is NULL or writable.

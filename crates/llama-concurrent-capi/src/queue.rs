@@ -1,4 +1,4 @@
-//! Queues: events for programs with a loop of their own, which fetch them instead of being called back.
+//! Completion queues: events for programs with an event loop of their own, which poll instead of taking callbacks.
 
 use std::{
     collections::BTreeMap,
@@ -13,20 +13,20 @@ use crate::{
     call::{Call, EventQueue},
     event::{OwnedEvent, llama_infer_event},
     handles::Handles,
-    inside,
-    mailbox::{Mailbox, Signal, Taken},
     pointers,
+    ready_queue::{ReadyQueue, Signal, Taken},
+    reentrancy,
     status::llama_infer_status as Status,
     types::{Failure, Result, limit, llama_infer_id, llama_infer_queue},
 };
 
 static QUEUES: Handles<Queue> = Handles::new("queue");
 
-/// What a queue handle stands for.
+/// The object behind a queue handle.
 pub struct Queue {
-    mailbox: Mailbox<Call>,
+    ready_queue: ReadyQueue<Call>,
     descriptor: c_int,
-    /// The event that the caller looks at.
+    /// The event that the caller got from the last poll.
     shown: Mutex<Option<Box<OwnedEvent>>>,
     attached: Mutex<Attached>,
 }
@@ -60,7 +60,7 @@ impl Queue {
         };
         let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
         loop {
-            match self.mailbox.take(deadline) {
+            match self.ready_queue.take(deadline) {
                 Taken::Ready(call) => {
                     let Some(event) = call.read() else { continue };
                     call.done(&event);
@@ -69,7 +69,7 @@ impl Queue {
                     }
                     return Ok(shown.insert(event).raw());
                 }
-                Taken::Nothing => return Err(Failure::new(Status::Timeout, "no event came in that time")),
+                Taken::TimedOut => return Err(Failure::new(Status::Timeout, "no event arrived within timeout_ms")),
                 Taken::Closed => return Err(freed()),
             }
         }
@@ -81,16 +81,16 @@ impl Queue {
             attached.closed = true;
             std::mem::take(&mut attached.calls)
         };
-        self.mailbox.close();
-        // Who polls has been woken and leaves; what it found in time is its last event, and gone now.
+        self.ready_queue.close();
+        // A thread that polls has been woken and returns; the event that it got is freed here.
         self.shown.lock().unwrap_or_else(PoisonError::into_inner).take();
         calls.values().filter_map(Weak::upgrade).for_each(|call| call.abandon());
     }
 }
 
 impl EventQueue for Queue {
-    fn mailbox(&self) -> &Mailbox<Call> {
-        &self.mailbox
+    fn ready_queue(&self) -> &ReadyQueue<Call> {
+        &self.ready_queue
     }
 
     fn attach(&self, call: &Arc<Call>) -> Result<()> {
@@ -111,10 +111,12 @@ fn freed() -> Failure {
     Failure::new(Status::InvalidHandle, "the queue was freed")
 }
 
-/// Makes a completion queue, for programs that have an event loop and do not want callbacks on other threads.
+/// Creates a completion queue, for programs with an event loop that do not want callbacks on other threads.
 ///
-/// Pass it in `llama_infer_params.queue`; any number of requests, also of different engines, may share one. Ends with
-/// `llama_infer_queue_free`. Fails with `OUT_OF_MEMORY` if the process has no descriptors left.
+/// On success `*queue` is a handle; free it with `llama_infer_queue_free`. Set `llama_infer_params.queue` to use it. Any
+/// number of requests, of any number of engines, may share a queue.
+///
+/// Returns `INVALID_ARGUMENT` if `queue` is NULL, and `OUT_OF_MEMORY` if the process has no file descriptors left.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_infer_queue_new(queue: *mut *mut llama_infer_queue) -> Status {
     boundary(|| {
@@ -123,7 +125,7 @@ pub unsafe extern "C" fn llama_infer_queue_new(queue: *mut *mut llama_infer_queu
             .map_err(|error| Failure::new(Status::OutOfMemory, format!("cannot make a pipe for the queue: {error}")))?;
         let descriptor = signal.reader().as_raw_fd();
         let handle = QUEUES.insert(|_| Queue {
-            mailbox: Mailbox::with_signal(signal),
+            ready_queue: ReadyQueue::with_signal(signal),
             descriptor,
             shown: Mutex::default(),
             attached: Mutex::default(),
@@ -133,12 +135,11 @@ pub unsafe extern "C" fn llama_infer_queue_new(queue: *mut *mut llama_infer_queu
     })
 }
 
-/// The descriptor that is readable while the queue has events, for `poll`, `epoll`, `kqueue`, `select` or any event
-/// loop. -1 if the queue is NULL or was freed.
+/// Returns a file descriptor that is readable while the queue has events, for use with `poll`, `epoll`, `kqueue`, `select`
+/// or an event loop. Returns -1 if the queue is NULL or was freed.
 ///
-/// Wait on it and nothing else: reading from it, writing and closing are left to the library. It stays readable until
-/// everything was fetched (it is level-triggered), and may be readable when there is nothing to fetch; so poll the queue
-/// with a timeout of 0, and until it returns `TIMEOUT`.
+/// The library owns the descriptor: do not read from it, write to it or close it. It is level-triggered, and may be readable
+/// when there is no event. Call `llama_infer_poll` with a timeout of 0 until it returns `TIMEOUT`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_infer_queue_fd(queue: *const llama_infer_queue) -> c_int {
     let mut descriptor = -1;
@@ -149,14 +150,16 @@ pub unsafe extern "C" fn llama_infer_queue_fd(queue: *const llama_infer_queue) -
     descriptor
 }
 
-/// Fetches the next event of a queue.
+/// Retrieves the next event of a queue.
 ///
-/// Waits for one for `timeout_ms` milliseconds, for ever if that is negative, not at all if it is 0. `*event` belongs to
-/// the library and lives until the next poll of this queue or `llama_infer_queue_free`. Events of one request come in
-/// order; requests take turns.
+/// Waits for at most `timeout_ms` milliseconds; a negative value means no limit, and 0 returns immediately. The events of
+/// one request are delivered in order; the requests of a queue are served in turn.
 ///
-/// `TIMEOUT` if there was none. `BUSY` if another thread is polling this queue. `INVALID_HANDLE` if the queue was
-/// freed, also while this function waits. `IN_CALLBACK` inside the log callback.
+/// `*event` is owned by the library and is valid until the next poll of this queue or `llama_infer_queue_free`. Only one
+/// thread at a time may poll a queue. `event` must not be NULL.
+///
+/// Returns `TIMEOUT` if there is no event, `BUSY` if another thread is polling the queue, `INVALID_HANDLE` if the queue was
+/// freed, including during the wait, and `IN_CALLBACK` in the log callback.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_infer_poll(
     queue: *mut llama_infer_queue,
@@ -165,16 +168,20 @@ pub unsafe extern "C" fn llama_infer_poll(
 ) -> Status {
     boundary(|| {
         pointers::required(event, "event")?;
-        inside::refuse_in_log("polling")?;
+        reentrancy::refuse_in_log("polling")?;
         let next = Queue::get(queue)?.poll(limit(timeout_ms))?;
         // SAFETY: `event` is not NULL, and writable as the header asks.
         unsafe { pointers::write(event, next, "event") }
     })
 }
 
-/// Frees a queue and closes its descriptor. Requests whose events would still come to it are cancelled, and their
-/// events are lost; nobody may still look at one. Waits for nothing but a thread that is polling it, which is woken.
-/// NULL is allowed and does nothing.
+/// Frees a queue and closes its descriptor.
+///
+/// Unfinished requests of the queue are cancelled, and their remaining events are discarded. The event that the last poll
+/// returned becomes invalid. A thread that is polling the queue is woken and waited for; the function waits for nothing
+/// else.
+///
+/// If `queue` is NULL, nothing happens. Returns `INVALID_HANDLE` if the queue was freed already.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_infer_queue_free(queue: *mut llama_infer_queue) -> Status {
     boundary(|| {

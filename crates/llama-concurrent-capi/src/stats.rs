@@ -1,4 +1,4 @@
-//! `llama_engine_stats`: what was decided, what was done, what is going on.
+//! `llama_engine_stats`: the configuration, counters and current state of an engine.
 
 use std::{
     collections::BTreeSet,
@@ -11,13 +11,13 @@ use llama_concurrent::EngineStats;
 use crate::{
     boundary::boundary,
     engine_params::llama_engine_strategy,
+    engine_state::ENGINES,
     pointers::{self, Versioned},
-    shared::ENGINES,
     status::llama_infer_status as Status,
     types::llama_engine,
 };
 
-/// The state of an engine at one moment. Counts are since it was loaded.
+/// A snapshot of the state of an engine. Counters start at 0 when the engine is loaded.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct llama_engine_stats {
@@ -120,15 +120,16 @@ unsafe impl Versioned for llama_engine_stats {
 }
 
 // last member: begin
-crate::ends_with!(llama_engine_stats, wait_switches: u64);
+crate::assert_no_tail_padding!(llama_engine_stats, wait_switches: u64);
 // last member: end
 
-/// Fills `*stats`, whose `size` must be set. Cheap: no worker is asked.
+/// Fills `*stats` with a snapshot of the engine's state. The caller sets `stats->size` first. The strings in it live as long
+/// as the library. Cheap: it does not wait for the workers. May be called from any callback.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_engine_get_stats(engine: *mut llama_engine, stats: *mut llama_engine_stats) -> Status {
     boundary(|| {
-        let shared = ENGINES.get(engine)?;
-        let (now, model) = (shared.engine.stats(), shared.engine.model());
+        let engine = ENGINES.get(engine)?;
+        let (now, model) = (engine.engine.stats(), engine.engine.model());
         let told = |name: &str| {
             let figure = EngineStats::FIGURES.iter().find(|figure| figure.name == name).expect("a figure of the table");
             (figure.get)(&now, model)
@@ -184,7 +185,7 @@ pub unsafe extern "C" fn llama_engine_get_stats(engine: *mut llama_engine, stats
     })
 }
 
-/// A text of which there are few different ones, with a NUL after it, for as long as the library lives.
+/// Interns a string for the life of the library. Only for texts of which there are few.
 fn text(text: &str) -> *const c_char {
     static TEXTS: Mutex<BTreeSet<&'static CStr>> = Mutex::new(BTreeSet::new());
     let text = CString::new(text).unwrap_or_default();

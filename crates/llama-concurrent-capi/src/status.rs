@@ -1,20 +1,19 @@
-//! What every function returns.
+//! Status codes.
 
 use std::ffi::{CStr, c_char};
 
 use llama_concurrent::ErrorKind;
 
-/// What a function returns. A number is never given a second meaning, and new ones may come: treat those that you do
-/// not know as errors.
+/// Status codes. A number is never reused for another meaning. Later versions may add codes: treat an unknown one as an
+/// error.
 #[repr(i32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum llama_infer_status {
-    /// It worked.
+    /// Success.
     Ok = 0,
-    /// A pointer that must not be NULL is NULL, a string is not UTF-8, or a number of elements or the size of a struct
-    /// is impossible.
+    /// A required pointer is NULL, a string is not UTF-8, or an element count or struct size is impossible.
     InvalidArgument = 1,
-    /// The handle was never given out, or was freed.
+    /// The handle was never issued, or was freed.
     InvalidHandle = 2,
     // kinds of errors: begin
     /// A setting of the engine is out of range or contradicts another.
@@ -25,9 +24,9 @@ pub enum llama_infer_status {
     PromptTooLong = 5,
     /// The model file does not exist or cannot be opened.
     ModelNotFound = 6,
-    /// The model file is damaged, cut short or not a GGUF file.
+    /// The model file is corrupt, truncated or not a GGUF file.
     ModelInvalid = 7,
-    /// The model file is sound, but this build cannot run it.
+    /// The model file is valid, but this build cannot run it.
     ModelUnsupported = 8,
     /// Memory for weights, KV cache, buffers or threads could not be allocated.
     OutOfMemory = 9,
@@ -37,22 +36,22 @@ pub enum llama_infer_status {
     NoChatTemplate = 11,
     /// The chat template could not be compiled or rendered.
     ChatTemplate = 12,
-    /// The engine is draining or shut down and takes no new requests.
+    /// The engine is draining or shutting down and accepts no new requests.
     ShuttingDown = 13,
-    /// llama.cpp refused or failed a computation.
+    /// A llama.cpp computation failed.
     Decode = 14,
-    /// The progress callback stopped the load.
+    /// The progress callback cancelled the load.
     LoadCancelled = 15,
     /// A bug in this library; load the engine again.
     Internal = 16,
     // kinds of errors: end
-    /// The time ran out before what was waited for happened.
+    /// The operation did not complete within `timeout_ms`.
     Timeout = 17,
-    /// Called from inside a callback that it would wait for; nothing was done.
+    /// Called in a callback where the function would deadlock; it had no effect.
     InCallback = 18,
-    /// This engine never gave out that id.
+    /// This engine never issued the id, or there is no last error.
     NotFound = 19,
-    /// The buffer is too small; the size that is needed was written.
+    /// The buffer is too small; the required size was written.
     BufferTooSmall = 20,
     /// Another thread is polling this queue.
     Busy = 21,
@@ -100,9 +99,8 @@ impl Status {
     }
 }
 
-/// The name of a status, such as "prompt too long"; "unknown status" for a number that is none.
-///
-/// The text lives as long as the library and is never NULL.
+/// Returns the name of a status, such as "prompt too long", or "unknown status" for an unknown number. The string is
+/// static and never NULL.
 #[unsafe(no_mangle)]
 pub extern "C" fn llama_infer_status_name(status: i32) -> *const c_char {
     Status::named(status).map_or(c"unknown status", |(_, name)| name).as_ptr()

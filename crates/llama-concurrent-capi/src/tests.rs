@@ -18,10 +18,10 @@ use crate::{
     boundary::{boundary, llama_infer_last_error},
     engine::{llama_engine_free, llama_engine_load},
     engine_params::llama_engine_params,
+    engine_state::ENGINES,
     event::{llama_infer_event, llama_infer_finish_reason},
     infer::{llama_infer_async, llama_infer_cancel, llama_infer_wait, llama_infer_wait_all},
     infer_params::llama_infer_params,
-    shared::ENGINES,
     status::llama_infer_status as Status,
     types::{llama_engine, llama_infer_id},
 };
@@ -77,13 +77,13 @@ unsafe extern "C" fn note_end(event: *const llama_infer_event, user_data: *mut c
     let (event, ends) = unsafe { (&*event, &*user_data.cast::<Ends>()) };
     // SAFETY: NULL or a valid result with a valid text.
     if let Some(result) = unsafe { event.result.as_ref() } {
-        let words = if result.error.is_null() {
+        let message = if result.error.is_null() {
             String::new()
         } else {
             // SAFETY: as above.
             unsafe { CStr::from_ptr(result.error) }.to_string_lossy().into_owned()
         };
-        ends.lock().unwrap().push((result.reason, result.status, words));
+        ends.lock().unwrap().push((result.reason, result.status, message));
     }
 }
 
@@ -106,9 +106,9 @@ fn a_defect_of_the_engine_is_an_event_and_a_status() {
     }
     let ends = ends.into_inner().unwrap();
     assert_eq!(ends.len(), 8, "one end each, and none for the refused one");
-    for (reason, status, words) in ends {
+    for (reason, status, message) in ends {
         assert_eq!((reason, status), (llama_infer_finish_reason::Error, Status::Internal));
-        assert!(words.contains("a defect for a test"), "{words}");
+        assert!(message.contains("a defect for a test"), "{message}");
     }
 }
 

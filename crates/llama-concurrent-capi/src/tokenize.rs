@@ -1,22 +1,26 @@
-//! Tokens and text.
+//! Tokenizing and detokenizing.
 
 use std::ffi::c_char;
 
 use crate::{
     boundary::boundary,
+    engine_state::ENGINES,
     pointers::{self},
-    shared::ENGINES,
     status::llama_infer_status as Status,
     types::{Failure, c_bool, llama_engine},
 };
 
-/// The tokens of a text.
+/// Tokenizes a text.
 ///
-/// `add_special` adds BOS and the like where the model wants them; `parse_special` reads special tokens that are written
-/// out in the text. With `add_special`, the tokens are those of `llama_infer_async` with the same `parse_special`, and
-/// behind them what some models want at the end of a text that is complete.
-/// They are written to `tokens` if `capacity` of them suffice; their number goes to `*n_tokens` in any case.
-/// `BUFFER_TOO_SMALL` otherwise. `n_tokens` may be NULL, and so may `tokens` if `capacity` is 0.
+/// With `add_special`, the special tokens that the model's vocabulary asks for are added, such as BOS. With `parse_special`,
+/// special tokens written out in the text are parsed as special tokens. With `add_special`, the result is the prompt of
+/// `llama_infer_async` with the same `parse_special`, followed by the tokens that some models expect at the end of a
+/// complete text.
+///
+/// The tokens are written to `tokens` if they fit into `capacity` elements. `*n_tokens` is always set to their number.
+/// `n_tokens` may be NULL. `tokens` may be NULL if `capacity` is 0.
+///
+/// Returns `BUFFER_TOO_SMALL` if the tokens do not fit.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_engine_tokenize(
     engine: *mut llama_engine,
@@ -36,7 +40,7 @@ pub unsafe extern "C" fn llama_engine_tokenize(
     })
 }
 
-/// The number of tokens that a text has as a prompt of `llama_infer_async`, with `parse_special`.
+/// Counts the tokens of a text as a prompt of `llama_infer_async` with `parse_special`. `n_tokens` must not be NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_engine_count_tokens(
     engine: *mut llama_engine,
@@ -52,10 +56,11 @@ pub unsafe extern "C" fn llama_engine_count_tokens(
     })
 }
 
-/// The text of tokens, as a reader of an answer sees it: special tokens have none; incomplete characters become U+FFFD, and NUL
-/// becomes U+2400.
+/// Converts tokens to text as it appears in an output: special tokens are omitted, incomplete UTF-8 sequences become
+/// U+FFFD, and NUL becomes U+2400.
 ///
-/// Written as `llama_engine_chat_prompt` does.
+/// The buffer is filled as by `llama_engine_chat_prompt`. Returns `INVALID_REQUEST` if a token is not in the vocabulary, and
+/// `BUFFER_TOO_SMALL` if the text and its NUL do not fit.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_engine_detokenize(
     engine: *mut llama_engine,
@@ -65,12 +70,12 @@ pub unsafe extern "C" fn llama_engine_detokenize(
     capacity: usize,
     length: *mut usize,
 ) -> Status {
-    // SAFETY: as here.
+    // SAFETY: the caller's promise is the same.
     unsafe { llama_engine_detokenize_with(engine, tokens, n_tokens, false.into(), buffer, capacity, length) }
 }
 
-/// As `llama_engine_detokenize`; with `special`, special tokens are written out, such as `<|im_end|>`: then a prompt
-/// comes back as it was written.
+/// Like `llama_engine_detokenize`. With `special`, special tokens are written out, such as `<|im_end|>`, so that a tokenized
+/// prompt is converted back to its text.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_engine_detokenize_with(
     engine: *mut llama_engine,

@@ -1,4 +1,4 @@
-//! What all rooms share: handles, ids, `bool`, failures, times and texts.
+//! Types used throughout this crate: handles, ids, `bool`, failures, time limits and strings.
 
 use std::{ffi::CString, time::Duration};
 
@@ -6,24 +6,24 @@ use llama_concurrent::{Error, ErrorKind};
 
 use crate::status::llama_infer_status as Status;
 
-/// A loaded model with its contexts, threads and queue.
+/// An engine: a loaded model with its contexts, threads and request queue.
 ///
-/// A handle, not an address: it is looked up in every call, so one that was freed is refused.
+/// The pointer is an opaque handle and is never dereferenced. Every function validates it, so a freed handle is detected.
 pub struct llama_engine {
     _private: [u8; 0],
 }
 
-/// A completion queue: where the events of requests wait until `llama_infer_poll` fetches them.
+/// A completion queue: holds the events of requests until `llama_infer_poll` retrieves them.
 ///
-/// A handle, not an address: it is looked up in every call, so one that was freed is refused.
+/// The pointer is an opaque handle and is never dereferenced. Every function validates it, so a freed handle is detected.
 pub struct llama_infer_queue {
     _private: [u8; 0],
 }
 
-/// Identifies what one `llama_infer_*` call started. Never 0, never given out twice in a process.
+/// Identifies a request or a batch. Never 0, and never reused within a process.
 pub type llama_infer_id = u64;
 
-/// `bool` of C. As a byte, because memory that nobody initialised may hold any value.
+/// C's `bool`, as a byte because uninitialised memory may hold any value.
 pub type c_bool = u8;
 
 /// Why a call failed.
@@ -31,7 +31,7 @@ pub type c_bool = u8;
 pub struct Failure {
     pub status: Status,
     pub message: String,
-    /// The engine's own kind, where it has one: some have numbers in them.
+    /// The engine's own error kind, if any: some carry numbers.
     pub kind: Option<ErrorKind>,
 }
 
@@ -46,9 +46,9 @@ impl Failure {
         Self::new(Status::InvalidArgument, message)
     }
 
-    /// A number of an enum that has no such number.
+    /// A number that is not a value of an enum.
     pub fn unknown(status: Status, field: &str, number: i32, of: &str) -> Self {
-        Self::new(status, format!("{field} is {number}, which is none of enum {of}"))
+        Self::new(status, format!("{field} is {number}, which is not a value of enum {of}"))
     }
 
     pub fn shutting_down() -> Self {
@@ -62,12 +62,12 @@ impl From<Error> for Failure {
     }
 }
 
-/// `timeout_ms` of the header: negative for no limit.
+/// A `timeout_ms` argument as a duration; negative means no limit.
 pub fn limit(timeout_ms: i32) -> Option<Duration> {
     u64::try_from(timeout_ms).ok().map(Duration::from_millis)
 }
 
-/// A text for C. A NUL within it would end it early, so it becomes a visible character.
+/// A C string. An embedded NUL would end it early, so it becomes a visible character.
 pub fn c_text(text: &str) -> CString {
     CString::new(text.replace('\0', "\u{2400}")).unwrap_or_default()
 }

@@ -1,12 +1,12 @@
-//! `bench`: named loads against this engine, its strategies, and servers beside it.
+//! `bench`: named workloads against this engine, its strategies, and servers.
 
 mod capacity;
-mod contestant;
 mod files;
 mod neighbours;
 mod plan;
 mod runs;
 mod sweep;
+mod system;
 
 use std::{
     io::{Write, stdout},
@@ -21,7 +21,7 @@ use llama_concurrent::{EngineConfig, Strategy};
 use llama_concurrent_bench::{Load, ServerAddress, Setting, Slo, Workload, page, report::Comparison};
 
 use crate::{failure::Failure, model, options::EngineOptions};
-use contestant::Contestant;
+use system::System;
 
 const EXAMPLES: &str = "\
 Workloads:
@@ -50,7 +50,7 @@ Examples:
   llama-concurrent bench -m model.gguf --sim-check
   llama-concurrent bench -m model.gguf --neighbours 1,2,4,8 --users 8
 
-All texts, lengths and times follow from --seed; each repeat has a seed of its own, and all contestants get the same. They \
+All texts, lengths and times follow from --seed; each repeat has a seed of its own, and all systems get the same. They \
 take turns, so that a machine that slows down does so for all. Figures are medians over the repeats. Answers have their \
 full length: the end that a model would choose is ignored.";
 
@@ -152,22 +152,22 @@ pub fn bench(args: &BenchArgs) -> Result<(), Failure> {
         return neighbours::measure(args, &path);
     }
     let load = args.load();
-    let contestants = contestants(args, &path, load.users)?;
-    contestants.iter().try_for_each(Contestant::look_for)?;
+    let systems = systems(args, &path, load.users)?;
+    systems.iter().try_for_each(System::look_for)?;
     let setting = Setting::new(&path, args.workload(), load, args.slo())?;
     if args.find_capacity {
-        return capacity::find(&contestants[0], &setting, args.repeats);
+        return capacity::find(&systems[0], &setting, args.repeats);
     }
     if is_sweep {
         let sweep = sweep::play(args, &path, &setting)?;
         return tell(args, &sweep, || sweep.json(), || page::of_sweep(&sweep), || sweep.verdict());
     }
-    let results = runs::alternate(&contestants, &setting, args.repeats as usize)?;
+    let results = runs::alternate(&systems, &setting, args.repeats as usize)?;
     let report = Comparison::new(&setting, results);
     tell(args, &report, || report.json(), || page::of_comparison(&report), || report.verdict())
 }
 
-/// On the screen and in the files that are asked for.
+/// Prints the results, and writes the requested files.
 fn tell(
     args: &BenchArgs,
     screen: &dyn std::fmt::Display,
@@ -186,7 +186,7 @@ fn tell(
 }
 
 impl BenchArgs {
-    /// Whether a list of numbers of users is played; an error if what was asked does not go together.
+    /// Whether to sweep over numbers of users; an error if options conflict.
     fn is_sweep(&self) -> Result<bool, Failure> {
         if self.sim.is_asked() {
             return Ok(false);
@@ -197,7 +197,7 @@ impl BenchArgs {
                 "--sweep is for the workload strategies and --sim; for others give --users".into(),
             )),
             (true, _) if self.users.is_some() || self.rate.is_some() => Err(Failure::BadInput(
-                "the workload strategies plays a list of numbers of users: give --sweep instead of --users or --rate"
+                "the workload strategies sweeps over numbers of users: give --sweep instead of --users or --rate"
                     .into(),
             )),
             _ => Ok(strategies && !self.find_capacity),
@@ -223,15 +223,15 @@ impl BenchArgs {
     }
 }
 
-fn contestants(args: &BenchArgs, path: &Path, users: usize) -> Result<Vec<Contestant>, Failure> {
+fn systems(args: &BenchArgs, path: &Path, users: usize) -> Result<Vec<System>, Failure> {
     let config = || {
         let mut config = args.engine.config();
-        // A run should not fail for its own size; a server's queue is as long as it is.
+        // A run should not fail because of its own size; the queue of a server is not ours to set.
         config.max_queued_requests = usize::MAX;
         config.max_queued_tokens = usize::MAX;
         config.n_ctx = config.n_ctx.or(Some(args.workload().n_ctx(args.scale)));
         if args.rate.is_none() && config.strategy != Strategy::Sequential {
-            // The number of users is what is looked for there.
+            // The number of users is the result there.
             let users = if args.find_capacity { MAX_SLOTS } else { users };
             config.slots = config.slots.or(Some(users.min(MAX_SLOTS)));
         }
@@ -239,9 +239,9 @@ fn contestants(args: &BenchArgs, path: &Path, users: usize) -> Result<Vec<Contes
     };
     let mut all = Vec::new();
     match &args.target {
-        Some(address) => all.push(Contestant::server("server", address)),
+        Some(address) => all.push(System::server("server", address)),
         None if args.strategies.is_empty() && (args.workload() != Workload::Strategies || args.find_capacity) => {
-            all.push(Contestant::engine("engine", path, config()))
+            all.push(System::engine("engine", path, config()))
         }
         None => {
             for strategy in strategies(&args.strategies)? {
@@ -250,24 +250,24 @@ fn contestants(args: &BenchArgs, path: &Path, users: usize) -> Result<Vec<Contes
                 if strategy == Strategy::Sequential {
                     config.slots = None;
                 }
-                all.push(Contestant::engine(strategy.as_str(), path, config));
+                all.push(System::engine(strategy.as_str(), path, config));
             }
         }
     }
     if args.beside_ggml {
-        all.push(Contestant::engine("ggml's kernels", path, EngineConfig { kernels: false, ..config() }));
+        all.push(System::engine("ggml's kernels", path, EngineConfig { kernels: false, ..config() }));
     }
-    all.extend(args.compare.iter().map(|(name, address)| Contestant::server(name, address)));
-    for (index, contestant) in all.iter().enumerate() {
-        if all[..index].iter().any(|other| other.name == contestant.name) {
-            let message = format!("two are called '{}'; give each --compare another NAME", contestant.name);
+    all.extend(args.compare.iter().map(|(name, address)| System::server(name, address)));
+    for (index, system) in all.iter().enumerate() {
+        if all[..index].iter().any(|other| other.name == system.name) {
+            let message = format!("two systems are called '{}'; give each --compare another NAME", system.name);
             return Err(Failure::BadInput(message));
         }
     }
     Ok(all)
 }
 
-/// More slots than this are rarely faster, and each costs memory; who wants them says so.
+/// More slots than this are rarely faster, and each costs memory; more must be requested explicitly.
 const MAX_SLOTS: usize = 32;
 
 fn strategies(names: &[String]) -> Result<Vec<Strategy>, Failure> {
@@ -299,6 +299,6 @@ fn scale(text: &str) -> Result<f64, String> {
 fn name_and_address(text: &str) -> Result<(String, ServerAddress), String> {
     match text.split_once('=') {
         Some((name, address)) if !name.is_empty() && !name.contains("://") => Ok((name.into(), address.parse()?)),
-        _ => Err("it has no name in front; write NAME=http://HOST:PORT, where NAME is for the report".into()),
+        _ => Err("the name is missing; write NAME=http://HOST:PORT, where NAME is for the report".into()),
     }
 }

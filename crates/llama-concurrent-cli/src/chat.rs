@@ -24,9 +24,9 @@ use crate::{
 use history::History;
 use input::Input;
 
-/// How soon a Ctrl-C takes effect.
+/// The latency of Ctrl-C.
 const TICK: Duration = Duration::from_millis(50);
-/// Where nobody says how long answers are, this share of the context is kept free for the next one.
+/// Without --max-tokens, one part in this many of the context is kept free for the next response.
 const ANSWER_SHARE: usize = 4;
 
 const HELP: &str = "\
@@ -63,14 +63,14 @@ pub struct ChatArgs {
 }
 
 pub fn chat(args: &ChatArgs) -> Result<(), Failure> {
-    // One person, one slot: its KV stays, so each turn computes the new message only.
+    // One user, one slot: its KV is kept, so each turn computes only the new message.
     let mut config = args.engine.config();
     config.slots.get_or_insert(1);
     let engine = model::load(&model::locate(args.engine.model.as_deref())?, config)?;
     let params = args.sampling.params()?;
     let options = ChatOptions { parse_special: args.parse_special, ..ChatOptions::default() };
     let mut conversation = Conversation { engine, params, options, history: History::new(args.system.as_deref()) };
-    // A model that cannot chat should say so before the first message is typed.
+    // A model without a chat template should fail before the first message is typed.
     conversation.engine.chat_prompt(&[ChatMessage::user("Hello")], &conversation.options)?;
 
     let mut input = Input::open()?;
@@ -84,15 +84,15 @@ pub fn chat(args: &ChatArgs) -> Result<(), Failure> {
             "/quit" | "/exit" => break,
             "/reset" => {
                 conversation.history.reset();
-                console::complain("note", "the conversation starts anew");
+                console::diagnostic("note", "the conversation was reset");
             }
             "/help" => writeln!(stdout(), "{HELP}")?,
             command if command.starts_with('/') && !command.contains(char::is_whitespace) => {
-                console::complain("note", &format!("{command} is no command; /help lists them"));
+                console::diagnostic("note", &format!("{command} is not a command; /help lists them"));
             }
             message => match conversation.answer(message) {
                 Err(Failure::BadInput(error) | Failure::Failed(error)) if input.is_interactive() => {
-                    console::complain("error", &error);
+                    console::diagnostic("error", &error);
                 }
                 done => done?,
             },
@@ -109,7 +109,7 @@ struct Conversation {
 }
 
 impl Conversation {
-    /// Prints the model's answer as it comes, and keeps both. A message that cannot be answered is forgotten.
+    /// Prints the model's response as it arrives, and adds both to the history. A message without a response is dropped.
     fn answer(&mut self, message: &str) -> Result<(), Failure> {
         self.history.ask(message);
         let result = self.fit().and_then(|prompt| self.generate(prompt));
@@ -120,7 +120,7 @@ impl Conversation {
         result.map(|_| ())
     }
 
-    /// The prompt of the whole conversation, after dropping its oldest turns until an answer has room.
+    /// The prompt of the whole conversation, after dropping its oldest turns until a response fits.
     fn fit(&mut self) -> Result<Vec<Token>, Failure> {
         let n_ctx = self.engine.n_ctx();
         let share = n_ctx / ANSWER_SHARE;
@@ -135,7 +135,7 @@ impl Conversation {
         };
         if dropped > 0 {
             let turns = llama_concurrent_bench::numbers::count(dropped, "turn");
-            console::complain("note", &format!("the context of {n_ctx} tokens is full; forgot the oldest {turns}"));
+            console::diagnostic("note", &format!("the context of {n_ctx} tokens is full; dropped the oldest {turns}"));
         }
         Ok(prompt)
     }
@@ -145,7 +145,7 @@ impl Conversation {
         Ok(self.engine.tokenize_prompt(&prompt, || true)?)
     }
 
-    /// Prints the answer and returns it. Ctrl-C ends it, and what was said so far counts.
+    /// Prints the response and returns it. Ctrl-C stops it, and the partial response is kept.
     fn generate(&self, prompt: Vec<Token>) -> Result<String, Failure> {
         let left = self.engine.n_ctx().saturating_sub(prompt.len()).max(1);
         let max_tokens = self.params.max_tokens.map(|max| max.min(left as u32));
@@ -168,11 +168,11 @@ impl Conversation {
         writeln!(stdout())?;
         let Completion { text, finish, .. } = completion?;
         match finish.reason {
-            FinishReason::Cancelled => console::complain("note", "interrupted"),
+            FinishReason::Cancelled => console::diagnostic("note", "interrupted"),
             FinishReason::Length if max_tokens.is_none_or(|max| max as usize == left) => {
-                console::complain(
+                console::diagnostic(
                     "note",
-                    "the context is full, so the answer ends here; the next one forgets old turns",
+                    "the context is full, so the response ends here; the next one drops old turns",
                 );
             }
             _ => {}

@@ -1,4 +1,5 @@
-//! Text and JSON to stdout; complaints and progress bars to stderr. A closed stdout ends the program, a closed stderr does not.
+//! Text and JSON go to stdout; diagnostics and progress bars to stderr. A closed stdout ends the program, a closed stderr
+//! does not.
 
 use std::{
     io::{IsTerminal, Write, stderr, stdout},
@@ -11,31 +12,31 @@ use serde::Serialize;
 use crate::{failure::Failure, logging};
 
 /// One line, such as `error: ...`.
-pub fn complain(level: &str, message: &str) {
+pub fn diagnostic(level: &str, message: &str) {
     logging::say(&format!("{level}: {message}"));
 }
 
-/// Says on stderr why the program ends, and with which code to exit.
+/// Prints a failure on stderr, and returns the exit code.
 pub fn report(failure: Failure) -> ExitCode {
     let (message, code) = match failure {
         Failure::BadInput(message) => (message, 2),
         Failure::Failed(message) => (message, 1),
-        Failure::Told(code) => return code.into(),
+        Failure::Reported(code) => return code.into(),
         Failure::Interrupted => return 130.into(),
         Failure::OutputClosed => return 0.into(),
     };
-    complain("error", &message);
+    diagnostic("error", &message);
     code.into()
 }
 
-/// A bar that is drawn only where a person sees it. `template` is indicatif's.
+/// A progress bar that is drawn only on a terminal. `template` is indicatif's.
 pub fn progress_bar(length: u64, template: &str) -> ProgressBar {
     let target = if stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
     let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
     ProgressBar::with_draw_target(Some(length), target).with_style(style.progress_chars("━╸─"))
 }
 
-/// Prints text of a model as it comes. A terminal gets no control characters: they could rewrite what is on it.
+/// Prints output of a model as it arrives. Control characters are removed for a terminal: they could rewrite the screen.
 pub fn print_growing(text: &str) -> Result<(), Failure> {
     let mut out = stdout().lock();
     if out.is_terminal() && text.contains(is_control) {

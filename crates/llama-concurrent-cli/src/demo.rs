@@ -1,4 +1,4 @@
-//! `demo`: eight texts at once before one's eyes, then what each strategy makes of the same load.
+//! `demo`: shows eight concurrent generations, then compares the strategies under the same load.
 
 mod boxes;
 mod prompts;
@@ -23,9 +23,9 @@ use texts::Texts;
 
 /// About 30 redraws per second.
 const FRAME: Duration = Duration::from_millis(33);
-/// Tokens per second and text that a person at a terminal can follow; the demo model alone makes thousands.
+/// Tokens per second and text that a reader can follow; the demo model generates thousands.
 const READING_RATE: f64 = 25.0;
-/// Tokens that wait for a paced reader before their text is paused.
+/// Tokens that may be pending for a paced reader before its text is paused.
 const PACED_BUFFER: usize = 4;
 
 const EXAMPLES: &str = "\
@@ -69,7 +69,7 @@ pub struct DemoArgs {
 }
 
 impl DemoArgs {
-    /// Tokens per second and text that are read at most.
+    /// Maximum tokens read per second and text.
     fn pace(&self) -> Option<f64> {
         let default = if stdout().is_terminal() { READING_RATE } else { 0.0 };
         Some(self.read_speed.unwrap_or(default)).filter(|rate| rate.is_finite() && *rate > 0.0)

@@ -1,4 +1,4 @@
-//! Why the program ends without having done what was asked, and with which exit code.
+//! Failures of the program, and their exit codes.
 
 use std::io;
 
@@ -7,19 +7,19 @@ use llama_concurrent_gguf::GgufError;
 
 #[derive(Debug)]
 pub enum Failure {
-    /// What was asked for cannot be done, as with a wrong flag: exit code 2.
+    /// Invalid input, such as a wrong flag: exit code 2.
     BadInput(String),
-    /// It could be done and went wrong: exit code 1.
+    /// A failure with valid input: exit code 1.
     Failed(String),
-    /// As the two above, where the reasons were printed already.
-    Told(u8),
+    /// One of the above, with the reasons already printed.
+    Reported(u8),
     /// Ctrl-C: 130, as shells expect.
     Interrupted,
-    /// Nobody reads the output any more (`| head`): a quiet end, and no failure.
+    /// The output was closed (`| head`): ends silently, without failure.
     OutputClosed,
 }
 
-/// Whether an error lies in what was asked for, as opposed to: in the attempt.
+/// Whether an error is caused by the input, not by the execution.
 pub fn is_bad_input(kind: &ErrorKind) -> bool {
     kind.interfaces().exit_code == 2
 }
@@ -40,7 +40,7 @@ impl From<GgufError> for Failure {
     }
 }
 
-/// Of writing to stdout; what is read names its file in its own message.
+/// For writing to stdout; errors of reading name their file in their own message.
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         match error.kind() {

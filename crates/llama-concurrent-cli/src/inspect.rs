@@ -1,4 +1,4 @@
-//! `inspect`: is this a sound model, what does it hold, and how much memory will it take?
+//! `inspect`: validates a model file, and prints its contents and memory needs.
 
 use std::{
     io::{Write, stdout},
@@ -53,7 +53,7 @@ pub struct InspectArgs {
 
 pub fn inspect(args: &InspectArgs) -> Result<(), Failure> {
     let header = Header::read(&args.file)?;
-    // A file that cannot run, such as a bare vocabulary, can still be looked into.
+    // A file that cannot run, such as a bare vocabulary, can still be inspected.
     let model = header.check_model();
     let estimate = model.as_ref().ok().map(|model| Estimate::new(args, model));
     if args.json {
@@ -106,7 +106,7 @@ fn print_text(
     Ok(())
 }
 
-/// What a pool of this size would take.
+/// The memory of a pool of this size.
 struct Estimate {
     slots: u64,
     n_ctx: u64,
@@ -195,7 +195,7 @@ fn metadata_json(header: &Header) -> Json {
     header.metadata().map(|(key, value)| (key.to_owned(), value_json(value))).collect()
 }
 
-/// Arrays, which are mostly vocabularies, are described only.
+/// Arrays, which are mostly vocabularies, are summarised.
 fn value_json(value: &Value) -> Json {
     match value {
         Value::U8(v) => json!(v),

@@ -1,4 +1,4 @@
-//! Ctrl-C as something to react to while somebody listens, and as the end of the program while nobody does.
+//! Handling of Ctrl-C: an event while an [`Interrupt`] exists, and the end of the program otherwise.
 
 use std::sync::{
     Once,
@@ -8,14 +8,14 @@ use std::sync::{
 static LISTENING: AtomicBool = AtomicBool::new(false);
 static PRESSED: AtomicBool = AtomicBool::new(false);
 
-/// While this lives, one Ctrl-C is only noted. A second one ends the program.
+/// While this exists, the first Ctrl-C is only recorded. A second one ends the program.
 pub struct Interrupts(());
 
 impl Interrupts {
     pub fn listen() -> Self {
         static INSTALL: Once = Once::new();
         INSTALL.call_once(|| {
-            // Where no handler can be installed, Ctrl-C ends the program as ever.
+            // If no handler can be installed, Ctrl-C ends the program as usual.
             let _ = ctrlc::set_handler(|| {
                 if !LISTENING.load(Ordering::SeqCst) || PRESSED.swap(true, Ordering::SeqCst) {
                     std::process::exit(130);

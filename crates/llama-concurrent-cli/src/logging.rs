@@ -19,26 +19,26 @@ pub enum LogFormat {
     Json,
 }
 
-/// The engine's warnings about its configuration are left out: they are printed once, as warnings of ours.
+/// The engine's warnings about its configuration are omitted: they are printed once, as warnings of this program.
 const QUIET: &str = "warn,llama_concurrent::engine=error";
-/// Messages that may wait for whoever reads stderr; more are lost, and counted.
+/// Maximum pending messages; further ones are dropped and counted.
 const WAITING: usize = 8192;
 
-/// Where a server's messages go: a thread of its own writes them, so that a pipe that nobody reads stops no request.
+/// The log of a server is written on its own thread, so that a pipe that is not read blocks no request.
 static WRITER: OnceLock<NonBlocking> = OnceLock::new();
 static LOST: OnceLock<ErrorCounter> = OnceLock::new();
 
-/// What was said is written, if somebody reads it, before this is dropped.
+/// Dropping it flushes pending messages, unless stderr is blocked.
 pub struct Log(Option<WorkerGuard>);
 
 impl Log {
-    /// Writes what is left.
+    /// Flushes pending messages.
     pub fn end(self) {
         drop(self.0);
     }
 }
 
-/// `level` is what `--log` says. A server `never_waits` for whoever reads its messages.
+/// `level` is the value of `--log`. With `never_waits`, as for a server, writing never blocks.
 pub fn start(level: Option<&str>, format: LogFormat, never_waits: bool) -> Result<Log, Failure> {
     let from_environment = std::env::var("LLAMA_CONCURRENT_LOG").ok().filter(|level| !level.trim().is_empty());
     let level = level.map(str::to_owned).or(from_environment);
@@ -50,10 +50,10 @@ pub fn start(level: Option<&str>, format: LogFormat, never_waits: bool) -> Resul
     };
     let (writer, log) = if never_waits {
         let builder = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(WAITING).thread_name("log");
-        let (writer, guard) = builder.finish(Stderr { format, told: 0 });
+        let (writer, guard) = builder.finish(Stderr { format, lost_reported: 0 });
         let _ = LOST.set(writer.error_counter());
         let _ = WRITER.set(writer.clone());
-        // Also what a panic has to say.
+        // Includes the messages of panics.
         std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
         (BoxMakeWriter::new(writer), Log(Some(guard)))
     } else {
@@ -71,7 +71,7 @@ pub fn start(level: Option<&str>, format: LogFormat, never_waits: bool) -> Resul
     Ok(log)
 }
 
-/// One line on stderr, in its order among the messages. Where it cannot be written, it is left out.
+/// Prints a line on stderr, in order with the messages. Errors are ignored.
 pub fn say(line: &str) {
     let line = format!("{line}\n");
     let _ = match WRITER.get() {
@@ -80,19 +80,19 @@ pub fn say(line: &str) {
     };
 }
 
-/// What the writing thread writes to. It says when messages were lost before one.
+/// The output of the writing thread. It reports lost messages before the next one.
 struct Stderr {
     format: LogFormat,
-    told: usize,
+    lost_reported: usize,
 }
 
 impl Write for Stderr {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let lost = LOST.get().map_or(0, ErrorCounter::dropped_lines);
-        if lost > self.told {
-            let n = lost - self.told;
-            self.told = lost;
-            let message = format!("{n} messages were lost, as nobody read them in time");
+        if lost > self.lost_reported {
+            let n = lost - self.lost_reported;
+            self.lost_reported = lost;
+            let message = format!("{n} messages were lost because stderr was not read in time");
             let _ = match self.format {
                 LogFormat::Text => writeln!(stderr(), "warning: {message}"),
                 LogFormat::Json => {
@@ -100,7 +100,7 @@ impl Write for Stderr {
                 }
             };
         }
-        // A full disk or a closed pipe loses messages and stops nothing.
+        // On a full disk or a closed pipe, messages are lost without an error.
         let _ = stderr().write_all(line);
         Ok(line.len())
     }
@@ -110,8 +110,8 @@ impl Write for Stderr {
     }
 }
 
-/// A level, or a filter such as `llama.cpp=trace`. A filter may also be a bare word, which would be a module's name,
-/// and here is a slip of the pen.
+/// A level, or a filter such as `llama.cpp=trace`. A bare word that is not a level would be a filter for a module of that
+/// name; here it is treated as a mistake.
 fn parse(level: &str) -> Option<EnvFilter> {
     let is_filter = level.contains(['=', ',', '[']) || level.parse::<LevelFilter>().is_ok();
     is_filter.then(|| EnvFilter::try_new(level).ok())?

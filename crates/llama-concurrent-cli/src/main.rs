@@ -1,4 +1,4 @@
-//! The command line of llama-concurrent: watch it work, run prompts, chat, and look into model files.
+//! The command line of llama-concurrent: a demo, prompts, chat, server, benchmarks, and tools for model files.
 
 mod bench;
 mod chat;

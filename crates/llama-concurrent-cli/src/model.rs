@@ -1,4 +1,4 @@
-//! Which model to use where nobody says, and loading it with a progress bar.
+//! The default model, and loading a model with a progress bar.
 
 use std::{
     env,
@@ -27,21 +27,21 @@ pub fn locate(given: Option<&Path>) -> Result<PathBuf, Failure> {
     }
 }
 
-/// Loads a model, with a progress bar if that takes long enough for one, and passes on the engine's warnings.
+/// Loads a model, with a progress bar if it takes long, and prints the engine's warnings.
 pub fn load(path: &Path, config: EngineConfig) -> Result<Engine, Failure> {
     let engine = load_quietly(path, config)?;
-    engine.warnings().iter().for_each(|warning| console::complain("warning", warning));
+    engine.warnings().iter().for_each(|warning| console::diagnostic("warning", warning));
     Ok(engine)
 }
 
-/// As [`load`], for one of several engines of the same configuration.
+/// Like [`load`], for one of several engines with the same configuration.
 pub fn load_quietly(path: &Path, config: EngineConfig) -> Result<Engine, Failure> {
     let start = Instant::now();
     let bar = console::progress_bar(100, "loading {wide_bar:.cyan/dim} {percent:>3} %");
     let shown = bar.clone();
-    let progress = move |share: f32| {
+    let progress = move |fraction: f32| {
         if start.elapsed() > PATIENCE {
-            shown.set_position((share * 100.0) as u64);
+            shown.set_position((fraction * 100.0) as u64);
         }
         true
     };
@@ -50,7 +50,7 @@ pub fn load_quietly(path: &Path, config: EngineConfig) -> Result<Engine, Failure
     Ok(engine?)
 }
 
-/// Where the demo model may lie, from the obvious to the last resort.
+/// The paths where the demo model may be, in order.
 fn demo_places() -> Vec<PathBuf> {
     let beside_program = env::current_exe().ok().into_iter().flat_map(|program| {
         program.ancestors().skip(1).take(ANCESTORS).map(|directory| directory.join(DEMO)).collect::<Vec<_>>()
@@ -70,7 +70,7 @@ fn first_file(places: &[PathBuf]) -> Result<PathBuf, Failure> {
     places.iter().find(|place| place.is_file()).cloned().ok_or_else(|| {
         let tried: String = places.iter().map(|place| format!("\n  {}", place.display())).collect();
         Failure::BadInput(format!(
-            "there is no demo model; name a GGUF file with --model or {VARIABLE}. These places were tried:{tried}"
+            "there is no demo model; name a GGUF file with --model or {VARIABLE}. These paths were tried:{tried}"
         ))
     })
 }

@@ -9,7 +9,7 @@ pub use sampling::{Chat, Run, SamplingOptions, Serve};
 
 use std::str::FromStr;
 
-/// For flags that count; the words of Rust's own parser are about digits.
+/// A parser for counts, with clearer error messages than Rust's own.
 pub fn whole<N: FromStr>(text: &str) -> Result<N, String> {
     text.parse().map_err(|_| match text.bytes().all(|byte| byte.is_ascii_digit()) {
         true => "is too large a number".into(),

@@ -1,4 +1,4 @@
-//! Which kernels compute what, as the JSON of `run --stats` and `inspect` has it.
+//! The shares of the kernels, for the JSON of `run --stats` and `inspect`.
 
 use llama_concurrent::ProductShare;
 use serde::Serialize;

@@ -1,4 +1,4 @@
-//! Lines of a file or of stdin that become prompts: told apart by number, so that a bad one can be found.
+//! Reads prompts from the lines of a file or of stdin, with line numbers for error messages.
 
 use std::{
     fs::File,
@@ -8,7 +8,7 @@ use std::{
 
 use crate::failure::Failure;
 
-/// Reads `path` line by line, or stdin where it is `-`.
+/// Reads `path` line by line, or stdin if it is `-`.
 pub fn read(path: &Path) -> Result<Lines<Box<dyn BufRead>>, Failure> {
     if path.as_os_str() == "-" {
         return Ok(Lines::new("stdin", Box::new(BufReader::new(stdin()))));
@@ -35,13 +35,13 @@ impl<R: BufRead> Lines<R> {
         Self { source: source.to_owned(), reader, number: 0 }
     }
 
-    /// What is read: a file's name, or `stdin`.
+    /// The source: a file's name, or `stdin`.
     pub fn source(&self) -> &str {
         &self.source
     }
 
-    /// A complaint about a line of this source.
-    pub fn complaint(&self, number: usize, what: impl std::fmt::Display) -> Failure {
+    /// An error in a line of this source.
+    pub fn error(&self, number: usize, what: impl std::fmt::Display) -> Failure {
         Failure::BadInput(format!("{}, line {number}: {what}", self.source))
     }
 }
@@ -59,7 +59,7 @@ impl<R: BufRead> Iterator for Lines<R> {
         let line = line.strip_suffix(b"\n").unwrap_or(&line);
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         let line = if self.number == 1 { line.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(line) } else { line };
-        Some(check(line).map(|line| (self.number, line)).map_err(|what| self.complaint(self.number, what)))
+        Some(check(line).map(|line| (self.number, line)).map_err(|what| self.error(self.number, what)))
     }
 }
 
@@ -77,11 +77,11 @@ mod tests {
     use super::*;
 
     fn lines(bytes: &[u8]) -> Result<Vec<(usize, String)>, String> {
-        let told = |failure| match failure {
+        let text = |failure| match failure {
             Failure::BadInput(message) => message,
             other => panic!("{other:?}"),
         };
-        Lines::new("p.txt", bytes).collect::<Result<_, _>>().map_err(told)
+        Lines::new("p.txt", bytes).collect::<Result<_, _>>().map_err(text)
     }
 
     #[test]

@@ -92,7 +92,7 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
     };
     let sampling = args.sampling.params()?;
     if sampling.logprobs.is_some() && !args.json {
-        return Err(Failure::BadInput("--logprobs are told in the lines of --json only; give both".into()));
+        return Err(Failure::BadInput("--logprobs needs --json, which prints them; give both".into()));
     }
     let engine = model::load(&model::locate(args.engine.model.as_deref())?, config(args, &prompts))?;
     let start = Instant::now();
@@ -106,13 +106,13 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
         stats::print(&engine, totals.output_tokens, totals.wall, args.json)?;
     }
     match totals {
-        Totals { refused, .. } if refused > 0 => Err(Failure::Told(2)),
-        Totals { failed, .. } if failed > 0 => Err(Failure::Told(1)),
+        Totals { refused, .. } if refused > 0 => Err(Failure::Reported(2)),
+        Totals { failed, .. } if failed > 0 => Err(Failure::Reported(1)),
         _ => Ok(()),
     }
 }
 
-/// All prompts are in memory anyway, so neither the queue nor the streams need the bounds that a server does.
+/// All prompts are in memory anyway, so neither the queue nor the streams need limits.
 fn config(args: &RunArgs, prompts: &[String]) -> EngineConfig {
     let config = args.engine.config();
     EngineConfig {
@@ -137,7 +137,7 @@ fn request(args: &RunArgs, sampling: &SamplingParams, index: usize, prompt: &str
     }
 }
 
-/// What all requests came to.
+/// The totals of all requests.
 #[derive(Default)]
 struct Totals {
     refused: usize,
@@ -147,7 +147,7 @@ struct Totals {
     wall: Duration,
 }
 
-/// Prints the outcomes in the order of the prompts, each as soon as it is its turn.
+/// Prints the outcomes in the order of the prompts, each as soon as possible.
 fn print(args: &RunArgs, engine: &Engine, prompts: &[String], jobs: Vec<Job>) -> Result<Totals, Failure> {
     let bar = Bar::new(jobs.iter().filter(|job| job.is_accepted()).count(), engine);
     let mut totals = Totals::default();
@@ -162,9 +162,9 @@ fn print(args: &RunArgs, engine: &Engine, prompts: &[String], jobs: Vec<Job>) ->
             Outcome::Refused(_) | Outcome::Failed(_) => Ok(()),
         })?;
         totals.add(&outcome);
-        if let Some((level, message)) = outcome.complaint() {
+        if let Some((level, message)) = outcome.diagnostic() {
             let message = if prompts.len() > 1 { format!("prompt {}: {message}", index + 1) } else { message };
-            bar.suspend(|| console::complain(level, &message));
+            bar.suspend(|| console::diagnostic(level, &message));
         }
     }
     Ok(totals)

@@ -1,4 +1,4 @@
-//! `serve`: the HTTP server, with llama-server's names for what it has too.
+//! `serve`: the HTTP server, with llama-server's option names.
 
 mod llama_server;
 mod stopping;
@@ -19,7 +19,7 @@ use crate::{
 
 pub use llama_server::long_names;
 
-/// llama-server's name for it, and what container images set.
+/// llama-server's environment variable, which container images set.
 const KEY_VARIABLE: &str = "LLAMA_API_KEY";
 
 const EXAMPLES: &str = "\
@@ -73,7 +73,7 @@ struct ServerOptions {
     #[arg(long, value_name = "FILE")]
     api_key_file: Vec<std::path::PathBuf>,
 
-    /// Parse special tokens inside chat messages, as llama-server does. A user can then close his message and speak as the
+    /// Parse special tokens inside chat messages, as llama-server does. A message can then end itself and impersonate the
     /// system
     #[arg(long)]
     parse_special: bool,
@@ -188,7 +188,7 @@ impl ServeArgs {
             }
         }
         let batch = [self.server.batch_size, self.server.ubatch_size].into_iter().flatten().min();
-        // llama-server's usual -b 2048 is of logical batches; what it computes at once is -ub, 512.
+        // llama-server's -b, usually 2048, is the logical batch size; it computes -ub tokens at a time, usually 512.
         let most = self.server.ubatch_size.unwrap_or(config.n_batch);
         config.n_batch = batch.unwrap_or(most).min(most);
         Ok(config)
@@ -225,7 +225,7 @@ impl ServerOptions {
         for file in &self.api_key_file {
             let text = fs::read_to_string(file)
                 .map_err(|error| Failure::BadInput(format!("cannot read the keys of {}: {error}", file.display())))?;
-            // As in llama-server's files: such a line is a comment, and would be a key that is easy to guess.
+            // As in llama-server's files, such a line is a comment; as a key it would be easy to guess.
             add(&mut text.lines().filter(|line| !line.starts_with('#')));
         }
         let wants_keys = !self.api_key.is_empty() || !self.api_key_file.is_empty();
@@ -267,13 +267,13 @@ fn duration(name: &str, seconds: f64) -> Result<Duration, Failure> {
 }
 
 pub fn serve(args: &ServeArgs) -> Result<(), Failure> {
-    args.ignored.complain();
+    args.ignored.diagnostic();
     let path = model::locate(args.engine.model.as_deref())?;
     let (config, server) = (args.engine_config()?, args.server_config(&path)?);
     let (host, port) = (args.server.host.as_str(), args.server.port);
     let cannot_listen =
         |error| Failure::Failed(format!("cannot listen on {host}:{port}: {error}; give another --host or --port"));
-    // Told before a load that may take minutes.
+    // Reported before a load that may take minutes.
     TcpListener::bind((host, port)).map(drop).map_err(cannot_listen)?;
     allow_many_files();
     let engine = model::load(&path, config)?;
@@ -292,7 +292,7 @@ pub fn serve(args: &ServeArgs) -> Result<(), Failure> {
     served
 }
 
-/// Each connection is an open file, and the usual limit of 1024 is meant to be raised by programs that know.
+/// Raises the limit on open files. Each connection needs one, and programs are meant to raise the usual limit of 1024.
 fn allow_many_files() {
     #[cfg(unix)]
     {
@@ -300,7 +300,7 @@ fn allow_many_files() {
         if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
             && setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_err()
         {
-            console::complain("warning", "the limit of open files cannot be raised; many connections may be refused");
+            console::diagnostic("warning", "the limit of open files cannot be raised; many connections may be refused");
         }
     }
 }

@@ -48,7 +48,7 @@ pub struct SynthArgs {
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
 
-    /// So many layers instead of the preset's
+    /// Number of layers [default: the preset's]
     #[arg(long, value_name = "N", hide = true)]
     layers: Option<u32>,
 
@@ -75,7 +75,7 @@ pub fn synth(args: &SynthArgs) -> Result<(), Failure> {
         return Err(Failure::BadInput(message));
     }
     if output.exists() && !args.force {
-        return Err(Failure::BadInput(format!("{} is there already; --force replaces it", output.display())));
+        return Err(Failure::BadInput(format!("{} exists; --force replaces it", output.display())));
     }
     match (&args.arch, args.preset) {
         (Some(name), _) => synth::write_architecture(name, args.seed, output, tensors_of)?,
@@ -103,7 +103,7 @@ fn write(args: &SynthArgs, preset: &Shape, output: &Path) -> Result<SynthReport,
         bar.set_length(total);
         bar.set_position(written);
         if interrupts.pressed() {
-            // The writer has no other way to be stopped; unwinding removes its unfinished file.
+            // The writer cannot be stopped otherwise; unwinding removes its unfinished file.
             resume_unwind(Box::new(Failure::Interrupted));
         }
     };

@@ -1,4 +1,4 @@
-//! `topology`: the machine, the plan for it, and why.
+//! `topology`: the machine, and the placement that the engine would use on it.
 
 mod described;
 mod json;

@@ -34,7 +34,7 @@ impl Product {
         rows: usize,
         k: usize,
         n: usize,
-        place: sys::ggml_backend_buffer_type_t,
+        buffer_type: sys::ggml_backend_buffer_type_t,
         threads: i32,
     ) -> Option<Self> {
         // SAFETY: calls as ggml documents them, on objects made here; all are freed in drop.
@@ -44,8 +44,8 @@ impl Product {
             let weights = sys::ggml_new_tensor_2d(context, kind, k as i64, rows as i64);
             let x = sys::ggml_new_tensor_2d(context, sys::GGML_TYPE_F32, k as i64, n as i64);
             let out = sys::ggml_mul_mat(context, weights, x);
-            let size = sys::ggml_backend_buft_get_alloc_size(place, weights);
-            let own = sys::ggml_backend_buft_alloc_buffer(place, size);
+            let size = sys::ggml_backend_buft_get_alloc_size(buffer_type, weights);
+            let own = sys::ggml_backend_buft_alloc_buffer(buffer_type, size);
             sys::ggml_backend_tensor_alloc(own, weights, sys::ggml_backend_buffer_get_base(own));
             let device = sys::ggml_backend_dev_by_type(sys::GGML_BACKEND_DEVICE_TYPE_CPU);
             if !sys::ggml_backend_dev_supports_op(device, out) {
@@ -104,8 +104,8 @@ impl Drop for Product {
     }
 }
 
-/// ggml's places for weights: ours if installed, its own repacked ones, the plain one.
-fn places() -> Vec<(String, sys::ggml_backend_buffer_type_t)> {
+/// ggml's buffer types for weights: ours if installed, its own repacked ones, the plain one.
+fn buffer_types() -> Vec<(String, sys::ggml_backend_buffer_type_t)> {
     // SAFETY: the name and the function's type are those of ggml-backend.h; the list ends with null.
     unsafe {
         let device = sys::ggml_backend_dev_by_type(sys::GGML_BACKEND_DEVICE_TYPE_CPU);
@@ -114,14 +114,15 @@ fn places() -> Vec<(String, sys::ggml_backend_buffer_type_t)> {
         type Get = unsafe extern "C" fn(sys::ggml_backend_dev_t) -> *mut sys::ggml_backend_buffer_type_t;
         let get: Get = std::mem::transmute(get);
         let mut next = get(device);
-        let mut places = Vec::new();
+        let mut buffer_types = Vec::new();
         while !(*next).is_null() {
-            places.push(*next);
+            buffer_types.push(*next);
             next = next.add(1);
         }
-        places.push(sys::ggml_backend_cpu_buffer_type());
-        let name = |place| CStr::from_ptr(sys::ggml_backend_buft_name(place)).to_string_lossy().into_owned();
-        places.into_iter().map(|place| (name(place), place)).collect()
+        buffer_types.push(sys::ggml_backend_cpu_buffer_type());
+        let name =
+            |buffer_type| CStr::from_ptr(sys::ggml_backend_buft_name(buffer_type)).to_string_lossy().into_owned();
+        buffer_types.into_iter().map(|buffer_type| (name(buffer_type), buffer_type)).collect()
     }
 }
 
@@ -133,7 +134,7 @@ fn main() {
     let seconds = numbers.next().unwrap_or(0.15);
     let only: Option<String> = env::args().nth(5);
     eprintln!("{}", llama_concurrent_kernels::install(llama_concurrent_kernels::Mode::Auto).reason);
-    let places = places();
+    let buffer_types = buffer_types();
     println!("{rows} x {k}, {threads} threads, GMAC/s: stock, ours");
     println!("{:8}{}", "", COLUMNS.map(|n| format!("{n:>16}")).concat());
     for (name, kind) in TYPES {
@@ -143,8 +144,8 @@ fn main() {
         print!("{name:8}");
         for n in COLUMNS {
             let make = |ours: bool| {
-                let mut places = places.iter().filter(|(name, _)| (name == "CPU_CONCURRENT") == ours);
-                places.find_map(|(_, place)| Product::new(kind, rows, k, n, *place, threads))
+                let mut buffer_types = buffer_types.iter().filter(|(name, _)| (name == "CPU_CONCURRENT") == ours);
+                buffer_types.find_map(|(_, buffer_type)| Product::new(kind, rows, k, n, *buffer_type, threads))
             };
             let products = [make(false), make(true)];
             let mut times = [Vec::new(), Vec::new()];

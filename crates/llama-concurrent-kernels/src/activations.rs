@@ -1,15 +1,16 @@
-//! Activations in eight bits: a scale for each 32 values, as ggml's q8_0 has it, but in single precision.
+//! Activations quantised to 8 bits, with a single-precision scale per 32 values (ggml's q8_0 has a half-precision one).
 //!
-//! Columns are grouped into tiles. A tile holds, for each block of 32 values in turn: the values of all its columns (as
-//! bytes, or as 16-bit numbers where they are multiplied so: first those at even places, then the others), then their scales, then a correction for each column (and for each half of the block where the format has two
-//! scales): what the weights' bias adds, or for formats with minimums the scaled sum that minimums multiply.
+//! Columns are grouped into tiles. For each block of 32 values, a tile holds the values of all its columns, then their
+//! scales, then a correction per column (and per half block if the format has two scales). Values are bytes, or 16-bit
+//! integers with the even elements before the odd ones. The correction undoes the weights' bias or, for formats with
+//! minimums, is the scaled sum that minimums multiply.
 
 #![allow(unsafe_op_in_unsafe_fn)] // Whole functions here are unsafe for one reason, which each states.
 
 use crate::{
     format::{BLOCK, Format},
     isa::Isa,
-    tile::{column_bytes, in_words, value_bytes},
+    tile::{column_bytes, uses_i16, value_bytes},
 };
 use std::arch::x86_64::*;
 
@@ -31,18 +32,18 @@ fn tile_of(columns: usize, widest: usize, column: usize) -> usize {
 /// # Safety
 /// `x` points to the column's values, and `out` to `columns * all_blocks * column_bytes` bytes.
 #[inline(always)]
-pub(crate) unsafe fn quantise<I: Isa, F: Format>(place: Place, x: *const f32, out: *mut u8) {
-    let (begin, width) = tile(place.columns, place.widest, tile_of(place.columns, place.widest, place.column));
-    let n = place.column - begin;
-    let tile = out.add(begin * place.all_blocks * column_bytes::<I, F>());
-    for index in place.first_block..place.end_block {
+pub(crate) unsafe fn quantise<I: Isa, F: Format>(span: ColumnBlocks, x: *const f32, out: *mut u8) {
+    let (begin, width) = tile(span.columns, span.widest, tile_of(span.columns, span.widest, span.column));
+    let n = span.column - begin;
+    let tile = out.add(begin * span.all_blocks * column_bytes::<I, F>());
+    for index in span.first_block..span.end_block {
         let block = tile.add(index * width * column_bytes::<I, F>());
         let scales = block.add(width * value_bytes::<I, F>()).cast::<f32>();
         let corrections = scales.add(width);
-        let (values, scale, halves) = eight_bits(x.add(index * BLOCK));
+        let (values, scale, halves) = quantise_block(x.add(index * BLOCK));
         let out = block.add(n * value_bytes::<I, F>()).cast::<__m256i>();
-        if in_words::<I, F>() {
-            // As the words of weights are taken out of their bytes.
+        if uses_i16::<I, F>() {
+            // In the order in which the 16-bit weights are extracted from their bytes.
             _mm256_storeu_si256(out, _mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(values)));
             _mm256_storeu_si256(out.add(1), _mm256_srai_epi16::<8>(values));
         } else {
@@ -61,9 +62,9 @@ pub(crate) unsafe fn quantise<I: Isa, F: Format>(place: Place, x: *const f32, ou
     }
 }
 
-/// Which part of which column is quantised.
+/// The blocks of a column to quantise.
 #[derive(Clone, Copy)]
-pub(crate) struct Place {
+pub(crate) struct ColumnBlocks {
     pub(crate) column: usize,
     /// All columns.
     pub(crate) columns: usize,
@@ -75,17 +76,18 @@ pub(crate) struct Place {
     pub(crate) all_blocks: usize,
 }
 
-/// The nearest of 255 multiples of a scale for each value of a block, as bytes; the scale; and the sum of the multiples
-/// in each half. Every level has these instructions; wider ones would gain nothing in a block of this size.
+/// Quantises a block to bytes. Returns the bytes, the scale, and the sum of the bytes in each half. Every level has these
+/// instructions; wider ones would gain nothing in a block of this size.
 ///
 /// # Safety
-/// AVX2 is there, and `x` holds a block.
+/// AVX2 is available, and `x` holds a block.
 #[inline(always)]
-unsafe fn eight_bits(x: *const f32) -> (__m256i, f32, [i32; 2]) {
+unsafe fn quantise_block(x: *const f32) -> (__m256i, f32, [i32; 2]) {
     let (x0, x1) = (_mm256_loadu_ps(x), _mm256_loadu_ps(x.add(8)));
     let (x2, x3) = (_mm256_loadu_ps(x.add(16)), _mm256_loadu_ps(x.add(24)));
-    // As whole numbers, floats without sign order as they do by value, with NaN above all.
-    let most = _mm256_max_epu32(_mm256_max_epu32(size(x0), size(x1)), _mm256_max_epu32(size(x2), size(x3)));
+    // The bits of non-negative floats compare like integers, with NaN above all.
+    let most =
+        _mm256_max_epu32(_mm256_max_epu32(abs_bits(x0), abs_bits(x1)), _mm256_max_epu32(abs_bits(x2), abs_bits(x3)));
     let most = _mm_max_epu32(_mm256_castsi256_si128(most), _mm256_extracti128_si256::<1>(most));
     let most = _mm_max_epu32(most, _mm_shuffle_epi32::<0b01_00_11_10>(most));
     let most = _mm_max_epu32(most, _mm_shuffle_epi32::<0b10_11_00_01>(most));
@@ -105,18 +107,18 @@ unsafe fn eight_bits(x: *const f32) -> (__m256i, f32, [i32; 2]) {
 
 /// The bits of floats without their signs.
 #[inline(always)]
-unsafe fn size(x: __m256) -> __m256i {
+unsafe fn abs_bits(x: __m256) -> __m256i {
     _mm256_and_si256(_mm256_castps_si256(x), _mm256_set1_epi32(0x7fff_ffff))
 }
 
-/// To the nearest whole numbers, ties to even. A NaN becomes some number; the scale, NaN too, keeps it.
+/// Rounds to the nearest integers, ties to even. A NaN becomes some integer; the scale is NaN then, which preserves it.
 #[inline(always)]
 unsafe fn nearest(x: __m256, inverse: __m256) -> __m256i {
     _mm256_cvtps_epi32(_mm256_mul_ps(x, inverse))
 }
 
-/// The same in plain arithmetic, for the check at installation and for tests.
-pub(crate) fn plain_eight_bits(x: &[f32; BLOCK]) -> ([i32; BLOCK], f32) {
+/// The scalar reference, for the check at installation and for tests.
+pub(crate) fn reference_quantise_block(x: &[f32; BLOCK]) -> ([i32; BLOCK], f32) {
     let largest = x.iter().fold(0, |most: u32, v| most.max(v.to_bits() & 0x7fff_ffff));
     let largest = f32::from_bits(largest);
     let inverse = if largest > 0.0 { 127.0 / largest } else { 0.0 };
@@ -126,21 +128,21 @@ pub(crate) fn plain_eight_bits(x: &[f32; BLOCK]) -> ([i32; BLOCK], f32) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Level, matrix::noise};
+    use crate::{IsaLevel, matrix::noise};
 
     #[test]
     fn blocks_are_quantised_as_plain_arithmetic_does() {
-        assert!(Level::Avx2.is_available());
+        assert!(IsaLevel::Avx2.is_available());
         let mut blocks = noise(64 * BLOCK, 9);
         blocks.extend([0.0; BLOCK]);
         blocks.extend((0..BLOCK).map(|i| i as f32 - 15.5)); // halfway between multiples
         blocks.extend([-1.0e-30; BLOCK]);
         for x in blocks.as_chunks::<BLOCK>().0 {
-            let (values, scale) = plain_eight_bits(x);
+            let (values, scale) = reference_quantise_block(x);
             let mut stored = [0u8; BLOCK];
             // SAFETY: AVX2 is there.
             let (found, halves) = unsafe {
-                let (values, scale, halves) = eight_bits(x.as_ptr());
+                let (values, scale, halves) = quantise_block(x.as_ptr());
                 _mm256_storeu_si256(stored.as_mut_ptr().cast(), values);
                 (scale, halves)
             };

@@ -1,20 +1,20 @@
-//! The check at installation: a small product in each format must come out right on this very machine.
+//! The self-check at installation: a small product in each format must be correct on this machine.
 
 use crate::{
-    Level,
+    IsaLevel,
     dispatch::PACKINGS,
     format::ROWS,
     matrix::{Weights, error, noise, quantised},
 };
 
-/// Rounding in single precision explains less than this; a wrong instruction, much more.
+/// Above the rounding error of single precision, and far below the error of a wrong instruction.
 const TOLERANCE: f64 = 1e-5;
 
-/// Numbers of columns that reach tiles of one column, of a few, and more than one tile.
+/// Numbers of columns that cover tiles of one column, of a few, and several tiles.
 const COLUMNS: [usize; 3] = [1, 7, 17];
 
-/// The first thing that is wrong with a level's kernels.
-pub(crate) fn find_fault(level: Level) -> Option<String> {
+/// The first fault found in a level's kernels.
+pub(crate) fn find_fault(level: IsaLevel) -> Option<String> {
     PACKINGS.iter().find_map(|packing| {
         let k = 512;
         let weights = Weights::quantise(packing, k, &noise(2 * ROWS * k, 1));

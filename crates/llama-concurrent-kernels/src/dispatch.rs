@@ -1,11 +1,11 @@
-//! Entry functions, which enable the instructions of a level, and the formats and kernels that they are made for.
+//! Entry functions, which enable the instructions of a level, for each format and kernel.
 
 #![allow(unsafe_op_in_unsafe_fn)] // Whole functions here are unsafe for one reason, which each states.
 
 use crate::{
-    Level,
-    activations::{self, Place},
-    attention::Unit,
+    IsaLevel,
+    activations::{self, ColumnBlocks},
+    attention::WorkItem,
     format::{Format, Iq4Nl, Iq4Xs, Q4_0, Q4K, Q5K, Q6K, Q8_0},
     isa::{Avx2, Avx512, Avx512Vnni, AvxVnni, AvxVnniEvex, Isa},
     tile::{self, Tile},
@@ -13,7 +13,7 @@ use crate::{
 use llama_cpp_sys_2 as sys;
 
 pub(crate) type TileFn = unsafe fn(Tile);
-pub(crate) type QuantiseFn = unsafe fn(Place, *const f32, *mut u8);
+pub(crate) type QuantiseFn = unsafe fn(ColumnBlocks, *const f32, *mut u8);
 
 /// The most columns that a tile of any level has.
 pub(crate) const WIDEST: usize = 6;
@@ -21,7 +21,7 @@ pub(crate) const WIDEST: usize = 6;
 /// The kernels of one format for one level.
 #[derive(Clone, Copy)]
 pub(crate) struct Kernels {
-    /// Of one column, of two, and so on, up to `widest`; one panel and two, if the level has vectors of a panel's rows.
+    /// Kernels for 1 to `widest` columns, with one panel and, if a vector has all rows of a panel, with two.
     pub(crate) tiles: [[TileFn; WIDEST]; 2],
     /// Panels of a tile: 1 or 2.
     pub(crate) panels: usize,
@@ -32,7 +32,7 @@ pub(crate) struct Kernels {
     pub(crate) column_bytes: usize,
 }
 
-/// A format without its type.
+/// A format as a value instead of a type.
 pub(crate) struct Packing {
     pub(crate) name: &'static str,
     pub(crate) ggml_type: sys::ggml_type,
@@ -44,10 +44,10 @@ pub(crate) struct Packing {
     pub(crate) unit_bytes: usize,
     /// Packs one unit of sixteen rows ([`Format::pack`]).
     pub(crate) pack: fn(&[u8], usize, &mut [u8]),
-    pub(crate) kernels: fn(Level) -> Kernels,
+    pub(crate) kernels: fn(IsaLevel) -> Kernels,
 }
 
-/// All formats; a tensor knows its own by the place in this list.
+/// All formats; a tensor stores the index of its format in this list.
 pub(crate) const PACKINGS: [Packing; 7] = [
     packing::<Q4_0>(),
     packing::<Q8_0>(),
@@ -70,21 +70,21 @@ const fn packing<F: Format>() -> Packing {
     }
 }
 
-fn kernels<F: Format>(level: Level) -> Kernels {
+fn kernels<F: Format>(level: IsaLevel) -> Kernels {
     match level {
-        Level::Avx512Vnni => avx512vnni::kernels::<F>(),
-        Level::Avx512 => avx512::kernels::<F>(),
-        Level::AvxVnni => avxvnni::kernels::<F>(),
-        Level::Avx2 => avx2::kernels::<F>(),
-        Level::AvxVnniEvex => avxvnni_evex::kernels::<F>(),
+        IsaLevel::Avx512Vnni => avx512vnni::kernels::<F>(),
+        IsaLevel::Avx512 => avx512::kernels::<F>(),
+        IsaLevel::AvxVnni => avxvnni::kernels::<F>(),
+        IsaLevel::Avx2 => avx2::kernels::<F>(),
+        IsaLevel::AvxVnniEvex => avxvnni_evex::kernels::<F>(),
     }
 }
 
-/// Computes a unit of attention.
-pub(crate) type AttentionFn = unsafe fn(&Unit);
+/// Computes an attention work item.
+pub(crate) type AttentionFn = unsafe fn(&WorkItem);
 
-impl Level {
-    /// Attention with eight rows side by side, and with sixteen where there are such vectors.
+impl IsaLevel {
+    /// Attention kernels with eight rows per vector, and with sixteen if there are such vectors.
     pub(crate) fn attention(self) -> (AttentionFn, Option<AttentionFn>) {
         match self {
             Self::Avx512Vnni => (avxvnni_evex::attend, Some(avx512vnni::attend)),
@@ -101,13 +101,13 @@ mod avx512_narrow {
     use super::*;
 
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,fma,f16c")]
-    pub(super) unsafe fn attend(unit: &Unit) {
+    pub(super) unsafe fn attend(item: &WorkItem) {
         // SAFETY: this function has the instructions, and passes its condition on.
-        unsafe { unit.compute::<Avx2>() }
+        unsafe { item.compute::<Avx2>() }
     }
 }
 
-/// Columns of a tile, as many as there are registers for.
+/// Columns of a tile, limited by the number of registers.
 const fn widest<I: Isa, F: Format>() -> usize {
     match F::GROUPS {
         2 => I::COLUMNS * 2 / 3,
@@ -115,7 +115,7 @@ const fn widest<I: Isa, F: Format>() -> usize {
     }
 }
 
-/// The entry functions of one level. The lists of columns end where its registers do.
+/// The entry functions of one level. The lists of columns are limited by its registers.
 macro_rules! entries {
     ($module:ident, $isa:ty, $features:literal, [$($n:literal)*]) => {
         mod $module {
@@ -128,15 +128,15 @@ macro_rules! entries {
             }
 
             #[target_feature(enable = $features)]
-            unsafe fn quantise<F: Format>(place: Place, x: *const f32, out: *mut u8) {
+            unsafe fn quantise<F: Format>(span: ColumnBlocks, x: *const f32, out: *mut u8) {
                 // SAFETY: this function passes its condition on.
-                unsafe { activations::quantise::<$isa, F>(place, x, out) }
+                unsafe { activations::quantise::<$isa, F>(span, x, out) }
             }
 
             #[target_feature(enable = $features)]
-            pub(super) unsafe fn attend(unit: &Unit) {
+            pub(super) unsafe fn attend(item: &WorkItem) {
                 // SAFETY: this function has the instructions, and passes its condition on.
-                unsafe { unit.compute::<$isa>() }
+                unsafe { item.compute::<$isa>() }
             }
 
             pub(super) fn kernels<F: Format>() -> Kernels {

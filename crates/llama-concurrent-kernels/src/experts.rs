@@ -1,13 +1,13 @@
-//! Matrix products with experts: each column goes to some of many matrices, as its list of numbers says.
+//! Matrix products with experts: each column is multiplied by the matrices of the experts that it is routed to.
 //!
-//! Columns are gathered by expert, so that an expert's weights are read once for all that come to it.
+//! Columns are grouped by expert, so that an expert's weights are read once for all its columns.
 
 #![allow(unsafe_op_in_unsafe_fn)] // Whole functions here are unsafe for one reason, which each states.
 
 use crate::{
     dispatch::{Kernels, Packing},
     format::{BLOCK, ROWS},
-    ggml::{Op, Team},
+    ggml::{Op, ThreadTeam},
     mul_mat,
     product::Product,
 };
@@ -15,7 +15,7 @@ use llama_cpp_sys_2 as sys;
 
 const ALIGNMENT: usize = 64;
 
-/// Whether the product is computed here, given that its weights may be packed.
+/// Whether the product is supported, given that its weights may be packed.
 pub(crate) fn supports(op: Op) -> bool {
     let (Some(weights), Some(x), Some(ids)) = (op.source(0), op.source(1), op.source(2)) else { return false };
     op.out.op == sys::GGML_OP_MUL_MAT_ID
@@ -31,7 +31,7 @@ pub(crate) fn supports(op: Op) -> bool {
         && op.out.ne[2] == ids.ne[1]
 }
 
-/// Columns once each has been repeated for each expert that it goes to, and the number of experts.
+/// The number of columns, each counted once per expert that it is routed to, and the number of experts.
 fn counts(op: Op) -> (usize, usize) {
     let size = |index: usize| op.source(index).map_or([0; 4], |t| t.ne).map(|n| n as usize);
     (size(2)[0] * size(2)[1], size(0)[2])
@@ -44,23 +44,23 @@ pub(crate) fn work_size(kernels: &Kernels, op: Op, threads: usize) -> usize {
     threads * list_words(columns, experts) * size_of::<usize>() + columns * blocks * kernels.column_bytes + ALIGNMENT
 }
 
-/// Words of one thread's lists: columns by expert, where their results go, and where each expert's begin.
+/// `usize` elements of one thread's lists: columns by expert, offsets of their results, and the start of each expert.
 fn list_words(columns: usize, experts: usize) -> usize {
     2 * columns + experts + 1
 }
 
 /// Columns by expert.
 struct Lists {
-    /// Where the results of each column go, in floats.
-    places: *const usize,
-    /// The column in its order of coming, `slot + slots * token`.
+    /// The offset of each column's results, in floats.
+    offsets: *const usize,
+    /// The original index of the column, `slot + slots * token`.
     sources: *const usize,
-    /// The first column of each expert, and the end of the last one's.
+    /// The first column of each expert, and the end of the last.
     starts: *const usize,
 }
 
 impl Lists {
-    /// Sorts by counting. Each thread does so for itself, which is quicker than to wait for one.
+    /// A counting sort. Each thread does it itself, which is faster than waiting for one.
     ///
     /// # Safety
     /// `words` has `list_words` words, and the operation is a supported one.
@@ -68,11 +68,11 @@ impl Lists {
         let (columns, experts) = counts(op);
         let (slots, rows) = (ids.ne[0] as usize, op.out.ne[0] as usize);
         let words = std::slice::from_raw_parts_mut(words, list_words(columns, experts));
-        let (places, rest) = words.split_at_mut(columns);
+        let (offsets, rest) = words.split_at_mut(columns);
         let (sources, starts) = rest.split_at_mut(columns);
         let expert = |column: usize| {
             let at = ids.data.cast::<u8>().add(column % slots * ids.nb[0] + column / slots * ids.nb[1]);
-            // A number that names no expert would be a fault of the graph; it must not write where it likes.
+            // An invalid expert id would be a fault of the graph; it must not cause a write out of bounds.
             (at.cast::<i32>().read_unaligned().max(0) as usize).min(experts - 1)
         };
         starts.fill(0);
@@ -87,10 +87,10 @@ impl Lists {
         for column in (0..columns).rev() {
             let start = &mut starts[expert(column)];
             *start -= 1;
-            places[*start] = column * rows;
+            offsets[*start] = column * rows;
             sources[*start] = column;
         }
-        Self { places: places.as_ptr(), sources: sources.as_ptr(), starts: starts.as_ptr() }
+        Self { offsets: offsets.as_ptr(), sources: sources.as_ptr(), starts: starts.as_ptr() }
     }
 
     /// The columns of an expert: the first and how many.
@@ -103,8 +103,8 @@ impl Lists {
 /// Computes one thread's share.
 ///
 /// # Safety
-/// `supports` holds, the weights are packed, `work` has `work_size` bytes, and all threads of the pool come here.
-pub(crate) unsafe fn compute(packing: &Packing, kernels: Kernels, op: Op, work: *mut u8, team: Team) {
+/// `supports` holds, the weights are packed, `work` has `work_size` bytes, and all threads of the pool make this call.
+pub(crate) unsafe fn compute(packing: &Packing, kernels: Kernels, op: Op, work: *mut u8, team: ThreadTeam) {
     let (Some(weights), Some(x), Some(ids)) = (op.source(0), op.source(1), op.source(2)) else { return };
     let (columns, experts) = counts(op);
     let [k, rows, ..] = weights.ne.map(|n| n as usize);
@@ -126,7 +126,7 @@ pub(crate) unsafe fn compute(packing: &Packing, kernels: Kernels, op: Op, work: 
             activations: activations.add(first * blocks * kernels.column_bytes),
             out: op.out.data.cast(),
             stride: 0,
-            places: lists.places.add(first),
+            offsets: lists.offsets.add(first),
         }
     };
     team.divide(0, columns, false, |share| {
@@ -140,7 +140,7 @@ pub(crate) unsafe fn compute(packing: &Packing, kernels: Kernels, op: Op, work: 
             }
         }
     });
-    team.meet();
+    team.begin_chunks();
     let panels = rows / ROWS;
     let chunk = mul_mat::chunk(&product(0), panels * experts.min(columns), team).min(panels);
     let chunks = panels.div_ceil(chunk);

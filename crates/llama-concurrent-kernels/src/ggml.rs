@@ -1,4 +1,4 @@
-//! ggml's tensors and threads, as far as kernels need them.
+//! ggml's tensors and threads, as used by the kernels.
 
 #![allow(unsafe_op_in_unsafe_fn)] // Whole functions here are unsafe for one reason, which each states.
 
@@ -26,17 +26,17 @@ impl<'a> Op<'a> {
     }
 }
 
-/// The thread that computes and those that compute the same operation with it.
+/// The threads that compute an operation, and the index of the calling one.
 #[derive(Clone, Copy)]
-pub(crate) struct Team {
+pub(crate) struct ThreadTeam {
     pub(crate) thread: usize,
     pub(crate) threads: usize,
     pub(crate) pool: *mut sys::ggml_threadpool,
-    /// Where not ggml's threads share the operation.
+    /// Set if helper threads compute the operation instead of ggml's threads.
     pub(crate) worker: Option<Worker>,
 }
 
-/// Pieces that a thread's even share is cut into where it is not certain that the thread comes.
+/// Pieces per thread of an even division, if helper threads may join late or not at all.
 const PIECES: usize = 4;
 
 unsafe extern "C" {
@@ -45,16 +45,16 @@ unsafe extern "C" {
     fn ggml_threadpool_chunk_add(pool: *mut sys::ggml_threadpool, value: i32) -> i32;
 }
 
-impl Team {
-    /// This thread's part of `total` things.
-    pub(crate) fn share(self, total: usize) -> std::ops::Range<usize> {
+impl ThreadTeam {
+    /// This thread's range of `total` items.
+    pub(crate) fn range_of(self, total: usize) -> std::ops::Range<usize> {
         total * self.thread / self.threads..total * (self.thread + 1) / self.threads
     }
 
-    /// Calls `work` with parts of `0 .. total`, for each thread about as much.
+    /// Calls `work` with ranges of `0 .. total`, divided about evenly among the threads.
     ///
     /// # Safety
-    /// All threads come here; what they share comes after `meet`.
+    /// All threads make this call; shared results may be read after `begin_chunks`.
     pub(crate) unsafe fn divide(
         self,
         phase: usize,
@@ -63,7 +63,7 @@ impl Team {
         mut work: impl FnMut(std::ops::Range<usize>),
     ) {
         match self.worker {
-            None => work(self.share(total)),
+            None => work(self.range_of(total)),
             Some(worker) => {
                 let n = (self.threads * PIECES).min(total);
                 worker.pieces(phase, n, last, |i| work(total * i / n..total * (i + 1) / n));
@@ -71,26 +71,26 @@ impl Team {
         }
     }
 
-    /// Waits for all threads, between what they share out evenly and what they take one by one with `chunks`.
+    /// A barrier that also resets the chunk counter. Call it after `divide` and before `chunks`.
     ///
     /// # Safety
-    /// The pool is the one that computes, and all its threads come here.
-    pub(crate) unsafe fn meet(self) {
+    /// The pool is the one that computes, and all its threads make this call.
+    pub(crate) unsafe fn begin_chunks(self) {
         if self.worker.is_some() {
             return;
         }
         if self.thread == 0 {
-            // The first chunk of each thread is the one of its own number.
+            // Each thread starts with the chunk of its own index.
             ggml_threadpool_chunk_set(self.pool, self.threads as i32);
         }
-        self.wait();
+        self.barrier();
     }
 
-    /// Waits for all threads to be done with their chunks. `meet` would count chunks anew while some still take them.
+    /// Waits until all threads have finished their chunks. `begin_chunks` would reset the counter while some are still in use.
     ///
     /// # Safety
-    /// As for `meet`.
-    pub(crate) unsafe fn wait(self) {
+    /// As for `begin_chunks`.
+    pub(crate) unsafe fn barrier(self) {
         if self.worker.is_some() {
             return;
         }
@@ -98,11 +98,11 @@ impl Team {
         ggml_barrier(self.pool);
     }
 
-    /// Calls `work` with each chunk, of `count`, that falls to this thread, and with the one that comes after it, where
-    /// that is known. Towards the end it is not: a chunk that waits for this thread could be another's.
+    /// Calls `work` with each chunk of this thread, of `count`, and with the thread's next chunk if it is known. Towards the
+    /// end it is not: a chunk reserved for this thread could be computed by another one.
     ///
     /// # Safety
-    /// As for `meet`, which came before.
+    /// As for `begin_chunks`, which must have been called before.
     pub(crate) unsafe fn each_chunk(self, phase: usize, count: usize, mut work: impl FnMut(usize, Option<usize>)) {
         if let Some(worker) = self.worker {
             return worker.pieces(phase, count, true, |index| work(index, None));
@@ -116,10 +116,10 @@ impl Team {
         }
     }
 
-    /// The chunks, of `count`, that fall to this thread; each goes to one thread.
+    /// The chunks of this thread, of `count`; each chunk goes to one thread.
     ///
     /// # Safety
-    /// As for `meet`, which came before.
+    /// As for `begin_chunks`, which must have been called before.
     pub(crate) unsafe fn chunks(self, phase: usize, count: usize, last: bool, mut work: impl FnMut(usize)) {
         if let Some(worker) = self.worker {
             return worker.pieces(phase, count, last, work);
@@ -132,8 +132,8 @@ impl Team {
     }
 }
 
-/// What one thread does before it drops this, another sees after it began one later. ggml's barriers see to that; this
-/// tells the thread sanitizer, which does not see into C++. Nothing in other builds.
+/// Makes the ordering of ggml's barriers visible to the thread sanitizer, which does not see into C++: what a thread does
+/// before it drops this happens before what another does after a later `begin`. No code in other builds.
 pub(crate) struct Ordered;
 
 impl Ordered {

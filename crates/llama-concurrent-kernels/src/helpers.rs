@@ -1,9 +1,9 @@
-//! Threads that help another one with an operation, as far as they get to run.
+//! Helper threads, which take pieces of another thread's operations when they are scheduled.
 //!
-//! ggml's own threads meet after every operation, and whoever comes first spins until the last has come. Beside busy
-//! neighbours that is a loss of whole time slices: the last one waits for a processor. Here one thread computes the graph,
-//! and gives the large operations away in pieces. Helpers take pieces when they run and nobody waits for one that does
-//! not, except for a piece that it has begun; and who has to wait sleeps soon, so that the processor is the other's.
+//! ggml's own threads have a barrier after every operation, where early threads spin until the last one arrives. If other
+//! programs use the cores, this wastes whole time slices, because the last thread waits for a CPU. Here one thread computes
+//! the graph and offers large operations in pieces. Helpers take pieces when they run. The operation waits for a helper only
+//! if that has started a piece, and a waiting thread sleeps after a short spin, which frees its CPU.
 
 use std::{
     cell::Cell,
@@ -15,33 +15,33 @@ use std::{
     thread::JoinHandle,
 };
 
-/// Steps of an operation that follow on each other.
+/// Maximum number of successive phases of an operation.
 const PHASES: usize = 4;
-/// Looks at what somebody else is about to change, before sleeping; some ten microseconds.
+/// Spins before sleeping, while another thread is about to change a value; some ten microseconds.
 const SPINS: u32 = 300;
 /// The same, before the next operation of a graph; some hundred microseconds, since to wake a processor that idles takes longer than most
 /// operations that are not given away.
 const IDLE_SPINS: u32 = 4000;
 
-/// Threads that help the one that owns them.
+/// A set of helper threads, owned by the thread that they help.
 pub struct Helpers {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
 }
 
 struct Shared {
-    /// Changes with each job, and to end the helpers.
+    /// Changes with each job, and when the helpers must end.
     ticket: AtomicU32,
     /// Helpers that sleep until it changes.
     sleeping: AtomicU32,
     stop: AtomicBool,
     /// The job that may be joined; null between jobs.
     job: AtomicPtr<Job>,
-    /// Helpers between looking at `job` and leaving it.
+    /// Helpers between reading `job` and leaving it.
     inside: AtomicU32,
 }
 
-/// An operation whose pieces are shared out.
+/// An operation that is offered in pieces.
 pub(crate) struct Job {
     run: unsafe fn(*const (), Worker),
     data: *const (),
@@ -68,17 +68,17 @@ thread_local! {
     static OWN: Cell<*const Helpers> = const { Cell::new(std::ptr::null()) };
 }
 
-/// Whether the operations of this thread are shared out, and to how many threads, itself included.
+/// The number of threads that this thread's operations are offered to, including itself; `None` without helpers.
 pub(crate) fn threads() -> Option<usize> {
     let helpers = OWN.get();
-    // SAFETY: set for the time of a call by the one who owns them.
+    // SAFETY: set by the owner for the duration of a call.
     (!helpers.is_null()).then(|| unsafe { (*helpers).threads.len() + 1 })
 }
 
-/// Runs `work` on this thread and on the helpers of it that come.
+/// Runs `work` on this thread and on those of its helpers that join.
 ///
 /// # Safety
-/// `threads` is something, and `work` may run on several threads at once.
+/// `threads` returns `Some`, and `work` may run on several threads at once.
 pub(crate) unsafe fn run<F: Fn(Worker)>(work: &F) {
     unsafe fn call<F: Fn(Worker)>(data: *const (), worker: Worker) {
         // SAFETY: `data` is the closure below, which lives until all have left.
@@ -93,7 +93,7 @@ impl Helpers {
     /// Starts `count` helpers, each of which calls `start` first.
     ///
     /// # Errors
-    /// The system gives no more threads.
+    /// If a thread cannot be started.
     pub fn new(count: usize, start: impl Fn() + Send + Sync + 'static) -> std::io::Result<Self> {
         let shared = Arc::new(Shared {
             ticket: AtomicU32::new(0),
@@ -115,7 +115,7 @@ impl Helpers {
         Ok(Self { shared, threads })
     }
 
-    /// Shares out the operations that this thread computes during `call`.
+    /// Offers the operations that this thread computes during `call` to the helpers.
     pub fn during<T>(&self, call: impl FnOnce() -> T) -> T {
         struct Reset(*const Helpers);
         impl Drop for Reset {
@@ -138,7 +138,7 @@ impl Helpers {
         }
         // SAFETY: the job's own condition.
         unsafe { run(data, Worker { job: &job, thread: 0 }) };
-        // From here on nobody joins, and whoever is inside leaves.
+        // From here on no helper joins, and those inside leave.
         shared.job.store(std::ptr::null_mut(), Ordering::SeqCst);
         let mut spins = 0;
         loop {
@@ -210,7 +210,7 @@ impl Shared {
 }
 
 impl Worker {
-    /// The pieces, of `count`, of this phase that fall to this thread. When it returns, all are done, if not `last`.
+    /// Takes pieces of this phase, of `count`. When it returns, all pieces are done, unless it is the `last` phase.
     pub(crate) fn pieces(self, phase: usize, count: usize, last: bool, mut work: impl FnMut(usize)) {
         // SAFETY: the job lives while anyone is inside.
         let job = unsafe { &*self.job };

@@ -1,7 +1,7 @@
-//! What the C++ side asks: which weights are taken, how they are packed, which operations are computed and how.
+//! The functions that the C++ side calls: which weights to pack and how, and which operations to compute.
 //!
-//! Every function here may be called on any thread. None of them panics: sizes were checked when the operation was
-//! accepted, and what is not accepted falls through to ggml.
+//! Every function here may be called on any thread. None panics: sizes were checked when the operation was accepted, and
+//! unsupported operations are left to ggml.
 
 use crate::{
     attention,
@@ -22,12 +22,12 @@ use std::{
     },
 };
 
-/// Stands for attention where otherwise the number of a format stands; that of shim.cpp.
+/// Denotes attention in place of a format index; must equal that of shim.cpp.
 const ATTENTION: i32 = 16;
 const _: () = assert!(PACKINGS.len() <= ATTENTION as usize);
 
-/// What shim.cpp calls. A table, because functions that are found by name would be exported by every library that this
-/// becomes a part of.
+/// The functions that shim.cpp calls. A table, because functions found by name would be exported by every library that
+/// links this crate.
 #[repr(C)]
 pub(crate) struct Functions {
     format: extern "C" fn(*const sys::ggml_tensor) -> i32,
@@ -80,7 +80,7 @@ fn product_work_size(kernels: &Kernels, op: ggml::Op, threads: usize) -> usize {
 
 /// The format that a weight is packed in, or -1 if it is left to ggml.
 extern "C" fn lck_format(weight: *const sys::ggml_tensor) -> i32 {
-    // SAFETY: ggml asks about tensors that live.
+    // SAFETY: ggml passes live tensors.
     let weight = unsafe { &*weight };
     let Some(format) = PACKINGS.iter().position(|packing| packing.ggml_type == weight.type_) else { return -1 };
     let packing = &PACKINGS[format];
@@ -95,7 +95,7 @@ extern "C" fn lck_format(weight: *const sys::ggml_tensor) -> i32 {
     if whole { format as i32 } else { -1 }
 }
 
-/// Whether weights of models that are loaded from now on are taken.
+/// Whether the weights of models loaded from now on are packed.
 extern "C" fn lck_accepts_weights() -> bool {
     state::is_enabled()
 }
@@ -113,7 +113,7 @@ extern "C" fn lck_packed_size(format: i32, weight: *const sys::ggml_tensor) -> u
 extern "C" fn lck_pack(format: i32, weight: *mut sys::ggml_tensor, data: *const c_void) {
     let Some(packing) = packing(format) else { return };
     let size = lck_packed_size(format, weight);
-    // SAFETY: ggml allocated what lck_packed_size said, and hands over ggml_nbytes of data.
+    // SAFETY: ggml allocated lck_packed_size bytes, and passes ggml_nbytes of data.
     let (weight, file, packed) = unsafe {
         let weight = &*weight;
         let file = slice::from_raw_parts(data.cast::<u8>(), sys::ggml_nbytes(weight));
@@ -131,12 +131,12 @@ extern "C" fn lck_pack(format: i32, weight: *mut sys::ggml_tensor, data: *const 
     cache::load_or_pack(facts, file, packed, |file, packed| pack::pack(packing, k, file, packed));
 }
 
-/// Memory for weights, or null if there is none.
+/// Allocates memory for weights; null if that fails.
 extern "C" fn lck_allocate(size: usize) -> *const Memory {
     cache::allocate(size).map_or(ptr::null(), Arc::into_raw)
 }
 
-/// Where it is.
+/// The address of the memory.
 extern "C" fn lck_address(memory: *const Memory) -> *mut c_void {
     // SAFETY: of lck_allocate, and not freed.
     unsafe { &*memory }.base().cast()
@@ -147,18 +147,18 @@ extern "C" fn lck_free(memory: *const Memory) {
     drop(unsafe { Arc::from_raw(memory) });
 }
 
-/// Whether the model that this thread loads is better not read ahead.
+/// Whether read-ahead should be off for the model that this thread loads.
 extern "C" fn lck_leaves_model_unread() -> bool {
     cache::leaves_model_unread()
 }
 
-/// Whether an operation with weights of this format is computed here.
+/// Whether an operation with weights of this format is supported.
 extern "C" fn lck_supports(format: i32, op: *const sys::ggml_tensor) -> bool {
-    // SAFETY: ggml asks about operations whose sources live.
+    // SAFETY: ggml passes operations whose sources are live.
     unsafe { packing(format).is_some() && kernels(format).is_some() && supports(ggml::Op::new(&*op)) }
 }
 
-/// Bytes of work memory that an operation needs; false if it is not computed here.
+/// Bytes of work memory that an operation needs; false if it is not supported.
 extern "C" fn lck_work_size(format: i32, threads: i32, op: *const sys::ggml_tensor, size: *mut usize) -> bool {
     // SAFETY: as above; the caller passes a place for the result.
     let (op, size) = unsafe { (ggml::Op::new(&*op), &mut *size) };
@@ -177,7 +177,7 @@ extern "C" fn lck_work_size(format: i32, threads: i32, op: *const sys::ggml_tens
     }
 }
 
-/// Computes one thread's share of an operation; false, on all threads alike, if it is not computed here.
+/// Computes one thread's share of an operation. False, on all threads alike, if it is not supported.
 extern "C" fn lck_compute(
     format: i32,
     thread: i32,
@@ -187,9 +187,9 @@ extern "C" fn lck_compute(
     pool: *mut sys::ggml_threadpool,
     op: *mut sys::ggml_tensor,
 ) -> bool {
-    // SAFETY: ggml computes operations whose sources live and are not written to meanwhile.
+    // SAFETY: the sources of the operation are live and are not written during the call.
     let op = unsafe { ggml::Op::new(&*op) };
-    let alone = ggml::Team { thread: thread as usize, threads: threads as usize, pool, worker: None };
+    let alone = ggml::ThreadTeam { thread: thread as usize, threads: threads as usize, pool, worker: None };
     match helpers::threads().filter(|_| threads == 1) {
         None => compute(format, op, work, work_size, alone),
         Some(threads) => {
@@ -198,7 +198,7 @@ extern "C" fn lck_compute(
             // SAFETY: pieces go to one thread each.
             unsafe {
                 helpers::run(&|worker: helpers::Worker| {
-                    let team = ggml::Team { thread: worker.thread, threads, pool, worker: Some(worker) };
+                    let team = ggml::ThreadTeam { thread: worker.thread, threads, pool, worker: Some(worker) };
                     if !compute(format, op.get(), work.get(), work_size, team) {
                         done.store(false, Ordering::Relaxed);
                     }
@@ -209,7 +209,7 @@ extern "C" fn lck_compute(
     }
 }
 
-/// What threads may share here.
+/// Data shared with helper threads.
 #[derive(Clone, Copy)]
 struct Shared<T>(T);
 // SAFETY: pieces of the operation go to one thread each, and its owner waits for all of them.
@@ -220,15 +220,15 @@ impl<T: Copy> Shared<T> {
     }
 }
 
-fn compute(format: i32, op: ggml::Op, work: *mut c_void, work_size: usize, team: ggml::Team) -> bool {
-    // What the sources hold was written before ggml's last barrier; what is written here, is read after its next.
+fn compute(format: i32, op: ggml::Op, work: *mut c_void, work_size: usize, team: ggml::ThreadTeam) -> bool {
+    // The sources were written before ggml's last barrier; the results are read after its next one.
     let _order = ggml::Ordered::begin();
     if format == ATTENTION {
         let Some(plan) = state::level().and_then(|level| attention::supports(op, level)) else { return false };
         if work_size < attention::work_size(&plan, team.threads) {
             return false;
         }
-        // SAFETY: there is enough memory, and all threads of the pool come here.
+        // SAFETY: there is enough memory, and all threads of the pool make this call.
         unsafe { attention::compute(&plan, work.cast(), team) };
         return true;
     }
@@ -236,7 +236,7 @@ fn compute(format: i32, op: ggml::Op, work: *mut c_void, work_size: usize, team:
     if !supports(op) || work_size < product_work_size(kernels, op, team.threads) {
         return false;
     }
-    // SAFETY: the operation is a supported one, its weights are packed, and all threads of the pool come here.
+    // SAFETY: the operation is a supported one, its weights are packed, and all threads of the pool make this call.
     unsafe {
         match op.out.op {
             sys::GGML_OP_MUL_MAT => mul_mat::compute(packing, *kernels, op, work.cast(), team),
@@ -246,7 +246,7 @@ fn compute(format: i32, op: ggml::Op, work: *mut c_void, work_size: usize, team:
     true
 }
 
-/// Whether attention is computed here.
+/// Whether attention is computed by our kernels.
 extern "C" fn lck_attention(op: *const sys::ggml_tensor) -> bool {
     // SAFETY: as above.
     let op = unsafe { ggml::Op::new(&*op) };

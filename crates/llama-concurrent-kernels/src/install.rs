@@ -1,34 +1,34 @@
-//! Installation, once in a process, and what came of it.
+//! Installation, once per process, and its result.
 
-use crate::Level;
+use crate::IsaLevel;
 use std::{env, sync::OnceLock};
 
-/// The environment variable that overrides what [`install`] is asked for: `off`, `auto`, or the name of a [`Level`].
+/// The environment variable that overrides the argument of [`install`]: `off`, `auto`, or the name of a [`IsaLevel`].
 pub const ENVIRONMENT: &str = "LLAMA_CONCURRENT_KERNELS";
 
 /// Which kernels to install.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Mode {
-    /// The fastest that this machine has.
+    /// The fastest that this machine supports.
     #[default]
     Auto,
     /// None.
     Off,
-    /// Those of one level, for tests and comparisons.
-    Only(Level),
+    /// The kernels of one level, for tests and comparisons.
+    Only(IsaLevel),
 }
 
-/// What computes.
+/// The kernels in use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Status {
     /// The level of the kernels in use; `None` if ggml computes everything.
-    pub level: Option<Level>,
-    /// The weight formats that are computed with them, as files name them.
+    pub level: Option<IsaLevel>,
+    /// The weight formats that are computed with them, as named in files.
     pub formats: Vec<&'static str>,
-    /// In words: what was installed, or why nothing.
+    /// Which kernels were installed, or why none were.
     pub reason: String,
-    /// Whether that reason is a fault that somebody should hear of.
+    /// Whether the reason is a fault that the user should be warned of.
     pub warning: bool,
 }
 
@@ -45,9 +45,9 @@ impl Status {
 
 static STATUS: OnceLock<Status> = OnceLock::new();
 
-/// Installs kernels, after a check that takes some milliseconds. Only the first call does anything; all return what it
-/// came to. It must come before the first model of the process is loaded: llama.cpp asks for the list of buffer types
-/// only then.
+/// Installs kernels, after a check that takes some milliseconds. Only the first call has an effect; all calls return its
+/// result. It must precede the first load of a model in the process, which is when llama.cpp reads the list of buffer
+/// types.
 pub fn install(mode: Mode) -> &'static Status {
     STATUS.get_or_init(|| match wanted(mode) {
         Ok(Mode::Off) => Status::none("kernels are switched off"),
@@ -56,13 +56,13 @@ pub fn install(mode: Mode) -> &'static Status {
     })
 }
 
-/// What [`install`] came to, or that it was not called.
+/// The result of [`install`], or that it was not called.
 pub fn status() -> Status {
     STATUS.get().cloned().unwrap_or_else(|| Status::none("kernels were not installed"))
 }
 
-/// Whether the weights of models loaded from now on are computed with the kernels; true at first. Models that are
-/// loaded keep what they have.
+/// Sets whether the weights of models loaded from now on are computed with the kernels; initially true. Does not affect
+/// models loaded before.
 pub fn set_enabled(enabled: bool) {
     #[cfg(target_arch = "x86_64")]
     crate::state::set_enabled(enabled);
@@ -70,8 +70,8 @@ pub fn set_enabled(enabled: bool) {
     let _ = enabled;
 }
 
-/// Whether attention is computed with the kernels; true at first. Every model is concerned, so this must not be called
-/// while any computes: the threads of one operation have to agree.
+/// Sets whether attention is computed with the kernels; initially true. Affects every model, so it must not be called while
+/// any computes: the threads of an operation must agree.
 pub fn set_attention(enabled: bool) {
     #[cfg(target_arch = "x86_64")]
     crate::state::set_attention(enabled);
@@ -79,14 +79,14 @@ pub fn set_attention(enabled: bool) {
     let _ = enabled;
 }
 
-/// The mode, unless the environment says another.
+/// The mode, unless the environment overrides it.
 fn wanted(mode: Mode) -> Result<Mode, Status> {
     match env::var(ENVIRONMENT).as_deref() {
         Err(_) | Ok("") => Ok(mode),
         Ok("off") => Ok(Mode::Off),
         Ok("auto") => Ok(Mode::Auto),
-        Ok(name) => Level::from_name(name).map(Mode::Only).ok_or_else(|| {
-            let names = Level::ALL.map(Level::name).join(", ");
+        Ok(name) => IsaLevel::from_name(name).map(Mode::Only).ok_or_else(|| {
+            let names = IsaLevel::ALL.map(IsaLevel::name).join(", ");
             let reason = format!("{ENVIRONMENT} is {name:?}; it may be off, auto, {names}");
             Status { warning: true, ..Status::none(reason) }
         }),
@@ -100,7 +100,7 @@ fn install_now(mode: Mode) -> Status {
     let level = match mode {
         Mode::Only(level) if level.is_available() => level,
         Mode::Only(level) => return Status::fault(format!("this machine does not have {level}")),
-        _ => match Level::best() {
+        _ => match IsaLevel::best() {
             Some(level) => level,
             None => return Status::none("no kernels for this CPU: it does not have AVX2, FMA and F16C"),
         },
@@ -108,11 +108,11 @@ fn install_now(mode: Mode) -> Status {
     if let Some(fault) = check::find_fault(level) {
         return Status::fault(format!("the {level} kernels failed their check and are off: {fault}"));
     }
-    state::choose(level);
+    state::set_level(level);
     unsafe extern "C" {
         fn lck_register(functions: *const hook::Functions) -> i32;
     }
-    // SAFETY: the function guards itself and copies the table; what it calls back is ready since the line above.
+    // SAFETY: the function is guarded against exceptions and copies the table; the line above made the callbacks ready.
     match unsafe { lck_register(&hook::FUNCTIONS) } {
         0 => Status {
             level: Some(level),

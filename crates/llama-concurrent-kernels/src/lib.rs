@@ -1,8 +1,8 @@
 //! Faster kernels for batched decoding and prefill on x86, inside an unmodified llama.cpp.
 //!
-//! ggml's CPU backend keeps a list of "extra buffer types", which may take weights, lay them out anew and compute the
-//! operations that they are part of. [`install`] puts one more in front of that list. Weights that it takes are packed
-//! while a model is loaded; everything else is computed by ggml as before.
+//! ggml's CPU backend has a list of "extra buffer types", which may claim weights, repack them and compute the operations
+//! that use them. [`install`] prepends one to that list. The weights that it claims are packed while a model is loaded;
+//! everything else is computed by ggml as before.
 //!
 //! ```no_run
 //! use llama_concurrent_kernels::{Mode, install};
@@ -11,7 +11,7 @@
 //! println!("{}", status.reason);
 //! ```
 
-#![allow(unsafe_code)] // Kernels are intrinsics on raw pointers, and the hook is a border to C++.
+#![allow(unsafe_code)] // Kernels are intrinsics on raw pointers, and the hook is an FFI boundary.
 
 #[cfg(target_arch = "x86_64")]
 mod activations;
@@ -35,7 +35,7 @@ mod hook;
 mod install;
 #[cfg(target_arch = "x86_64")]
 mod isa;
-mod level;
+mod isa_level;
 #[cfg(target_arch = "x86_64")]
 mod matrix;
 #[cfg(target_arch = "x86_64")]
@@ -57,4 +57,4 @@ mod unroll;
 
 pub use helpers::Helpers;
 pub use install::{ENVIRONMENT, Mode, Status, install, set_attention, set_enabled, status};
-pub use level::Level;
+pub use isa_level::IsaLevel;

@@ -1,9 +1,9 @@
-//! A packed matrix outside of llama.cpp, for the check at installation and for tests, and the product in double
-//! precision that it is held against.
+//! A packed matrix outside llama.cpp, for the check at installation and for tests, and the reference product in double
+//! precision.
 
 use crate::{
-    Level,
-    activations::plain_eight_bits,
+    IsaLevel,
+    activations::reference_quantise_block,
     dispatch::Packing,
     format::{BLOCK, ROWS},
     pack,
@@ -12,18 +12,18 @@ use crate::{
 use llama_cpp_sys_2 as sys;
 use std::ptr;
 
-/// Weights in the layout of a file, and what they mean.
+/// Weights in the layout of a file, and their values.
 pub(crate) struct Weights {
     pub(crate) packing: &'static Packing,
     pub(crate) k: usize,
     pub(crate) rows: usize,
     pub(crate) file: Vec<u8>,
-    /// Row by row, as ggml reads them.
+    /// The values, row by row, as ggml dequantises them.
     pub(crate) values: Vec<f32>,
 }
 
 impl Weights {
-    /// Has ggml quantise `values`, rows of `k`; `k` is a multiple of the format's unit and there are whole panels.
+    /// Quantises `values`, rows of `k`, with ggml. `k` is a multiple of the format's unit, and there are whole panels.
     pub(crate) fn quantise(packing: &'static Packing, k: usize, values: &[f32]) -> Self {
         let rows = values.len() / k;
         assert!(k.is_multiple_of(packing.blocks * BLOCK) && rows.is_multiple_of(ROWS) && values.len() == rows * k);
@@ -42,7 +42,7 @@ impl Weights {
     }
 
     /// The product with columns of `x` by the kernels of a level, which is available; column by column.
-    pub(crate) fn multiply(&self, level: Level, x: &[f32]) -> Vec<f32> {
+    pub(crate) fn multiply(&self, level: IsaLevel, x: &[f32]) -> Vec<f32> {
         assert!(level.is_available());
         let columns = x.len() / self.k;
         let units = self.k / (self.packing.blocks * BLOCK);
@@ -62,10 +62,10 @@ impl Weights {
             activations: activations.as_mut_ptr(),
             out: out.as_mut_ptr(),
             stride: self.rows,
-            places: ptr::null(),
+            offsets: ptr::null(),
         };
-        // SAFETY: the level is available and the buffers are as large as the product says. In two parts each, as
-        // threads divide the work.
+        // SAFETY: the level is available and the buffers are as large as the product says. Computed in two parts each, as
+        // threads would.
         unsafe {
             for (column, x) in x.chunks_exact(self.k).enumerate() {
                 product.quantise(column, 0, blocks / 2, x.as_ptr());
@@ -86,12 +86,12 @@ impl Weights {
     }
 }
 
-/// The values that columns have once they are quantised.
+/// The values of columns after quantisation.
 pub(crate) fn quantised(x: &[f32]) -> Vec<f32> {
     let blocks = x.as_chunks::<BLOCK>().0.iter();
     blocks
         .flat_map(|block| {
-            let (values, scale) = plain_eight_bits(block);
+            let (values, scale) = reference_quantise_block(block);
             values.map(|v| v as f32 * scale)
         })
         .collect()
@@ -104,7 +104,7 @@ pub(crate) fn error(result: impl IntoIterator<Item = f64>, reference: &[f64]) ->
     (wrong / reference.iter().map(|v| square(*v)).sum::<f64>()).sqrt()
 }
 
-/// Numbers without a pattern, between -1 and 1, large ones rare.
+/// Pseudo-random numbers between -1 and 1, large ones rare.
 pub(crate) fn noise(count: usize, mut seed: u64) -> Vec<f32> {
     let mut next = || {
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);

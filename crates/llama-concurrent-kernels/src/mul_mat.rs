@@ -5,28 +5,28 @@
 use crate::{
     dispatch::{Kernels, Packing},
     format::{BLOCK, ROWS},
-    ggml::{Op, Team},
+    ggml::{Op, ThreadTeam},
     product::Product,
 };
 use llama_cpp_sys_2 as sys;
 
-/// Weights of a chunk that stays in a core's second cache while the tiles of a batch pass by.
+/// Bytes of weights of a chunk that stays in a core's second-level cache for all tiles of a batch.
 const CHUNK_BYTES: usize = 192 << 10;
 
-/// Chunks for each thread, so that one which is held up does not hold up all.
+/// Chunks per thread, so that a delayed thread does not delay all.
 const CHUNKS_PER_THREAD: usize = 8;
 
 const ALIGNMENT: usize = 64;
 
-/// Whether the product is computed here, given that its weights may be packed.
+/// Whether the product is supported, given that its weights may be packed.
 pub(crate) fn supports(op: Op) -> bool {
     let (Some(weights), Some(x)) = (op.source(0), op.source(1)) else { return false };
     op.out.op == sys::GGML_OP_MUL_MAT && weights.ne[2..] == [1, 1] && takes_columns(op, x, weights)
 }
 
-/// Whether columns and results are of the kinds that the kernels read and write.
+/// Whether columns and results have the types and layouts that the kernels support.
 pub(crate) fn takes_columns(op: Op, x: &sys::ggml_tensor, weights: &sys::ggml_tensor) -> bool {
-    // SAFETY: a tensor that lives.
+    // SAFETY: a live tensor.
     let contiguous = unsafe { sys::ggml_is_contiguous(op.out) };
     x.type_ == sys::GGML_TYPE_F32
         && x.nb[0] == size_of::<f32>()
@@ -35,10 +35,10 @@ pub(crate) fn takes_columns(op: Op, x: &sys::ggml_tensor, weights: &sys::ggml_te
         && contiguous
 }
 
-/// Panels of a chunk, of a product with so many in all.
-pub(crate) fn chunk(product: &Product, panels: usize, team: Team) -> usize {
+/// Panels per chunk of a product with `panels` panels.
+pub(crate) fn chunk(product: &Product, panels: usize, team: ThreadTeam) -> usize {
     let fit = CHUNK_BYTES / product.panel_bytes();
-    // An even number, where panels are computed two by two.
+    // An even number if panels are computed in pairs.
     let most = fit.min(panels / (team.threads * CHUNKS_PER_THREAD));
     most.next_multiple_of(product.kernels.panels).max(1)
 }
@@ -52,8 +52,8 @@ pub(crate) fn work_size(kernels: &Kernels, op: Op) -> usize {
 /// Computes one thread's share.
 ///
 /// # Safety
-/// `supports` holds, the weights are packed, `work` has `work_size` bytes, and all threads of the pool come here.
-pub(crate) unsafe fn compute(packing: &Packing, kernels: Kernels, op: Op, work: *mut u8, team: Team) {
+/// `supports` holds, the weights are packed, `work` has `work_size` bytes, and all threads of the pool make this call.
+pub(crate) unsafe fn compute(packing: &Packing, kernels: Kernels, op: Op, work: *mut u8, team: ThreadTeam) {
     let (Some(weights), Some(x)) = (op.source(0), op.source(1)) else { return };
     let [k, rows, ..] = weights.ne.map(|n| n as usize);
     let ne = x.ne.map(|n| n as usize);
@@ -68,7 +68,7 @@ pub(crate) unsafe fn compute(packing: &Packing, kernels: Kernels, op: Op, work: 
         activations: work.wrapping_add(work.align_offset(ALIGNMENT) % ALIGNMENT),
         out: op.out.data.cast(),
         stride: rows,
-        places: std::ptr::null(),
+        offsets: std::ptr::null(),
     };
     let column = |c: usize| {
         let (i1, i2, i3) = (c % ne[1], c / ne[1] % ne[2], c / ne[1] / ne[2]);
@@ -83,7 +83,7 @@ pub(crate) unsafe fn compute(packing: &Packing, kernels: Kernels, op: Op, work: 
             next += end - first;
         }
     });
-    team.meet();
+    team.begin_chunks();
     let panels = rows / ROWS;
     let chunk = chunk(&product, panels, team);
     team.each_chunk(1, panels.div_ceil(chunk), |index, next| {

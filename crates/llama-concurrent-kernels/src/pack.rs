@@ -6,7 +6,7 @@ use crate::{
     parallel,
 };
 
-/// Packs rows of `k` weights, panel by panel, on several threads if there is much of it.
+/// Packs rows of `k` weights, panel by panel, on several threads if there are many.
 pub(crate) fn pack(packing: &Packing, k: usize, file: &[u8], packed: &mut [u8]) {
     let units = k / (BLOCK * packing.blocks);
     let row_bytes = units * packing.file_bytes;

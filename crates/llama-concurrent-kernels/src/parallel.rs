@@ -1,18 +1,18 @@
-//! Work on weights while they are loaded, by several threads if there is much of it.
+//! Parallel work on weights during a load.
 
 use std::sync::{Mutex, PoisonError};
 
-/// Each thread has at least this many bytes to do.
+/// The minimum bytes per thread.
 const BYTES_PER_THREAD: usize = 1 << 20;
 const MOST_THREADS: usize = 8;
 
-/// Threads for work on so many bytes.
+/// The number of threads for work on `bytes` bytes.
 pub(crate) fn threads(bytes: usize) -> usize {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     cores.min(MOST_THREADS).min(bytes / BYTES_PER_THREAD).max(1)
 }
 
-/// Does `work` for all items, which concern so many bytes in all; each thread takes the next.
+/// Calls `work` for all items, of `bytes` bytes in all; each thread takes the next item.
 pub(crate) fn for_each<T>(items: impl Iterator<Item = T> + Send, bytes: usize, work: impl Fn(T) + Sync) {
     let items = Mutex::new(items);
     let next = || items.lock().unwrap_or_else(PoisonError::into_inner).next();
@@ -23,7 +23,7 @@ pub(crate) fn for_each<T>(items: impl Iterator<Item = T> + Send, bytes: usize, w
     };
     std::thread::scope(|scope| {
         for _ in 1..threads(bytes) {
-            // What no thread can be had for, this one does.
+            // If no thread can be started, this one does the work.
             let _ = std::thread::Builder::new().spawn_scoped(scope, run);
         }
         run();

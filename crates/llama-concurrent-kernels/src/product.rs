@@ -3,7 +3,7 @@
 #![allow(unsafe_op_in_unsafe_fn)] // Whole functions here are unsafe for one reason, which each states.
 
 use crate::{
-    activations::{self, Place},
+    activations::{self, ColumnBlocks},
     dispatch::{Kernels, WIDEST},
     format::ROWS,
     tile::Tile,
@@ -25,8 +25,8 @@ pub(crate) struct Product {
     /// Results, column by column, and floats from one to the next.
     pub(crate) out: *mut f32,
     pub(crate) stride: usize,
-    /// Floats from `out` to each column of results where these are not evenly spaced; otherwise null.
-    pub(crate) places: *const usize,
+    /// Floats from `out` to each column of results if these are not evenly spaced; otherwise null.
+    pub(crate) offsets: *const usize,
 }
 
 impl Product {
@@ -40,7 +40,7 @@ impl Product {
     /// # Safety
     /// The level of the kernels is available, `x` holds a whole column, and `activations` has room for all columns.
     pub(crate) unsafe fn quantise(&self, column: usize, first: usize, end: usize, x: *const f32) {
-        let place = Place {
+        let span = ColumnBlocks {
             column,
             columns: self.columns,
             widest: self.kernels.widest,
@@ -48,11 +48,11 @@ impl Product {
             end_block: end,
             all_blocks: self.units * self.blocks,
         };
-        (self.kernels.quantise)(place, x, self.activations);
+        (self.kernels.quantise)(span, x, self.activations);
     }
 
-    /// Computes panels `first .. end` for all columns. The panels stay in the cache from tile to tile, so they should
-    /// fit there. Meanwhile as many from `next` on are fetched, unless it is null: evenly, since a first tile that
+    /// Computes panels `first .. end` for all columns. The panels should fit into the cache, because all tiles read them.
+    /// Unless `next` is null, as many panels from there on are prefetched, spread evenly over the tiles: a first tile that
     /// waits for memory and later ones that leave it idle would take longer.
     ///
     /// # Safety
@@ -61,7 +61,7 @@ impl Product {
     pub(crate) unsafe fn compute(&self, first: usize, end: usize, next: *const u8) {
         let column_bytes = self.units * self.blocks * self.kernels.column_bytes;
         let tiles = self.columns.div_ceil(self.kernels.widest);
-        // Few columns wait for memory, which is read fastest from end to end.
+        // With few columns memory is the limit, and sequential reads are fastest.
         let at_once = if self.columns <= 2 { 1 } else { self.kernels.panels };
         for index in 0..tiles {
             let (begin, width) = activations::tile(self.columns, self.kernels.widest, index);
@@ -79,7 +79,7 @@ impl Product {
                     activations: self.activations.add(begin * column_bytes),
                     out: self.out.add(begin * self.stride + panel * ROWS),
                     stride: self.stride,
-                    places: if self.places.is_null() { self.places } else { self.places.add(begin) },
+                    offsets: if self.offsets.is_null() { self.offsets } else { self.offsets.add(begin) },
                 });
                 panel += panels;
             }

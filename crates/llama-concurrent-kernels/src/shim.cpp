@@ -1,6 +1,6 @@
-// The hook into ggml's CPU backend: one more "extra buffer type", as the backend's own repacked weights are.
-// llama.cpp asks each such type in turn whether it takes a weight, allocates what it takes there, and asks it to
-// compute every operation. What to answer is decided in Rust (hook.rs); this file only speaks the C++ side.
+// The hook into ggml's CPU backend: an "extra buffer type", like the backend's own repacked weights. llama.cpp asks each
+// such type in turn whether it supports a weight, allocates the weight there, and offers it every operation. The decisions
+// are made in Rust (hook.rs); this file only implements the C++ interface.
 
 #include "ggml-cpu.h"
 #include "traits.h"
@@ -9,8 +9,8 @@
 #include <cstring>
 #include <new>
 
-// What hook.rs decides. None of them unwinds. A table, because functions that are found by name would be exported by
-// every library that this becomes a part of.
+// The functions of hook.rs. None of them unwinds. A table, because functions found by name would be exported by every
+// library that links this one.
 struct lck_functions {
     int    (*format)(const ggml_tensor * weight);
     bool   (*accepts_weights)();
@@ -31,7 +31,7 @@ namespace {
 // Set before anything here is called.
 lck_functions rust;
 
-// Must be those of hook.rs: one per weight format, and one that stands for attention.
+// Must equal those of hook.rs: one per weight format, and one for attention.
 constexpr int max_formats = 16;
 constexpr int attention   = max_formats;
 
@@ -47,7 +47,7 @@ struct traits : ggml::cpu::tensor_traits {
     }
 };
 
-// Never destroyed: tensors point here for as long as any model lives.
+// Never destroyed: tensors point here while any model exists.
 traits * all_traits() {
     static traits * all = [] {
         auto * made = new (std::nothrow) traits[max_formats + 1];
@@ -75,7 +75,7 @@ struct extra : ggml::cpu::extra_buffer_type {
         if (!computes_with_weights(op) || !is_ours(weight)) {
             return false;
         }
-        // Before a weight is allocated, the question is whether we want it; afterwards, whether we can still use it.
+        // Before a weight is allocated, this asks whether we want it; afterwards, whether we can compute with it.
         const bool packed = weight->extra != nullptr;
         const int  format = packed ? static_cast<traits *>(weight->extra)->format : rust.format(weight);
         if (format < 0 || (!packed && !rust.accepts_weights())) {
@@ -162,8 +162,8 @@ ggml_backend_buffer_type_t buffer_type() {
     return &type;
 }
 
-// llama.cpp has the system read a model file ahead, all of it, except on machines of several memory nodes. It asks here
-// which of the two it is. Where all packed weights come from a file of their own, nobody will read them in the model.
+// llama.cpp prefetches a whole model file, except on machines with several NUMA nodes. It asks this function which case
+// applies. If all packed weights come from their own file, the model's weights will not be read.
 void * (*proc_address)(ggml_backend_reg_t, const char *);
 
 void * get_proc_address(ggml_backend_reg_t registry, const char * name) {
@@ -175,7 +175,7 @@ void * get_proc_address(ggml_backend_reg_t registry, const char * name) {
 
 }  // namespace
 
-// Puts our type in front of ggml's own, or says why not: 0 done, 1 the backend uses AMX, 2 failed.
+// Puts our type in front of ggml's own. Returns 0 on success, 1 if the backend uses AMX, 2 on failure.
 extern "C" int lck_register(const lck_functions * functions) noexcept {
     try {
         rust = *functions;

@@ -1,7 +1,7 @@
-//! What was installed, for the life of the process.
+//! The installed kernels, for the life of the process.
 
 use crate::{
-    Level,
+    IsaLevel,
     dispatch::{Kernels, PACKINGS},
 };
 use std::sync::{
@@ -9,23 +9,23 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-static LEVEL: OnceLock<Level> = OnceLock::new();
+static LEVEL: OnceLock<IsaLevel> = OnceLock::new();
 static KERNELS: OnceLock<Vec<Kernels>> = OnceLock::new();
 static ENABLED: AtomicBool = AtomicBool::new(true);
 static ATTENTION: AtomicBool = AtomicBool::new(true);
 
-/// The kernels of each format, in the order of [`PACKINGS`]; none before installation.
+/// The kernels of each format, in the order of [`PACKINGS`]; empty before installation.
 pub(crate) fn kernels() -> &'static [Kernels] {
     KERNELS.get().map_or(&[], Vec::as_slice)
 }
 
-/// The level; none before installation.
-pub(crate) fn level() -> Option<Level> {
+/// The level; `None` before installation.
+pub(crate) fn level() -> Option<IsaLevel> {
     LEVEL.get().copied()
 }
 
-/// Chooses the level, once; the level must be available.
-pub(crate) fn choose(level: Level) {
+/// Sets the level, once; the level must be available.
+pub(crate) fn set_level(level: IsaLevel) {
     LEVEL.get_or_init(|| level);
     KERNELS.get_or_init(|| PACKINGS.iter().map(|packing| (packing.kernels)(level)).collect());
 }

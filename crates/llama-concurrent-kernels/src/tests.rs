@@ -1,14 +1,14 @@
-//! Every format on every level of this machine, held against double precision.
+//! Every format on every level of this machine, compared with double precision.
 
 use crate::{
-    Level,
+    IsaLevel,
     dispatch::{PACKINGS, Packing},
     format::ROWS,
     matrix::{Weights, error, noise, quantised},
 };
 
-fn levels() -> impl Iterator<Item = Level> {
-    Level::ALL.into_iter().filter(|level| level.is_available())
+fn levels() -> impl Iterator<Item = IsaLevel> {
+    IsaLevel::ALL.into_iter().filter(|level| level.is_available())
 }
 
 /// An inner dimension that is an odd number of the format's units.
@@ -34,7 +34,11 @@ fn products_are_right_for_every_number_of_columns() {
                 assert!(tight < 2e-6, "{} {level} {columns}: {tight:e}", packing.name);
                 assert!(loose < 0.02, "{} {level} {columns}: {loose:e}", packing.name);
                 let same = result.iter().zip(&single).all(|(a, b)| a.to_bits() == b.to_bits());
-                assert!(same, "{} {level}: a column depends on the {columns} it is computed with", packing.name);
+                assert!(
+                    same,
+                    "{} {level}: the result of a column depends on the other {columns} columns",
+                    packing.name
+                );
             }
         }
     }
@@ -42,7 +46,7 @@ fn products_are_right_for_every_number_of_columns() {
 
 #[test]
 fn extremes_do_not_overflow() {
-    // The largest weights and activations of one sign: the sums in 16 bits are as large as they get.
+    // The largest weights and activations of one sign, for the largest possible 16-bit sums.
     for packing in &PACKINGS {
         for sign in [1.0, -1.0] {
             let k = 512;

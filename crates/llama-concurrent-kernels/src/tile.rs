@@ -1,7 +1,7 @@
 //! The kernel: one or two panels of sixteen rows by some columns, over the whole inner dimension.
 //!
-//! All sums of a column are taken in the same order whatever the number of columns, so a column's result does not
-//! depend on what it is computed with.
+//! The sums of a column are computed in the same order whatever the number of columns, so a column's result does not
+//! depend on its neighbours.
 
 #![allow(unsafe_op_in_unsafe_fn)] // Whole functions here are unsafe for one reason, which each states.
 #![allow(clippy::needless_range_loop)] // Arrays stand for registers: each index is one, known once unrolled.
@@ -16,38 +16,38 @@ use std::arch::x86_64::{_MM_HINT_T0, _MM_HINT_T1, _mm_prefetch};
 /// How far ahead of use weights are fetched into the first cache; the hardware's own prefetcher stops at each page.
 const AHEAD: usize = 2048;
 
-/// What a tile computes with.
+/// The operands of a tile.
 #[derive(Clone, Copy)]
 pub(crate) struct Tile {
     /// The first panel: `units` packed units of the format. A second one follows it.
     pub(crate) panel: *const u8,
     /// Units of a row.
     pub(crate) units: usize,
-    /// What is fetched into the second cache meanwhile: cache lines for each block of weights.
+    /// Data to prefetch into the second-level cache, and the number of cache lines per block of weights.
     pub(crate) next: *const u8,
     pub(crate) next_lines: usize,
     /// The tile's activations ([`crate::activations`]).
     pub(crate) activations: *const u8,
-    /// Where the first column's results go, sixteen for each panel.
+    /// The results of the first column, sixteen per panel.
     pub(crate) out: *mut f32,
-    /// Floats from one column of results to the next, unless they have places.
+    /// Floats from one column of results to the next, if `offsets` is null.
     pub(crate) stride: usize,
     /// Floats from `out` to each column of results, or null.
-    pub(crate) places: *const usize,
+    pub(crate) offsets: *const usize,
 }
 
-/// Whether weights and activations are multiplied as 16-bit numbers: weights of eight bits without VNNI, since the
-/// products of bytes that AVX2 adds up in pairs would not fit into 16 bits.
-pub(crate) const fn in_words<I: Isa, F: Format>() -> bool {
+/// Whether weights and activations are multiplied as 16-bit integers: for 8-bit weights without VNNI, because the pairwise
+/// sums of AVX2's byte products would overflow 16 bits.
+pub(crate) const fn uses_i16<I: Isa, F: Format>() -> bool {
     !I::VNNI && F::FIT == 0
 }
 
 /// Bytes of the values of a column's block.
 pub(crate) const fn value_bytes<I: Isa, F: Format>() -> usize {
-    if in_words::<I, F>() { 2 * BLOCK } else { BLOCK }
+    if uses_i16::<I, F>() { 2 * BLOCK } else { BLOCK }
 }
 
-/// Bytes of one column of activations in a block: values, scale, one correction a group.
+/// Bytes of one column of activations in a block: values, scale, and one correction per group.
 pub(crate) const fn column_bytes<I: Isa, F: Format>() -> usize {
     value_bytes::<I, F>() + 4 + 4 * F::GROUPS
 }
@@ -73,7 +73,7 @@ unsafe fn pass<I: Isa, F: Format, const N: usize, const VECTORS: usize>(tile: Ti
     let mut results = [[I::zero(); N]; VECTORS];
     let mut unit = tile.panel;
     let mut activations = tile.activations;
-    // Where a vector's weights and its scales are, from those of the first.
+    // Offsets of a vector's weights and scales from those of the first vector.
     let (panel, row) = match I::LANES {
         ROWS => (tile.units * F::PACKED_UNIT, 0),
         _ => (0, I::LANES),
@@ -82,7 +82,7 @@ unsafe fn pass<I: Isa, F: Format, const N: usize, const VECTORS: usize>(tile: Ti
     for _ in 0..tile.units {
         let mut block = unit.add(F::HEADER);
         for _ in 0..F::BLOCKS {
-            // Past the end of the weights this fetches nothing, and it faults nowhere.
+            // Past the end of the weights this has no effect: prefetches do not fault.
             for vector in 0..VECTORS {
                 let mut line = 0;
                 while line < F::PACKED_BLOCK && (panel > 0 || vector == 0) {
@@ -102,7 +102,7 @@ unsafe fn pass<I: Isa, F: Format, const N: usize, const VECTORS: usize>(tile: Ti
     }
     for (vector, results) in results.iter().enumerate() {
         for (n, result) in results.iter().enumerate() {
-            let column = if tile.places.is_null() { n * tile.stride } else { *tile.places.add(n) };
+            let column = if tile.offsets.is_null() { n * tile.stride } else { *tile.offsets.add(n) };
             I::store(tile.out.add(column + vector * I::LANES), *result);
         }
     }
@@ -148,15 +148,15 @@ unsafe fn add_block<I: Isa, F: Format, const N: usize, const VECTORS: usize>(
         for v in 0..VECTORS {
             q[v] = quants::<I>(F::CODING, block.add(v * panel), v * row, i);
         }
-        if in_words::<I, F>() {
-            // The words of even places, then those of odd ones, as activations are stored.
+        if uses_i16::<I, F>() {
+            // The even bytes, then the odd ones, in the order in which activations are stored.
             let even = q.map(|q| I::and(q, I::splat32(0x00ff_00ff)));
             let odd = q.map(|q| I::shr::<8>(q));
             for (part, q) in [even, odd].into_iter().enumerate() {
                 for g in 0..N {
                     let a = I::splat4(activations.add(g * 2 * BLOCK + part * BLOCK + 4 * i));
                     for v in 0..VECTORS {
-                        sums[v][g].wide = I::hold(I::dot_words(sums[v][g].wide, q[v], a));
+                        sums[v][g].wide = I::pin_in_register(I::dot_i16(sums[v][g].wide, q[v], a));
                     }
                 }
             }
@@ -166,12 +166,12 @@ unsafe fn add_block<I: Isa, F: Format, const N: usize, const VECTORS: usize>(
                 let a = I::splat4(activations.add(g * BLOCK + 4 * i));
                 for v in 0..VECTORS {
                     let sum = I::dot(sums[v][g], i % steps, F::FIT, i % steps == steps - 1, q[v], a);
-                    // The narrow sum has just been added to the wide one, or that has not changed.
+                    // Pin the sum that has changed: the wide one if the narrow one has just been added to it.
                     let added = I::VNNI || (i + 1).is_multiple_of(steps.min(F::FIT));
                     sums[v][g] = if added {
-                        Sum { wide: I::hold(sum.wide), ..sum }
+                        Sum { wide: I::pin_in_register(sum.wide), ..sum }
                     } else {
-                        Sum { narrow: I::hold(sum.narrow), ..sum }
+                        Sum { narrow: I::pin_in_register(sum.narrow), ..sum }
                     };
                 }
             }
@@ -199,21 +199,21 @@ unsafe fn start<I: Isa, F: Format>() -> Sum<I> {
     Sum { wide: I::splat32(0), narrow: I::splat32(0) }
 }
 
-/// A sum that starts at what the bias of the weights will have added too much, where that costs nothing.
+/// Starts a sum at the correction for the bias of the weights, if that costs nothing.
 #[inline(always)]
 unsafe fn begin<I: Isa, F: Format>(correction: *const f32) -> Sum<I> {
     let mut sum = start::<I, F>();
-    if F::BIAS != 0 && (I::VNNI || in_words::<I, F>()) {
+    if F::BIAS != 0 && (I::VNNI || uses_i16::<I, F>()) {
         sum.wide = I::splat4(correction.cast());
     }
     sum
 }
 
-/// A sum that is complete, as a float.
+/// Converts a complete sum to float.
 #[inline(always)]
 unsafe fn end<I: Isa, F: Format>(sum: Sum<I>, correction: *const f32) -> I::Float {
     let mut wide = sum.wide;
-    if F::BIAS != 0 && !I::VNNI && !in_words::<I, F>() {
+    if F::BIAS != 0 && !I::VNNI && !uses_i16::<I, F>() {
         wide = I::add32(wide, I::splat4(correction.cast()));
     }
     I::to_float(wide)

@@ -1,7 +1,7 @@
-//! Loops that are unrolled in the source: an array lives in registers only where every index is known, and LLVM
-//! gives up on loops of the size of a kernel.
+//! Loops unrolled in the source: an array is kept in registers only if every index is known, and LLVM does not unroll
+//! loops of the size of a kernel.
 
-/// `unroll!(i in 2|4|8 { ... })` repeats the block with `i` being 0, 1, 2 and so on.
+/// `unroll!(i in 2|4|8 { ... })` repeats the block with `i` = 0, 1, 2 and so on.
 macro_rules! unroll {
     ($i:ident in 2 $body:block) => {
         $crate::unroll::unroll!(@ $i $body 0 1)

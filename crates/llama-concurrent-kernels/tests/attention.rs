@@ -1,4 +1,4 @@
-//! Attention through ggml, as llama.cpp asks for it, held against double precision.
+//! Attention through ggml, as llama.cpp asks for it, compared with double precision.
 
 #![allow(unsafe_code)] // It calls ggml itself.
 #![cfg(target_arch = "x86_64")]

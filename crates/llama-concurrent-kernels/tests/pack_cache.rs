@@ -111,7 +111,7 @@ fn a_file_of_another_model_is_replaced() {
     let other = Model { identity: 2, ..MODEL };
     let (outcome, warning, loaded) = load(&folder.file(), other, &model);
     assert_eq!((outcome, loaded.products()), (Ok(Outcome::Written), plainly(&model)));
-    assert!(warning.expect("words").contains("another model"));
+    assert!(warning.expect("message").contains("another model"));
     assert_eq!(load(&folder.file(), other, &model).0, Ok(Outcome::Mapped));
 }
 
@@ -185,7 +185,7 @@ fn what_is_not_ours_is_left_alone() {
     let folder = Folder::new();
     fs::create_dir(folder.file()).expect("a folder");
     let (outcome, warning, loaded) = load(&folder.file(), MODEL, &model);
-    assert!(outcome.is_err() && warning.expect("words").contains("no file"));
+    assert!(outcome.is_err() && warning.expect("message").contains("no file"));
     assert_eq!(loaded.products(), plainly(&model));
 }
 
@@ -194,8 +194,8 @@ fn a_folder_that_cannot_be_written_to_is_no_fault_of_the_model() {
     let model = weights(1);
     for path in ["/no/such/folder/model.packed", "/proc/model.packed"] {
         let (outcome, warning, loaded) = load(Path::new(path), MODEL, &model);
-        let words = outcome.expect_err("no file");
-        assert!(words.contains(path) && words.contains("name a folder"), "{words}");
+        let message = outcome.expect_err("no file");
+        assert!(message.contains(path) && message.contains("name a folder"), "{message}");
         assert_eq!(warning, None);
         assert_eq!(loaded.products(), plainly(&model));
     }

@@ -22,8 +22,8 @@ fn a_full_disk_is_told_in_words() {
     setrlimit(Resource::RLIMIT_FSIZE, 100_000, hard).expect("a lower limit");
     let (path, files) = (folder.path().join("model.gguf.packed"), weights(1));
     let (outcome, warning, loaded) = load(&path, Model { identity: 1, stamp: None }, &files);
-    let words = outcome.expect_err("there is no space");
-    assert!(words.contains("free some space"), "{words}");
+    let message = outcome.expect_err("there is no space");
+    assert!(message.contains("free some space"), "{message}");
     assert_eq!((warning, loaded.products()), (None, Loaded::new(&files).products()));
     assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 0);
 }

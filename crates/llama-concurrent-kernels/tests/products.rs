@@ -1,4 +1,4 @@
-//! Products through ggml, as llama.cpp asks for them, held against double precision and against ggml's own.
+//! Products through ggml, as llama.cpp asks for them, compared with double precision and against ggml's own.
 
 #![allow(unsafe_code)] // It calls ggml itself.
 #![cfg(target_arch = "x86_64")]
@@ -29,8 +29,8 @@ fn noise(count: usize, mut seed: u64) -> Vec<f32> {
     (0..count).map(|_| next() * next()).collect()
 }
 
-/// ggml's plain place for weights, or ours.
-fn place(ours: bool) -> sys::ggml_backend_buffer_type_t {
+/// ggml's plain buffer type for weights, or ours.
+fn buffer_type(ours: bool) -> sys::ggml_backend_buffer_type_t {
     // SAFETY: the name and the function's type are those of ggml-backend.h; the list ends with null.
     unsafe {
         let device = sys::ggml_backend_dev_by_type(sys::GGML_BACKEND_DEVICE_TYPE_CPU);
@@ -107,8 +107,11 @@ impl Case {
                 ids = sys::ggml_new_tensor_2d(context, sys::GGML_TYPE_I32, n(self.slots), n(self.tokens));
                 out = sys::ggml_mul_mat_id(context, weights, x, ids);
             }
-            let place = place(ours);
-            let own = sys::ggml_backend_buft_alloc_buffer(place, sys::ggml_backend_buft_get_alloc_size(place, weights));
+            let buffer_type = buffer_type(ours);
+            let own = sys::ggml_backend_buft_alloc_buffer(
+                buffer_type,
+                sys::ggml_backend_buft_get_alloc_size(buffer_type, weights),
+            );
             sys::ggml_backend_tensor_alloc(own, weights, sys::ggml_backend_buffer_get_base(own));
             let device = sys::ggml_backend_dev_by_type(sys::GGML_BACKEND_DEVICE_TYPE_CPU);
             let mut result = None;
@@ -212,7 +215,7 @@ fn odd_shapes_and_switched_off_kernels_are_left_to_ggml() {
     assert!(case(sys::GGML_TYPE_Q5_0, 32).compute(true, 1).is_none());
     assert!(case(sys::GGML_TYPE_F16, 32).compute(true, 1).is_none());
     set_enabled(false);
-    // The place is there still, but takes no more weights; llama.cpp then asks the next.
+    // The buffer type still exists, but accepts no more weights; llama.cpp then asks the next.
     assert!(refused(&case(sys::GGML_TYPE_Q4_0, 32)));
     set_enabled(true);
     assert!(!refused(&case(sys::GGML_TYPE_Q4_0, 32)));
@@ -227,7 +230,7 @@ fn refused(case: &Case) -> bool {
         let weights = sys::ggml_new_tensor_2d(context, case.kind, case.k as i64, case.rows as i64);
         let x = sys::ggml_new_tensor_2d(context, sys::GGML_TYPE_F32, case.k as i64, 512);
         let out = sys::ggml_mul_mat(context, weights, x);
-        (*weights).buffer = sys::ggml_backend_buft_alloc_buffer(place(true), 0);
+        (*weights).buffer = sys::ggml_backend_buft_alloc_buffer(buffer_type(true), 0);
         let device = sys::ggml_backend_dev_by_type(sys::GGML_BACKEND_DEVICE_TYPE_CPU);
         let refused = !sys::ggml_backend_dev_supports_op(device, out);
         sys::ggml_backend_buffer_free((*weights).buffer);

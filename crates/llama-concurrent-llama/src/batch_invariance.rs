@@ -1,8 +1,8 @@
 //! Whether a row's results depend on the other rows of a call.
 //!
-//! With ggml's kernels they do: they add up in another order when there are more rows. With ours they do not, and neither
-//! does what ggml computes row by row. So where ours compute all matrices and attention, sequences that are decoded
-//! together get what they would get alone, bit by bit.
+//! With ggml's kernels they do: these sum in a different order when a call has more rows. With ours they do not, nor do
+//! the operations that ggml computes row by row. If our kernels compute all matrices and attention, sequences decoded
+//! together get bit-identical results to sequences decoded alone.
 
 use llama_concurrent_gguf::ModelSummary;
 use llama_concurrent_kernels::{Mode, install};
@@ -10,19 +10,19 @@ use llama_concurrent_types::{EngineConfig, KvType};
 
 use crate::{kernels::attention_is_left_to_ggml, products::our_kernels};
 
-/// Architectures whose attention is the plain one that the kernels compute: no ALiBi, no soft cap, no sinks.
+/// Architectures whose attention the kernels compute: no ALiBi, no soft cap, no sinks.
 const PLAIN: [&str; 3] = ["llama", "qwen2", "qwen3"];
-/// Why the results of one sequence may depend on which others are in its batch; `None` if they do not.
+/// Why the results of a sequence may depend on the other sequences in its batch; `None` if they do not.
 pub fn batch_invariance_obstacle(config: &EngineConfig, summary: &ModelSummary) -> Option<String> {
     if !config.kernels || !config.repack {
-        return Some("the kernels are off, or repacking is, which they need".into());
+        return Some("the kernels, or the repacking that they need, are off".into());
     }
     let kernels = install(Mode::Auto);
     if kernels.level.is_none() {
         return Some(kernels.reason.clone());
     }
     if attention_is_left_to_ggml() {
-        return Some("another engine of this process lives that was loaded without kernels".into());
+        return Some("another engine in this process was loaded without kernels".into());
     }
     if !config.flash_attn {
         return Some("flash attention is off".into());
@@ -38,7 +38,7 @@ pub fn batch_invariance_obstacle(config: &EngineConfig, summary: &ModelSummary) 
     left_to_ggml(summary)
 }
 
-/// A matrix that the kernels do not compute, in words.
+/// Names a matrix that the kernels do not compute.
 fn left_to_ggml(summary: &ModelSummary) -> Option<String> {
     // With experts there is a third dimension, and a router that ggml computes.
     let left = summary.matrices.iter().find(|group| group.is_experts || our_kernels(group).is_none())?;

@@ -14,16 +14,16 @@ use super::{ffi, log, model::Model, threadpool::Threads};
 /// Creating contexts concurrently is not safe for every model architecture.
 static CREATING: Mutex<()> = Mutex::new(());
 
-/// What a context is asked for.
+/// The output of a context.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Output {
-    /// Logits of some rows, to choose tokens from.
+    /// Logits of some rows, to sample tokens from.
     Logits,
-    /// What the model makes of each row before that: its embedding.
+    /// The embedding of each row.
     Vectors,
 }
 
-/// What a sequence held, with its length.
+/// The state of a sequence, and its length.
 pub(super) struct Parked {
     state: Vec<u8>,
     length: usize,
@@ -34,7 +34,7 @@ pub(super) struct Context {
     model: Arc<Model>,
     shape: PoolShape,
     batch: Batch,
-    /// Next position of each sequence, so that a wrong row is caught here.
+    /// Next position of each sequence, so that an invalid row is rejected here.
     lengths: Vec<usize>,
 }
 
@@ -48,12 +48,12 @@ impl Context {
         output: Output,
     ) -> Result<Self> {
         let _one_at_a_time = CREATING.lock().unwrap_or_else(PoisonError::into_inner);
-        log::take_complaints();
+        log::take_captured_errors();
         let small = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         // SAFETY: a plain constructor.
         let mut params = unsafe { sys::llama_context_default_params() };
         params.n_ctx = small(shape.n_ctx * shape.slots);
-        // Some graphs of recurrent models cannot be laid out for a largest batch that its sequences do not divide.
+        // Some recurrent models cannot reserve a graph for a maximum batch that is not a multiple of the sequences.
         params.n_ubatch = small(shape.n_batch.next_multiple_of(shape.slots));
         params.n_batch = params.n_ubatch;
         params.n_seq_max = small(shape.slots);
@@ -78,8 +78,8 @@ impl Context {
         // SAFETY: the model is alive and kept so by the `Arc`.
         let raw = unsafe { ffi::lc_context_new(model.as_ptr(), params, message.as_mut_ptr(), message.size()) };
         let Some(raw) = NonNull::new(raw) else {
-            let complaints = log::take_complaints();
-            // Other failures llama.cpp catches itself, and logs.
+            let captured = log::take_captured_errors();
+            // llama.cpp catches other failures itself and logs them.
             if !message.text().is_empty() {
                 return Err(Error::new(
                     ErrorKind::ModelInvalid,
@@ -92,7 +92,7 @@ impl Context {
             return Err(Error::new(
                 ErrorKind::OutOfMemory,
                 format!(
-                    "llama.cpp cannot create a context of {} slots x {} tokens ({complaints}); lower slots or n_ctx",
+                    "llama.cpp cannot create a context of {} slots x {} tokens ({captured}); lower slots or n_ctx",
                     shape.slots, shape.n_ctx
                 ),
             ));
@@ -122,7 +122,7 @@ impl Context {
         }
     }
 
-    /// The memory that its KV cache lies in; nothing for kinds of memory other than plain KV.
+    /// The memory of its KV cache; empty for memory other than plain KV.
     pub(super) fn kv_ranges(&self) -> Vec<ffi::Range> {
         // SAFETY: the context is alive, and there is room for as many ranges as is said.
         ffi::Range::list(|ranges, max| unsafe { ffi::lc_kv_ranges(self.raw.as_ptr(), ranges, max) })
@@ -143,7 +143,7 @@ impl Context {
         usize::try_from(first).unwrap_or(self.lengths[seq])
     }
 
-    /// Forgets positions from `keep` on.
+    /// Removes positions from `keep` on.
     pub(super) fn truncate(&mut self, seq: usize, keep: usize) {
         assert!(seq < self.shape.slots, "sequence {seq} of {}", self.shape.slots);
         // SAFETY: the sequence exists. Removing a whole sequence never fails; a part is removed only where KV is plain.
@@ -152,7 +152,7 @@ impl Context {
         self.lengths[seq] = self.lengths[seq].min(keep);
     }
 
-    /// Makes `dst` equal to the first `keep` positions of `src`. The data moves with the next decode.
+    /// Copies the first `keep` positions of `src` to `dst`. The data is copied with the next decode.
     pub(super) fn copy(&mut self, src: usize, dst: usize, keep: usize) {
         assert!(src < self.shape.slots && dst < self.shape.slots && src != dst);
         // SAFETY: both sequences exist and are different streams; the range is full, as llama.cpp demands of streams.
@@ -161,7 +161,7 @@ impl Context {
         self.truncate(dst, keep);
     }
 
-    /// Copies what a sequence holds; `None` if there is no memory for it.
+    /// Copies the state of a sequence; `None` if there is no memory for it.
     pub(super) fn park(&mut self, seq: usize) -> Option<Parked> {
         assert!(seq < self.shape.slots, "sequence {seq} of {}", self.shape.slots);
         // SAFETY: the context is alive and the sequence exists.
@@ -174,7 +174,7 @@ impl Context {
         (written == size).then(|| Parked { state, length: self.lengths[seq] })
     }
 
-    /// Makes a sequence hold what one held that was parked; whether that was done.
+    /// Restores a parked sequence. Returns whether that succeeded.
     pub(super) fn unpark(&mut self, seq: usize, parked: &Parked) -> bool {
         self.truncate(seq, 0);
         let Parked { state, length } = parked;
@@ -186,15 +186,15 @@ impl Context {
         read == state.len()
     }
 
-    /// Whether sequences can change places.
+    /// Whether sequences can be swapped.
     pub(super) fn can_swap(&self) -> bool {
         // SAFETY: the context is alive.
         unsafe { ffi::lc_kv_can_swap(self.raw.as_ptr()) }
     }
 
-    /// Exchanges what two sequences hold, at once. No copy may be waiting for the next decode, or it would be overtaken.
+    /// Swaps the contents of two sequences immediately. No copy may be pending until the next decode.
     ///
-    /// Where that fails, for want of memory, both are empty, and whoever goes on with one hears of it.
+    /// If memory runs out, both sequences become empty, and the next call on either is refused.
     pub(super) fn swap(&mut self, a: usize, b: usize) {
         assert!(a < self.shape.slots && b < self.shape.slots && a != b);
         // SAFETY: the context is alive, and both sequences exist.
@@ -203,7 +203,7 @@ impl Context {
         } else {
             self.truncate(a, 0);
             self.truncate(b, 0);
-            tracing::warn!("sequences {a} and {b} could not change places: out of memory");
+            tracing::warn!("sequences {a} and {b} could not be swapped: out of memory");
         }
     }
 
@@ -216,7 +216,7 @@ impl Context {
         let status = threads.run(self.raw, || unsafe {
             ffi::lc_decode(self.raw.as_ptr(), self.batch.as_raw(), message.as_mut_ptr(), message.size())
         });
-        let words = match status {
+        let message = match status {
             0 => {
                 for row in rows {
                     self.lengths[row.seq] = row.pos + 1;
@@ -226,9 +226,9 @@ impl Context {
             1 => "found no room in the KV cache".into(),
             2 => "was aborted".into(),
             ffi::DECODE_THREW => message.text(),
-            other => format!("llama_decode returned {other} {}", log::take_complaints()),
+            other => format!("llama_decode returned {other} {}", log::take_captured_errors()),
         };
-        Err(CallError { message: words })
+        Err(CallError { message })
     }
 
     /// Logits after row `index` of the last decode, which must have asked for them.
@@ -240,12 +240,12 @@ impl Context {
         (!logits.is_null()).then(|| unsafe { std::slice::from_raw_parts_mut(logits, n_vocab) })
     }
 
-    /// What the last decode made of row `index`, in a context for [`Output::Vectors`].
+    /// The embedding of row `index` of the last decode, in a context for [`Output::Vectors`].
     pub(super) fn vector(&mut self, index: usize) -> Option<&[f32]> {
         // SAFETY: the context is alive; an index without an embedding gives NULL.
         let vector = unsafe { sys::llama_get_embeddings_ith(self.raw.as_ptr(), index as i32) };
         let width = self.model.width();
-        // SAFETY: not NULL means as many floats as the model is wide, which are ours until the next decode.
+        // SAFETY: not NULL means `n_embd` floats, which are ours until the next decode.
         (!vector.is_null()).then(|| unsafe { std::slice::from_raw_parts(vector, width) })
     }
 
@@ -298,7 +298,7 @@ struct Batch {
     seq: Vec<sys::llama_seq_id>,
     seq_id: Vec<*mut sys::llama_seq_id>,
     logits: Vec<i8>,
-    /// Ask for the logits of each row, whoever wants them.
+    /// Whether to request the logits of every row.
     all_logits: bool,
 }
 

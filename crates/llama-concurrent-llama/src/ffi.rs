@@ -14,7 +14,7 @@ pub(super) struct Memory {
     pub(super) compute_bytes: u64,
 }
 
-/// Some memory.
+/// A range of memory.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(super) struct Range {
@@ -23,7 +23,7 @@ pub(super) struct Range {
 }
 
 impl Range {
-    /// What a function tells that writes at most so many ranges and returns their number.
+    /// Collects the ranges of a function that writes at most as many as fit and returns their number.
     pub(super) fn list(write: impl FnOnce(*mut Range, usize) -> usize) -> Vec<Range> {
         let mut ranges = [Range { data: std::ptr::null(), size: 0 }; 64];
         let n = write(ranges.as_mut_ptr(), ranges.len());
@@ -31,7 +31,7 @@ impl Range {
     }
 }
 
-/// A weight in memory, for as long as it is shown.
+/// A weight in memory, valid during the callback.
 #[repr(C)]
 pub(super) struct Weight {
     pub(super) name: *const c_char,
@@ -103,7 +103,7 @@ unsafe extern "C" {
     pub(super) fn lc_kv_ranges(context: *const sys::llama_context, ranges: *mut Range, max: usize) -> usize;
 }
 
-/// Room for the text of an exception, or of what would have been an abort.
+/// A buffer for the message of an exception, or of an abort turned into one.
 pub(super) struct Message([u8; 512]);
 
 impl Message {
@@ -119,7 +119,7 @@ impl Message {
         self.0.len()
     }
 
-    /// What was thrown; empty if nothing was.
+    /// The message of the exception; empty if there was none.
     pub(super) fn text(&self) -> String {
         let end = self.0.iter().position(|&b| b == 0).unwrap_or(self.0.len());
         String::from_utf8_lossy(&self.0[..end]).into_owned()

@@ -20,8 +20,8 @@ thread_local std::string aborted_with;
 
 ggml_abort_callback_t previous = nullptr;
 
-// Whether a graph is being computed below us. The other threads of its pool then wait for this one at their next barrier, and
-// would wait for ever.
+// Whether this thread is computing a graph. The other threads of its pool then wait for it at their next barrier, and
+// would wait forever.
 bool is_computing() {
 #if defined(__GNUC__)
     bool found = false;

@@ -1,8 +1,8 @@
-// What llama.cpp reports as an exception, or as an abort of the process, made an ordinary result.
+// Turns exceptions of llama.cpp and aborts of ggml into ordinary results.
 //
-// ggml asserts what a model or a call must fulfil, and ends the process where it does not. Such a check that fails while a
-// model is loaded, a text is cut into tokens or a graph is built comes from this thread, which holds nothing that others wait
-// for, so it can be left as by any exception: see `on_abort` in guard.cpp.
+// ggml asserts what a model or a call must fulfil, and aborts the process if it does not. When such a check fails while a
+// model is loaded, a text is tokenized or a graph is built, it fails on this thread, which holds nothing that other threads
+// wait for. It can therefore be turned into an exception: see `on_abort` in guard.cpp.
 
 #pragma once
 
@@ -12,7 +12,7 @@
 
 namespace guard {
 
-// From here to the end of the scope, an abort on this thread is an exception.
+// From here to the end of the scope, an abort on this thread throws an exception.
 class scope {
   public:
     scope();
@@ -21,11 +21,11 @@ class scope {
     scope & operator=(const scope &) = delete;
 };
 
-// Writes what was thrown into the caller's buffer. What ggml would have aborted with comes first: llama.cpp catches some
-// exceptions itself, and only logs them.
+// Writes the message of the exception into the caller's buffer. The message of an abort comes first: llama.cpp catches
+// some exceptions itself, and only logs them.
 void describe(char * message, size_t size, const char * text);
 
-// What ggml would have aborted with in this scope, written into the buffer; whether there was any.
+// Writes the message of an abort in this scope into the buffer. Returns whether there was one.
 bool describe_abort(char * message, size_t size);
 
 template <typename Result, typename Call>

@@ -1,53 +1,58 @@
-//! Which kernels compute: ours, or those of ggml.
+//! Selects the kernels of a model: ours, or ggml's.
 
 use std::sync::{Mutex, PoisonError};
 
 use llama_concurrent_kernels::{Mode, install, set_attention, set_enabled};
 
-/// Models that are in memory, and whether our kernels compute their attention. Whether attention is computed by our kernels cannot change while any of them computes: the
-/// threads of one operation must agree.
-static MODELS: Mutex<(usize, bool)> = Mutex::new((0, true));
+/// The models in memory.
+struct Models {
+    count: usize,
+    /// Whether our kernels compute attention. Cannot change while a model exists: the threads of an operation must agree.
+    own_attention: bool,
+}
 
-/// What a model is computed with; one for as long as the model lives.
+static MODELS: Mutex<Models> = Mutex::new(Models { count: 0, own_attention: true });
+
+/// The kernels of a model, held for as long as the model lives.
 pub(super) struct Kernels {
     /// The instruction set of our kernels; `None` where ggml computes the weights.
     pub(super) level: Option<&'static str>,
     /// Whether our kernels compute attention.
     pub(super) attention: bool,
-    /// In words: what there is, or why nothing.
+    /// Which kernels are in use, or why none are.
     pub(super) reason: String,
-    /// Why there are none though they were wished for, if somebody should hear of it.
+    /// Why kernels that were requested are not available, if the user should be warned.
     pub(super) warning: Option<String>,
 }
 
 impl Kernels {
-    /// For the model that is loaded next; loads come one after the other.
-    pub(super) fn choose(wished: bool) -> Self {
+    /// Selects the kernels of the model that is about to be loaded. Loads are serialised.
+    pub(super) fn acquire(requested: bool) -> Self {
         let status = install(Mode::Auto);
         let mut models = MODELS.lock().unwrap_or_else(PoisonError::into_inner);
-        if models.0 == 0 {
-            models.1 = wished;
-            set_attention(wished);
+        if models.count == 0 {
+            models.own_attention = requested;
+            set_attention(requested);
         }
-        models.0 += 1;
-        set_enabled(wished);
+        models.count += 1;
+        set_enabled(requested);
         Self {
-            attention: status.level.is_some() && models.1,
-            level: status.level.filter(|_| wished).map(|level| level.name()),
-            reason: if wished { status.reason.clone() } else { "the kernels are off".to_owned() },
-            warning: (status.warning && wished).then(|| status.reason.clone()),
+            attention: status.level.is_some() && models.own_attention,
+            level: status.level.filter(|_| requested).map(|level| level.name()),
+            reason: if requested { status.reason.clone() } else { "the kernels are off".to_owned() },
+            warning: (status.warning && requested).then(|| status.reason.clone()),
         }
     }
 }
 
 impl Drop for Kernels {
     fn drop(&mut self) {
-        MODELS.lock().unwrap_or_else(PoisonError::into_inner).0 -= 1;
+        MODELS.lock().unwrap_or_else(PoisonError::into_inner).count -= 1;
     }
 }
 
-/// Whether a model that lives leaves attention to ggml, and with it those that are loaded meanwhile.
+/// Whether ggml computes the attention of the models in memory, and so of those loaded beside them.
 pub(crate) fn attention_is_left_to_ggml() -> bool {
     let models = MODELS.lock().unwrap_or_else(PoisonError::into_inner);
-    models.0 > 0 && !models.1
+    models.count > 0 && !models.own_attention
 }

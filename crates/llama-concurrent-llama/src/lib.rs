@@ -1,8 +1,8 @@
-//! llama.cpp as a backend: models, contexts, tokenizers, samplers, and where their memory lies.
+//! llama.cpp as a backend: models, contexts, tokenizers, samplers and their NUMA placement.
 //!
-//! `llama-cpp-2` serves where its safe types suffice (process initialisation, samplers). Models, contexts, batches and
-//! thread pools go through the raw bindings of the same build, because `llama-cpp-2` offers no way to attach a thread
-//! pool, to choose repacking or to check sequence ids.
+//! `llama-cpp-2` is used where its safe types suffice (process initialisation, samplers). Models, contexts, batches and
+//! thread pools use the raw bindings of the same build, because `llama-cpp-2` has no way to attach a thread pool, to
+//! select repacking or to check sequence ids.
 
 #![allow(unsafe_code)]
 
@@ -14,9 +14,9 @@ mod log;
 #[cfg(target_os = "linux")]
 mod mapping;
 mod model;
+#[cfg_attr(not(target_os = "linux"), path = "numa_stub.rs")]
+mod numa;
 mod pack_cache;
-#[cfg_attr(not(target_os = "linux"), path = "place_elsewhere.rs")]
-mod place;
 mod products;
 mod sampler;
 mod tensors;
@@ -47,16 +47,16 @@ use self::{
 pub use self::batch_invariance::batch_invariance_obstacle;
 pub use self::log::system_info;
 pub use self::model::Model;
+pub use self::numa::{affinity_of, bind_thread as settle, bind_worker as settle_worker};
 pub use self::pack_cache::PackedFile;
-pub use self::place::{affinity_of, settle, settle_worker};
 pub use self::products::planned_products;
 #[doc(hidden)]
-pub use self::sampler::chooser;
+pub use self::sampler::sample_fn;
 pub use self::sampler::{NamedSampler, SAMPLERS};
 pub use self::tensors::tensors_of;
-pub use self::tokenizer::{Tokenizer, Wishes};
+pub use self::tokenizer::{TokenizeOptions as Wishes, Tokenizer};
 
-/// Rows of one call for embeddings at most: llama.cpp keeps logits of each, 19 MiB per 32 rows of a vocabulary of 152,000.
+/// The maximum rows of an embedding call: llama.cpp keeps the logits of each, 19 MiB per 32 rows at 152,000 tokens.
 const EMBED_ROWS: usize = 64;
 
 /// A pool of llama.cpp contexts on one set of threads.
@@ -85,7 +85,7 @@ impl LlamaBackend {
             .map(|_| Context::new(model.clone(), shape, config, &threads, Output::Logits))
             .collect::<Result<Vec<_>>>()?;
         if let MemoryPolicy::Node(node) = plan.memory {
-            contexts.iter().for_each(|context| place::move_to(node, &context.kv_ranges()));
+            contexts.iter().for_each(|context| numa::move_to(node, &context.kv_ranges()));
         }
         let candidates = Candidates::new();
         let config = config.clone();
@@ -113,15 +113,15 @@ impl LlamaBackend {
         })
     }
 
-    /// Ids of the compute threads, as the operating system numbers them; none where it does not tell.
+    /// Thread ids of the compute threads; empty if the system does not report them.
     pub fn thread_ids(&self) -> &[i32] {
         self.threads.thread_ids()
     }
 
-    /// The shares of the resident pages of weights and of KV that lie on a node, where the system tells.
+    /// The fractions of the resident pages of weights and of KV on a node, if the system reports them.
     pub fn local_shares(&self, node: usize) -> (Option<f64>, Option<f64>) {
         let kv: Vec<Range> = self.contexts.iter().flat_map(Context::kv_ranges).collect();
-        (place::share_on(node, &self.model.weight_ranges()), place::share_on(node, &kv))
+        (numa::fraction_on(node, &self.model.weight_ranges()), numa::fraction_on(node, &kv))
     }
 
     fn apply(&mut self, op: &Op) {
@@ -231,7 +231,7 @@ impl Backend for LlamaBackend {
     }
 
     fn run(&mut self, plan: &StepPlan) -> StepOutcome {
-        self.threads.choose();
+        self.threads.select_mode();
         let start = Instant::now();
         plan.ops.iter().for_each(|op| self.apply(op));
         let sampled = plan.call.as_ref().map_or(Ok(Vec::new()), |call| self.compute(call));

@@ -1,7 +1,7 @@
-//! Pages of a model file that were read to be repacked, and that nobody reads any more.
+//! Releases the pages of a model file that were read to be repacked and are not needed any more.
 //!
-//! llama.cpp keeps a file mapped from its first used tensor to its last, and what was repacked lies in between: the process
-//! would hold most weights twice, 1159 instead of 610 MiB with a 1.1B model.
+//! llama.cpp keeps a file mapped from its first used tensor to its last, including repacked tensors in between. The
+//! process would hold most weights twice: 1159 instead of 610 MiB with a 1.1B model.
 
 use std::{
     fs,
@@ -14,8 +14,8 @@ use nix::sys::mman::{MmapAdvise, madvise};
 /// A multiple of every page size.
 const PAGE: usize = 1 << 16;
 
-/// Takes the pages of mapped model files out of this process, except for those of the tensors that are read there. They
-/// stay in the system's cache, from where those that are needed after all come back when they are touched.
+/// Drops the pages of mapped model files from this process, except those of tensors that are read from the mapping. The
+/// pages stay in the page cache, and are mapped again if they are accessed.
 ///
 /// # Safety
 /// The tensors lie in mapped files, which stay mapped during the call.
@@ -24,15 +24,15 @@ pub(super) unsafe fn release_all_but(mut tensors: Vec<Range<usize>>) {
     let maps = fs::read_to_string("/proc/self/maps").unwrap_or_default();
     for file in maps.lines().filter_map(mapped_file) {
         let kept: Vec<_> = tensors.iter().filter(|tensor| file.contains(&tensor.start)).cloned().collect();
-        // A part of a model of which nothing is read is unmapped; what else is mapped is not ours.
+        // A model part without such tensors is unmapped by llama.cpp; other mappings are not ours.
         if kept.is_empty() {
             continue;
         }
-        // Where the file was not to be read ahead, that was for the sake of the gaps.
+        // If read-ahead was turned off, that was because of the gaps.
         // SAFETY: advice that changes no contents.
         unsafe { advise(file.clone(), MmapAdvise::MADV_NORMAL) };
         for gap in gaps(&file, &kept) {
-            // SAFETY: a file that can only be read: what is dropped can be read again.
+            // SAFETY: a read-only file mapping: dropped pages can be read again.
             unsafe { advise(gap, MmapAdvise::MADV_DONTNEED) };
         }
         for tensor in kept {
@@ -53,12 +53,12 @@ unsafe fn advise(range: Range<usize>, advice: MmapAdvise) {
     }
 }
 
-/// The whole pages of a file that hold nothing of these tensors, which are sorted.
+/// The whole pages of a file that contain none of these tensors, which are sorted.
 fn gaps(file: &Range<usize>, tensors: &[Range<usize>]) -> Vec<Range<usize>> {
     let starts = std::iter::once(file.start).chain(tensors.iter().map(|tensor| tensor.end));
     let ends = tensors.iter().map(|tensor| tensor.start).chain([file.end]);
     let whole = |(start, end): (usize, usize)| {
-        // A mapping begins and ends with a page, whatever its size.
+        // A mapping begins and ends at a page boundary.
         let start = if start == file.start { start } else { start.next_multiple_of(PAGE) };
         let end = if end == file.end { end } else { end / PAGE * PAGE };
         start..end
@@ -66,7 +66,7 @@ fn gaps(file: &Range<usize>, tensors: &[Range<usize>]) -> Vec<Range<usize>> {
     starts.zip(ends).map(whole).filter(|gap| gap.start < gap.end).collect()
 }
 
-/// The addresses of a line of /proc/self/maps, if a file is mapped there that cannot be written to.
+/// The address range of a line of /proc/self/maps, if it is a read-only file mapping.
 fn mapped_file(line: &str) -> Option<Range<usize>> {
     let mut fields = line.split_whitespace();
     let (range, permissions, _offset, _device, inode) =

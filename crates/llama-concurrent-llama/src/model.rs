@@ -1,4 +1,4 @@
-//! A loaded model: weights, vocabulary and what the file says about itself.
+//! A loaded model: weights, vocabulary and metadata.
 
 use std::{
     ffi::{CStr, CString, c_char, c_void},
@@ -19,24 +19,23 @@ use llama_cpp_sys_2 as sys;
 use super::{
     ffi,
     kernels::Kernels,
-    log,
+    log, numa,
     pack_cache::{self, PackedFile},
-    place,
 };
 use crate::{
     products::Shares,
     tokenizer::{
         effort::Effort,
         partition::{SpecialToken, SpecialTokens},
-        text::{RawTokenizer, TextTokenizer, Wishes},
+        text::{RawTokenizer, TextTokenizer, TokenizeOptions},
     },
 };
 
-/// One load at a time: llama.cpp's complaints are process-wide, and two loads would mix them up.
+/// Serialises loads: the errors captured from llama.cpp are process-wide, and two loads would mix them up.
 static LOADING: Mutex<()> = Mutex::new(());
 
-/// A list of devices to offload to that ends at once. Without one llama.cpp takes what it finds, and computes long batches on a
-/// GPU even with no layer there: on a Mac, where it is built with Metal.
+/// An empty list of offload devices. Without it llama.cpp uses all devices that it finds, and computes long batches on a
+/// GPU even with no layer offloaded: on a Mac, where it is built with Metal.
 static NO_DEVICES: usize = 0;
 
 /// The name of the kernels' buffers in their shim.
@@ -47,7 +46,7 @@ const OUTPUT: &str = "output.weight";
 struct Weight {
     name: String,
     buffer: String,
-    place: Range<usize>,
+    addresses: Range<usize>,
     kind: Option<TensorType>,
     dims: Vec<u64>,
 }
@@ -63,7 +62,7 @@ pub struct Model {
     raw: NonNull<sys::llama_model>,
     table: TokenTable,
     tokenizer: TextTokenizer,
-    /// `None` where only the vocabulary was loaded.
+    /// `None` if only the vocabulary was loaded.
     kernels: Option<Kernels>,
     /// "mapped", "written" or "off".
     pack_cache: &'static str,
@@ -78,13 +77,13 @@ unsafe impl Send for Model {}
 unsafe impl Sync for Model {}
 
 impl Model {
-    /// Loads a file whose header was checked before. Packed weights are taken from `packed`, or kept there.
+    /// Loads a file whose header has been validated. Packed weights are read from `packed`, or written there.
     pub fn load(path: &Path, config: &EngineConfig, packed: Option<&PackedFile>) -> Result<Self> {
-        let wished = config.kernels && config.repack;
-        Self::open(path, config, packed, || Some(Kernels::choose(wished)), false)
+        let requested = config.kernels && config.repack;
+        Self::open(path, config, packed, || Some(Kernels::acquire(requested)), false)
     }
 
-    /// Loads the vocabulary of a file whose header was checked before, and no weights. It has no say in which kernels compute.
+    /// Loads only the vocabulary of a file whose header has been validated. Does not affect the selection of kernels.
     pub fn load_vocabulary(path: &Path) -> Result<Self> {
         Self::open(path, &EngineConfig::default(), None, || None, true)
     }
@@ -98,7 +97,7 @@ impl Model {
     ) -> Result<Self> {
         let _one_at_a_time = LOADING.lock().unwrap_or_else(PoisonError::into_inner);
         log::init_process();
-        log::take_complaints();
+        log::take_captured_errors();
         let kernels = kernels();
 
         let c_path = CString::new(path.as_os_str().as_encoded_bytes()).map_err(|_| {
@@ -116,7 +115,7 @@ impl Model {
         }
         warnings.extend(cache.as_ref().and_then(PackCache::warning).map(str::to_owned));
         let writes = cache.as_ref().is_some_and(|cache| !cache.is_found());
-        let mut progress = Progress::new(config.progress.as_ref(), if writes { SHARE_OF_LOADING } else { 1.0 });
+        let mut progress = Progress::new(config.progress.as_ref(), if writes { LOADING_FRACTION } else { 1.0 });
         // SAFETY: a plain constructor.
         let mut params = unsafe { sys::llama_model_default_params() };
         params.n_gpu_layers = 0;
@@ -135,8 +134,8 @@ impl Model {
             if progress.stopped {
                 return Err(stopped());
             }
-            let complaints = log::take_complaints();
-            let reason = [message.text(), complaints].into_iter().filter(|s| !s.is_empty()).collect::<Vec<_>>();
+            let captured = log::take_captured_errors();
+            let reason = [message.text(), captured].into_iter().filter(|s| !s.is_empty()).collect::<Vec<_>>();
             return Err(Error::new(
                 ErrorKind::ModelInvalid,
                 format!("llama.cpp cannot load {}: {}", path.display(), reason.join("; ")),
@@ -145,8 +144,8 @@ impl Model {
         let (table, tokenizer, faults) = (TokenTable::default(), TextTokenizer::default(), GraphFaults::default());
         let mut model = Self { raw, table, tokenizer, kernels, pack_cache: "off", warnings, faults };
         if let Some(cache) = cache {
-            let outcome = cache.finish(&mut |share| progress.tell_writing(share)).unwrap_or_else(|words| {
-                model.warnings.push(words);
+            let outcome = cache.finish(&mut |fraction| progress.report_writing(fraction)).unwrap_or_else(|warning| {
+                model.warnings.push(warning);
                 Outcome::Nothing
             });
             match outcome {
@@ -176,33 +175,33 @@ impl Model {
         &self.table
     }
 
-    /// The instruction set of the kernels that compute its weights, or "off" where ggml computes them all.
+    /// The instruction set of the kernels that compute its weights, or "off" if ggml computes all.
     pub fn kernels(&self) -> &'static str {
         let any = !self.weights_in(OURS).is_empty();
         self.kernels.as_ref().and_then(|kernels| kernels.level).filter(|_| any).unwrap_or("off")
     }
 
-    /// What llama.cpp's graph gets wrong.
+    /// What llama.cpp's graph would compute wrongly.
     pub(super) fn faults(&self) -> GraphFaults {
         self.faults
     }
 
-    /// Whether our kernels compute attention, too.
+    /// Whether our kernels also compute attention.
     pub fn has_our_attention(&self) -> bool {
         self.kernels.as_ref().is_some_and(|kernels| kernels.attention)
     }
 
-    /// What came of keeping packed weights: "mapped", "written" or "off".
+    /// The state of the pack cache: "mapped", "written" or "off".
     pub fn pack_cache(&self) -> &'static str {
         self.pack_cache
     }
 
-    /// What was wished for and is not so, in words.
+    /// Settings that were requested and could not be applied.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }
 
-    /// Gives the memory of the mapped file back, after its weights were repacked.
+    /// Releases the memory of the mapped file after its weights were repacked.
     pub fn release_file(&self) {
         #[cfg(target_os = "linux")]
         // SAFETY: the model is alive, and so is what it has mapped.
@@ -211,13 +210,13 @@ impl Model {
         }
     }
 
-    /// Which kernels compute the products of its matrices; a row is sent to so many experts.
+    /// Which kernels compute the products of its matrices; a row is routed to `n_expert_used` experts.
     pub fn products(&self, n_expert_used: u32) -> Vec<ProductShare> {
         let weights = self.weights();
         let has_output = weights.iter().any(|weight| weight.name == OUTPUT);
         let mut shares = Shares::default();
         for (index, weight) in weights.iter().enumerate() {
-            // Input embeddings that serve as output matrix, too, are there once more if the kernels have packed them.
+            // Tied input and output embeddings appear twice if the kernels have packed them.
             let is_lookup = !weight.is_ours()
                 && weights.iter().enumerate().any(|(other, w)| other != index && w.name == weight.name);
             if let Some(kind) = weight.kind
@@ -237,9 +236,9 @@ impl Model {
         shares.sorted()
     }
 
-    /// Where the weights lie that are in a buffer of this type.
+    /// The addresses of the weights in a buffer of this type.
     fn weights_in(&self, buffer: &str) -> Vec<Range<usize>> {
-        self.weights().into_iter().filter(|weight| weight.buffer == buffer).map(|weight| weight.place).collect()
+        self.weights().into_iter().filter(|weight| weight.buffer == buffer).map(|weight| weight.addresses).collect()
     }
 
     fn weights(&self) -> Vec<Weight> {
@@ -256,7 +255,7 @@ impl Model {
             all.push(Weight {
                 name: name.to_string_lossy().into_owned(),
                 buffer: buffer.to_string_lossy().into_owned(),
-                place: weight.data.expose_provenance()..weight.data.addr() + weight.size as usize,
+                addresses: weight.data.expose_provenance()..weight.data.addr() + weight.size as usize,
                 kind: u32::try_from(weight.kind).ok().and_then(TensorType::from_id),
                 dims,
             });
@@ -267,30 +266,30 @@ impl Model {
         all
     }
 
-    /// The memory that its weights lie in.
+    /// The memory ranges of its weights.
     pub(super) fn weight_ranges(&self) -> Vec<ffi::Range> {
         // SAFETY: the model is alive, and there is room for as many ranges as is said.
         ffi::Range::list(|ranges, max| unsafe { ffi::lc_weight_ranges(self.raw.as_ptr(), ranges, max) })
     }
 
-    /// Moves weights that were read to a NUMA node; those of a mapped file stay where the system has them.
+    /// Moves weights that were read to a NUMA node; mapped files are not moved.
     pub fn move_to(&self, node: usize) {
-        place::move_to(node, &self.weight_ranges());
+        numa::move_to(node, &self.weight_ranges());
     }
 
-    /// Bytes of all weights as they lie in the file.
+    /// Bytes of all weights in the file.
     pub fn size_bytes(&self) -> u64 {
         // SAFETY: the model is alive.
         unsafe { sys::llama_model_size(self.raw.as_ptr()) }
     }
 
-    /// Length of the vectors that the model makes of tokens.
+    /// The embedding size of the model.
     pub(super) fn width(&self) -> usize {
         // SAFETY: the model is alive.
         unsafe { sys::llama_model_n_embd_out(self.raw.as_ptr()) as usize }
     }
 
-    /// How the file says that vectors of tokens become one of a text, if it does.
+    /// How the file says that token embeddings are pooled, if it does.
     pub fn pooling(&self) -> Option<Pooling> {
         let architecture = self.metadata(c"general.architecture")?;
         let key = CString::new(format!("{architecture}.pooling_type")).ok()?;
@@ -302,7 +301,7 @@ impl Model {
         }
     }
 
-    /// A value of the file's metadata as text.
+    /// A metadata value of the file as text.
     fn metadata(&self, key: &CStr) -> Option<String> {
         let mut value = [0u8; 256];
         // SAFETY: the model is alive, the key ends with NUL, and the buffer is as long as said; the result does too.
@@ -319,13 +318,13 @@ impl Model {
         unsafe { !sys::llama_model_is_recurrent(self.raw.as_ptr()) && !sys::llama_model_is_hybrid(self.raw.as_ptr()) }
     }
 
-    /// Positions that layers with a sliding window attend to, 0 where there are none.
+    /// The size of the sliding window; 0 without one.
     pub(super) fn window(&self) -> usize {
         // SAFETY: the model is alive.
         usize::try_from(unsafe { sys::llama_model_n_swa(self.raw.as_ptr()) }).unwrap_or(0)
     }
 
-    /// The model's own chat template, or another one of its file by name.
+    /// The default chat template of the file, or one by name.
     pub fn chat_template(&self, name: Option<&CStr>) -> Option<String> {
         let name = name.map_or(std::ptr::null(), CStr::as_ptr);
         // SAFETY: the model is alive, and the name NULL or NUL-terminated; the result is NULL or a NUL-terminated string
@@ -335,7 +334,7 @@ impl Model {
         (!template.is_null()).then(|| unsafe { CStr::from_ptr(template) }.to_string_lossy().into_owned())
     }
 
-    /// How control tokens are written, and how those are that users of the vocabulary have added.
+    /// The texts of control tokens, and of user-defined tokens.
     pub fn special_texts(&self) -> (Vec<String>, Vec<String>) {
         let (mut control, mut user_defined) = (Vec::new(), Vec::new());
         for token in 0..self.table.len() as Token {
@@ -356,7 +355,7 @@ impl Model {
         (control, user_defined)
     }
 
-    /// How BOS and EOS are written, empty where the model has none; chat templates use them.
+    /// The texts of BOS and EOS, for chat templates; empty if the model has none.
     pub fn bos_and_eos_text(&self) -> (String, String) {
         // SAFETY: the vocabulary is alive.
         let (bos, eos) = unsafe { (sys::llama_vocab_bos(self.vocab()), sys::llama_vocab_eos(self.vocab())) };
@@ -364,17 +363,17 @@ impl Model {
         (text(bos), text(eos))
     }
 
-    /// Tokens of a text.
+    /// Tokenizes a text.
     ///
     /// # Errors
     /// As `TextTokenizer::tokenize`.
-    pub fn tokenize(&self, text: &str, wishes: &Wishes<'_>) -> Result<Vec<Token>> {
-        let mut tokens = self.tokenizer.tokenize(self, text, wishes)?;
+    pub fn tokenize(&self, text: &str, options: &TokenizeOptions<'_>) -> Result<Vec<Token>> {
+        let mut tokens = self.tokenizer.tokenize(self, text, options)?;
         self.drop_second_bos(&mut tokens);
         Ok(tokens)
     }
 
-    /// llama.cpp's own tokenizer; what it makes of the bytes is appended.
+    /// Calls llama.cpp's tokenizer and appends its tokens.
     fn call_tokenizer(
         &self,
         text: &[u8],
@@ -386,7 +385,7 @@ impl Model {
             |why: String| Error::new(ErrorKind::InvalidRequest, format!("the text cannot be tokenized: {why}"));
         let length = i32::try_from(text.len()).map_err(|_| refuse(format!("{} bytes are too many", text.len())))?;
         let start = tokens.len();
-        // One token per byte and the special ones always suffice, except for tokenizers that normalise.
+        // One token per byte plus the special ones suffices, except for tokenizers that normalise.
         let mut room = length.saturating_add(8);
         for _ in 0..2 {
             tokens.resize(start + room as usize, 0);
@@ -417,7 +416,7 @@ impl Model {
         Err(refuse("the tokenizer disagrees with itself about the number of tokens".into()))
     }
 
-    /// llama.cpp's tokenizer on a whole text, special tokens and all.
+    /// llama.cpp's tokenizer on a whole text, including special tokens.
     #[cfg(test)]
     pub fn tokenize_by_llama_cpp(&self, text: &str, add_special: bool, parse_special: bool) -> Vec<Token> {
         let mut tokens = Vec::new();
@@ -443,7 +442,7 @@ impl Model {
             effort: Effort::of(&kind, self.metadata(c"tokenizer.ggml.pre").as_deref()),
             before,
             behind,
-            // The others may leave out white space, accents or whatever they do not know.
+            // Others may drop white space, accents or unknown characters.
             longest_token: matches!(kind.as_str(), "llama" | "gpt2" | "gemma4").then(|| self.table.longest().max(1)),
         })
     }
@@ -471,7 +470,7 @@ impl Model {
         ids.into_iter().map(special).filter(|special| !special.text.is_empty()).collect()
     }
 
-    /// Templates often write BOS themselves; llama.cpp then adds a second one, which degrades the answer.
+    /// Templates often emit BOS themselves; llama.cpp then adds a second one, which degrades the output.
     fn drop_second_bos(&self, tokens: &mut Vec<Token>) {
         // SAFETY: the vocabulary is alive.
         let bos = unsafe { sys::llama_vocab_bos(self.vocab()) };
@@ -539,43 +538,43 @@ fn stopped() -> Error {
     Error::new(ErrorKind::LoadCancelled, "loading was stopped by the progress callback")
 }
 
-/// Of the progress of a load that also writes a file of packed weights.
-const SHARE_OF_LOADING: f32 = 0.5;
+/// Reports the progress of a load that may also write a file of packed weights.
+const LOADING_FRACTION: f32 = 0.5;
 
 struct Progress<'a> {
     callback: Option<&'a LoadProgress>,
     stopped: bool,
-    share_of_loading: f32,
-    told: f32,
+    loading_fraction: f32,
+    reported: f32,
 }
 
 impl<'a> Progress<'a> {
-    fn new(callback: Option<&'a LoadProgress>, share_of_loading: f32) -> Self {
-        Self { callback, stopped: false, share_of_loading, told: 0.0 }
+    fn new(callback: Option<&'a LoadProgress>, loading_fraction: f32) -> Self {
+        Self { callback, stopped: false, loading_fraction, reported: 0.0 }
     }
 
-    fn tell_loading(&mut self, share: f32) -> bool {
-        self.tell(share * self.share_of_loading)
+    fn report_loading(&mut self, fraction: f32) -> bool {
+        self.report(fraction * self.loading_fraction)
     }
 
-    fn tell_writing(&mut self, share: f32) -> bool {
-        self.tell(self.share_of_loading + share * (1.0 - self.share_of_loading))
+    fn report_writing(&mut self, fraction: f32) -> bool {
+        self.report(self.loading_fraction + fraction * (1.0 - self.loading_fraction))
     }
 
-    /// Whether to go on. The share never falls.
-    fn tell(&mut self, share: f32) -> bool {
-        self.told = share.max(self.told);
-        let tell = |callback: &LoadProgress| callback(self.told);
+    /// Reports a fraction, which never decreases. Returns whether to continue.
+    fn report(&mut self, fraction: f32) -> bool {
+        self.reported = fraction.max(self.reported);
+        let report = |callback: &LoadProgress| callback(self.reported);
         let go_on = self
             .callback
-            .is_none_or(|callback| std::panic::catch_unwind(AssertUnwindSafe(|| tell(callback))).unwrap_or(false));
+            .is_none_or(|callback| std::panic::catch_unwind(AssertUnwindSafe(|| report(callback))).unwrap_or(false));
         self.stopped |= !go_on;
         go_on
     }
 }
 
-extern "C" fn on_progress(share: f32, user_data: *mut c_void) -> bool {
+extern "C" fn on_progress(fraction: f32, user_data: *mut c_void) -> bool {
     // SAFETY: `load` passes a `Progress` that outlives the load, and llama.cpp calls from one thread at a time.
     let progress = unsafe { &mut *user_data.cast::<Progress<'_>>() };
-    progress.tell_loading(share)
+    progress.report_loading(fraction)
 }

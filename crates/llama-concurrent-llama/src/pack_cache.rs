@@ -1,4 +1,4 @@
-//! Where the packed weights of a model are kept between loads.
+//! The file that caches the packed weights of a model between loads.
 
 use std::{
     ffi::OsString,
@@ -10,7 +10,7 @@ use llama_concurrent_gguf::Header;
 use llama_concurrent_kernels::cache::{Model, Outcome, hash_of};
 use llama_concurrent_types::{PackCache, Result};
 
-/// The file of packed weights of a model, and what the model was before it was loaded.
+/// The file of packed weights of a model, and the state of the model's files before the load.
 pub struct PackedFile {
     pub(super) path: PathBuf,
     pub(super) model: Model,
@@ -20,25 +20,25 @@ impl PackedFile {
     /// For the model with this header, in one file or several.
     ///
     /// # Errors
-    /// A part of the model that cannot be read.
-    pub fn of(place: &PackCache, header: &Header) -> Result<Self> {
+    /// If a part of the model cannot be read.
+    pub fn of(location: &PackCache, header: &Header) -> Result<Self> {
         let others = header.other_parts().iter().map(|path| Header::read(path)).collect::<Result<Vec<_>, _>>()?;
         let parts = std::iter::once(header).chain(&others).map(|part| (part.path(), part.data_offset()));
         let model = Model::of_files(parts).map_err(|error| cannot_read(header.path(), &error))?;
-        Ok(Self { path: path_of(place, header.path()), model })
+        Ok(Self { path: path_of(location, header.path()), model })
     }
 }
 
 fn cannot_read(path: &Path, error: &io::Error) -> llama_concurrent_types::Error {
-    let words = format!("{} cannot be read: {error}", path.display());
-    llama_concurrent_types::Error::new(llama_concurrent_types::ErrorKind::ModelInvalid, words)
+    let message = format!("{} cannot be read: {error}", path.display());
+    llama_concurrent_types::Error::new(llama_concurrent_types::ErrorKind::ModelInvalid, message)
 }
 
-/// `MODEL.gguf.packed` beside the model; in a folder for many models, a part of the name tells apart those that are
-/// called alike.
-fn path_of(place: &PackCache, model: &Path) -> PathBuf {
+/// `MODEL.gguf.packed` beside the model. In a folder for many models, the name has a part that distinguishes models of the
+/// same name.
+fn path_of(location: &PackCache, model: &Path) -> PathBuf {
     let mut name = model.file_name().map_or_else(|| OsString::from("model"), OsString::from);
-    match place {
+    match location {
         PackCache::BesideModel => {
             name.push(".packed");
             model.with_file_name(name)
@@ -51,7 +51,7 @@ fn path_of(place: &PackCache, model: &Path) -> PathBuf {
     }
 }
 
-/// How the outcome is named in the statistics.
+/// The name of the outcome in the statistics.
 pub(super) fn name(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Mapped => "mapped",

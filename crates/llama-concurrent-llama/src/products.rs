@@ -6,10 +6,10 @@ use llama_concurrent_gguf::{MatrixGroup, ModelSummary};
 use llama_concurrent_kernels::{Mode, install};
 use llama_concurrent_types::{GGML, ProductShare};
 
-/// Rows of a weight that the kernels pack together.
+/// Rows of a weight that the kernels pack together (a panel).
 const PANEL: u64 = 16;
-/// What computes the products of a model on this machine, as far as its file tells: with this library's kernels, where there
-/// are any, or without. The largest share comes first.
+/// Which kernels would compute the products of a model on this machine, judged by its file, with this library's kernels or
+/// without. The largest share comes first.
 pub fn planned_products(model: &ModelSummary, kernels: bool) -> Vec<ProductShare> {
     let mut shares = Shares::default();
     for group in &model.matrices {
@@ -19,7 +19,7 @@ pub fn planned_products(model: &ModelSummary, kernels: bool) -> Vec<ProductShare
     shares.sorted()
 }
 
-/// The kernels of ours that compute these matrices; none where ggml does.
+/// Our kernels that compute these matrices; `None` if ggml does.
 pub(crate) fn our_kernels(group: &MatrixGroup) -> Option<&'static str> {
     let status = install(Mode::Auto);
     let level = status.level?;

@@ -18,15 +18,15 @@ const MIROSTAT_TOKENS: i32 = 100;
 pub(super) struct Sampler {
     /// Added to the logits first.
     bias: Vec<(Token, f32)>,
-    /// `None`: the likeliest token, nothing else.
+    /// `None`: always the most likely token.
     chain: Option<Chain>,
     matcher: Option<Box<dyn Matcher>>,
-    /// Tokens that end the text: the model's own, and the caller's.
+    /// Tokens that end the generation: the model's own, and the caller's.
     ends: Vec<Token>,
-    /// Tokens that have to come before one of those may.
+    /// Tokens that must still be generated before one of those is allowed.
     before_end: u32,
     logprobs: Option<usize>,
-    /// The logits as the model gave them, kept while a token is chosen.
+    /// The model's logits, kept while a token is sampled.
     raw: Vec<f32>,
 }
 
@@ -56,7 +56,7 @@ impl Sampler {
         Self { bias, chain, matcher, ends, before_end: params.min_tokens, logprobs, raw: Vec::new() }
     }
 
-    /// Chooses a token and remembers it. `candidates` is scratch space.
+    /// Samples a token and adds it to the history. `candidates` is scratch space.
     pub(super) fn sample(&mut self, logits: &mut [f32], candidates: &mut Candidates) -> Sampled {
         if self.logprobs.is_some() {
             self.raw.clear();
@@ -74,13 +74,13 @@ impl Sampler {
             Ok(false) => return Sampled::Complete,
             Err(why) => return Sampled::Impossible(why),
         }
-        let Some(token) = self.choose(logits, candidates) else {
+        let Some(token) = self.select(logits, candidates) else {
             let also = if self.matcher.is_some() { ", or the constraint and logit_bias together do" } else { "" };
             return Sampled::Impossible(format!(
                 "the model's output is not a number, or logit_bias forbids every token{also}"
             ));
         };
-        // An end that the constraint allows is not part of its text.
+        // An end token that the constraint allows is not part of its text.
         let last = match &mut self.matcher {
             Some(matcher) if !self.ends.contains(&token) => matcher.accept(token),
             _ => Ok(false),
@@ -94,7 +94,7 @@ impl Sampler {
         }
     }
 
-    /// Makes impossible what the constraint does not allow; whether anything may follow.
+    /// Masks the tokens that the constraint does not allow. Returns whether any token may follow.
     fn restrict(&mut self, logits: &mut [f32]) -> Result<bool, String> {
         let Some(matcher) = &mut self.matcher else { return Ok(true) };
         let (mut mask, may_end) = match matcher.allowed()? {
@@ -108,35 +108,35 @@ impl Sampler {
         Ok(true)
     }
 
-    fn choose(&mut self, logits: &[f32], candidates: &mut Candidates) -> Option<Token> {
+    fn select(&mut self, logits: &[f32], candidates: &mut Candidates) -> Option<Token> {
         let likeliest = argmax(logits)?;
         let Some(chain) = &mut self.chain else { return Some(likeliest as Token) };
         let all =
             logits.iter().enumerate().map(|(id, &logit)| sys::llama_token_data { id: id as Token, logit, p: 0.0 });
         candidates.clear();
         match self.matcher {
-            // Most are impossible then.
+            // Most tokens are masked.
             Some(_) => candidates.extend(all.filter(|one| one.logit > f32::NEG_INFINITY)),
             None => candidates.extend(all),
         }
-        // Some samplers cannot do with a single token.
-        let token = if let [only] = candidates[..] { only.id } else { chain.choose(candidates)? };
+        // Some samplers fail on a single candidate.
+        let token = if let [only] = candidates[..] { only.id } else { chain.select(candidates)? };
         chain.accept(token);
         Some(token)
     }
 }
 
-/// Scratch space for what may be chosen.
+/// Scratch space for the candidates.
 pub(super) type Candidates = Vec<sys::llama_token_data>;
 
-/// llama.cpp's samplers, one behind the other; the last one chooses.
+/// A chain of llama.cpp's samplers; the last one selects the token.
 struct Chain(NonNull<sys::llama_sampler>);
 
 // SAFETY: a sampler belongs to no thread, and this one is used by its owner only.
 unsafe impl Send for Chain {}
 
 impl Chain {
-    /// The samplers that are on; the last one draws.
+    /// The enabled samplers; the last one selects a token.
     fn new(params: &SamplingParams, n_vocab: usize, model: Option<&Model>) -> Self {
         // SAFETY: a plain call.
         let raw = unsafe { sys::llama_sampler_chain_init(sys::llama_sampler_chain_default_params()) };
@@ -161,8 +161,8 @@ impl Chain {
         chain
     }
 
-    /// The token that is chosen among the candidates, whose order and numbers change.
-    fn choose(&mut self, candidates: &mut Candidates) -> Option<Token> {
+    /// Selects a token among the candidates, which are reordered and modified.
+    fn select(&mut self, candidates: &mut Candidates) -> Option<Token> {
         let mut array = sys::llama_token_data_array {
             data: candidates.as_mut_ptr(),
             size: candidates.len(),
@@ -184,16 +184,16 @@ impl Chain {
 
 impl Drop for Chain {
     fn drop(&mut self) {
-        // SAFETY: nobody uses it any more; its samplers go with it.
+        // SAFETY: it is not used after this; its samplers are freed with it.
         unsafe { sys::llama_sampler_free(self.0.as_ptr()) };
     }
 }
 
-/// One of llama.cpp's samplers, as it is switched on and off.
+/// One of llama.cpp's samplers, and how to turn it on and off.
 pub struct NamedSampler {
-    /// Its names in llama-server's `samplers`, of which the first is the usual one.
+    /// Its names in llama-server's `samplers`, the usual one first.
     pub names: &'static [&'static str],
-    /// Its letter there.
+    /// Its letter in `samplers`.
     pub letter: char,
     /// Turns it off.
     pub turn_off: fn(&mut SamplingParams),
@@ -204,15 +204,15 @@ pub struct NamedSampler {
 
 /// When a sampler that is on runs.
 enum When {
-    /// Always, also where the likeliest token is taken. It sees what came before.
+    /// Always, also in greedy sampling. It has a history.
     Always,
-    /// Where the token is drawn.
+    /// In random sampling.
     Random,
-    /// The same, but for mirostat, which cuts by itself.
+    /// In random sampling without mirostat, which truncates itself.
     Cutting,
 }
 
-/// What a sampler is made for.
+/// The context in which a sampler is created.
 struct Of<'a> {
     n_vocab: i32,
     model: Option<&'a Model>,
@@ -283,11 +283,11 @@ fn draw(params: &SamplingParams, of: &Of) -> *mut sys::llama_sampler {
     }
 }
 
-/// The sampler against repetitions. Without a model it knows no vocabulary, and so no texts that break one.
+/// The DRY sampler. Without a model it has no vocabulary, and so no sequence breakers.
 fn dry(params: &SamplingParams, of: &Of) -> *mut sys::llama_sampler {
     let model = of.model;
     let breakers = model.map_or(&[][..], |_| &params.dry_sequence_breakers);
-    // They were checked for NUL.
+    // Texts with NUL were refused before.
     let breakers: Vec<CString> = breakers.iter().filter_map(|text| CString::new(text.as_str()).ok()).collect();
     let mut pointers: Vec<*const c_char> = breakers.iter().map(|text| text.as_ptr()).collect();
     // SAFETY: the texts live until it returns; the vocabulary is looked at for them only, and lives as long as the model.
@@ -304,9 +304,9 @@ fn dry(params: &SamplingParams, of: &Of) -> *mut sys::llama_sampler {
     }
 }
 
-/// A choice of tokens from logits as the engine makes it, for `benches/parts.rs`. It may change the logits.
+/// Samples tokens from logits as the engine does, for `benches/parts.rs`. It may modify the logits.
 #[doc(hidden)]
-pub fn chooser(params: &SamplingParams, vocab: &TokenTable) -> impl FnMut(&mut [f32]) -> Option<Token> + use<> {
+pub fn sample_fn(params: &SamplingParams, vocab: &TokenTable) -> impl FnMut(&mut [f32]) -> Option<Token> + use<> {
     let mut sampler = Sampler::new(params, &[], None, vocab, None);
     let mut candidates = Candidates::new();
     move |logits| match sampler.sample(logits, &mut candidates) {
@@ -348,7 +348,7 @@ mod tests {
         assert_eq!(argmax(&[f32::NEG_INFINITY; 3]), None);
     }
 
-    fn choose(params: &SamplingParams, logits: &[f32]) -> Option<Token> {
+    fn sample(params: &SamplingParams, logits: &[f32]) -> Option<Token> {
         let vocab = TokenTable::new((0..logits.len()).map(|_| b"x"), vec![0]);
         let mut candidates = Candidates::new();
         match Sampler::new(params, &[1, 1], None, &vocab, None).sample(&mut logits.to_vec(), &mut candidates) {
@@ -362,46 +362,46 @@ mod tests {
     }
 
     #[test]
-    fn each_parameter_does_its_part() {
+    fn each_parameter_has_its_effect() {
         let greedy = SamplingParams::default();
         let logits = [9.0, 5.0, 4.0, 3.0];
-        assert_eq!(choose(&greedy, &logits), Some(0));
-        assert_eq!(choose(&SamplingParams { ignore_eos: true, ..greedy.clone() }, &logits), Some(1));
+        assert_eq!(sample(&greedy, &logits), Some(0));
+        assert_eq!(sample(&SamplingParams { ignore_eos: true, ..greedy.clone() }, &logits), Some(1));
         let biased = SamplingParams { logit_bias: vec![(0, f32::NEG_INFINITY), (3, 10.0)], ..greedy.clone() };
-        assert_eq!(choose(&biased, &logits), Some(3));
+        assert_eq!(sample(&biased, &logits), Some(3));
         let penalised = SamplingParams { ignore_eos: true, presence_penalty: 2.0, ..greedy.clone() };
-        assert_eq!(choose(&penalised, &logits), Some(2), "token 1 was in the prompt");
+        assert_eq!(sample(&penalised, &logits), Some(2), "token 1 was in the prompt");
         let warm = SamplingParams { temperature: 50.0, top_k: 0, top_p: 1.0, min_p: 0.0, ..greedy.clone() };
         let seen: std::collections::BTreeSet<_> =
-            (0..64).filter_map(|seed| choose(&SamplingParams { seed, ..warm.clone() }, &logits)).collect();
+            (0..64).filter_map(|seed| sample(&SamplingParams { seed, ..warm.clone() }, &logits)).collect();
         assert_eq!(seen.len(), 4, "a high temperature reaches every token");
         let top_two = SamplingParams { top_k: 2, ..warm.clone() };
         let seen: std::collections::BTreeSet<_> =
-            (0..64).filter_map(|seed| choose(&SamplingParams { seed, ..top_two.clone() }, &logits)).collect();
+            (0..64).filter_map(|seed| sample(&SamplingParams { seed, ..top_two.clone() }, &logits)).collect();
         assert_eq!(seen.into_iter().collect::<Vec<_>>(), [0, 1]);
         for cut in
             [SamplingParams { top_p: 0.5, temperature: 1.0, ..warm.clone() }, SamplingParams { min_p: 0.9, ..warm }]
         {
-            assert!((0..32).all(|seed| choose(&SamplingParams { seed, ..cut.clone() }, &logits) == Some(0)));
+            assert!((0..32).all(|seed| sample(&SamplingParams { seed, ..cut.clone() }, &logits) == Some(0)));
         }
-        // The history is 1, 1: a third one would go on with it.
+        // The history is 1, 1: a third 1 would continue the repetition.
         let dry = SamplingParams { ignore_eos: true, dry_multiplier: 5.0, dry_allowed_length: 1, ..greedy.clone() };
-        assert_eq!(choose(&dry, &logits), Some(2));
-        assert_eq!(choose(&SamplingParams { dry_penalty_last_n: 0, ..dry.clone() }, &logits), Some(1));
-        assert_eq!(choose(&SamplingParams { dry_allowed_length: 2, ..dry }, &logits), Some(1));
+        assert_eq!(sample(&dry, &logits), Some(2));
+        assert_eq!(sample(&SamplingParams { dry_penalty_last_n: 0, ..dry.clone() }, &logits), Some(1));
+        assert_eq!(sample(&SamplingParams { dry_allowed_length: 2, ..dry }, &logits), Some(1));
         // Of tokens with 88, 9 and 3 %, the target takes the one in the middle.
         let adaptive = SamplingParams { temperature: 1.0, adaptive_target: 0.1, ..warm_all(&greedy) };
         let seen =
-            (0..32).filter(|&seed| choose(&SamplingParams { seed, ..adaptive.clone() }, &[4.0, 1.7, 0.6]) == Some(1));
+            (0..32).filter(|&seed| sample(&SamplingParams { seed, ..adaptive.clone() }, &[4.0, 1.7, 0.6]) == Some(1));
         let plain = SamplingParams { adaptive_target: -1.0, ..adaptive.clone() };
         let rarely =
-            (0..32).filter(|&seed| choose(&SamplingParams { seed, ..plain.clone() }, &[4.0, 1.7, 0.6]) == Some(1));
+            (0..32).filter(|&seed| sample(&SamplingParams { seed, ..plain.clone() }, &[4.0, 1.7, 0.6]) == Some(1));
         assert!(seen.count() > 2 * rarely.count());
         let mut vocab_end = SamplingParams { min_tokens: 1, ..greedy.clone() };
-        assert_eq!(choose(&vocab_end, &logits), Some(1), "token 0 ends, which may not come yet");
+        assert_eq!(sample(&vocab_end, &logits), Some(1), "token 0 ends, which may not come yet");
         vocab_end.stop_token_ids = vec![1];
-        assert_eq!(choose(&vocab_end, &logits), Some(2));
+        assert_eq!(sample(&vocab_end, &logits), Some(2));
         let nothing = SamplingParams { logit_bias: (0..4).map(|t| (t, f32::NEG_INFINITY)).collect(), ..greedy };
-        assert_eq!(choose(&nothing, &logits), None);
+        assert_eq!(sample(&nothing, &logits), None);
     }
 }

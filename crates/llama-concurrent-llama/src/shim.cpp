@@ -1,5 +1,6 @@
 // llama.cpp reports some failures as C++ exceptions or aborts, which must not unwind into Rust or end the process.
-// Each function here does one call and turns them into an ordinary result (guard.h); nothing else lives here.
+// The functions here call llama.cpp and turn them into ordinary results (guard.h). Some also read what only its C++
+// headers expose: the memory ranges of weights and KV caches, and the tensors of an architecture.
 
 #include "gguf.h"
 #include "guard.h"
@@ -77,8 +78,8 @@ int32_t lc_tokenize(const llama_vocab * vocab, const char * text, int32_t length
     });
 }
 
-// The tokens whose texts llama.cpp looks for in a text, in its order. It sorts them by length with std::sort, which leaves
-// equal ones in an order that only the same call on the same ids gives. Returns their number, and writes at most n_max.
+// The special tokens that llama.cpp searches for, in its order. It sorts them by length with std::sort, whose order of
+// equal elements can only be reproduced by the same call on the same ids. Returns their number, and writes at most n_max.
 int32_t lc_special_tokens(const llama_vocab * vocab, llama_token * tokens, int32_t n_max) {
     return guard::call<int32_t>(nullptr, 0, -1, [&] {
         const int32_t n_vocab = llama_vocab_n_tokens(vocab);
@@ -104,7 +105,7 @@ struct lc_memory {
     uint64_t compute_bytes;
 };
 
-// What a context and its model hold beside the weights of the file. Weights in any other buffer than ordinary host
+// The memory of a context and its model besides the weights of the file. Weights in a buffer other than ordinary host
 // memory (mapped or read) were repacked for the CPU.
 lc_memory lc_memory_of(const llama_context * context) {
     return guard::call<lc_memory>(nullptr, 0, lc_memory{}, [&] {
@@ -130,7 +131,7 @@ struct lc_weight {
     int32_t         type;
 };
 
-// Shows each weight in memory. A matrix that serves two purposes in two buffers is shown twice.
+// Visits each weight in memory. A matrix with two roles in two buffers is visited twice.
 void lc_each_weight(const llama_model * model, void (*each)(const lc_weight *, void *), void * user_data) {
     guard::call<int>(nullptr, 0, 0, [&] {
         for (const auto & [name, tensor] : llama_internal_get_tensor_map(model)) {
@@ -145,8 +146,8 @@ void lc_each_weight(const llama_model * model, void (*each)(const lc_weight *, v
     });
 }
 
-// Names each tensor, with its four dimensions, of the model that a file of metadata alone describes; whether it could be
-// made. The weights are never set.
+// Visits each tensor, with its four dimensions, of the model that a file of metadata alone describes. Returns whether the
+// model could be created. The weights are not set.
 bool lc_each_tensor(const char * path, void (*each)(const char *, const int64_t *, void *), void * user_data, char * message,
                     size_t size) {
     return guard::call<bool>(message, size, false, [&] {
@@ -178,7 +179,7 @@ size_t lc_weight_ranges(const llama_model * model, lc_range * ranges, size_t max
     });
 }
 
-// As above, those of a context's KV cache, where it has a plain one or a plain and a sliding one.
+// The same for a context's KV cache, if it is a plain one or a plain and a sliding-window one.
 size_t lc_kv_ranges(const llama_context * context, lc_range * ranges, size_t max) {
     return guard::call<size_t>(nullptr, 0, 0, [&] {
         range_list list{ranges, max};

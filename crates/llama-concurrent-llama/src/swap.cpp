@@ -1,8 +1,8 @@
-// Exchanges what two sequences of a context hold, in place and whole.
+// Swaps the whole contents of two sequences of a context, in place.
 //
-// llama.cpp has no such operation: llama_state_seq_get_data leaves out what a sliding window hides from the next token,
-// and llama_memory_seq_cp copies whole streams, with the next decode. Every sequence has a stream of its own here
-// (kv_unified = false), so an exchange is one of rows of tensors and of the list of cells.
+// llama.cpp has no such operation: llama_state_seq_get_data omits what a sliding window hides from the next token, and
+// llama_memory_seq_cp copies whole streams, with the next decode. Here every sequence has its own stream
+// (kv_unified = false), so a swap exchanges rows of tensors and lists of cells.
 
 #include "llama-kv-cache-dsa-iswa.h"
 #include "llama-kv-cache-dsa.h"
@@ -18,7 +18,7 @@
 #include <utility>
 #include <vector>
 
-// The layers of a cache are private to it. An explicit instantiation may name them, and hands them on.
+// The layers of a cache are private. An explicit instantiation may name private members, and exports them here.
 auto & layers_of(llama_kv_cache & kv);
 bool   v_is_transposed(llama_kv_cache & kv);
 
@@ -30,7 +30,7 @@ template struct expose<&llama_kv_cache::layers, &llama_kv_cache::v_trans>;
 
 namespace {
 
-// The plain caches that a memory consists of; none if its kind is not known.
+// The plain caches of a memory; none if its kind is unknown.
 std::vector<llama_kv_cache *> caches_of(llama_memory_i * memory) {
     if (auto * kv = dynamic_cast<llama_kv_cache *>(memory)) {
         return {kv};
@@ -50,7 +50,7 @@ std::vector<llama_kv_cache *> caches_of(llama_memory_i * memory) {
     return {};
 }
 
-// The same cells, of another sequence.
+// The same cells, assigned to another sequence.
 llama_kv_cells as_of(const llama_kv_cells & cells, llama_seq_id seq) {
     llama_kv_cells result;
     result.resize(cells.size());
@@ -90,7 +90,7 @@ void swap_cells(ggml_tensor * tensor, uint32_t a, uint32_t b, uint32_t n_cells, 
 
 extern "C" {
 
-// Whether the memory of a context is of a kind whose sequences can change places.
+// Whether the sequences of a context's memory can be swapped.
 bool lc_kv_can_swap(const llama_context * context) {
     const auto caches = caches_of(llama_get_memory(context));
     return !caches.empty() && std::all_of(caches.begin(), caches.end(), [](llama_kv_cache * kv) {
@@ -102,7 +102,7 @@ bool lc_kv_can_swap(const llama_context * context) {
     });
 }
 
-// Exchanges two sequences. No copy may be waiting for the next decode. False, and nothing is changed, for want of memory.
+// Swaps two sequences. No copy may be pending. Returns false, without effect, if memory runs out.
 bool lc_kv_swap(const llama_context * context, llama_seq_id a, llama_seq_id b) {
     try {
         struct exchange {

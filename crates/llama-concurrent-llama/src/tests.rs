@@ -1,4 +1,4 @@
-//! The wrapper on the demo model: KV moves exactly, and wrong calls are refused instead of asserted on.
+//! The wrapper on the demo model: KV is copied exactly, and invalid calls are refused instead of asserted on.
 
 mod aborts;
 

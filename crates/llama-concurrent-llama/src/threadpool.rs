@@ -1,4 +1,4 @@
-//! The compute threads of one worker: ours, so that affinity, polling and waiting are ours.
+//! The compute threads of one worker: our own, to control affinity, polling and waiting.
 
 use std::{ptr::NonNull, time::Duration};
 
@@ -8,7 +8,7 @@ use llama_concurrent_topology::{MemoryPolicy, WorkerPlan};
 use llama_concurrent_types::{EngineConfig, Error, ErrorKind, Result, WaitPolicy};
 use llama_cpp_sys_2 as sys;
 
-use super::place;
+use super::numa;
 
 /// A ggml thread pool. The thread that creates it is its first member and must be the one that decodes.
 struct Pool {
@@ -35,8 +35,8 @@ impl Drop for Pool {
     }
 }
 
-/// The threads of a worker, in both ways of waiting: ggml's own, which spin until all have come to the end of an operation,
-/// and one thread with helpers, which take parts of large operations when they run and sleep otherwise.
+/// The threads of a worker, for both wait policies: ggml's own, which spin until all have finished an operation, and one
+/// thread with helpers, which take parts of large operations when they run and sleep otherwise.
 pub(super) struct Threads {
     active: Pool,
     alone: Pool,
@@ -46,20 +46,20 @@ pub(super) struct Threads {
     /// Ids of ggml's threads, the calling one first, and of the helpers.
     ids: Vec<i32>,
     helper_ids: Vec<i32>,
-    /// The CPUs of this thread among ggml's, and those that it may use with helpers; none where nothing is bound.
+    /// The CPUs of this thread in ggml's pool, and those that it may use with helpers; empty if threads are not bound.
     own_cpus: Vec<usize>,
     all_cpus: Vec<usize>,
-    /// Time that all of them waited for a processor, as it was last seen.
+    /// The total time that the threads had waited for a CPU at the last check.
     delayed: Option<Duration>,
     /// Computing time since then.
     wall: Duration,
 }
 
-/// Computing time between two looks at the threads, each of which reads a small file of the system.
+/// Computing time between two checks of the threads, each of which reads a small system file.
 const INTERVAL: Duration = Duration::from_millis(20);
 
 impl Threads {
-    /// Creates `plan.threads - 1` threads of each kind and pins them and the calling thread as the plan says.
+    /// Creates `plan.threads - 1` threads of each kind and pins them and the calling thread according to the plan.
     pub(super) fn new(plan: &WorkerPlan, config: &EngineConfig) -> Result<Self> {
         let n_threads = plan.threads;
         let failed = |e: std::io::Error| {
@@ -72,8 +72,8 @@ impl Threads {
         let cpus = all_cpus.clone();
         let passive = config.wait_policy != WaitPolicy::Active;
         let n_helpers = if passive { n_threads - 1 } else { 0 };
-        let (helpers, helper_ids) = place::note_threads(|| {
-            let helpers = Helpers::new(n_helpers, move || place::settle(&cpus, &MemoryPolicy::System));
+        let (helpers, helper_ids) = numa::started_threads(|| {
+            let helpers = Helpers::new(n_helpers, move || numa::bind_thread(&cpus, &MemoryPolicy::System));
             helpers.map_err(failed)
         });
         // SAFETY: a plain constructor.
@@ -89,8 +89,8 @@ impl Threads {
             }
             params.strict_cpu = plan.one_core_each;
         }
-        let (active, ids) = place::note_threads(|| Pool::new(params));
-        let own_cpus = if plan.pin { ids.first().map_or(Vec::new(), |&id| place::affinity_of(id)) } else { Vec::new() };
+        let (active, ids) = numa::started_threads(|| Pool::new(params));
+        let own_cpus = if plan.pin { ids.first().map_or(Vec::new(), |&id| numa::affinity_of(id)) } else { Vec::new() };
         Ok(Self {
             active: active?,
             alone,
@@ -114,7 +114,7 @@ impl Threads {
         self.active.n_threads
     }
 
-    /// Ids of ggml's threads, the creating one first; none where the system does not tell.
+    /// The ids of ggml's threads, the creating one first; empty if the system does not report them.
     pub(super) fn thread_ids(&self) -> &[i32] {
         &self.ids
     }
@@ -123,19 +123,19 @@ impl Threads {
         self.contention
     }
 
-    /// Has ggml's threads sleep instead of spinning until the next call.
+    /// Lets ggml's threads sleep instead of spinning until the next call.
     pub(super) fn rest(&self) {
         // SAFETY: alive, and no call is under way. The next call wakes them.
         unsafe { sys::ggml_threadpool_pause(self.active.raw.as_ptr()) }
     }
 
-    /// Decides how to wait from here on.
-    pub(super) fn choose(&mut self) {
+    /// Selects the wait policy for the next calls.
+    pub(super) fn select_mode(&mut self) {
         let waiting = self.contention.waiting();
         if waiting != self.waiting {
             self.waiting = waiting;
             let cpus = if waiting == Waiting::Active { &self.own_cpus } else { &self.all_cpus };
-            place::settle(cpus, &MemoryPolicy::System);
+            numa::bind_thread(cpus, &MemoryPolicy::System);
             tracing::debug!(?waiting, share = self.contention.share(), "compute threads change their way of waiting");
         }
     }
@@ -157,14 +157,14 @@ impl Threads {
         }
     }
 
-    /// Learns from a call that took so long.
+    /// Updates the statistics after a call of this duration.
     pub(super) fn observe(&mut self, elapsed: Duration) {
         self.wall += elapsed;
         if self.wall < INTERVAL {
             return;
         }
         let wall = std::mem::take(&mut self.wall);
-        let total = place::delayed(self.ids.iter().chain(&self.helper_ids));
+        let total = numa::delayed(self.ids.iter().chain(&self.helper_ids));
         if let (Some(total), Some(before)) = (total, self.delayed) {
             self.contention.observe(wall, total.saturating_sub(before) / self.n_threads() as u32);
         }

@@ -1,4 +1,4 @@
-//! What answers of all routes have in common: counts, times and ends.
+//! Common parts of responses: token counts, timings and finish reasons.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -10,12 +10,12 @@ pub(crate) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
-/// An id that no other answer has.
+/// A unique id for a response.
 pub(crate) fn id(prefix: &str) -> String {
     format!("{prefix}-{:032x}", fastrand::u128(..))
 }
 
-/// OpenAI's word for an end.
+/// OpenAI's finish reason.
 pub(crate) fn finish_reason(finish: &Finish) -> &'static str {
     match finish.reason {
         FinishReason::Length => "length",
@@ -23,7 +23,7 @@ pub(crate) fn finish_reason(finish: &Finish) -> &'static str {
     }
 }
 
-/// Tokens of an answer, its choices together.
+/// Token counts of a response, over all choices.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Usage {
     prompt: usize,
@@ -32,7 +32,7 @@ pub(crate) struct Usage {
 }
 
 impl Usage {
-    /// Adds a generation; only the first of the answers to a prompt counts the prompt. `silent` ones answered nothing.
+    /// Adds a generation; only the first choice of a prompt counts the prompt. `silent` ones have no output.
     pub(crate) fn add(&mut self, timings: &Timings, is_first: bool, silent: bool) {
         if is_first {
             self.prompt += timings.n_prompt_tokens;
@@ -53,7 +53,7 @@ impl Usage {
     }
 }
 
-/// Times under llama-server's names; the time in the queue beside them.
+/// Timings under llama-server's names, and the queue time.
 pub(crate) fn timings(timings: &Timings) -> Value {
     let ttft = timings.ttft.unwrap_or(timings.e2e);
     let prompt = ttft.saturating_sub(timings.queue);

@@ -1,4 +1,4 @@
-//! What all requests share.
+//! The state shared by all requests.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -7,11 +7,11 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::{
     answer,
-    attendance::Idle,
     clients::Clients,
     config::ServerConfig,
+    connection_state::Idle,
     hosts::Hosts,
-    live::{Live, Registry},
+    in_flight::{InFlightRequest, InFlightRequests},
     metrics::Metrics,
     work::Lanes,
 };
@@ -22,18 +22,18 @@ pub(crate) const LARGE_BODIES: usize = 32;
 pub(crate) struct App {
     pub(crate) engine: Engine,
     pub(crate) config: ServerConfig,
-    pub(crate) live: Registry,
+    pub(crate) in_flight: InFlightRequests,
     pub(crate) clients: Clients,
     pub(crate) metrics: Metrics,
-    /// KiB of bodies that may be read at the same time.
+    /// KiB of bodies that may be in memory at the same time.
     pub(crate) body_room: Arc<Semaphore>,
     pub(crate) lanes: Lanes,
     pub(crate) hosts: Hosts,
-    /// Connections that may be closed where there are too many.
+    /// Idle connections, which may be closed if there are too many.
     pub(crate) idle: Arc<Idle>,
     /// Seconds since 1970.
     pub(crate) started: u64,
-    /// Whether the server is to stop.
+    /// Whether the server is stopping.
     pub(crate) stopping: watch::Sender<bool>,
 }
 
@@ -44,11 +44,11 @@ impl App {
         let kib = (config.limits.max_body_bytes >> 10).saturating_add(1).saturating_mul(LARGE_BODIES);
         let body_room = Arc::new(Semaphore::new(kib.min(Semaphore::MAX_PERMITS)));
         let hosts = Hosts::new(&config, bound);
-        let (live, metrics, stopping) = (Registry::default(), Metrics::new(), watch::Sender::new(false));
+        let (in_flight, metrics, stopping) = (InFlightRequests::default(), Metrics::new(), watch::Sender::new(false));
         Arc::new(Self {
             engine,
             config,
-            live,
+            in_flight,
             clients,
             metrics,
             body_room,
@@ -60,16 +60,16 @@ impl App {
         })
     }
 
-    /// Waits until the server is to stop.
+    /// Waits until the server stops.
     pub(crate) async fn stopped(&self) {
         let mut stopping = self.stopping.subscribe();
         let _ = stopping.wait_for(|&stopping| stopping).await;
     }
 
-    /// The slots of this moment, and whose they are.
-    pub(crate) fn slots(&self) -> (Vec<SlotStats>, Vec<Option<Arc<Live>>>) {
+    /// The current slots, and the request in each.
+    pub(crate) fn slots(&self) -> (Vec<SlotStats>, Vec<Option<Arc<InFlightRequest>>>) {
         let slots = self.engine.slots();
-        let seated = self.live.seated(&slots);
-        (slots, seated)
+        let assigned = self.in_flight.assigned(&slots);
+        (slots, assigned)
     }
 }

@@ -1,4 +1,4 @@
-//! Reading a request's body: bounded in bytes and in time, and JSON.
+//! Reads a request's body with limits on size and time, and parses it as JSON.
 
 use std::{error::Error, pin::pin, sync::Arc, time::Duration};
 
@@ -19,10 +19,10 @@ use crate::{
     work::{Job, Load},
 };
 
-/// A whole body. Its content type is not asked for, as curl's users leave it out.
+/// A complete body. Its content type is not checked, because users of curl omit it.
 pub(crate) struct Body {
     bytes: Bytes,
-    /// Of all bodies that are being read.
+    /// A part of the memory for all bodies being read.
     room: OwnedSemaphorePermit,
 }
 
@@ -32,32 +32,35 @@ impl FromRequest<Arc<App>> for Body {
     async fn from_request(request: Request, app: &Arc<App>) -> ApiResult<Self> {
         let limits = &app.config.limits;
         let most = limits.max_body_bytes;
-        let told = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-        if told.is_some_and(|told| told > most as u64) {
+        let announced =
+            request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+        if announced.is_some_and(|announced| announced > most as u64) {
             return Err(too_large(most));
         }
-        // Of one that does not tell its length, the worst is assumed.
-        let kib = (told.map_or(most, |told| told as usize) >> 10) as u32 + 1;
+        // Without a length, the largest body is assumed.
+        let kib = (announced.map_or(most, |announced| announced as usize) >> 10) as u32 + 1;
         let room = app.body_room.clone().try_acquire_many_owned(kib).map_err(|_| {
             ApiError::unavailable("too many large requests are being read").with_retry(Duration::from_secs(1))
         })?;
         let peer = request.extensions().get::<Peer>().cloned();
-        let read =
-            timeout(limits.body_timeout, whole(request, told.map_or(0, |told| told as usize), most, peer.as_ref()))
-                .await;
+        let read = timeout(
+            limits.body_timeout,
+            whole(request, announced.map_or(0, |announced| announced as usize), most, peer.as_ref()),
+        )
+        .await;
         let bytes = read.map_err(|_| {
-            let message = "the body of the request did not come in time";
+            let message = "the body of the request did not arrive in time";
             ApiError::new(StatusCode::REQUEST_TIMEOUT, "timeout_error", message)
         })??;
         if let Some(peer) = peer {
-            peer.attendance.read_whole();
+            peer.connection.read_whole();
         }
         Ok(Self { bytes, room })
     }
 }
 
 impl Body {
-    /// Reads the object that it is, where that keeps nobody waiting.
+    /// Parses it as JSON, in the lane for its size.
     pub(crate) async fn read<T: Send + 'static>(
         self,
         app: &Arc<App>,
@@ -67,7 +70,7 @@ impl Body {
         let (load, of_work) = (Load::Bytes(bytes.len()), app.clone());
         let work = move |job: &Job| {
             let value = parse(&bytes, "body")?;
-            // What was read is larger than what came, and both are here until this has ended.
+            // The parsed value is larger than the body, and both are in memory until this ends.
             let _room = room;
             job.check()?;
             read(&of_work, &Fields::body(&value)?, job)
@@ -76,19 +79,19 @@ impl Body {
     }
 }
 
-/// `told` is how many bytes are announced: room for all of them is made at once, as growing copies what is there.
-async fn whole(request: Request, told: usize, most: usize, peer: Option<&Peer>) -> ApiResult<Bytes> {
+/// `announced` is the content length: the buffer is allocated at once, because growing it would copy.
+async fn whole(request: Request, announced: usize, most: usize, peer: Option<&Peer>) -> ApiResult<Bytes> {
     let mut parts = request.into_body().into_data_stream();
-    let mut whole = BytesMut::with_capacity(told);
+    let mut whole = BytesMut::with_capacity(announced);
     let ended = async {
         match peer {
-            Some(peer) => peer.attendance.until_end().await,
+            Some(peer) => peer.connection.until_end().await,
             None => std::future::pending().await,
         }
     };
     let mut ended = pin!(ended);
     loop {
-        // Before the end is looked at, everything that came before it has been read.
+        // Everything received before the end is read before the end is handled.
         let part = tokio::select! {
             biased;
             part = parts.next() => part,
@@ -105,10 +108,10 @@ async fn whole(request: Request, told: usize, most: usize, peer: Option<&Peer>) 
 }
 
 pub(crate) fn parse(bytes: &[u8], what: &str) -> ApiResult<Value> {
-    serde_json::from_slice(bytes).map_err(|error| ApiError::bad_request(format!("the {what} is no JSON: {error}")))
+    serde_json::from_slice(bytes).map_err(|error| ApiError::bad_request(format!("the {what} is not JSON: {error}")))
 }
 
-/// What is at the bottom of an error of the connection.
+/// The root cause of a connection error.
 fn cause(error: &dyn Error) -> String {
     let mut cause = error;
     while let Some(deeper) = cause.source() {

@@ -1,4 +1,4 @@
-//! Who asks, and how much each may have at once and per minute.
+//! Clients, and their limits on concurrent generations and requests per minute.
 
 use std::{
     collections::HashMap,
@@ -20,8 +20,8 @@ use crate::{
     error::{ApiError, ApiResult},
 };
 
-/// Addresses that are remembered before those that no longer matter are forgotten.
-const REMEMBERED: usize = 1024;
+/// Number of tracked clients above which those without recent requests are dropped.
+const TRACKED: usize = 1024;
 
 /// A client: an API key or, without keys, an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -30,11 +30,11 @@ pub(crate) enum Client {
     Address(IpAddr),
 }
 
-/// Which of the keys one is. All are compared in full, so that the time tells nothing about them.
+/// The index of a key. All keys are compared in constant time.
 pub(crate) fn key_index(keys: &[String], shown: &str) -> Option<usize> {
     let mut found = None;
     for (index, key) in keys.iter().enumerate() {
-        // Lengths are no secret.
+        // The length is not secret.
         if bool::from(key.as_bytes().ct_eq(shown.as_bytes())) {
             found = Some(index);
         }
@@ -42,7 +42,7 @@ pub(crate) fn key_index(keys: &[String], shown: &str) -> Option<usize> {
     found
 }
 
-/// What each client uses.
+/// The usage of each client.
 pub(crate) struct Clients {
     rate: Option<RateLimiter<Client, DefaultKeyedStateStore<Client>, DefaultClock>>,
     most: Option<NonZeroUsize>,
@@ -61,7 +61,7 @@ impl Clients {
     /// Counts a request of a client against its rate.
     pub(crate) fn request(&self, client: Client) -> ApiResult<()> {
         let Some(rate) = &self.rate else { return Ok(()) };
-        if rate.len() > REMEMBERED {
+        if rate.len() > TRACKED {
             rate.retain_recent();
         }
         rate.check_key(&client).map_err(|not_until| {
@@ -70,8 +70,8 @@ impl Clients {
         })
     }
 
-    /// Takes places for generations of a client.
-    pub(crate) fn seats(&self, client: Client, n: usize) -> ApiResult<Vec<Option<Seat>>> {
+    /// Acquires permits for `n` generations of a client.
+    pub(crate) fn permits(&self, client: Client, n: usize) -> ApiResult<Vec<Option<Permit>>> {
         let Some(most) = self.most else { return Ok((0..n).map(|_| None).collect()) };
         let mut busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
         let used = busy.get(&client).copied().unwrap_or(0);
@@ -80,17 +80,17 @@ impl Clients {
             return Err(ApiError::too_many(message, Duration::from_secs(1)));
         }
         busy.insert(client, used + n);
-        Ok((0..n).map(|_| Some(Seat { client, busy: self.busy.clone() })).collect())
+        Ok((0..n).map(|_| Some(Permit { client, busy: self.busy.clone() })).collect())
     }
 }
 
-/// A place of a client, given back when dropped.
-pub(crate) struct Seat {
+/// A permit for one generation of a client, released when dropped.
+pub(crate) struct Permit {
     client: Client,
     busy: Arc<Mutex<HashMap<Client, usize>>>,
 }
 
-impl Drop for Seat {
+impl Drop for Permit {
     fn drop(&mut self) {
         let mut busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
         match busy.get_mut(&self.client) {
@@ -116,12 +116,12 @@ mod tests {
     #[test]
     fn places_come_back() {
         let clients = Clients::new(&Limits { max_per_client: Some(2), ..Limits::default() });
-        let taken = clients.seats(Client::Key(0), 2).unwrap();
-        assert!(clients.seats(Client::Key(0), 1).is_err());
-        assert!(clients.seats(Client::Key(1), 1).is_ok(), "each client has its own");
+        let taken = clients.permits(Client::Key(0), 2).unwrap();
+        assert!(clients.permits(Client::Key(0), 1).is_err());
+        assert!(clients.permits(Client::Key(1), 1).is_ok(), "each client has its own");
         drop(taken);
-        assert!(clients.seats(Client::Key(0), 2).is_ok());
-        assert!(clients.busy.lock().unwrap().is_empty(), "nobody is remembered");
+        assert!(clients.permits(Client::Key(0), 2).is_ok());
+        assert!(clients.busy.lock().unwrap().is_empty(), "no client is tracked");
     }
 
     #[test]

@@ -1,21 +1,21 @@
-//! What can be set about a server.
+//! The configuration of a server.
 
 use std::{num::NonZeroU32, time::Duration};
 
 use llama_concurrent::SamplingParams;
 
-/// Everything that can be set about a server. The defaults suit a server on loopback that a few people share.
+/// The configuration of a server. The defaults suit a server on loopback with a few users.
 #[derive(Clone, Debug)]
 pub struct ServerConfig {
-    /// The model's name in answers and in `/v1/models`.
+    /// The model's name in responses and in `/v1/models`.
     pub model_name: String,
-    /// The model's file, as `/props` tells it.
+    /// The model's file, for `/props`.
     pub model_path: String,
-    /// What holds where a request says nothing, on all routes.
+    /// The defaults of request parameters, on all routes.
     pub defaults: SamplingParams,
-    /// The seed where a request gives none; `None` draws one for each.
+    /// The default seed; `None` draws one for each request.
     pub seed: Option<u32>,
-    /// Keys of which a request must show one; empty lets everybody in.
+    /// API keys, of which a request must send one; if empty, no key is required.
     pub api_keys: Vec<String>,
     /// Serve the page at `/`.
     pub page: bool,
@@ -24,13 +24,13 @@ pub struct ServerConfig {
     /// Web origins (`https://example.org`) whose pages may call this server; `*` is all, none by default. A browser's
     /// request from any other origin is refused.
     pub cors_origins: Vec<String>,
-    /// Names by which the server may be called, besides addresses and `localhost`, where requests need no key; `*` is all.
-    /// A server that other machines reach also takes names without a dot and those that end in `.local` or `.internal`.
+    /// Host names that requests may use besides addresses and `localhost`, if no key is required; `*` allows all. A server
+    /// that other machines can reach also accepts names without a dot and names in `.local` or `.internal`.
     pub allowed_hosts: Vec<String>,
-    /// Read special tokens also where they are written inside of chat messages, as llama-server does: anybody can then close
-    /// his message and speak as another.
+    /// Parse special tokens written inside chat messages, as llama-server does: a message can then end itself and impersonate
+    /// another role.
     pub parse_special: bool,
-    /// How much of everything.
+    /// Limits on resources.
     pub limits: Limits,
 }
 
@@ -39,7 +39,7 @@ impl Default for ServerConfig {
         Self {
             model_name: "default".into(),
             model_path: String::new(),
-            // As llama-server's own.
+            // As in llama-server.
             defaults: SamplingParams { temperature: 0.8, ..SamplingParams::default() },
             seed: None,
             api_keys: Vec::new(),
@@ -53,39 +53,39 @@ impl Default for ServerConfig {
     }
 }
 
-/// Bounds on what clients may take. The queue itself is the engine's
+/// Limits for clients. The limit of the queue is the engine's
 /// ([`max_queued_requests`](llama_concurrent::EngineConfig::max_queued_requests)).
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Open connections at most, and no more than the limit of open files leaves. For one more, the one that has been idle for
-    /// longest is closed; if none is idle, it gets a 503 and is closed.
+    /// Maximum open connections, also bounded by the limit on open files. For a further one, the longest idle connection is
+    /// closed; if none is idle, the new one gets status 503 and is closed.
     pub max_connections: usize,
-    /// Bytes of a request's body and of a WebSocket message at most. Bodies of 32 times this are read at the same time.
+    /// Maximum bytes of a request body and of a WebSocket message. All bodies being read may have 32 times as many.
     pub max_body_bytes: usize,
-    /// Tokens of one prompt at most, where that is less than a slot holds.
+    /// Maximum tokens of a prompt, if that is less than a slot holds.
     pub max_prompt_tokens: Option<usize>,
-    /// Generations that one HTTP request (its prompts times `n`) or one WebSocket may have at once.
+    /// Maximum generations of one HTTP request (its prompts times `n`) or one WebSocket at a time.
     pub max_generations: usize,
-    /// Requests per minute of one client: of an API key or, without keys, of an address. Bursts of as many are allowed.
+    /// Maximum requests per minute of a client: an API key or, without keys, an address. Bursts of as many are allowed.
     pub requests_per_minute: Option<NonZeroU32>,
-    /// Generations that one client may have at once.
+    /// Maximum generations of a client at a time.
     pub max_per_client: Option<usize>,
-    /// Give up on a request that found no slot by then.
+    /// Fail a request that has not got a slot within this time.
     pub queue_timeout: Option<Duration>,
-    /// Give up on a request that is not finished by then.
+    /// Fail a request that has not finished within this time.
     pub timeout: Option<Duration>,
-    /// The head of a request must have come by then, counted from when one is expected: so also the time that an idle
-    /// connection is kept.
+    /// Time limit for receiving the head of a request, measured from when one is expected. It is therefore also how long an
+    /// idle connection is kept open.
     pub header_timeout: Duration,
-    /// The body of a request must have come by then.
+    /// Time limit for receiving the body of a request.
     pub body_timeout: Duration,
-    /// A client that takes nothing of what is sent for this long is disconnected.
+    /// A client that reads nothing of its response for this long is disconnected.
     pub write_timeout: Duration,
-    /// As [`write_timeout`](Self::write_timeout), for a client that does not read its streams while requests wait for a slot.
+    /// Like [`write_timeout`](Self::write_timeout), for a client that does not read its streams while requests wait for a slot.
     pub stall_timeout: Duration,
-    /// A comment is sent on an event stream that was silent for this long.
+    /// Interval of keep-alive comments on an idle event stream.
     pub keep_alive: Duration,
-    /// After the signal to stop: how long running requests may take before they are cancelled.
+    /// How long running requests may take after the shutdown signal before they are cancelled.
     pub drain: Duration,
 }
 

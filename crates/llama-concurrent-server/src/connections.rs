@@ -1,7 +1,7 @@
-//! Accepting connections, and ending: the listener stops, running requests drain, what is left is cancelled.
+//! Accepts connections, and shuts down gracefully: stops listening, drains running requests, and cancels the rest.
 
-mod line;
-mod room;
+mod client_stream;
+mod connection_limits;
 
 use std::{
     convert::Infallible,
@@ -35,30 +35,29 @@ use tower::ServiceExt;
 
 use crate::{
     app::App,
-    attendance::{Attended, Visit},
     config::ServerConfig,
+    connection_state::{OpenConnection, TrackedBody},
     guard::Peer,
     routes::router,
 };
-use line::Line;
-use room::Room;
+use client_stream::ClientStream;
+use connection_limits::ConnectionLimits;
 
-/// The name of the server's threads, as `ps -L` and profilers show it.
+/// The name of the server's threads in `ps -L` and profilers.
 pub const THREAD_NAME: &str = "llama-http";
-/// For an idle connection to make room for a new one.
-const SQUEEZE: Duration = Duration::from_secs(1);
-/// For those before a connection to have got a place or to know that there is none; then it is closed without a word.
-const PAUSE: Duration = Duration::from_millis(50);
-/// For the last words of connections after everything has ended.
-const FAREWELL: Duration = Duration::from_secs(5);
-/// A head of a request may have this many bytes.
+/// How long to wait until an idle connection has closed to make room for a new one.
+const IDLE_CLOSE_WAIT: Duration = Duration::from_secs(1);
+/// How long a connection beyond the limit waits to be answered; then it is closed without a response.
+const REJECT_WAIT: Duration = Duration::from_millis(50);
+/// The grace period of connections after all requests have ended.
+const GRACE_PERIOD: Duration = Duration::from_secs(5);
+/// The maximum size of a request head in bytes.
 const MAX_HEAD: usize = 64 << 10;
 
-/// Binds an address and serves until `shutdown` is ready, on a runtime of its own; `listening` gets the address that was
-/// bound.
+/// Binds an address and serves until `shutdown` is ready, on its own runtime. `listening` gets the bound address.
 ///
 /// # Errors
-/// The address cannot be bound, or threads cannot be started.
+/// If the address cannot be bound, or threads cannot be started.
 pub fn run(
     address: impl tokio::net::ToSocketAddrs,
     engine: Engine,
@@ -66,11 +65,11 @@ pub fn run(
     listening: impl FnOnce(SocketAddr),
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
-    // One thread serves all connections: two would share the tokens of a step and wake each other for it, which costs a third
-    // more. One passes on some 70,000 tokens a second; what takes long is done elsewhere.
+    // One thread serves all connections: two would split the tokens of a step and wake each other for it, which costs a third
+    // more. One delivers some 70,000 tokens a second; long work is done elsewhere.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
-        // A connection may have a millisecond's work to do; others are looked at after so many of them.
+        // A connection may have a millisecond of work; poll for I/O after this many of them.
         .event_interval(8)
         .thread_name(THREAD_NAME)
         .enable_all()
@@ -80,17 +79,17 @@ pub fn run(
         listening(listener.local_addr()?);
         serve(listener, engine, config, shutdown).await
     });
-    // Dropping it would wait for work that nothing can cut short, such as tokenizing.
+    // Dropping it would wait for work that cannot be cancelled, such as tokenizing.
     runtime.shutdown_background();
     served
 }
 
-/// Serves until `shutdown` is ready and then ends in order: no new connections and requests, then at most
-/// [`Limits::drain`](crate::Limits::drain) for those that run, then they are cancelled with an error. The engine takes no requests afterwards.
-/// What reads a large request then may go on for a while on a thread of its own.
+/// Serves until `shutdown` is ready and then shuts down gracefully: it accepts no new connections and requests, waits at most
+/// [`Limits::drain`](crate::Limits::drain) for running ones, and cancels the rest with an error. The engine accepts no
+/// requests afterwards. A thread that parses a large request may continue for a while.
 ///
 /// # Errors
-/// The listener has no address. A failing `accept` is tried again.
+/// If the listener has no address. A failing `accept` is retried.
 pub async fn serve(
     listener: TcpListener,
     engine: Engine,
@@ -99,8 +98,9 @@ pub async fn serve(
 ) -> io::Result<()> {
     let app = App::new(engine, config, listener.local_addr()?.ip());
     let router = router(app.clone());
-    let room = Room::new(app.config.limits.max_connections.min(Semaphore::MAX_PERMITS.min(u32::MAX as usize)));
-    let (open, turned_away) = (Arc::new(Semaphore::new(room.served)), Arc::new(Semaphore::new(room.turned_away)));
+    let allowed =
+        ConnectionLimits::new(app.config.limits.max_connections.min(Semaphore::MAX_PERMITS.min(u32::MAX as usize)));
+    let (open, rejected) = (Arc::new(Semaphore::new(allowed.served)), Arc::new(Semaphore::new(allowed.rejected)));
     let mut shutdown = pin!(shutdown);
     loop {
         let accepted = tokio::select! {
@@ -111,7 +111,7 @@ pub async fn serve(
         let (stream, address) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                // Out of file descriptors, mostly: others than ours took what was left.
+                // Usually out of file descriptors, because other code took the remaining ones.
                 tracing::warn!("cannot accept a connection: {error}");
                 app.idle.close_one();
                 sleep(Duration::from_millis(100)).await;
@@ -120,21 +120,21 @@ pub async fn serve(
         };
         if let Ok(permit) = open.clone().try_acquire_owned() {
             tokio::spawn(connection(stream, address, permit, router.clone(), app.clone()));
-        } else if let Ok(Ok(place)) = timeout(PAUSE, turned_away.clone().acquire_owned()).await {
-            tokio::spawn(squeeze_in(stream, address, open.clone(), place, router.clone(), app.clone()));
+        } else if let Ok(Ok(place)) = timeout(REJECT_WAIT, rejected.clone().acquire_owned()).await {
+            tokio::spawn(admit_or_reject(stream, address, open.clone(), place, router.clone(), app.clone()));
         } else {
-            app.metrics.turned_away();
+            app.metrics.connection_refused();
         }
     }
     drop(listener);
     app.stopping.send_replace(true);
     end_requests(&app).await;
-    let _ = timeout(FAREWELL, open.acquire_many(room.served as u32)).await;
+    let _ = timeout(GRACE_PERIOD, open.acquire_many(allowed.served as u32)).await;
     app.lanes.end();
     Ok(())
 }
 
-/// The routes without a socket, each request as from a connection of its own: for the fuzz target.
+/// The routes without a socket, each request on its own connection: for the fuzz target.
 #[doc(hidden)]
 pub fn routes(engine: Engine, config: ServerConfig) -> Router {
     let address = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -144,15 +144,15 @@ pub fn routes(engine: Engine, config: ServerConfig) -> Router {
         let places = places.clone();
         async move {
             let permit = Arc::new(places.acquire_owned().await.expect("they are never closed"));
-            request.extensions_mut().insert(Peer { address, permit, attendance: Arc::default() });
+            request.extensions_mut().insert(Peer { address, permit, connection: Arc::default() });
             next.run(request).await
         }
     };
     router(app).layer(from_fn(connect))
 }
 
-/// Serves a connection in the place of one that is idle, or tells it that there are too many.
-async fn squeeze_in(
+/// Serves a connection after closing an idle one, or rejects it.
+async fn admit_or_reject(
     stream: TcpStream,
     address: SocketAddr,
     open: Arc<Semaphore>,
@@ -161,16 +161,16 @@ async fn squeeze_in(
     app: Arc<App>,
 ) {
     if app.idle.close_one()
-        && let Ok(Ok(permit)) = timeout(SQUEEZE, open.acquire_owned()).await
+        && let Ok(Ok(permit)) = timeout(IDLE_CLOSE_WAIT, open.acquire_owned()).await
     {
         drop(place);
         return connection(stream, address, permit, router, app).await;
     }
-    app.metrics.turned_away();
-    let _ = timeout(Duration::from_secs(1), turn_away(stream)).await;
+    app.metrics.connection_refused();
+    let _ = timeout(Duration::from_secs(1), reject(stream)).await;
 }
 
-/// Waits for running requests, and cancels those that take too long.
+/// Drains running requests, and cancels those that take too long.
 async fn end_requests(app: &Arc<App>) {
     let (engine, limit) = (app.engine.clone(), app.config.limits.drain);
     let ended = spawn_blocking(move || {
@@ -193,19 +193,19 @@ async fn connection(
     app: Arc<App>,
 ) {
     let limits = &app.config.limits;
-    // Tokens are small and wanted at once.
+    // Tokens are small and must be sent immediately.
     let _ = stream.set_nodelay(true);
-    let visit = Visit::new(app.idle.clone());
-    let attendance = visit.attendance.clone();
-    let peer = Peer { address, permit: Arc::new(permit), attendance: attendance.clone() };
-    let stream = Line::new(stream, attendance.clone(), app.clone());
+    let open_connection = OpenConnection::new(app.idle.clone());
+    let state = open_connection.state.clone();
+    let peer = Peer { address, permit: Arc::new(permit), connection: state.clone() };
+    let stream = ClientStream::new(stream, state.clone(), app.clone());
     let served = AtomicBool::new(false);
     let service = service_fn(|mut request: Request<Incoming>| {
         served.store(true, Ordering::Relaxed);
-        let busy = visit.request(request.version() < Version::HTTP_11, !request.body().is_end_stream());
+        let busy = open_connection.request(request.version() < Version::HTTP_11, !request.body().is_end_stream());
         request.extensions_mut().insert(peer.clone());
         let answered = router.clone().oneshot(request.map(Body::new));
-        async move { Ok::<_, Infallible>(answered.await?.map(|body| Attended { body, busy: Some(busy) })) }
+        async move { Ok::<_, Infallible>(answered.await?.map(|body| TrackedBody { body, busy: Some(busy) })) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -217,22 +217,22 @@ async fn connection(
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         () = app.stopped() => {
-            // What is being answered is answered to its end; idle ones close.
+            // Responses in progress are completed; idle connections close.
             connection.as_mut().graceful_shutdown();
             connection.await
         }
-        () = attendance.closed() => {
+        () = state.closed() => {
             tracing::debug!("an idle connection makes room");
             connection.as_mut().graceful_shutdown();
             let soon = async {
                 if served.load(Ordering::Relaxed) {
-                    sleep(SQUEEZE / 2).await;
+                    sleep(IDLE_CLOSE_WAIT / 2).await;
                 }
             };
             tokio::select! {
                 ended = connection.as_mut() => ended,
-                // One that never asked for anything, or does not take the rest of its answer.
-                () = soon, if !attendance.is_busy() => return,
+                // A connection without any request, or one that does not read the rest of its response.
+                () = soon, if !state.is_busy() => return,
             }
         }
     };
@@ -241,9 +241,9 @@ async fn connection(
     }
 }
 
-/// Tells a connection that there are too many. It is read to its end first, since closing it with something unread
-/// could take the answer back.
-async fn turn_away(mut stream: TcpStream) -> io::Result<()> {
+/// Rejects a connection with status 503. Reads it to its end, because closing it with unread data could discard the
+/// response.
+async fn reject(mut stream: TcpStream) -> io::Result<()> {
     let body = r#"{"error":{"code":503,"message":"the server has too many connections; try again later","type":"unavailable_error","param":null}}"#;
     let head =
         "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\nconnection: close";

@@ -1,4 +1,4 @@
-//! What an answer has to look like: OpenAI's `response_format`, llama-server's `json_schema` and `grammar`, vLLM's
+//! Output constraints: OpenAI's `response_format`, llama-server's `json_schema` and `grammar`, vLLM's
 //! `structured_outputs` and `guided_*`, and `regex`.
 
 use llama_concurrent::Constraint;
@@ -25,7 +25,7 @@ pub(crate) fn read(fields: &Fields<'_>) -> ApiResult<Option<Constraint>> {
     one_of(fields, given)
 }
 
-/// The only one of several that is given.
+/// The only one given; an error if there are several.
 fn one_of<const N: usize>(
     fields: &Fields<'_>,
     given: [(&str, Option<Constraint>); N],
@@ -73,7 +73,7 @@ fn schema(path: &str, schema: &Value) -> ApiResult<Constraint> {
     }
 }
 
-/// GBNF or Lark, which the engine tells apart.
+/// GBNF or Lark, which the engine distinguishes.
 fn grammar(fields: &Fields<'_>, name: &str) -> ApiResult<Option<Constraint>> {
     let text = fields.text(name)?.filter(|text| !text.is_empty());
     Ok(text.map(|text| Constraint::Grammar(text.to_owned())))
@@ -107,7 +107,7 @@ fn structured_outputs(fields: &Fields<'_>) -> ApiResult<Option<Constraint>> {
     }
 }
 
-/// A schema, or the text of one.
+/// A schema, or a string that contains one.
 fn written_schema(fields: &Fields<'_>, name: &str) -> ApiResult<Option<Constraint>> {
     match fields.get(name) {
         None => Ok(None),

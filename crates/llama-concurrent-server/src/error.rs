@@ -1,4 +1,4 @@
-//! Errors as clients read them: the object of OpenAI, with the status as its code as llama-server has it.
+//! Error responses: OpenAI's error object, with the status as its code as in llama-server.
 
 use std::time::Duration;
 
@@ -10,16 +10,16 @@ use axum::{
 use llama_concurrent::{Error, ErrorKind};
 use serde_json::{Value, json};
 
-/// Why a request is not served.
+/// An error response.
 #[derive(Clone, Debug)]
 pub(crate) struct ApiError {
     pub(crate) status: StatusCode,
     kind: &'static str,
     message: String,
-    /// The field that is wrong.
+    /// The invalid field.
     param: Option<String>,
     retry_after: Option<Duration>,
-    /// Prompt tokens and those that a slot holds, where a prompt is too long.
+    /// Prompt tokens and slot size, if a prompt is too long.
     counts: Option<(usize, usize)>,
 }
 
@@ -34,7 +34,7 @@ impl ApiError {
         Self::new(StatusCode::BAD_REQUEST, "invalid_request_error", message)
     }
 
-    /// A field with a value that it cannot have.
+    /// An invalid value of a field.
     pub(crate) fn field(path: impl Into<String>, must: impl std::fmt::Display) -> Self {
         let path = path.into();
         Self { param: Some(path.clone()), ..Self::bad_request(format!("'{path}' {must}")) }
@@ -44,7 +44,7 @@ impl ApiError {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable_error", message)
     }
 
-    /// A fault of this server's.
+    /// An internal error.
     pub(crate) fn internal(message: impl Into<String>) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", message)
     }
@@ -122,7 +122,7 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let mut response = json_response(self.status, &self.json());
         if let Some(after) = self.retry_after {
-            // Whole seconds, and never 0: that would mean at once.
+            // Whole seconds, and never 0, which would mean immediately.
             let seconds = after.as_secs_f64().ceil().clamp(1.0, 3600.0) as u64;
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
@@ -133,14 +133,14 @@ impl IntoResponse for ApiError {
     }
 }
 
-/// A body of JSON.
+/// A JSON response.
 pub(crate) fn json_response(status: StatusCode, value: &Value) -> Response {
     let mut response = json_text(value.to_string());
     *response.status_mut() = status;
     response
 }
 
-/// A body that is JSON already.
+/// A response of serialised JSON.
 pub(crate) fn json_text(text: impl Into<Body>) -> Response {
     let mut response = Response::new(text.into());
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));

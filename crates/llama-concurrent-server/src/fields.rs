@@ -1,7 +1,7 @@
-//! Reading a JSON object by hand: unknown fields are ignored, null is absent, and a wrong type names its field.
+//! Reads a JSON object by hand: unknown fields are ignored, null counts as absent, and type errors name the field.
 //!
-//! Clients of two families send the same field in several shapes (a string or a list, an object or pairs), under several
-//! names; a derived reader would say which variants it tried, not which field is wrong.
+//! Clients of two APIs send the same field in several shapes (a string or a list, an object or pairs) and under several
+//! names. A derived deserializer would report the variants that it tried, not the field that is wrong.
 
 use std::ops::RangeInclusive;
 
@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use crate::error::{ApiError, ApiResult};
 
-/// An object of a request, with its place in it.
+/// An object in a request, with its path.
 #[derive(Clone)]
 pub(crate) struct Fields<'a> {
     object: &'a Map<String, Value>,
@@ -25,7 +25,7 @@ impl<'a> Fields<'a> {
         Ok(Self { object, path: String::new() })
     }
 
-    /// An object at a place.
+    /// An object at a path.
     pub(crate) fn at(path: String, value: &'a Value) -> ApiResult<Self> {
         let object = value.as_object().ok_or_else(|| wrong(&path, "an object", value))?;
         Ok(Self { object, path })
@@ -40,7 +40,7 @@ impl<'a> Fields<'a> {
         self.object.get(name).filter(|value| !value.is_null())
     }
 
-    /// The first of several names that is there.
+    /// The first of several names that is present.
     pub(crate) fn any<'n>(&self, names: &[&'n str]) -> Option<(&'n str, &'a Value)> {
         names.iter().find_map(|name| Some((*name, self.get(name)?)))
     }
@@ -100,7 +100,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// A whole number in a range; `2.0` is one too, as some languages write it.
+/// An integer in a range. `2.0` is accepted, because some languages write integers so.
 pub(crate) fn integer(path: &str, value: &Value, range: RangeInclusive<i64>) -> ApiResult<i64> {
     let whole = |float: f64| (float.fract() == 0.0 && float.abs() < 9e15).then_some(float as i64);
     let Some(number) = value.as_i64().or_else(|| value.as_f64().and_then(whole)) else {
@@ -116,7 +116,7 @@ pub(crate) fn integer(path: &str, value: &Value, range: RangeInclusive<i64>) -> 
     Err(ApiError::field(path, format!("must be {} to {}, but is {number}", range.start(), range.end())))
 }
 
-/// The error of a value of another type than its field has.
+/// The error for a value of the wrong type.
 pub(crate) fn wrong(path: &str, wanted: &str, value: &Value) -> ApiError {
     ApiError::field(path, format!("must be {wanted}, but is {}", type_name(value)))
 }
@@ -142,13 +142,13 @@ mod tests {
     fn a_wrong_type_names_field_and_type() {
         let body = json!({"a": "x", "b": {"c": 1.5}, "d": [1, "x"], "e": null, "f": 7.0});
         let fields = Fields::body(&body).unwrap();
-        let told = |error: ApiError| error.json()["error"]["message"].as_str().unwrap().to_owned();
-        assert_eq!(told(fields.boolean("a").unwrap_err()), "'a' must be true or false, but is a string");
+        let message = |error: ApiError| error.json()["error"]["message"].as_str().unwrap().to_owned();
+        assert_eq!(message(fields.boolean("a").unwrap_err()), "'a' must be true or false, but is a string");
         let inner = fields.object("b").unwrap().unwrap();
-        assert_eq!(told(inner.integer(&["c"], 0..=9).unwrap_err()), "'b.c' must be a whole number, but is 1.5");
-        assert_eq!(told(fields.texts("d").unwrap_err()), "'d[0]' must be a string, but is a number");
+        assert_eq!(message(inner.integer(&["c"], 0..=9).unwrap_err()), "'b.c' must be a whole number, but is 1.5");
+        assert_eq!(message(fields.texts("d").unwrap_err()), "'d[0]' must be a string, but is a number");
         assert_eq!(fields.integer(&["e", "f"], 0..=9).unwrap(), Some(7), "null is absent, and 7.0 is whole");
-        assert_eq!(told(fields.integer(&["f"], 0..=6).unwrap_err()), "'f' must be 0 to 6, but is 7");
+        assert_eq!(message(fields.integer(&["f"], 0..=6).unwrap_err()), "'f' must be 0 to 6, but is 7");
         assert!(Fields::body(&json!([1])).is_err());
     }
 }

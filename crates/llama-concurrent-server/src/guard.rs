@@ -1,4 +1,4 @@
-//! What every request passes: who asks, from where, how often; and its span.
+//! The checks of every request: key, origin and rate limit; and its tracing span.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -14,23 +14,23 @@ use tracing::{Instrument, field::Empty, info_span};
 use crate::{
     answer,
     app::App,
-    attendance::Attendance,
     clients::{Client, key_index},
+    connection_state::ConnectionState,
     error::{ApiError, ApiResult},
 };
 
-/// Routes that need no key, as in llama-server: they tell nothing of anybody.
+/// Routes that need no key, as in llama-server: they reveal nothing about requests.
 const PUBLIC: [&str; 6] = ["/", "/health", "/v1/health", "/models", "/v1/models", "/openapi.json"];
-/// A WebSocket of a browser cannot have headers; its key comes as a subprotocol of this prefix.
+/// Browsers cannot set headers on a WebSocket, so the key is sent as a subprotocol with this prefix.
 pub(crate) const KEY_PROTOCOL: &str = "api-key.";
 const REQUEST_ID: &str = "x-request-id";
 
-/// The connection of a request. Whoever holds it counts as an open connection.
+/// The connection of a request. Holding it counts as an open connection.
 #[derive(Clone)]
 pub(crate) struct Peer {
     pub(crate) address: SocketAddr,
     pub(crate) permit: Arc<OwnedSemaphorePermit>,
-    pub(crate) attendance: Arc<Attendance>,
+    pub(crate) connection: Arc<ConnectionState>,
 }
 
 impl<S: Sync> FromRequestParts<S> for Peer {
@@ -107,7 +107,7 @@ fn admit(app: &App, request: &Request) -> ApiResult<Client> {
 }
 
 fn unauthorized() -> ApiError {
-    let message = "this server wants an API key; send the header 'Authorization: Bearer KEY'";
+    let message = "this server requires an API key; send the header 'Authorization: Bearer KEY'";
     ApiError::new(StatusCode::UNAUTHORIZED, "authentication_error", message)
 }
 
@@ -122,8 +122,8 @@ fn shown_key(headers: &HeaderMap) -> Option<&str> {
     bearer.or_else(|| headers.get("x-api-key")?.to_str().ok()).or(of_socket)
 }
 
-/// Browsers say which page a request comes from. A page from elsewhere could make them send requests here that need no
-/// preflight, and open WebSockets, to which CORS does not apply.
+/// Checks the origin. A page of another site could make a browser send requests that need no preflight, and open WebSockets,
+/// to which CORS does not apply.
 fn check_origin(allowed: &[String], headers: &HeaderMap) -> ApiResult<()> {
     let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
     let origin = origin.to_str().unwrap_or_default();
@@ -136,14 +136,14 @@ fn check_origin(allowed: &[String], headers: &HeaderMap) -> ApiResult<()> {
     Err(ApiError::new(StatusCode::FORBIDDEN, "permission_error", message))
 }
 
-/// The client's id of a request, where it has a sound one.
+/// The client's request id, if it is valid.
 fn request_id(headers: &HeaderMap) -> String {
     let sent = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok());
     let is_sound = |id: &&str| (1..=128).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic());
     sent.filter(is_sound).map_or_else(|| answer::id("req"), str::to_owned)
 }
 
-/// Trace and span of the caller, as W3C's `traceparent` has them: `00-<32 hex>-<16 hex>-<2 hex>`.
+/// The caller's trace and span ids, from W3C's `traceparent`: `00-<32 hex>-<16 hex>-<2 hex>`.
 fn trace_parent(headers: &HeaderMap) -> Option<(String, String)> {
     let mut parts = headers.get("traceparent")?.to_str().ok()?.split('-');
     let mut hex = |length| {

@@ -1,8 +1,8 @@
-//! By which names the server may be called.
+//! Host names that requests may use, as a protection against DNS rebinding.
 //!
-//! A page of `evil.example` whose name is made to resolve to 127.0.0.1 while it is open (DNS rebinding) is of the same origin as
-//! the server then, to its browser: only the name in `Host` tells. An address cannot be rebound, and neither can a name that no
-//! public name server has. Where requests must show a key, such a page has none, and any name will do.
+//! If the name of an open page, `evil.example`, is changed to resolve to 127.0.0.1, the browser regards the server as the same
+//! origin as the page: only the `Host` header shows the difference. Addresses cannot be rebound, nor can names that are not
+//! in public DNS. If a key is required, such a page does not have it, and any name is allowed.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -17,7 +17,7 @@ pub(crate) struct Hosts {
     any: bool,
     /// In lower case.
     named: Vec<String>,
-    /// Only this machine can call: names of a network are none of its own.
+    /// The server listens on loopback only, so network names are not accepted.
     loopback: bool,
 }
 
@@ -28,7 +28,7 @@ impl Hosts {
         Self { any, named, loopback: bound.to_canonical().is_loopback() }
     }
 
-    /// Checks what a request calls the server.
+    /// Checks the host name of a request.
     pub(crate) fn check(&self, version: Version, uri: &Uri, headers: &HeaderMap) -> ApiResult<()> {
         let mut given = headers.get_all(header::HOST).iter();
         let host = given.next();
@@ -62,7 +62,7 @@ impl Hosts {
                 .and_then(|name| name.strip_suffix(']'))
                 .is_some_and(|name| name.parse::<Ipv6Addr>().is_ok());
         let is_local = name == "localhost" || name.ends_with(".localhost");
-        // Names of a machine or a container, and of suffixes that no public name server answers for.
+        // Names of machines or containers, and suffixes that are not in public DNS.
         let is_private = !name.is_empty()
             && (!name.contains('.') || [".local", ".internal"].iter().any(|suffix| name.ends_with(suffix)));
         is_address || is_local || (!self.loopback && is_private) || self.named.iter().any(|known| known == name)

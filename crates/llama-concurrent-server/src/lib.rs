@@ -1,7 +1,7 @@
 //! An HTTP server over the engine: the routes of OpenAI and of llama-server, WebSocket, metrics and a page.
 //!
-//! It is a caller like any other: everything here goes through the public functions of [`llama_concurrent::Engine`], and a
-//! request ends when its handle is dropped, which is what a closed connection does.
+//! It uses only the public functions of [`llama_concurrent::Engine`]. A request is cancelled when its handle is dropped,
+//! which is what happens when its connection closes.
 //!
 //! ```no_run
 //! use llama_concurrent::{Engine, EngineConfig};
@@ -18,20 +18,20 @@
 //!
 //! docs/server.md in the repository lists routes, limits and what differs from llama-server.
 
+mod active_generation;
 mod answer;
 mod app;
-mod attendance;
 mod body;
 mod clients;
 mod config;
+mod connection_state;
 mod connections;
 mod constraint;
 mod error;
 mod fields;
 mod guard;
 mod hosts;
-mod known;
-mod live;
+mod in_flight;
 mod logprobs;
 mod metrics;
 mod native;
@@ -40,11 +40,11 @@ mod page;
 mod params;
 mod prompt;
 mod routes;
-mod running;
 mod scrape;
 mod signals;
 mod sse;
 mod start;
+mod unsupported_fields;
 mod work;
 mod ws;
 

@@ -1,5 +1,5 @@
-//! Log probabilities in the three forms that clients read. They are written straight into an answer: with 1000 for each
-//! token, values in between would take a hundred times their memory.
+//! Log probabilities in the three formats of the APIs. They are written directly into a response: with 1000 per token, JSON
+//! values would take a hundred times their memory.
 
 use llama_concurrent::{Engine, Token, TokenLogprobs};
 use llama_concurrent_scheduler::text::Utf8Decoder;
@@ -9,10 +9,10 @@ use serde::{
 };
 use serde_json::{Map, Value};
 
-/// A token of an answer, with what was asked about it.
+/// A token of an output, with its log probabilities.
 pub(crate) type Scored = (Token, TokenLogprobs);
 
-/// What stands for an impossible token, as JSON has no infinity; OpenAI's number.
+/// The value for an impossible token, because JSON has no infinity; as in OpenAI's API.
 const IMPOSSIBLE: f32 = -9999.0;
 
 fn finite(logprob: f32) -> f32 {
@@ -23,12 +23,12 @@ fn text(engine: &Engine, token: Token) -> String {
     String::from_utf8_lossy(engine.token_bytes(token, true)).into_owned()
 }
 
-/// A token as text and bytes: the text of a part of a character alone is no text.
+/// A token as text and bytes: a part of a character alone has no text.
 struct Entry<'a> {
     engine: &'a Engine,
     token: Token,
     logprob: f32,
-    /// The likeliest tokens of its place, for an entry of the answer itself.
+    /// The most likely tokens at its position, for an entry of the output itself.
     top: Option<&'a TokenLogprobs>,
 }
 
@@ -50,7 +50,7 @@ impl Serialize for Entry<'_> {
     }
 }
 
-/// What an iterator gives, as a list.
+/// Serialises an iterator as a list.
 struct List<I>(I);
 
 impl<I: Iterator<Item: Serialize> + Clone> Serialize for List<I> {
@@ -86,7 +86,7 @@ impl Serialize for OfChat<'_> {
     }
 }
 
-/// How much of an answer's text is behind us.
+/// The position in the output text.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Offset {
     /// Whether special tokens are part of the text.
@@ -96,18 +96,18 @@ pub(crate) struct Offset {
 }
 
 impl Offset {
-    /// The beginning of an answer.
+    /// The start of an output.
     pub(crate) fn start(special: bool) -> Self {
         Self { special, ..Self::default() }
     }
 }
 
-/// `logprobs` of a text completion's choice, and where in the answer its first token begins.
+/// `logprobs` of a text completion's choice, and the offset of its first token.
 pub(crate) struct OfText<'a>(pub(crate) Entries<'a>, pub(crate) Offset);
 
 impl OfText<'_> {
-    /// Where in the answer each token begins, in characters, and the end of the last one. A token in the middle of a
-    /// character begins where that does.
+    /// The offset of each token in characters, and the end of the last one. A token inside a character has the offset of
+    /// that character.
     pub(crate) fn offsets(&self) -> (Vec<usize>, Offset) {
         let Entries(engine, scored) = self.0;
         let mut offset = self.1.clone();

@@ -1,4 +1,4 @@
-//! What the server counts itself for `/metrics`: histograms of requests as vLLM has them.
+//! The metrics that the server itself collects: histograms of requests as in vLLM.
 
 use axum::http::StatusCode;
 use llama_concurrent::{Finish, FinishReason};
@@ -8,15 +8,15 @@ use prometheus_client::{
     registry::Registry,
 };
 
-/// Seconds. From the first token of a cached prompt to that of a long one on a busy machine.
+/// Buckets in seconds: from the first token of a cached prompt to that of a long one on a busy machine.
 const REQUEST_BUCKETS: [f64; 16] =
     [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0, 120.0, 300.0];
-/// Seconds. From one token of a small model to a stall beyond what `max_stall` allows.
+/// Buckets in seconds: from one token of a small model to a stall longer than `max_stall` allows.
 const TOKEN_BUCKETS: [f64; 14] = [0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.4, 0.8, 2.0, 10.0];
 
 type Labels = [(&'static str, String); 1];
 
-/// What the server counts itself.
+/// The metrics that the server itself collects.
 pub(crate) struct Metrics {
     registry: Registry,
     ttft: Histogram,
@@ -28,7 +28,7 @@ pub(crate) struct Metrics {
     rejected: Family<Labels, Counter>,
     abandoned: Counter,
     prompt_tokens: Counter,
-    turned_away: Counter,
+    connections_refused: Counter,
 }
 
 impl Metrics {
@@ -45,7 +45,7 @@ impl Metrics {
             rejected: Family::default(),
             abandoned: Counter::default(),
             prompt_tokens: Counter::default(),
-            turned_away: Counter::default(),
+            connections_refused: Counter::default(),
         };
         metrics.register();
         metrics
@@ -53,7 +53,7 @@ impl Metrics {
 
     fn register(&mut self) {
         let registry = &mut self.registry;
-        // Whole names: the crate would put an underscore behind a prefix.
+        // Full names: the crate would add an underscore after a prefix.
         let name = |name: &str| format!("llama_concurrent:{name}");
         registry.register(name("time_to_first_token_seconds"), "From submit, queue included", self.ttft.clone());
         registry.register(
@@ -68,10 +68,14 @@ impl Metrics {
         registry.register(name("requests_rejected"), "Requests refused, by status", self.rejected.clone());
         registry.register(name("http_responses"), "Answers by status", self.responses.clone());
         registry.register(name("prompt_tokens"), "Prompt tokens, cached ones included", self.prompt_tokens.clone());
-        registry.register(name("connections_refused"), "Connections beyond the limit", self.turned_away.clone());
+        registry.register(
+            name("connections_refused"),
+            "Connections beyond the limit",
+            self.connections_refused.clone(),
+        );
     }
 
-    /// A generation ended and its client knows.
+    /// A generation ended, and its client got the last event.
     pub(crate) fn finished(&self, finish: &Finish) {
         let timings = &finish.timings;
         self.finished.get_or_create(&[("finish_reason", finish.reason.as_str().to_owned())]).inc();
@@ -102,11 +106,11 @@ impl Metrics {
         }
     }
 
-    pub(crate) fn turned_away(&self) {
-        self.turned_away.inc();
+    pub(crate) fn connection_refused(&self) {
+        self.connections_refused.inc();
     }
 
-    /// All of it in the format of OpenMetrics.
+    /// All metrics in the OpenMetrics format.
     pub(crate) fn text(&self) -> String {
         let mut text = String::new();
         let _ = encode(&mut text, &self.registry);

@@ -1,4 +1,4 @@
-//! The page, and the description of the routes.
+//! The built-in web page, and the OpenAPI description.
 
 use std::sync::LazyLock;
 
@@ -15,13 +15,13 @@ use serde_json::{Map, Value, json};
 
 const PAGE: &str = include_str!("page/index.html");
 
-/// The description of the routes: what the file has, and the sampling parameters.
+/// The OpenAPI description: the committed file, and the sampling parameters.
 static OPENAPI: LazyLock<String> = LazyLock::new(|| {
     let mut description: Value = serde_json::from_str(include_str!("openapi.json")).expect("the file is JSON");
     let properties = &mut description["components"]["schemas"]["Sampling"]["properties"];
     let written = properties.as_object().cloned().unwrap_or_default();
     let mut all: Map<String, Value> = SamplingParams::FIELDS.iter().filter_map(schema).collect();
-    // Where a parameter takes more over HTTP than its type says, the file has it.
+    // The file describes parameters that accept more over HTTP than their type.
     all.extend(written);
     *properties = all.into();
     description.to_string()
@@ -29,7 +29,7 @@ static OPENAPI: LazyLock<String> = LazyLock::new(|| {
 
 /// The name and the schema of a parameter; `None` where its names differ by route, or there are several forms of it.
 fn schema(field: &Field<SamplingParams>) -> Option<(String, Value)> {
-    // What a number of 32 bits can hold.
+    // Clamped to the range of 32 bits.
     const MOST: f64 = 1e38;
     let mut schema = match field.kind {
         Kind::Number | Kind::Count => {
@@ -52,7 +52,7 @@ fn schema(field: &Field<SamplingParams>) -> Option<(String, Value)> {
 
 pub(crate) async fn page() -> Response {
     let mut response = fixed(PAGE, "text/html; charset=utf-8");
-    // Everything is in the page itself, and it talks to nobody else.
+    // The page is self-contained and connects to this server only.
     let policy = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self' ws: wss:; \
                   img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
     response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));

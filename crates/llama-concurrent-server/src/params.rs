@@ -1,4 +1,4 @@
-//! How to generate, as both families of clients write it: one reader for all routes, as in llama-server.
+//! Request options in the formats of both APIs: one parser for all routes, as in llama-server.
 
 use llama_concurrent::{
     Engine, Priority, SAMPLERS, SamplingParams, Token,
@@ -11,31 +11,31 @@ use crate::{
     constraint,
     error::{ApiError, ApiResult},
     fields::{Fields, integer, wrong},
-    known,
+    unsupported_fields,
     work::Job,
 };
 
-/// What a request asks for besides its prompts.
+/// The options of a request, without its prompts.
 #[derive(Clone, Debug)]
-pub(crate) struct Wish {
+pub(crate) struct RequestOptions {
     pub(crate) params: SamplingParams,
-    /// Answers for each prompt.
+    /// Choices per prompt.
     pub(crate) n: usize,
     pub(crate) priority: Priority,
     pub(crate) stream: bool,
-    /// A last chunk with token counts.
+    /// Send a last chunk with token counts.
     pub(crate) include_usage: bool,
-    /// The prompt is computed, and nothing is answered: `n_predict` 0.
+    /// Compute the prompt without output: `n_predict` 0.
     pub(crate) silent: bool,
     pub(crate) return_tokens: bool,
     pub(crate) timings_per_token: bool,
-    /// Start from KV that is there: `cache_prompt`.
+    /// Reuse cached KV: `cache_prompt`.
     pub(crate) prefix_reuse: bool,
 }
 
-impl Wish {
+impl RequestOptions {
     pub(crate) fn read(fields: &Fields<'_>, app: &App, job: &Job) -> ApiResult<Self> {
-        known::check_generating(fields)?;
+        unsupported_fields::check_generating(fields)?;
         let config = &app.config;
         let mut params = config.defaults.clone();
         params.seed = config.seed.unwrap_or_else(|| fastrand::u32(..));
@@ -61,13 +61,13 @@ impl Wish {
         })
     }
 
-    /// The parameters of the `choice`-th answer to a prompt: draws of their own.
+    /// The parameters of choice number `choice` of a prompt, with its own seed.
     pub(crate) fn params_of(&self, choice: usize) -> SamplingParams {
         SamplingParams { seed: self.params.seed.wrapping_add(choice as u32), ..self.params.clone() }
     }
 }
 
-/// What a request says of a parameter.
+/// The value of a parameter in a request.
 fn value_of(
     field: &Field<SamplingParams>,
     fields: &Fields<'_>,
@@ -76,7 +76,7 @@ fn value_of(
 ) -> ApiResult<Option<Parameter>> {
     let name = fields.any(field.traits.http).map_or(field.name, |(name, _)| name);
     Ok(match (field.name, field.kind) {
-        // A request for nothing computes its prompt all the same, which makes a token.
+        // A request without output still computes its prompt, which generates a token.
         ("max_tokens", _) => {
             max_tokens(fields)?.map(|n| Parameter::OptionalCount(u64::try_from(n).ok().map(|n| n.max(1))))
         }
@@ -88,7 +88,7 @@ fn value_of(
         (_, Kind::OptionalCount) => number_of(field, fields)?.map(|n| Parameter::OptionalCount(Some(n as u64))),
         (_, Kind::Flag) => fields.boolean(name)?.map(Parameter::Flag),
         (_, Kind::Texts) => {
-            // An empty one would end every text at once; clients send them for "none".
+            // An empty string would end every output immediately; clients send it for "none".
             let texts = fields.texts(name)?;
             texts.map(|texts| Parameter::Texts(texts.into_iter().filter(|text| !text.is_empty()).collect()))
         }
@@ -99,7 +99,7 @@ fn value_of(
     })
 }
 
-/// A number in the range of its parameter, or what stands for one of those in llama.cpp.
+/// A number in the range of its parameter, or llama.cpp's equivalent of one.
 fn number_of(field: &Field<SamplingParams>, fields: &Fields<'_>) -> ApiResult<Option<f64>> {
     let Some((name, value)) = fields.any(field.traits.http) else { return Ok(None) };
     let number = match field.kind {
@@ -114,7 +114,7 @@ fn number_of(field: &Field<SamplingParams>, fields: &Fields<'_>) -> ApiResult<Op
     }
 }
 
-/// -1 is "as many as fit".
+/// -1 means "as many as fit".
 fn max_tokens(fields: &Fields<'_>) -> ApiResult<Option<i64>> {
     fields.integer(&["max_completion_tokens", "max_tokens", "n_predict"], -1..=i64::from(u32::MAX))
 }
@@ -128,7 +128,7 @@ fn tokens(fields: &Fields<'_>, name: &str) -> ApiResult<Option<Vec<Token>>> {
     read.collect::<ApiResult<_>>().map(Some)
 }
 
-/// A seed of up to 64 bits, of which the lower half counts; a negative one is random, as is llama-server's unsigned -1.
+/// A seed of up to 64 bits, of which the lower 32 are used. A negative one is random, as is llama-server's unsigned -1.
 fn seed(fields: &Fields<'_>) -> ApiResult<Option<u32>> {
     if let Some(seed) = fields.get("seed").and_then(Value::as_u64) {
         return Ok(Some(if seed == u64::from(u32::MAX) { fastrand::u32(..) } else { seed as u32 }));
@@ -140,7 +140,7 @@ fn seed(fields: &Fields<'_>) -> ApiResult<Option<u32>> {
     Ok(seed.map(|seed| u32::try_from(seed).unwrap_or_else(|_| fastrand::u32(..))))
 }
 
-/// llama-server's list of samplers: those that it leaves out are off. They run in the order that is theirs here.
+/// llama-server's list of samplers: omitted ones are off. Their order cannot be changed.
 fn samplers(fields: &Fields<'_>, params: &mut SamplingParams) -> ApiResult<()> {
     let path = fields.path("samplers");
     let named = |name: &str| SAMPLERS.iter().position(|sampler| sampler.names.contains(&name));
@@ -168,7 +168,7 @@ fn samplers(fields: &Fields<'_>, params: &mut SamplingParams) -> ApiResult<()> {
     Ok(())
 }
 
-/// Whether special tokens are written: llama-server's name for it, or that of vLLM and others, which says the opposite.
+/// Whether special tokens are written: llama-server's name, or the negated one of vLLM and others.
 fn special(fields: &Fields<'_>) -> ApiResult<Option<bool>> {
     let written = fields.boolean("special")?;
     let skipped = fields.boolean("skip_special_tokens")?;
@@ -186,13 +186,13 @@ fn logprobs(fields: &Fields<'_>) -> ApiResult<Option<u32>> {
     let range = 0..=i64::from(SamplingParams::MAX_LOGPROBS);
     let top = fields.integer(&["top_logprobs"], range.clone())?;
     let n_probs = fields.integer(&["n_probs"], range.clone())?.filter(|&n| n > 0);
-    let wished = match fields.get("logprobs") {
+    let requested = match fields.get("logprobs") {
         Some(Value::Bool(true)) => Some(top.unwrap_or(0)),
         Some(Value::Bool(false)) | None => None,
         Some(number @ Value::Number(_)) => Some(integer(&fields.path("logprobs"), number, range)?),
         Some(other) => return Err(wrong(&fields.path("logprobs"), "true, false or a whole number", other)),
     };
-    Ok(wished.or(n_probs).map(|n| n as u32))
+    Ok(requested.or(n_probs).map(|n| n as u32))
 }
 
 fn priority(fields: &Fields<'_>) -> ApiResult<Priority> {
@@ -244,7 +244,7 @@ fn biases(fields: &Fields<'_>, name: &str, engine: &Engine, job: &Job) -> ApiRes
     Ok(Some(biases.found))
 }
 
-/// Biases as they are read.
+/// Collects biases.
 struct Biases<'a> {
     path: &'a str,
     engine: &'a Engine,
@@ -256,7 +256,7 @@ struct Biases<'a> {
 impl Biases<'_> {
     /// More than the tokens of most vocabularies.
     const MOST: usize = 100_000;
-    /// Of texts, each of which has to be tokenized.
+    /// The limit for texts, each of which is tokenized.
     const MOST_TEXTS: usize = 1000;
 
     fn add(&mut self, token: Token, bias: &Value, place: &dyn Fn() -> String) -> ApiResult<()> {
@@ -270,7 +270,7 @@ impl Biases<'_> {
         let bias = number(bias, place)?;
         self.texts += 1;
         if self.texts > Self::MOST_TEXTS {
-            return Err(self.too_many(Self::MOST_TEXTS, "texts; give token ids, which /tokenize tells"));
+            return Err(self.too_many(Self::MOST_TEXTS, "texts; give token ids, which /tokenize returns"));
         }
         self.job.check()?;
         self.found.extend(self.engine.tokenize_with(text, false, false)?.into_iter().map(|token| (token, bias)));
@@ -292,7 +292,7 @@ fn number(bias: &Value, place: &dyn Fn() -> String) -> ApiResult<f32> {
     }
 }
 
-/// Parameters under llama-server's names, as its answers and `/props` show them.
+/// Parameters under llama-server's names, for responses and `/props`.
 pub(crate) fn settings(params: &SamplingParams, stream: bool) -> Value {
     let n_predict = params.max_tokens.map_or(-1, i64::from);
     let mut settings =
@@ -304,7 +304,7 @@ pub(crate) fn settings(params: &SamplingParams, stream: bool) -> Value {
             Parameter::Flag(flag) => flag.into(),
             Parameter::Texts(texts) => texts.into(),
             Parameter::Tokens(tokens) => tokens.into(),
-            // The former are above, the latter may be long.
+            // Optional numbers are handled above, and lists of biases may be long.
             _ => continue,
         };
         settings[field.traits.http[0]] = value;

@@ -1,4 +1,4 @@
-//! Prompts in every shape that clients send, as tokens.
+//! Parses prompts in all formats of the APIs, and tokenizes them.
 
 use llama_concurrent::{Engine, Prompt, Token};
 use serde_json::Value;
@@ -9,7 +9,7 @@ use crate::{
     work::Job,
 };
 
-/// One prompt: text and tokens in any mixture.
+/// One prompt: any mixture of text and tokens.
 #[derive(Debug, PartialEq)]
 pub(crate) struct PromptInput(Vec<Piece>);
 
@@ -17,7 +17,7 @@ pub(crate) struct PromptInput(Vec<Piece>);
 enum Piece {
     Text(String),
     Tokens(Vec<Token>),
-    /// What a chat template has made.
+    /// The output of a chat template.
     Chat(Prompt),
 }
 
@@ -46,7 +46,7 @@ pub(crate) fn read(path: &str, value: &Value) -> ApiResult<(Vec<PromptInput>, bo
     if prompts.0.is_empty() { Err(ApiError::field(path, "must not be an empty list")) } else { Ok(prompts) }
 }
 
-/// As [`read`], for one prompt.
+/// Like [`read`], for one prompt.
 fn one(path: &str, value: &Value) -> ApiResult<PromptInput> {
     match value {
         Value::String(text) => Ok(text.clone().into()),
@@ -79,7 +79,7 @@ fn one(path: &str, value: &Value) -> ApiResult<PromptInput> {
     }
 }
 
-/// The token at a place of a list. There may be millions, so the place is only written where it is wrong.
+/// The token at an index of a list. There may be millions, so the path is only formatted for an error.
 fn token(path: &str, index: usize, value: &Value) -> ApiResult<Token> {
     match value.as_u64().and_then(|token| Token::try_from(token).ok()) {
         Some(token) => Ok(token),
@@ -92,15 +92,15 @@ pub(crate) fn tokens(path: &str, list: &[Value]) -> ApiResult<Vec<Token>> {
     list.iter().enumerate().map(|(index, value)| token(path, index, value)).collect()
 }
 
-/// What becomes of prompts.
+/// What the prompts are used for.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Use {
     Continue,
-    /// Then what the model wants behind a text belongs to it.
+    /// Includes the tokens that the vocabulary asks for after a text.
     Embed,
 }
 
-/// The tokens of prompts. BOS is added to one that begins with text, where the model wants it.
+/// Tokenizes prompts. BOS is added to a prompt that begins with text, if the vocabulary asks for it.
 pub(crate) fn tokenize(engine: &Engine, prompts: &[PromptInput], to: Use, job: &Job) -> ApiResult<Vec<Vec<Token>>> {
     prompts.iter().map(|prompt| prompt.tokenize(engine, to, job)).collect()
 }

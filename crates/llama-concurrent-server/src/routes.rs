@@ -1,4 +1,4 @@
-//! Which route is whose.
+//! The route table.
 
 use std::{sync::Arc, time::Duration};
 
@@ -54,7 +54,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
             ApiError::new(StatusCode::NOT_FOUND, "not_found_error", message)
         })
         .method_not_allowed_fallback(|| async {
-            let message = "this route wants another method; /openapi.json lists them";
+            let message = "this route has another method; /openapi.json lists them";
             ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "invalid_request_error", message)
         })
         .layer(middleware::from_fn_with_state(app.clone(), guard::guard));

@@ -1,4 +1,4 @@
-//! The route `/metrics`: what the server counts, the engine's own counts, and llama-server's names.
+//! The route `/metrics`: the server's metrics, the engine's, and metrics under llama-server's names.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -23,16 +23,16 @@ pub(crate) async fn metrics(State(app): State<Arc<App>>) -> Response {
     engine.register_collector(Box::new(EngineFigures(Arc::downgrade(&app))));
     let mut figures = String::new();
     let _ = encode(&mut figures, &engine);
-    // The end mark belongs behind the engine's figures.
+    // The end marker must follow the engine's metrics.
     let text = app.metrics.text().replace("# EOF\n", "") + &figures;
     let mut response = Response::new(Body::from(text));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
-    // As llama-server has it: a counter that fell back did so because the server began anew.
+    // As in llama-server: counters decrease only when the server restarts.
     response.headers_mut().insert("process-start-time-unix", HeaderValue::from(app.started));
     response
 }
 
-/// The engine's figures at the moment of a scrape.
+/// The engine's metrics at the time of a scrape.
 struct EngineFigures(std::sync::Weak<App>);
 
 impl fmt::Debug for EngineFigures {

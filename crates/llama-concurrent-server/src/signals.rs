@@ -1,8 +1,8 @@
-//! The signals that ask a server to stop.
+//! Shutdown signals.
 
 /// Waits for Ctrl-C or, on Unix, SIGTERM.
 ///
-/// Where the system lets nobody listen for a signal, it is as if it never came.
+/// If the system does not allow listening for a signal, it is treated as never sent.
 pub async fn stop_signal() {
     let interrupt = async {
         if tokio::signal::ctrl_c().await.is_err() {

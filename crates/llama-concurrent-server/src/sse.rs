@@ -1,7 +1,7 @@
-//! Answers as server-sent events: any number of generations in one body, written as their tokens come.
+//! Responses as server-sent events: any number of generations in one body, written as tokens arrive.
 //!
-//! The body pulls from the engine's streams when the connection has room, so a slow reader pauses its own generation and
-//! nothing piles up here; and when the connection ends the body is dropped, and its generations with it.
+//! The body polls the engine's streams when the connection is writable, so a slow reader pauses its own generation and no
+//! data accumulates here. When the connection ends, the body and its generations are dropped.
 
 use std::{
     convert::Infallible,
@@ -24,40 +24,40 @@ use serde_json::Value;
 use tokio::time::{Instant, Interval, interval_at};
 
 use crate::{
-    attendance::Attendance,
+    active_generation::{ActiveGeneration, failure},
+    connection_state::ConnectionState,
     guard::Peer,
-    running::{Running, failure},
 };
 
-/// Skipped by whoever reads events.
+/// A comment, which clients ignore.
 const COMMENT: &[u8] = b": keep-alive\n\n";
-/// Parts of a stream beyond this take a millisecond to write: log probabilities of many tokens. Whoever reads such a stream as
-/// fast as it comes waits for others in between.
+/// A larger chunk, such as log probabilities of many tokens, takes a millisecond to write. After one, the stream yields to
+/// other connections.
 const LARGE: usize = 32 << 10;
 
-/// How events become text.
+/// How events are formatted.
 pub(crate) trait Format: Send + Unpin + 'static {
-    /// Before anything else.
+    /// Before the first event.
     fn open(&mut self, _count: usize, _out: &mut Vec<u8>) {}
-    /// A generation grew.
-    fn delta(&mut self, index: usize, running: &Running, delta: Delta, out: &mut Vec<u8>);
-    /// A generation ended as its client wanted.
-    fn end(&mut self, index: usize, running: &Running, finish: &Finish, out: &mut Vec<u8>);
-    /// After everything else.
+    /// A generation has new output.
+    fn delta(&mut self, index: usize, running: &ActiveGeneration, delta: Delta, out: &mut Vec<u8>);
+    /// A generation has ended normally.
+    fn end(&mut self, index: usize, running: &ActiveGeneration, finish: &Finish, out: &mut Vec<u8>);
+    /// After the last event.
     fn close(&mut self, _out: &mut Vec<u8>) {}
 }
 
 /// The response that streams generations.
-pub(crate) fn respond(all: Vec<Running>, format: impl Format, keep_alive: Duration, peer: &Peer) -> Response {
-    let attendance = peer.attendance.clone();
-    attendance.generate();
+pub(crate) fn respond(all: Vec<ActiveGeneration>, format: impl Format, keep_alive: Duration, peer: &Peer) -> Response {
+    let connection = peer.connection.clone();
+    connection.generate();
     let all = all.into_iter().map(Some).collect();
     let ticks = interval_at(Instant::now() + keep_alive, keep_alive);
     let body = EventBody {
         all,
         format,
         ticks,
-        attendance,
+        connection,
         asked: false,
         silent: true,
         first: 0,
@@ -68,7 +68,7 @@ pub(crate) fn respond(all: Vec<Running>, format: impl Format, keep_alive: Durati
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    // nginx would collect events otherwise.
+    // Otherwise nginx would buffer events.
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
     response
 }
@@ -82,7 +82,7 @@ pub(crate) fn data(out: &mut Vec<u8>, value: &Value) {
 
 /// Writes a value as JSON, which has no line breaks of its own.
 pub(crate) fn json<T: serde::Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) {
-    // Text and plain data into memory: nothing here can fail.
+    // Serialising plain data into memory cannot fail.
     let _ = serde_json::to_writer(out, value);
 }
 
@@ -93,24 +93,24 @@ enum State {
 }
 
 struct EventBody<F> {
-    /// `None` where one has ended.
-    all: Vec<Option<Running>>,
+    /// `None` for those that have ended.
+    all: Vec<Option<ActiveGeneration>>,
     format: F,
     ticks: Interval,
-    attendance: Arc<Attendance>,
-    /// The client, which sends no more, was sent something to find out whether it is still there.
+    connection: Arc<ConnectionState>,
+    /// A client that has closed its sending side was sent a comment, to find out whether it is gone.
     asked: bool,
     /// Nothing was sent since the last tick.
     silent: bool,
-    /// The generation to begin the next part with.
+    /// The generation to poll first for the next chunk.
     first: usize,
-    /// The last part was so large that others shall have their turn before the next.
+    /// The last chunk was so large that the stream yields before the next.
     large: bool,
     state: State,
 }
 
 impl<F: Format> EventBody<F> {
-    /// Takes what is there; whether everything has ended.
+    /// Writes the available events. Returns whether all generations have ended.
     fn collect(&mut self, task: &mut Context<'_>, out: &mut Vec<u8>) -> bool {
         let mut ended = true;
         let count = self.all.len();
@@ -118,7 +118,7 @@ impl<F: Format> EventBody<F> {
             let place = &mut self.all[index];
             while let Some(running) = place {
                 if out.len() > LARGE {
-                    // The rest comes with the next part, which begins here.
+                    // The rest follows in the next chunk, which starts with this generation.
                     self.first = index;
                     return false;
                 }
@@ -164,7 +164,7 @@ impl<F: Format> http_body::Body for EventBody<F> {
         if this.collect(task, &mut out) {
             this.format.close(&mut out);
             this.state = State::Closed;
-            // Nobody may read a body to its end; what it held is done.
+            // The body may not be polled to its end; the generations are done.
             this.all.clear();
         }
         while this.ticks.poll_tick(task).is_ready() {
@@ -173,7 +173,7 @@ impl<F: Format> http_body::Body for EventBody<F> {
             }
             this.silent = true;
         }
-        if this.attendance.has_ended() && !this.asked {
+        if this.connection.has_ended() && !this.asked {
             this.asked = true;
             if out.is_empty() {
                 out.extend_from_slice(COMMENT);

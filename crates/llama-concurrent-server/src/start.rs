@@ -1,66 +1,66 @@
-//! From prompts and a wish to running generations: all of them, or an error and none.
+//! Starts the generations of a request: all of them, or none and an error.
 
 use std::sync::Arc;
 
 use llama_concurrent::{Prompt, Request, SamplingParams, Token};
 
 use crate::{
+    active_generation::ActiveGeneration,
     app::App,
     clients::Client,
     error::{ApiError, ApiResult},
-    live::Live,
-    params::Wish,
+    in_flight::InFlightRequest,
+    params::RequestOptions,
     prompt::{self, PromptInput, Use},
-    running::Running,
     work::{Job, Load},
 };
 
-/// What a request asks the engine for, checked and ready to be submitted.
+/// A validated request, ready to be submitted.
 pub(crate) struct Ready {
-    pub(crate) wish: Wish,
+    pub(crate) options: RequestOptions,
     prompts: Vec<Arc<[Token]>>,
 }
 
-/// Checks a wish and makes tokens of its prompts.
-pub(crate) fn prepare(app: &App, prompts: &[PromptInput], wish: Wish, job: &Job) -> ApiResult<Ready> {
+/// Validates the options of a request and tokenizes its prompts.
+pub(crate) fn prepare(app: &App, prompts: &[PromptInput], options: RequestOptions, job: &Job) -> ApiResult<Ready> {
     let most = app.config.limits.max_generations;
-    let count = prompts.len().saturating_mul(wish.n);
+    let count = prompts.len().saturating_mul(options.n);
     if count > most {
         return Err(ApiError::field(
             "prompt",
             format!("asks for {count} generations, but one request may have {most}"),
         ));
     }
-    // Before any work, and so that a wrong parameter is told before a full queue.
-    app.engine.check_params(&SamplingParams { constraint: None, ..wish.params.clone() })?;
+    // Before any work, and so that an invalid parameter is reported before a full queue.
+    app.engine.check_params(&SamplingParams { constraint: None, ..options.params.clone() })?;
     let prompts = prompt::tokenize(&app.engine, prompts, Use::Continue, job)?;
     for tokens in &prompts {
         check_length(app, tokens)?;
     }
-    Ok(Ready { wish, prompts: prompts.into_iter().map(Arc::from).collect() })
+    Ok(Ready { options, prompts: prompts.into_iter().map(Arc::from).collect() })
 }
 
-/// Submits `wish.n` generations for each prompt, in the order of the prompts: all of them, or an error and none.
-pub(crate) async fn start(app: &Arc<App>, client: Client, ready: &Ready) -> ApiResult<Vec<Running>> {
-    let Ready { wish, prompts } = ready;
-    let count = prompts.len() * wish.n;
-    let seats = app.clients.seats(client, count)?;
-    // Compiling takes milliseconds, and the first time of an engine longer. The first request with a constraint compiles it;
-    // the engine gives copies to the others.
-    let load = match wish.params.constraint {
+/// Submits `options.n` generations for each prompt, in the order of the prompts: all of them, or none and an error.
+pub(crate) async fn start(app: &Arc<App>, client: Client, ready: &Ready) -> ApiResult<Vec<ActiveGeneration>> {
+    let Ready { options, prompts } = ready;
+    let count = prompts.len() * options.n;
+    let permits = app.clients.permits(client, count)?;
+    // Compiling takes milliseconds, and longer for the first constraint of an engine. The first request with a constraint
+    // compiles it; the engine copies it for the others.
+    let load = match options.params.constraint {
         Some(_) => Load::Constraint,
-        None => Load::Bytes(wish.params.logit_bias.len() * count),
+        None => Load::Bytes(options.params.logit_bias.len() * count),
     };
-    let (of_work, wish, prompts) = (app.clone(), wish.clone(), prompts.clone());
-    let submit = move |job: &Job| -> ApiResult<Vec<Running>> {
-        let choices = prompts.iter().flat_map(|tokens| (0..wish.n).map(move |choice| (tokens, choice)));
-        let each = choices.zip(seats).map(|((tokens, choice), seat)| {
+    let (of_work, options, prompts) = (app.clone(), options.clone(), prompts.clone());
+    let submit = move |job: &Job| -> ApiResult<Vec<ActiveGeneration>> {
+        let choices = prompts.iter().flat_map(|tokens| (0..options.n).map(move |choice| (tokens, choice)));
+        let each = choices.zip(permits).map(|((tokens, choice), permit)| {
             job.check()?;
-            let request = request(&of_work, &wish, choice, tokens);
+            let request = request(&of_work, &options, choice, tokens);
             let params = request.params.clone();
             let generation = of_work.engine.submit(request)?;
-            let live = Live::new(generation.id(), tokens.len(), params);
-            Ok(Running::new(generation, live, tokens.clone(), of_work.clone(), seat))
+            let in_flight = InFlightRequest::new(generation.id(), tokens.len(), params);
+            Ok(ActiveGeneration::new(generation, in_flight, tokens.clone(), of_work.clone(), permit))
         });
         each.collect()
     };
@@ -81,17 +81,17 @@ fn check_length(app: &App, tokens: &[Token]) -> ApiResult<()> {
     }
 }
 
-fn request(app: &App, wish: &Wish, choice: usize, tokens: &[Token]) -> Request {
-    let mut params = wish.params_of(choice);
-    // What does not fit is cut off at the end of the slot, as in llama-server; clients ask for far more than they need.
+fn request(app: &App, options: &RequestOptions, choice: usize, tokens: &[Token]) -> Request {
+    let mut params = options.params_of(choice);
+    // Output that does not fit is cut off at the end of the slot, as in llama-server: clients ask for more than they need.
     if params.max_tokens.is_some_and(|max| tokens.len() + max as usize > app.engine.n_ctx()) {
         params.max_tokens = None;
     }
     let limits = &app.config.limits;
     Request {
-        prefix_reuse: wish.prefix_reuse,
+        prefix_reuse: options.prefix_reuse,
         queue_timeout: limits.queue_timeout,
         timeout: limits.timeout,
-        ..Request::new(Prompt::Tokens(tokens.to_vec())).with_params(params).with_priority(wish.priority)
+        ..Request::new(Prompt::Tokens(tokens.to_vec())).with_params(params).with_priority(options.priority)
     }
 }

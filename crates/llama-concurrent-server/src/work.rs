@@ -1,4 +1,4 @@
-//! The work that requests make before and after they generate: reading bodies, making prompts, writing large answers.
+//! The work of requests before and after generation: parsing bodies, building prompts, writing large responses.
 //!
 //! What it takes grows with the bytes that came or go, so their number alone decides where it is done: little at once, on the
 //! thread that serves connections; more on threads of its own, in one of a few lanes. A lane does one thing at a time and lets a
@@ -18,18 +18,18 @@ use tracing::Span;
 
 use crate::error::{ApiError, ApiResult};
 
-/// Work on this many bytes takes less than a few milliseconds and is done at once.
+/// Work on up to this many bytes takes at most a few milliseconds and is done inline.
 const SMALL: usize = 4 << 10;
-/// Work on more has a lane of its own, so that it does not hold up what is shorter.
+/// Work on more than this has its own lane, so that it does not delay shorter work.
 const LARGE: usize = 256 << 10;
-/// Jobs of one lane that may wait or run; more get a 503.
+/// The maximum number of waiting and running jobs per lane; more get status 503.
 const PLACES: usize = 64;
-/// A job that has not begun, or not ended, by then is given up.
+/// A job that has not started, or not finished, by then is cancelled.
 const LONGEST: Duration = Duration::from_secs(30);
-/// When to come back to a full lane.
+/// When to retry after a full lane.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Where work is done.
+/// The lanes in which work is done.
 pub(crate) struct Lanes {
     short: Lane,
     long: Lane,
@@ -38,20 +38,20 @@ pub(crate) struct Lanes {
 }
 
 struct Lane {
-    turn: Arc<Semaphore>,
+    running: Arc<Semaphore>,
     places: Arc<Semaphore>,
 }
 
-/// How much a piece of work is.
+/// The size of a piece of work.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Load {
-    /// So many bytes that were received or are to be sent.
+    /// Bytes received or to be sent.
     Bytes(usize),
-    /// A constraint to compile, which may take seconds however short it is.
+    /// Compiling a constraint, which may take seconds even if it is short.
     Constraint,
 }
 
-/// One piece of work, as it sees itself.
+/// The context of a piece of work.
 pub(crate) struct Job {
     left: Arc<AtomicBool>,
     ended: Arc<AtomicBool>,
@@ -59,25 +59,25 @@ pub(crate) struct Job {
 }
 
 impl Job {
-    /// An error if nobody waits for this any more, or it takes too long.
+    /// An error if the client has left or the work takes too long.
     pub(crate) fn check(&self) -> ApiResult<()> {
         if self.ended.load(Ordering::Relaxed) {
             return Err(shutting_down());
         }
-        // Nobody reads the error of a client that left.
+        // The error for a client that has left is not read.
         if self.left.load(Ordering::Relaxed) || Instant::now() > self.deadline {
             return Err(ApiError::unavailable("the request took too long to read; send less at once"));
         }
         Ok(())
     }
 
-    /// Whether somebody still waits for this.
+    /// Whether the client still waits for this.
     pub(crate) fn goes_on(&self) -> bool {
         self.check().is_ok()
     }
 }
 
-/// Tells a job, when dropped, that nobody waits for it.
+/// Cancels a job when dropped.
 struct Leave(Arc<AtomicBool>);
 
 impl Drop for Leave {
@@ -91,7 +91,7 @@ impl Lanes {
         Self { short: Lane::new(), long: Lane::new(), constraints: Lane::new(), ended: Arc::default() }
     }
 
-    /// Does a piece of work where it belongs.
+    /// Does a piece of work in its lane.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         load: Load,
@@ -106,23 +106,23 @@ impl Lanes {
         let leave = Leave(Arc::default());
         let job = self.job(leave.0.clone());
         let place = lane.places.clone().try_acquire_owned().map_err(|_| full())?;
-        let turn = timeout_at(job.deadline.into(), lane.turn.clone().acquire_owned()).await;
-        // Nobody closes the semaphore.
-        let turn = turn.map_err(|_| full())?.map_err(|_| shutting_down())?;
+        let running = timeout_at(job.deadline.into(), lane.running.clone().acquire_owned()).await;
+        // The semaphore is never closed.
+        let running = running.map_err(|_| full())?.map_err(|_| shutting_down())?;
         let span = Span::current();
         let done = spawn_blocking(move || {
-            // The turn goes with the work, which may outlast its client.
-            let _held = (place, turn);
+            // The permits belong to the work, which may outlast its client.
+            let _held = (place, running);
             span.in_scope(|| job.check().and_then(|()| work(&job)))
         });
         match done.await {
             Ok(result) => result,
-            Err(error) if error.is_panic() => Err(ApiError::internal("the request could not be worked on")),
+            Err(error) if error.is_panic() => Err(ApiError::internal("the request could not be processed")),
             Err(_) => Err(shutting_down()),
         }
     }
 
-    /// Has all work end at its next step.
+    /// Cancels all work at its next step.
     pub(crate) fn end(&self) {
         self.ended.store(true, Ordering::Relaxed);
     }
@@ -134,12 +134,12 @@ impl Lanes {
 
 impl Lane {
     fn new() -> Self {
-        Self { turn: Arc::new(Semaphore::new(1)), places: Arc::new(Semaphore::new(PLACES)) }
+        Self { running: Arc::new(Semaphore::new(1)), places: Arc::new(Semaphore::new(PLACES)) }
     }
 }
 
 fn full() -> ApiError {
-    ApiError::unavailable("too many large requests are being worked on").with_retry(RETRY)
+    ApiError::unavailable("too many large requests are being processed").with_retry(RETRY)
 }
 
 fn shutting_down() -> ApiError {
@@ -192,7 +192,7 @@ mod tests {
             assert!(is_pending(held.as_mut()).await);
             let mut second = Box::pin(lanes.run(Load::Bytes(LARGE + 1), |_| Ok(())));
             assert!(is_pending(second.as_mut()).await);
-            assert_eq!(lanes.long.turn.available_permits(), 0);
+            assert_eq!(lanes.long.running.available_permits(), 0);
             thread_of(&lanes, Load::Bytes(SMALL + 1)).await;
             thread_of(&lanes, Load::Constraint).await;
             go.send(()).unwrap();

@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use tokio::time::{Duration, Instant, interval, interval_at};
 
 use crate::{
+    active_generation::ActiveGeneration,
     app::App,
     body,
     clients::Client,
@@ -26,9 +27,8 @@ use crate::{
     fields::Fields,
     guard::Peer,
     openai::{messages, tools},
-    params::Wish,
+    params::RequestOptions,
     prompt,
-    running::Running,
     start::{Ready, prepare, start},
     work::{Job, Load},
 };
@@ -36,9 +36,9 @@ use sessions::Sessions;
 
 /// The subprotocol, for clients that name one.
 const PROTOCOL: &str = "llama-concurrent";
-/// How often clients hear of generations that wait or are computed.
+/// How often clients get the states of their generations.
 const STATES: Duration = Duration::from_millis(100);
-/// A client that was silent for so many pings is gone.
+/// A client that has not responded for this many pings is gone.
 const PINGS: u32 = 4;
 const MAX_ID: usize = 128;
 
@@ -52,7 +52,7 @@ pub(crate) async fn connect(
     match upgrade {
         Ok(upgrade) => {
             let upgrade = upgrade.protocols([PROTOCOL]).max_message_size(most).max_frame_size(most);
-            peer.attendance.upgrade();
+            peer.connection.upgrade();
             upgrade.on_upgrade(async move |socket| {
                 talk(app, client, socket).await;
                 // The socket counts as an open connection until here.
@@ -67,7 +67,7 @@ pub(crate) async fn connect(
 async fn talk(app: Arc<App>, client: Client, socket: WebSocket) {
     let (mut sink, mut source) = socket.split();
     let mut sessions = Sessions::default();
-    // Messages are worked on one after the other. One more may wait, so that a client that leaves is noticed.
+    // Messages are processed one after the other. One more may be received, so that a disconnect is noticed.
     let (mut working, mut waiting): (Option<Working>, Option<Utf8Bytes>) = (None, None);
     let keep_alive = app.config.limits.keep_alive;
     let (mut states, mut pings) = (interval(STATES), interval_at(Instant::now() + keep_alive, keep_alive));
@@ -105,7 +105,7 @@ async fn talk(app: Arc<App>, client: Client, socket: WebSocket) {
             }
             _ = pings.tick() => {
                 if heard.elapsed() > keep_alive * PINGS {
-                    break (close_code::POLICY, "nothing was heard for too long");
+                    break (close_code::POLICY, "the client did not respond for too long");
                 }
                 if sink.send(Message::Ping(Default::default())).await.is_err() {
                     return;
@@ -128,15 +128,15 @@ async fn talk(app: Arc<App>, client: Client, socket: WebSocket) {
     let _ = sink.send(Message::Close(Some(frame))).await;
 }
 
-/// What became of a message so far, or the answer that tells why nothing becomes of it.
+/// The progress of a message, or the error response.
 type Step = Result<Done, String>;
 type Working = Pin<Box<dyn Future<Output = Step> + Send>>;
 
 enum Done {
-    /// `generate` is understood.
+    /// `generate` was parsed.
     Ready(String, Box<Ready>),
-    /// And it runs.
-    Started(String, Box<Running>, bool),
+    /// It was started.
+    Started(String, Box<ActiveGeneration>, bool),
     Cancel(String),
     Ping(Value),
 }
@@ -147,7 +147,7 @@ enum Next {
     Nothing,
 }
 
-/// Waits for the work on a message; for ever without.
+/// Waits for the work on a message; forever without one.
 async fn next_step(working: &mut Option<Working>) -> Step {
     match working {
         Some(work) => work.await,
@@ -155,7 +155,7 @@ async fn next_step(working: &mut Option<Working>) -> Step {
     }
 }
 
-/// Goes on with a message.
+/// Continues with a message.
 fn act(app: &Arc<App>, client: Client, sessions: &mut Sessions, step: Step) -> Result<Next, String> {
     match step? {
         Done::Ready(id, ready) => {
@@ -165,13 +165,13 @@ fn act(app: &Arc<App>, client: Client, sessions: &mut Sessions, step: Step) -> R
             let app = app.clone();
             Ok(Next::Work(Box::pin(async move {
                 match start(&app, client, &ready).await {
-                    Ok(mut running) => Ok(Done::Started(id, Box::new(running.remove(0)), ready.wish.silent)),
+                    Ok(mut running) => Ok(Done::Started(id, Box::new(running.remove(0)), ready.options.silent)),
                     Err(problem) => Err(error(Some(&id), &problem)),
                 }
             })))
         }
         Done::Started(id, running, silent) => {
-            let started = json!({"type": "started", "id": id, "n_prompt_tokens": running.live.n_prompt});
+            let started = json!({"type": "started", "id": id, "n_prompt_tokens": running.in_flight.n_prompt});
             sessions.add(id, *running, silent);
             Ok(Next::Answer(started))
         }
@@ -226,8 +226,8 @@ fn understand(app: &App, body: &Value, job: &Job) -> ApiResult<Done> {
 }
 
 fn generate(app: &App, fields: &Fields<'_>, job: &Job) -> ApiResult<Ready> {
-    let wish = Wish::read(fields, app, job)?;
-    if wish.n != 1 {
+    let options = RequestOptions::read(fields, app, job)?;
+    if options.n != 1 {
         return Err(ApiError::field("n", "must be 1 on a WebSocket; send several messages"));
     }
     let prompt = match fields.get("messages") {
@@ -243,7 +243,7 @@ fn generate(app: &App, fields: &Fields<'_>, job: &Job) -> ApiResult<Ready> {
             prompts.remove(0)
         }
     };
-    prepare(app, &[prompt], wish, job)
+    prepare(app, &[prompt], options, job)
 }
 
 fn id<'a>(fields: &Fields<'a>) -> ApiResult<&'a str> {

@@ -188,7 +188,7 @@ fn last_part_stands(path: &str, of: &str, name: &str, members: &[Member]) -> Str
         }
     }
     stands(path, name, &fields);
-    stands(path, "last member", &format!("crate::ends_with!({of}, {last});\n"));
+    stands(path, "last member", &format!("crate::assert_no_tail_padding!({of}, {last});\n"));
     fill
 }
 

@@ -1,4 +1,4 @@
-"""Many generations at once over one GGUF model, on CPU, in threads and in asyncio.
+"""Concurrent text generation with one GGUF model, on CPU, for threads and asyncio.
 
     from llama_concurrent import Engine, SamplingParams
 

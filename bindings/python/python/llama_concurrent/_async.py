@@ -1,4 +1,4 @@
-"""The engine for tasks: the same names, awaited. It never blocks the event loop."""
+"""The engine for asyncio: the same methods, as coroutines. It never blocks the event loop."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from ._types import Message, Prompt, Result, Results, SamplingParams
 
 
 LONG_TEXT = 4_000
-"""Characters from which on a text is tokenized on another thread; so many take about a millisecond."""
+"""Texts of at least this many characters are tokenized on another thread; this many take about a millisecond."""
 
 
 class AsyncEngine(BaseEngine):
-    """Many generations at once over one model, for any number of tasks of asyncio, or of anyio on it.
+    """Concurrent generations with one model, for any number of asyncio tasks, or anyio tasks on asyncio.
 
     A task that is cancelled cancels its request. As an asynchronous context manager: leaving it closes streams that were
     not read to their end and lets other requests end; an exception cancels all. Loading blocks;
@@ -44,7 +44,7 @@ class AsyncEngine(BaseEngine):
             await asyncio.to_thread(self.close)
 
     async def drain(self, timeout: float | None = None) -> bool:
-        """Takes no more requests and waits until all are over; whether they were within `timeout` seconds."""
+        """Stops accepting requests and waits for the others. Returns whether all finished within `timeout` seconds."""
         return await asyncio.to_thread(self._native.drain, timeout)
 
     @overload
@@ -97,11 +97,11 @@ class AsyncEngine(BaseEngine):
             raise
 
     async def chat(self, messages: Iterable[Message], params: SamplingParams | None = None, **template: Any) -> Result:
-        """As `generate`, for a chat; `template` is passed to `chat_prompt`."""
+        """Like `generate`, for a chat; `template` is passed to `chat_prompt`."""
         return await self.generate(self.chat_prompt(messages, **template), params)
 
     def stream(self, prompt: Prompt, params: SamplingParams | None = None) -> AsyncStream:
-        """The text of a generation piece by piece, as it grows: `async for piece in engine.stream(...)`.
+        """Streams the text of a generation: `async for piece in engine.stream(...)`.
 
         It runs from now on, read or not. What is wrong with a text of more than some thousand characters is raised by
         `accepted`, or with the first piece; with others at once.
@@ -116,7 +116,7 @@ class AsyncEngine(BaseEngine):
     def stream_chat(
         self, messages: Iterable[Message], params: SamplingParams | None = None, **template: Any
     ) -> AsyncStream:
-        """As `stream`, for a chat; `template` is passed to `chat_prompt`."""
+        """Like `stream`, for a chat; `template` is passed to `chat_prompt`."""
         return self.stream(self.chat_prompt(messages, **template), params)
 
 
@@ -128,7 +128,7 @@ class AsyncStream(BaseStream, AsyncIterator[str]):
         super().__init__(engine, None if isinstance(start, asyncio.Task) else start)
 
     async def accepted(self) -> AsyncStream:
-        """Waits until the engine has taken the request, or raises why it did not; `async with` does the same."""
+        """Waits until the engine has accepted the request, or raises its error; `async with` does the same."""
         if self._start is not None:
             start, self._start = self._start, None
             self._generation = await start
@@ -138,27 +138,27 @@ class AsyncStream(BaseStream, AsyncIterator[str]):
         await self.accepted()
         while self._generation is not None:
             try:
-                news = await self._generation.read_async()
+                event = await self._generation.read_async()
             except BaseException:
                 self._cancel()
                 raise
-            if text := self._take(news):
+            if text := self._take(event):
                 return text
         raise StopAsyncIteration
 
     async def aclose(self) -> None:
-        """Cancels the request if it still runs, and ends the iteration."""
+        """Cancels the request if it is still running, and ends the iteration."""
         self._cancel()
 
     def _cancel(self) -> None:
         if self._start is not None:
-            # What its thread still begins is collected, and so cancelled.
+            # A request that its thread still starts is garbage-collected, and so cancelled.
             self._start.cancel()
             self._start = None
         super()._cancel()
 
     def cancel(self) -> None:
-        """Ends the generation before its next token. What was generated until then can be read, and so can `result`."""
+        """Cancels the generation before its next token. Earlier output can still be read, and so can `result`."""
         if self._start is not None:
             self._cancel()  # the engine has not taken it, so there is nothing to read
         super().cancel()

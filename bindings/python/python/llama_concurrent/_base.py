@@ -1,4 +1,4 @@
-"""What the engine for threads and the one for tasks have in common: loading, tokens, statistics."""
+"""The common base of the engines for threads and for asyncio: loading, tokens, statistics."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ._types import (
     ChatPrompt,
     Message,
     NativeSampling,
-    News,
+    Event,
     Prompt,
     Result,
     SamplingParams,
@@ -32,7 +32,7 @@ from ._types import (
 )
 
 DEMO_MODEL = Path(__file__).parent / "demo.gguf"
-"""The small model that comes with the package."""
+"""The small model included in the package."""
 
 _open: weakref.WeakSet[BaseEngine] = weakref.WeakSet()
 
@@ -79,10 +79,10 @@ class BaseEngine:
         pack_cache: bool | os.PathLike[str] | str = False,
         progress: Callable[[float], bool | None] | None = None,
     ) -> None:
-        """Loads a GGUF model. Blocks until that is done, without the GIL; Ctrl-C stops it.
+        """Loads a GGUF model. Blocks until it is loaded, without the GIL; Ctrl-C cancels it.
 
         Args:
-            model: Path of the file. None: the small model that comes with the package.
+            model: Path of the file. None: the small model included in the package.
             strategy: How requests share contexts and slots: the shape of the pool, whose size `slots` and `workers`
                 set.
             slots: Number of requests that run at once, over all workers. Each costs KV memory for `n_ctx` tokens:
@@ -149,7 +149,7 @@ class BaseEngine:
                 programs (passive); or as the time that they wait for a core suggests, where the system tells it (auto).
             pack_cache: Keep weights as the kernels pack them in a file as large as the model, beside it (True) or in this
                 folder: the first load writes it, later ones map it, and processes share it. Needs `mmap`.
-            progress: Called with the share that is done, 0 to 1; returning False stops the load.
+            progress: Called with the completed fraction, 0 to 1. Return False to cancel the load.
 
         Raises:
             ModelLoadError: `ModelNotFound`, `ModelInvalid`, `ModelUnsupported`.
@@ -176,14 +176,15 @@ class BaseEngine:
         return f"<{type(self).__name__} {self._path!r}>"
 
     def tokenize(self, text: str, *, add_special: bool = True, parse_special: bool = True) -> list[int]:
-        """Tokens of a text; with both flags, those of a prompt, and what some models want behind a complete text."""
+        """Tokenizes a text. With both flags, the result is a prompt, followed by the tokens that some models expect at the
+        end of a complete text."""
         return self._native.tokenize(text, add_special, parse_special)
 
     def detokenize(self, tokens: Sequence[int], *, special: bool = False) -> str:
-        """Text of tokens. Special tokens have none unless `special`; incomplete characters become U+FFFD.
+        """Converts tokens to text. Special tokens are omitted unless `special`; incomplete characters become U+FFFD.
 
         Raises:
-            InvalidRequest: There is no such token.
+            InvalidRequest: A token is not in the vocabulary.
         """
         if isinstance(tokens, (str, bytes)) or not isinstance(tokens, Iterable):
             raise TypeError(f"tokens is {tokens!r:.80}, but must be a list of int")
@@ -202,22 +203,22 @@ class BaseEngine:
         variables: dict[str, Any] | None = None,
         parse_special: bool = False,
     ) -> ChatPrompt:
-        """The prompt that the model's own template makes of messages. `tools` and `variables` are for the template.
+        """Renders messages with the chat template. `tools` and `variables` are passed to the template.
 
         Args:
             messages: Dicts with `role` and `content`, and whatever else the template reads: `tool_calls`, `tool_call_id`,
                 `name`, `reasoning_content`.
-            add_generation_prompt: End with the opening of an answer. None: unless a message is continued.
+            add_generation_prompt: End with the header of an assistant message. None: unless a message is continued.
             continue_final_message: Have the model continue the last message: its content or, by name, its reasoning. None:
                 if it is the assistant's.
             tools: The tools that the model may call, as JSON schemas.
             variables: Further variables of the template, such as `{"enable_thinking": False}`.
             parse_special: Read special tokens also where they are written inside messages. By default a control token in
-                a message is plain text, so that nobody can close his message and speak as another.
+                a message is plain text, so that a message cannot end itself and impersonate another role.
 
         Raises:
-            ChatTemplateError: The template refuses or cannot show the messages.
-            InvalidRequest: The messages are no chat.
+            ChatTemplateError: The template refuses or cannot render the messages.
+            InvalidRequest: The messages are not a chat.
         """
         if continue_final_message and add_generation_prompt:
             raise InvalidRequest("continue_final_message and add_generation_prompt cannot both be true")
@@ -239,20 +240,20 @@ class BaseEngine:
         return ChatPrompt(text, plain)
 
     def stats(self) -> EngineStats:
-        """What was decided, what was done, what is going on. Cheap: no worker is asked."""
+        """A snapshot of the engine's configuration, counters and state. Cheap: it does not wait for the workers."""
         return EngineStats(**self._native.stats())
 
     def warnings(self) -> list[str]:
-        """What was wished and not granted, in words."""
+        """Settings that were requested and could not be applied, one sentence each."""
         return self._native.warnings()
 
     def close(self) -> None:
-        """Cancels what runs, ends all threads and gives the memory back. May be called again."""
+        """Cancels all requests, ends all threads and releases the memory. May be called again."""
         self._native.close()
         self._requests.join()
 
     def _close_streams(self) -> None:
-        """Before a drain: a stream that nobody reads would never end."""
+        """Before a drain: a stream that is not read would never end."""
         for stream in list(self._streams):
             stream._cancel()
 
@@ -261,7 +262,7 @@ class BaseEngine:
 
 
 class Stream:
-    """What streams for threads and for tasks have in common."""
+    """The common base of streams for threads and for asyncio."""
 
     result: Result | None = None
     """The whole generation, once the last piece was read."""
@@ -271,17 +272,17 @@ class Stream:
         engine._streams.add(self)
 
     def cancel(self) -> None:
-        """Ends the generation before its next token. What was generated until then can be read, and so can `result`."""
+        """Cancels the generation before its next token. Earlier output can still be read, and so can `result`."""
         if self._generation is not None:
             self._generation.cancel()
 
-    def _take(self, news: News | None) -> str:
-        """The text of some news, which may be empty; at the end, there is no generation any more."""
-        if isinstance(news, tuple):
-            return news[0]
+    def _take(self, event: Event | None) -> str:
+        """The text of an event, which may be empty; at the end, drops the generation."""
+        if isinstance(event, tuple):
+            return event[0]
         self._generation = None
-        if news is not None:
-            self.result = finished(news)
+        if event is not None:
+            self.result = finished(event)
         return ""
 
     def _cancel(self) -> None:
@@ -291,7 +292,7 @@ class Stream:
 
 
 def finished(end: dict[str, Any] | LlamaError | None) -> Result:
-    """The result of a generation that stands alone. Raises what failed, and `DeadlineExceeded`."""
+    """The result of a single generation. Raises its error, or `DeadlineExceeded`."""
     assert end is not None, "a generation ends with its result"
     return checked(outcome(end))
 
@@ -303,25 +304,25 @@ def _close_all() -> None:
 
 
 class Progress:
-    """Tells a function how many prompts are finished, each number once; raises `CancelledError` once it was stopped."""
+    """Reports the number of finished prompts, each number once; raises `CancelledError` once it was stopped."""
 
-    def __init__(self, tell: Callable[[int, int], object] | None) -> None:
-        self._tell = tell
-        self._told = 0
+    def __init__(self, report: Callable[[int, int], object] | None) -> None:
+        self._report = report
+        self._reported = 0
         self.stopped = False
 
     def __call__(self, done: int, total: int) -> None:
         if self.stopped:
             raise CancelledError
-        if done > self._told and self._tell is not None:
-            self._told = done
-            self._tell(done, total)
+        if done > self._reported and self._report is not None:
+            self._reported = done
+            self._report(done, total)
 
 
 def list_requests(
     prompts: Iterable[Prompt], params: SamplingParams | None
 ) -> list[tuple[Prompt, NativeSampling]]:
-    """The requests for a list of prompts: in the batch class, each with a seed of its own."""
+    """The requests for a list of prompts: with batch priority, each with its own seed."""
     params = params or SamplingParams()
     first = random.randrange(2**32) if params.seed is None else params.seed
     seeds = ((first + index) % 2**32 for index in range(2**63))
@@ -329,7 +330,7 @@ def list_requests(
 
 
 def refuse_keywords(unknown: Mapping[str, object], known: str) -> None:
-    """Raises `TypeError` for keyword arguments that a method has not; most of them belong to `SamplingParams`."""
+    """Raises `TypeError` for unknown keyword arguments; most of them belong to `SamplingParams`."""
     for name in unknown:
         if name in SamplingParams.__dataclass_fields__:
             raise TypeError(f"{name} is a field of SamplingParams: pass SamplingParams({name}=...)")
@@ -338,7 +339,7 @@ def refuse_keywords(unknown: Mapping[str, object], known: str) -> None:
 
 def is_list(prompts: object) -> bool:
     """Whether these are several prompts: neither a text nor the tokens of one. Iterators of prompts are, too."""
-    # Bytes, dicts and sets are no prompts at all, which the native part says.
+    # Bytes, dicts and sets are not prompts; the native part refuses them.
     if isinstance(prompts, (str, bytes, bytearray, Mapping, Set)) or not isinstance(prompts, Iterable):
         return False
     if isinstance(prompts, Sequence):

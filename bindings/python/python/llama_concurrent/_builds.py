@@ -1,4 +1,4 @@
-"""Which of the native modules of this package suits this CPU.
+"""Selects the native module of this package for this CPU.
 
 A package built from source holds one, made for the machine that built it. A wheel holds several, since one for every CPU
 would be half as fast on most. Each file says which instructions it needs, so both are looked at in the same way, and a package
@@ -57,7 +57,7 @@ class Choice:
 
 
 def cpu_features(cpuinfo: Iterable[str]) -> frozenset[str] | None:
-    """Instruction sets of this CPU, spelled as compilers do; None if the lines of /proc/cpuinfo do not tell."""
+    """Instruction sets of this CPU, as compilers name them; None if /proc/cpuinfo does not list them."""
     for line in cpuinfo:
         name, _, value = line.partition(":")
         if name.strip() in ("flags", "Features"):
@@ -66,7 +66,7 @@ def cpu_features(cpuinfo: Iterable[str]) -> frozenset[str] | None:
     return None
 
 
-def choose(builds: Mapping[str, list[str]], cpu: frozenset[str] | None, wish: str | None = None) -> Choice:
+def choose(builds: Mapping[str, list[str]], cpu: frozenset[str] | None, requested: str | None = None) -> Choice:
     """The build with the most instruction sets of those that this CPU can run.
 
     >>> builds = {"x86-64-v3": ["avx2"], "avx512-vnni": ["avx2", "avx512vnni"]}
@@ -75,10 +75,10 @@ def choose(builds: Mapping[str, list[str]], cpu: frozenset[str] | None, wish: st
     """
     if not builds:
         raise ImportError("the package has no native module; install it again: pip install ./bindings/python")
-    if wish:
-        if wish not in builds:
-            raise ImportError(f"{VARIABLE} is {wish!r}, but this package has: {', '.join(sorted(builds))}")
-        return Choice(wish, f"{VARIABLE} asks for it", dict.fromkeys(builds.keys() - {wish}, "not asked for"))
+    if requested:
+        if requested not in builds:
+            raise ImportError(f"{VARIABLE} is {requested!r}, but this package has: {', '.join(sorted(builds))}")
+        return Choice(requested, f"{VARIABLE} asks for it", dict.fromkeys(builds.keys() - {requested}, "not asked for"))
     order = sorted(builds, key=lambda name: len(builds[name]), reverse=True)
     lacks = {name: [] if cpu is None else [need for need in builds[name] if need not in cpu] for name in order}
     if cpu is None:
@@ -89,14 +89,14 @@ def choose(builds: Mapping[str, list[str]], cpu: frozenset[str] | None, wish: st
     if not fitting:
         raise ImportError(
             "this CPU cannot run the native module: "
-            + "; ".join(f"for {name!r}, {words}" for name, words in others.items())
+            + "; ".join(f"for {name!r}, {missing}" for name, missing in others.items())
             + f". Build it on this machine: pip install ./bindings/python. ({VARIABLE}={order[-1]} loads it nevertheless.)"
         )
     best, *rest = fitting
     if len(builds) == 1:
         reason = "the only one, and this CPU can run it"
     elif cpu is None:
-        reason = "this system does not tell what its CPU can do, and every CPU of its kind can run it"
+        reason = "this system does not report the CPU's features, and every CPU of its kind can run it"
     else:
         reason = "the one with the most instruction sets of those that this CPU can run"
     return Choice(best, reason, dict.fromkeys(rest, "slower on this CPU") | others)

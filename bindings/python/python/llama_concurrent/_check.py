@@ -1,4 +1,4 @@
-"""Arguments against their annotations, so that a wrong one is told by its name before the native part sees it."""
+"""Checks arguments against their annotations, so that errors name the argument before it reaches the native part."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _WORDS: dict[Any, str] = {
 
 
 class _Impossible(Exception):
-    """The right type, but a value that cannot be; says which can."""
+    """The right type with an invalid value; the message lists the valid ones."""
 
 
 def check(owner: object, values: Mapping[str, Any], refusal: type[Exception], most: int, **closer: int) -> None:

@@ -14,7 +14,7 @@ from ._types import Message, NativeSampling, Prompt, Result, Results, SamplingPa
 
 
 class Engine(BaseEngine):
-    """Many generations at once over one model, for any number of threads.
+    """Concurrent generations with one model, for any number of threads.
 
     >>> with Engine(slots=4) as engine:
     ...     engine.generate("Once upon a time", SamplingParams(max_tokens=8)).n_output_tokens
@@ -38,7 +38,7 @@ class Engine(BaseEngine):
             self.close()
 
     def drain(self, timeout: float | None = None) -> bool:
-        """Takes no more requests and waits until all are over; whether they were within `timeout` seconds."""
+        """Stops accepting requests and waits for the others. Returns whether all finished within `timeout` seconds."""
         return self._native.drain(timeout)
 
     @overload
@@ -75,7 +75,7 @@ class Engine(BaseEngine):
         Raises:
             InvalidRequest: The prompt or a parameter is out of range; `PromptTooLong` is one of these.
             Overloaded: The queue is full.
-            DeadlineExceeded: `timeout` or `queue_timeout` passed.
+            DeadlineExceeded: `timeout` or `queue_timeout` expired.
         """
         refuse_keywords(unknown, "progress")
         if not isinstance(progress, bool) and not callable(progress):
@@ -100,11 +100,11 @@ class Engine(BaseEngine):
             return Results(map(outcome, self._native.run_all(requests, Progress(lambda done, _: bar.update(done - bar.n)))))
 
     def chat(self, messages: Iterable[Message], params: SamplingParams | None = None, **template: Any) -> Result:
-        """As `generate`, for a chat; `template` is passed to `chat_prompt`."""
+        """Like `generate`, for a chat; `template` is passed to `chat_prompt`."""
         return self.generate(self.chat_prompt(messages, **template), params)
 
     def stream(self, prompt: Prompt, params: SamplingParams | None = None) -> Stream:
-        """The text of a generation piece by piece, as it grows. Errors as of `generate`.
+        """Streams the text of a generation. Raises the same errors as `generate`.
 
         >>> with Engine() as engine:
         ...     "".join(engine.stream("Once", SamplingParams(max_tokens=2))) != ""
@@ -113,11 +113,11 @@ class Engine(BaseEngine):
         return Stream(self, self._submit(prompt, params))
 
     def stream_chat(self, messages: Iterable[Message], params: SamplingParams | None = None, **template: Any) -> Stream:
-        """As `stream`, for a chat; `template` is passed to `chat_prompt`."""
+        """Like `stream`, for a chat; `template` is passed to `chat_prompt`."""
         return self.stream(self.chat_prompt(messages, **template), params)
 
     def submit(self, prompt: Prompt, params: SamplingParams | None = None) -> Request:
-        """Starts a generation and returns at once; works with `concurrent.futures.wait` and `as_completed`.
+        """Starts a generation and returns immediately; works with `concurrent.futures.wait` and `as_completed`.
 
         >>> with Engine() as engine:
         ...     requests = [engine.submit(prompt, SamplingParams(max_tokens=4)) for prompt in ("A fox", "A boat")]
@@ -137,7 +137,7 @@ class Stream(BaseStream, Iterator[str]):
         raise StopIteration
 
     def close(self) -> None:
-        """Cancels the request if it still runs, and ends the iteration."""
+        """Cancels the request if it is still running, and ends the iteration."""
         self._cancel()
 
     def __enter__(self) -> Stream:

@@ -1,14 +1,14 @@
-"""What can go wrong: one base class, and one class for each cause. `DeadlineExceeded` is beside the result that it has."""
+"""Errors: one base class, and one class for each cause. `DeadlineExceeded` is defined with the result that it carries."""
 
 from __future__ import annotations
 
 
 class LlamaError(Exception):
-    """Base of all errors of this package. The message says what was asked, which limit applied and what to do."""
+    """Base class of all errors of this package. The message says what was requested, which limit applied and what to do."""
 
 
 class InvalidConfig(LlamaError, ValueError):
-    """A parameter of `Engine` is out of range or contradicts another."""
+    """A parameter of `Engine` is out of range or conflicts with another."""
 
 
 class InvalidRequest(LlamaError, ValueError):
@@ -29,7 +29,7 @@ class PromptTooLong(InvalidRequest):
 
 
 class Overloaded(LlamaError):
-    """The queue is full; `retry_after` is the estimated time in seconds until a place becomes free."""
+    """The queue is full; `retry_after` is the estimated time in seconds until it has room."""
 
     def __init__(self, message: str, retry_after: float = 1.0) -> None:
         super().__init__(message)
@@ -48,11 +48,11 @@ class ModelNotFound(ModelLoadError, FileNotFoundError):
 
 
 class ModelInvalid(ModelLoadError):
-    """The model file is damaged, cut short or not a GGUF file."""
+    """The model file is corrupt, truncated or not a GGUF file."""
 
 
 class ModelUnsupported(ModelLoadError):
-    """The model file is sound, but this build cannot run it."""
+    """The model file is valid, but this build cannot run it."""
 
 
 class LoadCancelled(LlamaError):
@@ -60,7 +60,7 @@ class LoadCancelled(LlamaError):
 
 
 class OutOfMemory(LlamaError, MemoryError):
-    """Memory for weights, KV cache or buffers was refused."""
+    """Memory for weights, KV cache or buffers could not be allocated."""
 
 
 class ChatTemplateError(LlamaError):
@@ -80,8 +80,8 @@ class ForkError(LlamaError):
 
 
 class DecodeError(LlamaError):
-    """llama.cpp refused or failed a computation."""
+    """A llama.cpp computation failed."""
 
 
 class InternalError(LlamaError):
-    """A defect of this library."""
+    """An internal error: a bug in this library."""

@@ -1,4 +1,4 @@
-"""Generations as futures. One thread of an engine hands all their ends out."""
+"""Generations as futures. One thread per engine delivers all results."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Request(Future[Result]):
         self._id = id
 
     def cancel(self) -> bool:
-        """Ends the generation before its next token, also while it runs; False if it was over already."""
+        """Cancels the generation before its next token, even while it runs; False if it had finished already."""
         if self.done():
             return False
         try:
@@ -50,10 +50,10 @@ class Request(Future[Result]):
 
 
 class Requests:
-    """The futures of an engine that are not over."""
+    """The unfinished futures of an engine."""
 
     def __init__(self) -> None:
-        # A request that waits for its end or, if that came first, an end that waits for its request.
+        # A request that waits for its result or, if that came first, a result that waits for its request.
         self._waiting: dict[int, Request | _End] = {}
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -69,24 +69,24 @@ class Requests:
         return request
 
     def join(self) -> None:
-        """Once the engine is closed: waits until all is handed out, but not for a caller's function that hangs."""
+        """After the engine is closed: waits until all results are delivered, but not for a callback that hangs."""
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(timeout=5)
 
     def _start(self, native: NativeEngine) -> None:
         with self._lock:
             if self._thread is None:
-                # It does not own the engine, which is to end when nobody has it any more.
+                # It does not own the engine, which must end when its last reference is dropped.
                 self._thread = threading.Thread(
                     target=self._hand_out, args=(native.finished,), name="llama-requests", daemon=True
                 )
                 self._thread.start()
 
     def _hand_out(self, finished: NativeFinished) -> None:
-        while (news := finished.next()) is not None:
-            id, end = news
+        while (event := finished.next()) is not None:
+            id, end = event
             request = self._waiting.setdefault(id, end)
             if isinstance(request, Request):
                 del self._waiting[id]
                 request._end(end)
-            del news, end, request
+            del event, end, request

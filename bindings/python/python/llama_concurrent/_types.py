@@ -1,4 +1,4 @@
-"""What goes in and what comes out."""
+"""Types of arguments and results."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ if TYPE_CHECKING:
 Prompt = Union[str, Sequence[int]]
 """A text to continue, or its tokens."""
 
-News = Union[
+Event = Union[
     tuple[str, Union[int, None], Union[tuple[float, list[tuple[int, float]]], None]],
     dict[str, Any],
     LlamaError,
 ]
-"""What a generation tells: text, a token and its log probabilities, or at its end the arguments of `Result`, or what it
-failed with."""
+"""An event of a generation: text, a token and its log probabilities, or at its end the arguments of `Result` or an
+error."""
 
 FinishReason = Literal["stop", "length", "cancelled", "deadline", "error"]
 
 
 class ChatPrompt(str):
-    """The prompt that a template made of messages: a str that knows where it quotes special tokens that somebody wrote. Change
-    it, and it is an ordinary str, in which they count."""
+    """A prompt rendered from messages: a str with marked ranges in which special tokens are plain text. A modified copy is an
+    ordinary str, in which special tokens are parsed."""
 
     plain: list[tuple[int, int]]
-    """Ranges of its UTF-8 bytes in which nothing is read as a special token."""
+    """Ranges of its UTF-8 bytes in which special tokens are not parsed."""
 
     def __new__(cls, text: str, plain: list[tuple[int, int]]) -> ChatPrompt:
         prompt = super().__new__(cls, text)
@@ -42,20 +42,20 @@ class ChatPrompt(str):
 
 
 class Message(TypedDict, total=False):
-    """One message of a chat. The template sees all of its keys, also others than these."""
+    """A message of a chat. The template gets all of its keys, including others than these."""
 
     role: str
-    """Who speaks: mostly "system", "user", "assistant" or "tool"."""
+    """The author: usually "system", "user", "assistant" or "tool"."""
     content: str | list[dict[str, Any]] | None
-    """What is said: a text, or a list of parts."""
+    """The content: a text, or a list of parts."""
     name: str
-    """Whose message it is, or of which tool."""
+    """The name of the author or the tool."""
     tool_calls: list[dict[str, Any]]
     """The tools that the model called."""
     tool_call_id: str
-    """The call that this is the result of."""
+    """The id of the tool call that this is the result of."""
     reasoning_content: str | None
-    """What the model thought before it answered."""
+    """The model's reasoning before the response."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,25 +144,25 @@ class SamplingParams:
     # parameters: end
 
     parse_special: bool = True
-    """Read special tokens that are written out in a prompt. Turn it off for text that you do not trust."""
+    """Parse special tokens written out in a prompt. Set it to False for untrusted text."""
     priority: Literal["interactive", "batch"] = "interactive"
-    """Who goes first when slots are short. Lists of prompts always run as "batch"."""
+    """Scheduling priority. Lists of prompts always run as "batch"."""
     queue_timeout: float | None = None
-    """Give up if no slot was found after so many seconds."""
+    """End the request if it has not got a slot after this many seconds."""
     timeout: float | None = None
-    """Give up if not finished after so many seconds."""
+    """End the request if it has not finished after this many seconds."""
     json_schema: str | Mapping[str, Any] | type | None = None
-    """The output is JSON that is valid under this schema: JSON text, a dict, or a Pydantic model class. At most one of
-    `json_schema`, `regex` and `grammar`."""
+    """A JSON schema that the output conforms to: JSON text, a dict, or a Pydantic model class. At most one of `json_schema`,
+    `regex` and `grammar` may be set."""
     regex: str | None = None
     """A regular expression that the whole output matches, without look-around."""
     grammar: str | None = None
-    """A grammar of the output: llguidance's form of Lark, with a rule `start`, or llama.cpp's GBNF, with a rule `root`."""
+    """A grammar for the output: llguidance's variant of Lark with a rule `start`, or llama.cpp's GBNF with a rule `root`."""
     prefix_reuse: bool = True
-    """Start from what is there already of equal prompt beginnings."""
+    """Reuse the KV of an equal prompt prefix of another request."""
 
     def __post_init__(self) -> None:
-        """Raises `InvalidRequest` for a value that no request can carry; the engine checks the rest."""
+        """Raises `InvalidRequest` for values that cannot be converted; the engine checks the rest."""
         check(SamplingParams, vars(self), InvalidRequest, most=2**32 - 1, logit_bias=2**31 - 1, stop_token_ids=2**31 - 1)
         for name in ("queue_timeout", "timeout"):
             value = getattr(self, name)
@@ -171,26 +171,26 @@ class SamplingParams:
 
 
 class TokenLogprobs(NamedTuple):
-    """How likely the model found a token: in its own distribution, before bias, penalties, temperature and constraint."""
+    """The log probability of a token under the model, before bias, penalties, temperature and constraint."""
 
     logprob: float
     """Natural logarithm of the token's probability."""
     top: list[tuple[int, float]]
-    """The likeliest tokens in its place and their log probabilities, the likeliest first."""
+    """The most likely tokens at its position and their log probabilities, in descending order."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """A whole generation. Times are in seconds from the submission."""
+    """A finished generation. Times are in seconds from the submission."""
 
     text: str
-    """All text."""
+    """The whole output."""
     tokens: list[int]
     """All output tokens, without the end-of-generation token."""
     finish_reason: FinishReason
-    """"stop" (the model ended, or a stop string came), "length", "cancelled", "deadline" or "error"."""
+    """"stop" (end-of-generation token or stop string), "length", "cancelled", "deadline" or "error"."""
     stop_index: int | None = None
-    """Which string of `stop` ended it."""
+    """The index in `stop` of the string that ended it."""
     n_prompt_tokens: int = 0
     """Tokens of the prompt."""
     n_cached_tokens: int = 0
@@ -198,17 +198,17 @@ class Result:
     n_output_tokens: int = 0
     """Output tokens that were generated."""
     queue_time: float = 0.0
-    """Until a slot was found."""
+    """Time until the request got a slot."""
     ttft: float | None = None
-    """Time to the first token, queue time included; None if there was none."""
+    """Time to the first token, including queue time; None if there was none."""
     e2e_latency: float = 0.0
-    """Until the end."""
+    """Time until the end."""
     itl: list[float] = field(default_factory=list, repr=False)
-    """Every gap between two output tokens."""
+    """Times between successive output tokens."""
     error: LlamaError | None = None
-    """What failed; only in the results of a list."""
+    """The error; only in the results of a list."""
     logprobs: list[TokenLogprobs] = field(default_factory=list, repr=False)
-    """One for each token if `SamplingParams.logprobs` asks for them."""
+    """One per token, if `SamplingParams.logprobs` is set."""
 
     def to_dict(self) -> dict[str, Any]:
         """All fields as plain values; an error as its text."""
@@ -232,7 +232,7 @@ class Results(list[Result]):
 
 @dataclass(frozen=True, kw_only=True)
 class EngineStats:
-    """The state of an engine at one moment; counts are since it was loaded."""
+    """A snapshot of the state of an engine. Counters start at 0 when it is loaded."""
 
     # figures: begin
     strategy: str
@@ -361,7 +361,7 @@ def as_json(name: str, value: Any) -> str:
 
 
 def as_messages(messages: Iterable[Message]) -> str:
-    """Messages as JSON text. Raises `TypeError` for what is no message."""
+    """Messages as JSON text. Raises `TypeError` for anything else."""
     if isinstance(messages, (str, bytes, Mapping)) or not isinstance(messages, Iterable):
         example = '[{"role": "user", "content": "Hello"}]'
         raise TypeError(f"messages is a list of dicts such as {example}, not {type(messages).__name__}")

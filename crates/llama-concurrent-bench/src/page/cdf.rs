@@ -1,4 +1,4 @@
-//! How many of the times are at most so long: for the first token, the gaps and whole requests.
+//! Cumulative distributions of times: first token, gaps and whole requests.
 
 use maud::{Markup, html};
 
@@ -8,9 +8,9 @@ use super::{
 };
 use crate::{Outcome, Record, quantile, runs::Runs};
 
-/// So many points of a curve are drawn, at even steps of the share.
+/// Number of points of a curve, at even steps of the fraction.
 const POINTS: usize = 300;
-/// And so many more of the slowest hundredth, which decides how a curve ends.
+/// Additional points for the slowest hundredth, which decides how a curve ends.
 const TAIL: usize = 50;
 
 /// One chart each, over all runs together.

@@ -1,7 +1,7 @@
-//! A chart with two axes, drawn as SVG whose colours are classes, so that the page decides how they look by day and night.
+//! A chart with two axes as SVG. Colours are CSS classes, so that the page can have a light and a dark style.
 //!
-//! Everyone who is compared has a style of their own: a colour that colour-blind people can tell from the others, a way of dashing, and a
-//! shape of marker. The colours are in `style.css`.
+//! Each system has its own style: a colour that is distinct for colour-blind readers, a dash pattern, and a marker shape.
+//! The colours are in `style.css`.
 
 use std::fmt::Write;
 
@@ -9,10 +9,10 @@ use maud::{Markup, PreEscaped, html};
 
 use super::scale::Scale;
 
-/// So many styles there are; after that they begin anew.
+/// Number of styles; after that they repeat.
 const STYLES: usize = 6;
 
-/// The width of a chart that has a row for itself. Pictures are shown at about their size, so that all texts are alike.
+/// The width of a chart on its own row. Charts are shown at about their size, so that all texts have the same size.
 pub const WIDE: f64 = 1200.0;
 
 const LEFT: f64 = 70.0;
@@ -28,7 +28,7 @@ pub struct Chart {
     pub y: Axis,
 }
 
-/// What runs along one side.
+/// One axis.
 pub struct Axis {
     /// What is shown, with its unit.
     pub name: String,
@@ -55,7 +55,7 @@ impl Chart {
         (self.x.scale.at(x), self.y.scale.at(y))
     }
 
-    /// With its axes, and what is drawn between them. `about` is for those who cannot see it.
+    /// Draws the axes, and the content between them. `about` is the text alternative.
     pub fn draw(&self, about: &str, inside: &Markup) -> Markup {
         let (right, bottom) = (self.width - RIGHT, self.height - BOTTOM);
         html! {
@@ -80,7 +80,7 @@ impl Chart {
     }
 }
 
-/// The class of the n-th of those who are compared.
+/// The CSS class of the n-th system.
 pub fn style(index: usize) -> String {
     format!("s{}", index % STYLES)
 }
@@ -103,12 +103,12 @@ fn path_through(points: &[(f64, f64)]) -> String {
     path
 }
 
-/// A tenth of a unit is as fine as anybody sees.
+/// Rounds to a tenth of a unit, which is fine enough.
 pub fn place(value: f64) -> f64 {
     (value * 10.0).round() / 10.0
 }
 
-/// The marker of the n-th, in its own shape, with a text for who points at it.
+/// The marker of the n-th system, in its own shape, with a tooltip.
 pub fn marker(index: usize, (x, y): (f64, f64), tip: &str) -> Markup {
     let shape = match index % STYLES {
         0 => "M-4 0a4 4 0 1 0 8 0a4 4 0 1 0-8 0Z",

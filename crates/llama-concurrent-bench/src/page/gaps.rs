@@ -1,4 +1,4 @@
-//! Gaps between tokens over the time of one run: where a stall is, and whom it hits.
+//! Gaps between tokens during one run, to show stalls.
 
 use maud::{Markup, html};
 
@@ -8,21 +8,18 @@ use super::{
 };
 use crate::Record;
 
-/// Time is cut into so many columns.
+/// Number of columns that time is divided into.
 const COLUMNS: usize = 240;
 
 /// One chart for each, all with the same axes.
-pub fn charts(contestants: &[(&str, &[Record])]) -> Markup {
-    let end = contestants
-        .iter()
-        .flat_map(|(_, records)| *records)
-        .map(|record| record.ended.as_secs_f64())
-        .fold(0.0, f64::max);
-    let columns: Vec<_> = contestants.iter().map(|(_, records)| columns(records, end)).collect();
+pub fn charts(systems: &[(&str, &[Record])]) -> Markup {
+    let end =
+        systems.iter().flat_map(|(_, records)| *records).map(|record| record.ended.as_secs_f64()).fold(0.0, f64::max);
+    let columns: Vec<_> = systems.iter().map(|(_, records)| columns(records, end)).collect();
     let lengths = columns.iter().flatten().flatten().flat_map(|column| [column.least, column.most]);
     let scale = Scale::log(lengths);
     html! {
-        @for (index, ((name, _), columns)) in contestants.iter().zip(&columns).enumerate() {
+        @for (index, ((name, _), columns)) in systems.iter().zip(&columns).enumerate() {
             @let x = Axis::new("time since the start of the run, s", Scale::until(end), number);
             @let y = Axis::new("gap, logarithmic", scale.clone(), duration);
             (one(&Chart::new(WIDE, 210.0, x, y), index, name, columns, end))
@@ -41,7 +38,7 @@ struct Column {
     most: f64,
 }
 
-/// What ended in each column, in milliseconds.
+/// The gaps that ended in each column, in milliseconds.
 fn columns(records: &[Record], end: f64) -> Vec<Option<Column>> {
     let mut gaps = vec![Vec::new(); COLUMNS];
     for record in records {
@@ -65,7 +62,7 @@ fn one(chart: &Chart, index: usize, name: &str, columns: &[Option<Column>], end:
         let [(x, low), (_, middle), (_, high)] =
             [column.least, column.middle, column.most].map(|gap| chart.at(time, gap));
         let [x, low, middle, high] = [x, low, middle, high].map(chart::place);
-        // A bar without length would not be seen.
+        // A bar without length would be invisible.
         bars += &format!("M{x} {}V{}", low.max(high + 1.0), high);
         middles += &format!("M{} {middle}h3.6", chart::place(x - 1.8));
     }

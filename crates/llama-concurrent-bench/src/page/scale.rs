@@ -1,6 +1,6 @@
-//! From values to places on a chart, and the round values that an axis names.
+//! Maps values to positions on a chart, and selects the round values that label an axis.
 
-/// One direction of a chart: values from `min` to `max` lie from `from` to `to` in units of the picture.
+/// One direction of a chart: maps values from `min` to `max` to positions from `from` to `to`.
 #[derive(Clone, Debug)]
 pub struct Scale {
     min: f64,
@@ -18,12 +18,12 @@ impl Scale {
         Self { min: 0.0, max: (max / step).ceil() * step, from: 0.0, to: 1.0, log: false }
     }
 
-    /// From 0 to exactly `max`: for time, where nothing comes after the end.
+    /// From 0 to exactly `max`: for time, which has an end.
     pub fn until(max: f64) -> Self {
         Self { max: if max > 0.0 { max } else { 1.0 }, ..Self::linear(1.0) }
     }
 
-    /// A logarithmic one that holds all of the values above 0; others lie at its lower end.
+    /// A logarithmic scale that covers all values above 0; others are at its lower end.
     pub fn log(values: impl Iterator<Item = f64>) -> Self {
         let (mut min, mut max) = (f64::INFINITY, 0.0_f64);
         for value in values.filter(|value| *value > 0.0) {
@@ -37,25 +37,25 @@ impl Scale {
         Self { min, max, from: 0.0, to: 1.0, log: true }
     }
 
-    /// A logarithmic one with some room on both sides of the values, which are above 0.
+    /// A logarithmic scale with margins on both sides of the values, which are above 0.
     pub fn around(values: impl Iterator<Item = f64>) -> Self {
         let (min, max) = values.fold((f64::INFINITY, 1.0_f64), |(min, max), value| (min.min(value), max.max(value)));
         Self { min: min.min(max) / 1.2, max: max * 1.2, from: 0.0, to: 1.0, log: true }
     }
 
-    /// The same between two places.
+    /// The same scale between two positions.
     pub fn between(self, from: f64, to: f64) -> Self {
         Self { from, to, ..self }
     }
 
-    /// Where a value lies; what is outside lies at the end.
+    /// The position of a value, clamped to the ends.
     pub fn at(&self, value: f64) -> f64 {
-        let share = if self.log {
+        let fraction = if self.log {
             (value.max(self.min) / self.min).ln() / (self.max / self.min).ln()
         } else {
             (value - self.min) / (self.max - self.min)
         };
-        self.from + share.clamp(0.0, 1.0) * (self.to - self.from)
+        self.from + fraction.clamp(0.0, 1.0) * (self.to - self.from)
     }
 
     /// About five round values.
@@ -95,7 +95,7 @@ fn ladder_above(value: f64) -> f64 {
     [1.0, 2.0, 5.0, 10.0].map(|step| step * power).into_iter().find(|step| *step >= value * 0.999).unwrap_or(value)
 }
 
-/// A number as short as it can be told.
+/// A number in its shortest form.
 pub fn number(value: f64) -> String {
     let digits = if value == 0.0 || value.abs() >= 10.0 { 0 } else { (1.0 - value.abs().log10().floor()) as usize };
     let text = format!("{value:.digits$}");

@@ -1,4 +1,4 @@
-//! What each user waited for, over the time of one run.
+//! Timelines: the phases of each user's requests during one run.
 
 use std::time::Duration;
 
@@ -10,30 +10,27 @@ use super::{
 };
 use crate::{Outcome, Record};
 
-/// More lanes than this nobody can follow.
+/// The maximum number of readable lanes.
 const LANES: usize = 64;
-/// And no page should hold more bars than this for each who is compared.
+/// The maximum number of bars per system.
 const REQUESTS: usize = 1000;
 const LANE: f64 = 13.0;
 
-/// One chart for each, all over the same time. In an open loop every request is a user of its own, so a lane is taken by the
-/// next one as soon as it is free.
-pub fn charts(contestants: &[(&str, &[Record])], open_loop: bool) -> Markup {
-    let end = contestants
-        .iter()
-        .flat_map(|(_, records)| *records)
-        .map(|record| record.ended.as_secs_f64())
-        .fold(0.0, f64::max);
+/// One chart per system, all with the same time axis. In an open loop every request is a user, so a lane is reused as soon as
+/// it is free.
+pub fn charts(systems: &[(&str, &[Record])], open_loop: bool) -> Markup {
+    let end =
+        systems.iter().flat_map(|(_, records)| *records).map(|record| record.ended.as_secs_f64()).fold(0.0, f64::max);
     html! {
         p class="legend" {
             (key("waiting", "waiting for a slot")) (key("prefill", "prompt, up to the first token"))
             (key("decode", "tokens")) (key("lost", "refused or failed"))
         }
-        @for (name, records) in contestants {
+        @for (name, records) in systems {
             (one(name, &lanes(records, open_loop), records, end, open_loop))
         }
         p class="note" {
-            "A server does not tell how long a request waited for a slot; it is then part of the prompt's time."
+            "A server does not report how long a request waited for a slot; that time is then part of the prompt's."
         }
     }
 }
@@ -50,7 +47,7 @@ fn key(class: &str, what: &str) -> Markup {
     }
 }
 
-/// Each kind of bar has a height of its own, so that they can be told apart without colours.
+/// Each kind of bar has its own height, so that they can be distinguished without colours.
 fn bar(class: &str, from: f64, to: f64, y: f64) -> Markup {
     let height = match class {
         "waiting" => 2.0,
@@ -91,7 +88,7 @@ fn one(name: &str, lanes: &[usize], records: &[Record], end: f64, open_loop: boo
     let what = if open_loop { "requests under way" } else { "user" };
     let x = Axis::new("time since the start of the run, s", Scale::until(end), number);
     let mut y = Axis::new(what, Scale::until(shown_lanes as f64), number);
-    // Named are lanes and not the lines between them.
+    // Labels are for lanes, not for the lines between them.
     let every = shown_lanes.div_ceil(16);
     y.ticks = (0..shown_lanes).step_by(every).map(|lane| (lane as f64 + 0.5, (lane + 1).to_string())).collect();
     let chart = Chart::new(WIDE, 60.0 + LANE * shown_lanes.max(3) as f64, x, y);
@@ -145,7 +142,7 @@ fn tip(record: &Record) -> String {
             record.n_output_tokens,
             ms(record.e2e()),
         ),
-        Outcome::Overloaded => format!("{}: refused, too much at once", record.kind),
+        Outcome::Overloaded => format!("{}: refused because of overload", record.kind),
         Outcome::Failed(why) => format!("{}: {why}", record.kind),
     }
 }

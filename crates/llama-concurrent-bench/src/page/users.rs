@@ -1,4 +1,4 @@
-//! What more users bring: a figure over their number, a line for each contestant.
+//! Charts of a figure over the number of users, with a line for each system.
 
 use maud::{Markup, html};
 

@@ -1,11 +1,11 @@
-//! A calibration, told.
+//! A calibration as text.
 
 use crate::{
     numbers::rate,
     sim::{Calibration, Rates},
 };
 
-/// A calibration in lines.
+/// Describes a calibration in lines.
 pub(super) fn lines(calibration: &Calibration) -> Vec<String> {
     let points = |rates: &Rates| {
         let points: Vec<_> = rates.weights.iter().map(|&(rows, gmacs)| format!("{rows}:{}", rate(gmacs))).collect();
@@ -26,9 +26,9 @@ pub(super) fn lines(calibration: &Calibration) -> Vec<String> {
             rate(calibration.remote)
         ),
         format!(
-            "A barrier of two threads {:.2} us, choosing a token {:.1} us, {:.1} % slower with each doubling of threads.",
+            "A barrier of two threads {:.2} us, sampling a token {:.1} us, {:.1} % slower with each doubling of threads.",
             calibration.barrier_us,
-            calibration.choice_us,
+            calibration.sampling_us,
             calibration.loss_per_doubling * 100.0
         ),
     ]

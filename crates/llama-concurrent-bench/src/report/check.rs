@@ -1,4 +1,4 @@
-//! Predictions beside measurements on this machine.
+//! Compares predictions with measurements on this machine.
 
 use std::fmt;
 
@@ -12,14 +12,14 @@ use crate::{
     summary::Summary,
 };
 
-/// What predictions should keep to.
+/// The intended accuracy of predictions.
 const CLOSE: f64 = 0.15;
 
-/// All that was measured and predicted.
+/// The results of a check.
 pub struct Check<'a> {
-    /// What it has in common.
+    /// The common inputs.
     pub planner: &'a Planner<'a>,
-    /// Runs of each.
+    /// The number of runs of each line.
     pub repeats: usize,
     /// In order.
     pub lines: Vec<Line>,
@@ -27,26 +27,26 @@ pub struct Check<'a> {
 
 /// One of the comparisons.
 pub struct Line {
-    /// That computed.
+    /// The number of compute threads.
     pub threads: usize,
-    /// That asked.
+    /// The number of users.
     pub users: usize,
-    /// How the engine was set up.
+    /// The strategy.
     pub strategy: Strategy,
-    /// Each run.
+    /// The measurement of each run.
     pub measured: Vec<Summary>,
-    /// For each run.
+    /// The prediction for each run.
     pub predicted: Vec<Summary>,
 }
 
 impl Line {
-    /// The run that was disturbed least, and what was predicted for it.
+    /// The least disturbed run, and its prediction.
     fn best(&self) -> (&Summary, &Summary) {
         let pairs = self.measured.iter().zip(&self.predicted);
         pairs.max_by(|a, b| a.0.tokens_per_s.total_cmp(&b.0.tokens_per_s)).expect("at least one run")
     }
 
-    /// How much more, or less, was predicted than measured.
+    /// The relative error of the prediction.
     fn deviation(&self, figure: fn(&Summary) -> f64) -> f64 {
         let (measured, predicted) = self.best();
         figure(predicted) / figure(measured) - 1.0

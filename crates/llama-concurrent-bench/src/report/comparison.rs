@@ -1,4 +1,4 @@
-//! Contestants side by side, all with the same load.
+//! Systems side by side, all with the same load.
 
 use std::{fmt, time::Duration};
 
@@ -17,15 +17,15 @@ use crate::{
     summary::Summary,
 };
 
-/// All runs of all contestants.
+/// All runs of all systems.
 pub struct Comparison<'a> {
-    /// What was asked.
+    /// The workload and the model.
     pub setting: &'a Setting,
-    /// Of each contestant, in order.
+    /// The results of each system, in order.
     pub results: Vec<Runs>,
 }
 
-/// What the columns of the table are.
+/// The columns of the table.
 const COLUMNS: [&str; 12] = [
     "",
     "tok/s",
@@ -42,7 +42,7 @@ const COLUMNS: [&str; 12] = [
 ];
 
 impl<'a> Comparison<'a> {
-    /// Runs of what was asked.
+    /// Creates the comparison of these runs.
     pub fn new(setting: &'a Setting, results: Vec<Runs>) -> Self {
         Self { setting, results }
     }
@@ -67,14 +67,14 @@ impl<'a> Comparison<'a> {
 }
 
 impl Comparison<'_> {
-    /// What was asked, of which model.
+    /// Describes the load and the model.
     pub fn heading(&self) -> Vec<String> {
         let (setting, load) = (self.setting, &self.setting.load);
-        let asked = match load.rate {
+        let load = match load.rate {
             Some(per_second) => format!("{} requests, {per_second} per second.", load.users * load.requests),
             None => format!("{} at once, {} each.", count(load.users, "user"), count(load.requests, "request")),
         };
-        vec![setting.about(), asked, format!("{}.", setting.model)]
+        vec![setting.about(), load, format!("{}.", setting.model)]
     }
 
     /// The table, in the order of [`COLUMNS`].
@@ -90,7 +90,7 @@ impl Comparison<'_> {
         self.results.iter().flat_map(rows).collect()
     }
 
-    /// What belongs below the table: how to read it, what the machine gave, and how the others compare with the first.
+    /// The notes below the table: how to read it, resource usage, and comparisons with the first system.
     pub fn notes(&self) -> Vec<String> {
         let kinds = self.kinds();
         let repeats = self.results.first().map_or(0, |runs| runs.runs.len());
@@ -101,7 +101,7 @@ impl Comparison<'_> {
                 .into(),
         );
         if self.setting.slo.is_some() {
-            lines.push("good/s: requests per second that kept both promises.".into());
+            lines.push("good/s: requests per second that met both targets.".into());
         }
         lines.extend(resources::of(&self.results));
         if let Some((first, others)) = self.results.split_first() {
@@ -114,7 +114,7 @@ impl Comparison<'_> {
 impl fmt::Display for Comparison<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.heading().iter().try_for_each(|line| writeln!(f, "{line}"))?;
-        // The last column is of the promise that --slo-ttft-ms and --slo-itl-ms make.
+        // The last column is for the targets --slo-ttft-ms and --slo-itl-ms.
         let columns = COLUMNS.len() - usize::from(self.setting.slo.is_none());
         let mut rows = self.rows();
         rows.iter_mut().for_each(|row| row.truncate(columns));
@@ -148,7 +148,7 @@ fn row(name: &str, runs: &[Run], of: impl Fn(&Run) -> &Summary) -> Vec<String> {
     ]
 }
 
-/// Pair by pair, since both had the same scripts one after the other.
+/// Compares pairs of runs, because both systems had the same scripts one after the other.
 fn ratios(first: &Runs, other: &Runs, kinds: &[&'static str]) -> Vec<String> {
     let line = |&kind: &&'static str| {
         let pairs = || first.runs.iter().zip(&other.runs).map(|(a, b)| (&a.by_kind[kind], &b.by_kind[kind]));

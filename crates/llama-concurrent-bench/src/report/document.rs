@@ -1,11 +1,11 @@
-//! What all reports in JSON have in common, and whether what they tell went well.
+//! The common parts of JSON reports, and the check for failed requests.
 
 use serde_json::{Value, json};
 
 use super::this_machine;
 use crate::{runs::Run, setting::Setting};
 
-/// What a report in JSON says before its figures, and these under a name.
+/// A JSON report: the setting, and the results under a name.
 pub(super) fn document(setting: &Setting, name: &str, figures: Value) -> Value {
     let load = &setting.load;
     let mut document = json!({

@@ -8,15 +8,15 @@ use super::{calibration, table::markdown, this_machine};
 use crate::{
     numbers::{bytes, count, rate, short_millis},
     prediction::{Planner, Prediction},
-    sim::Machine,
+    sim::MachineSpec,
 };
 
-/// What would come of every number of users, machine, placement and strategy.
+/// Predictions for every number of users, machine, placement and strategy.
 pub struct Predictions<'a> {
-    /// What they have in common.
+    /// The common inputs.
     pub planner: &'a Planner<'a>,
     /// In the order of their tables.
-    pub machines: &'a [Machine],
+    pub machines: &'a [MachineSpec],
     /// In order.
     pub predictions: Vec<Prediction>,
 }

@@ -1,4 +1,4 @@
-//! What the machine gave, in sentences.
+//! Resource usage in sentences.
 
 use crate::{
     Spread,
@@ -7,7 +7,7 @@ use crate::{
     usage::Usage,
 };
 
-/// A line for each contestant, and one for each thing that this machine does not tell.
+/// A line for each system, and one for each figure that this machine does not report.
 pub(super) fn of(results: &[Runs]) -> Vec<String> {
     let mut lines: Vec<String> = results.iter().filter_map(line).collect();
     let usages = || results.iter().flat_map(|runs| &runs.runs).filter_map(|run| run.usage.as_ref());
@@ -15,7 +15,7 @@ pub(super) fn of(results: &[Runs]) -> Vec<String> {
         lines.push(format!("Instructions and cache misses are not counted: {why}."));
     }
     if usages().any(|usage| usage.joules.is_none()) {
-        lines.push("Energy is not told here: there is no RAPL, or no right to read /sys/class/powercap.".into());
+        lines.push("Energy is not measured: there is no RAPL, or no permission to read /sys/class/powercap.".into());
     }
     lines
 }
@@ -29,7 +29,7 @@ fn line(runs: &Runs) -> Option<String> {
     let per_token = |of: fn(&Usage) -> Option<f64>| {
         median(&|run| Some(of(run.usage.as_ref()?)? / run.summary.output_tokens.max(1) as f64))
     };
-    let told = [
+    let parts = [
         used(|usage| usage.cpus).map(|cpus| format!("{cpus:.2} processors")),
         used(|usage| Some(usage.peak_rss_bytes? as f64)).map(|peak| format!("{} resident at most", bytes(peak))),
         used(|usage| Some(usage.major_faults? as f64)).map(|faults| format!("{faults:.0} page faults from disk")),
@@ -40,8 +40,8 @@ fn line(runs: &Runs) -> Option<String> {
         per_token(|usage| Some(usage.counters?.cache_misses as f64))
             .map(|count| format!("{} cache misses per token", short_count(count))),
         per_token(|usage| usage.joules).map(|joules| format!("{:.2} tokens per joule", 1.0 / joules)),
-        median(&|run| run.harness_cpus).map(|cpus| format!("{:.2} % of a core for asking and listening", cpus * 100.0)),
+        median(&|run| run.harness_cpus).map(|cpus| format!("{:.2} % of a core for the load generator", cpus * 100.0)),
     ];
-    let told: Vec<String> = told.into_iter().flatten().collect();
-    (!told.is_empty()).then(|| format!("{}: {}.", runs.name, told.join(", ")))
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    (!parts.is_empty()).then(|| format!("{}: {}.", runs.name, parts.join(", ")))
 }

@@ -1,4 +1,4 @@
-//! A list of numbers of users, each with every strategy.
+//! A sweep over numbers of users, with every strategy.
 
 use std::{fmt, time::Duration};
 
@@ -17,27 +17,27 @@ use crate::{
     summary::Summary,
 };
 
-/// What came of it.
+/// The result of a sweep.
 pub struct Sweep<'a> {
-    /// What was asked.
+    /// The workload and the model.
     pub setting: &'a Setting,
     /// In ascending order of users.
     pub points: Vec<Point>,
 }
 
-/// All contestants with one number of users.
+/// All systems with one number of users.
 pub struct Point {
     /// Their number.
     pub users: usize,
-    /// Of each contestant, in order.
+    /// The results of each system, in order.
     pub results: Vec<Runs>,
 }
 
-/// A table of users by contestant.
+/// A table of users by system.
 pub struct Figures {
-    /// What its cells are.
+    /// What the cells show.
     pub title: &'static str,
-    /// The cell of a contestant with one number of users.
+    /// The cell of a system with one number of users.
     pub cells: fn(&Runs) -> String,
 }
 
@@ -49,12 +49,12 @@ pub const FIGURES: [Figures; 3] = [
 ];
 
 impl<'a> Sweep<'a> {
-    /// What was asked, of which model.
+    /// Describes the load and the model.
     pub fn heading(&self) -> Vec<String> {
         vec![self.setting.about(), format!("{}.", self.setting.model)]
     }
 
-    /// The contestants, in the order of the columns.
+    /// The systems, in the order of the columns.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.points.first().into_iter().flat_map(|point| &point.results).map(|runs| runs.name.as_str())
     }
@@ -72,7 +72,7 @@ impl<'a> Sweep<'a> {
         self.points.iter().map(row).collect()
     }
 
-    /// How to read it, and what the machine gave at the largest number of users.
+    /// How to read it, and the resource usage at the largest number of users.
     pub fn notes(&self) -> Vec<String> {
         let repeats = self.points.first().and_then(|point| point.results.first()).map_or(0, |runs| runs.runs.len());
         let mut lines = vec![format!("Figures: {}.", medians(repeats))];

@@ -2,7 +2,7 @@
 
 use comfy_table::{CellAlignment, Table, presets};
 
-/// How a figure of several runs is to be read.
+/// Explains how a figure of several runs is summarised.
 pub(super) fn medians(runs: usize) -> String {
     match runs {
         1 => "one run".into(),

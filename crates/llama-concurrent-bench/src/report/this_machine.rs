@@ -1,11 +1,11 @@
-//! The machine on which a report is made.
+//! The machine of a report.
 
 use std::{fs, process::Command, thread};
 
 /// The processor by its name, how many of them this process may use, and the system.
 pub fn describe() -> String {
     let cpus = thread::available_parallelism().map_or(1, usize::from);
-    let name = processor().unwrap_or_else(|| "a processor that does not tell its name".into());
+    let name = processor().unwrap_or_else(|| "an unknown processor".into());
     format!("{name}, {cpus} CPUs, {} on {}", std::env::consts::OS, std::env::consts::ARCH)
 }
 
@@ -14,8 +14,8 @@ fn processor() -> Option<String> {
         output("sysctl", &["-n", "machdep.cpu.brand_string"])?
     } else {
         // The kernel does not name ARM processors; lscpu has a table of them.
-        let told = fs::read_to_string("/proc/cpuinfo").ok()?;
-        field(&told, "model name").or_else(|| field(&output("lscpu", &[])?, "Model name"))?
+        let report = fs::read_to_string("/proc/cpuinfo").ok()?;
+        field(&report, "model name").or_else(|| field(&output("lscpu", &[])?, "Model name"))?
     };
     Some(name.trim().to_owned()).filter(|name| !name.is_empty())
 }

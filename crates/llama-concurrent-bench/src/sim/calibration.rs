@@ -1,30 +1,31 @@
-//! What a core and a memory can do, as measured or as given.
+//! The performance of a core and a memory, measured or given.
 
 use serde::{Deserialize, Serialize};
 
-/// Rates of one core and one memory with a model's format and kernels. They serve for other models of the same format.
+/// Rates of one core and one memory with a model's format and kernels. They apply to other models of the same format.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Calibration {
-    /// Where the figures come from, in words.
+    /// A description of where the figures come from.
     pub source: String,
-    /// Threads that the node's bandwidth was measured with.
+    /// The number of threads used to measure the node's bandwidth.
     pub cores: usize,
-    /// Of one core, in decode calls.
+    /// The rates of one core in decode calls.
     pub decode: Rates,
-    /// Of one core, in prefill calls.
+    /// The rates of one core in prefill calls.
     pub prefill: Rates,
     /// GB/s that one core reads from memory.
     pub core_bandwidth: f64,
     /// GB/s that all cores of a node read from its memory.
     pub node_bandwidth: f64,
-    /// Share by which each doubling of threads makes the work of each longer.
+    /// The fraction by which each doubling of threads slows each of them down.
     pub loss_per_doubling: f64,
-    /// Microseconds until two threads have met at a barrier.
+    /// Microseconds of a barrier of two threads.
     pub barrier_us: f64,
-    /// Microseconds of one thread alone for each token that is chosen, while the others wait.
-    pub choice_us: f64,
-    /// How many times longer it takes to read from the memory of another node. It cannot be measured on one node.
+    /// Microseconds to sample a token on one thread, while the others wait.
+    #[serde(rename = "choice_us")]
+    pub sampling_us: f64,
+    /// How many times slower reads from another node's memory are. It cannot be measured on one node.
     pub remote: f64,
 }
 
@@ -32,18 +33,18 @@ pub struct Calibration {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rates {
-    /// With weights: rows of a call, and the rate with so many. Ascending.
+    /// With weights: pairs of the rows of a call and the rate, in ascending order.
     pub weights: Vec<(usize, f64)>,
     /// With keys and values.
     pub attention: f64,
 }
 
-/// Typical for two sockets; nothing here can measure it.
+/// Typical for two sockets; it is not measured.
 pub(super) const REMOTE: f64 = 2.0;
 
 impl Rates {
-    /// Rows per GMAC/s: the time that so many rows take, but for a factor. A line between the points, and the rate of the
-    /// last point, or the first, outside of them.
+    /// Rows per GMAC/s: the time of `rows` rows up to a factor. Linear between the points; outside them, with the rate of the
+    /// nearest point.
     pub(super) fn time(&self, rows: f64) -> f64 {
         let times = || self.weights.iter().map(|&(rows, rate)| (rows as f64, rows as f64 / rate));
         let after = times().find(|&(at, _)| at >= rows);
@@ -57,11 +58,11 @@ impl Rates {
 }
 
 impl Calibration {
-    /// Of figures that were given by hand: GMAC/s of one core by rows of a call, and GB/s of a node. The rest is as on the
+    /// A calibration from given figures: GMAC/s of one core by rows of a call, and GB/s of a node. The rest is as on the
     /// machine of DESIGN.md.
     ///
     /// # Errors
-    /// What is wrong with the figures, in words.
+    /// A message that says which figure is invalid.
     pub fn by_hand(points: &[(usize, f64)], node_bandwidth: f64) -> Result<Self, String> {
         let rates = Rates { weights: points.to_vec(), attention: 10.0 };
         let given = Self {
@@ -73,16 +74,16 @@ impl Calibration {
             node_bandwidth,
             loss_per_doubling: 0.03,
             barrier_us: 0.2,
-            choice_us: 10.0,
+            sampling_us: 10.0,
             remote: REMOTE,
         };
         given.check().map(|()| given)
     }
 
-    /// Reads what [`serde_json`] wrote.
+    /// Parses JSON as written by [`serde_json`].
     ///
     /// # Errors
-    /// What is wrong with the text, in words.
+    /// A message that says what is invalid.
     pub fn from_json(text: &str) -> Result<Self, String> {
         let read: Self = serde_json::from_str(text).map_err(|error| format!("this is no calibration: {error}"))?;
         read.check()?;
@@ -92,7 +93,7 @@ impl Calibration {
     /// Replaces the rates of one core with weights, in decode and prefill calls alike.
     ///
     /// # Errors
-    /// What is wrong with the points, in words.
+    /// A message that says which point is invalid.
     pub fn set_rates(&mut self, points: &[(usize, f64)]) -> Result<(), String> {
         self.decode.weights = points.to_vec();
         self.prefill.weights = points.to_vec();
@@ -121,7 +122,7 @@ impl Calibration {
         let least_0 = [
             ("loss_per_doubling", self.loss_per_doubling),
             ("barrier_us", self.barrier_us),
-            ("choice_us", self.choice_us),
+            ("choice_us", self.sampling_us),
         ];
         match least_0.iter().find(|(_, value)| !(value.is_finite() && *value >= 0.0)) {
             Some((what, value)) => Err(format!("{what} is {value}, but must be at least 0")),

@@ -1,26 +1,26 @@
-//! The machine that is planned for, and where workers and weights lie in it.
+//! The simulated machine, and the layout of workers and weights on it.
 
 use std::{fmt, str::FromStr};
 
 use super::Calibration;
 
-/// NUMA nodes with cores and memory of their own.
+/// A machine of NUMA nodes, each with cores and memory.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Machine {
+pub struct MachineSpec {
     /// NUMA nodes.
     pub nodes: usize,
     /// Cores of each.
     pub cores: usize,
-    /// What the cores of a node together read from its memory, in GB/s; `None` where nobody said.
+    /// The memory bandwidth of a node in GB/s; `None` if unspecified.
     pub bandwidth: Option<f64>,
 }
 
-/// Eight channels of DDR4-3200 have 205 GB/s on paper, of which programs reach about three quarters.
+/// Eight channels of DDR4-3200 have 205 GB/s nominally, of which programs reach about three quarters.
 const SERVER_NODE: f64 = 150.0;
 
-impl Machine {
-    /// GB/s of a node's memory. Where nobody said: as calibrated, for no more cores than that was measured with; for
-    /// more, so much more, up to what a server's node has.
+impl MachineSpec {
+    /// GB/s of a node's memory. If unspecified, the calibrated bandwidth, scaled up in proportion if there are more cores than
+    /// it was measured with, up to the bandwidth of a server's node.
     pub fn bandwidth(&self, calibration: &Calibration) -> f64 {
         let growth = (self.cores as f64 / calibration.cores as f64).max(1.0);
         let measured = calibration.node_bandwidth;
@@ -28,7 +28,7 @@ impl Machine {
     }
 }
 
-impl FromStr for Machine {
+impl FromStr for MachineSpec {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -50,16 +50,16 @@ impl FromStr for Machine {
     }
 }
 
-impl fmt::Display for Machine {
+impl fmt::Display for MachineSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}x{}", self.nodes, self.cores)?;
         self.bandwidth.map_or(Ok(()), |rate| write!(f, "@{rate}"))
     }
 }
 
-/// Where workers and weights are.
+/// The layout of workers and weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Placement {
+pub enum WorkerLayout {
     /// One worker whose threads are on all nodes, weights and KV spread evenly over their memory.
     Together,
     /// A worker on each node with a copy of the weights in its memory.
@@ -68,48 +68,48 @@ pub enum Placement {
     Shared,
 }
 
-impl Placement {
-    /// Those that differ on a machine.
-    pub fn of(machine: &Machine) -> &'static [Placement] {
-        if machine.nodes == 1 { &[Placement::Together] } else { &[Self::Together, Self::Replicas, Self::Shared] }
+impl WorkerLayout {
+    /// The layouts that differ on a machine.
+    pub fn of(machine: &MachineSpec) -> &'static [WorkerLayout] {
+        if machine.nodes == 1 { &[WorkerLayout::Together] } else { &[Self::Together, Self::Replicas, Self::Shared] }
     }
 
-    /// In a few words.
+    /// A short description.
     pub fn as_str(self) -> &'static str {
         match self {
-            Placement::Together => "one worker over all nodes",
-            Placement::Replicas => "a worker per node, weights in each",
-            Placement::Shared => "a worker per node, weights shared",
+            WorkerLayout::Together => "one worker over all nodes",
+            WorkerLayout::Replicas => "a worker per node, weights in each",
+            WorkerLayout::Shared => "a worker per node, weights shared",
         }
     }
 
-    /// The workers. `remote` is how many times longer it takes to read from the memory of another node.
-    pub fn seats(self, machine: &Machine, node_bandwidth: f64, remote: f64) -> Vec<Seat> {
+    /// The resources of each worker. `remote` is how many times slower reads from another node's memory are.
+    pub fn workers(self, machine: &MachineSpec, node_bandwidth: f64, remote: f64) -> Vec<WorkerResources> {
         let nodes = machine.nodes as f64;
         let (all_cores, own) = (machine.nodes * machine.cores, node_bandwidth);
         match self {
-            Placement::Together => {
-                // Each thread finds one part in `nodes` in its own node's memory.
+            WorkerLayout::Together => {
+                // One part in `nodes` of the data is in the memory of a thread's own node.
                 let slower = (1.0 + (nodes - 1.0) * remote) / nodes;
                 let bandwidth = nodes * own / slower;
-                vec![Seat { threads: all_cores, nodes: machine.nodes, weights: bandwidth, kv: bandwidth }]
+                vec![WorkerResources { threads: all_cores, nodes: machine.nodes, weights: bandwidth, kv: bandwidth }]
             }
-            Placement::Replicas => {
-                vec![Seat { threads: machine.cores, nodes: 1, weights: own, kv: own }; machine.nodes]
+            WorkerLayout::Replicas => {
+                vec![WorkerResources { threads: machine.cores, nodes: 1, weights: own, kv: own }; machine.nodes]
             }
-            Placement::Shared => (0..machine.nodes)
+            WorkerLayout::Shared => (0..machine.nodes)
                 .map(|node| {
                     let slower = if node == 0 { 1.0 } else { remote };
-                    Seat { threads: machine.cores, nodes: 1, weights: own / nodes / slower, kv: own }
+                    WorkerResources { threads: machine.cores, nodes: 1, weights: own / nodes / slower, kv: own }
                 })
                 .collect(),
         }
     }
 }
 
-/// What one worker has.
+/// The resources of one worker.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Seat {
+pub struct WorkerResources {
     /// Compute threads, each on a core.
     pub threads: usize,
     /// Nodes that they are on.

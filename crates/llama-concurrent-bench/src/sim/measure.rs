@@ -1,4 +1,4 @@
-//! A calibration: some seconds of decoding and prefill on the present machine, with one thread and with all of them.
+//! Measures a calibration: some seconds of decoding and prefill on this machine, with one thread and with all threads.
 
 use std::{
     path::Path,
@@ -13,14 +13,14 @@ use std::{
 use llama_concurrent::{Engine, EngineConfig, Event, Flow, Prompt, Request, Result, SamplingParams, Strategy, Token};
 use llama_concurrent_gguf::Header;
 
-use super::{Calibration, ModelCost, Rates, Seat, Timing, calibration::REMOTE, probe, timing::rate};
+use super::{Calibration, ModelCost, Rates, Timing, WorkerResources, calibration::REMOTE, probe, timing::rate};
 use crate::quantile;
 
 /// Rows of decode calls with one thread.
 const DECODE_ROWS: [usize; 10] = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32];
 /// With all threads: one row, which memory limits, and some that arithmetic does.
 const DECODE_ROWS_TOGETHER: [usize; 4] = [1, 8, 16, 32];
-/// Rows of prefill calls. With nobody decoding, the engine computes so many in one call.
+/// Rows of prefill calls. If no request decodes, the engine computes this many in one call.
 const PREFILL_ROWS: [usize; 4] = [16, 32, 64, 128];
 /// Sequences of the calls with a long context.
 const LONG_ROWS: usize = 8;
@@ -30,28 +30,28 @@ const DECODES: usize = 5;
 const PREFILLS: usize = 1;
 const PASSES: usize = 2;
 const SHORT: usize = 8;
-/// No rate of attention is believed that is higher: what takes no time was too short to be measured.
+/// The maximum plausible rate of attention: a higher one means that the time was too short to measure.
 const MOST_GMACS: f64 = 1000.0;
 
-/// Measures a model on this machine with one thread, and with as many as the configuration has. `tell` hears what is
-/// being done.
+/// Measures a model on this machine with one thread, and with as many as the configuration has. `report` gets a description of the
+/// current step.
 ///
 /// # Errors
 /// Those of loading the model, and of generating with it.
-pub fn measure(path: &Path, config: &EngineConfig, tell: &dyn Fn(&str)) -> Result<Calibration> {
-    tell("loading");
+pub fn measure(path: &Path, config: &EngineConfig, report: &dyn Fn(&str)) -> Result<Calibration> {
+    report("loading");
     let alone = Bench::new(path, config, Some(1))?;
     let model = ModelCost::new(alone.engine.model(), config.type_k.bytes_per_element());
-    let choice = probe::choice(alone.engine.token_table());
+    let sampling = probe::sampling_time(alone.engine.token_table());
     let source = alone.describe();
 
     let together = Bench::new(path, config, config.threads)?;
     let threads = together.engine.stats().threads;
     let shared_rows = if threads > 1 { &DECODE_ROWS_TOGETHER[..] } else { &[] };
     let (mut decode, mut prefill, mut shared) = (Vec::new(), Vec::new(), Vec::new());
-    // In turns, as machines have slow and fast minutes.
+    // Alternately, because the speed of a machine varies over minutes.
     for pass in 1..=PASSES {
-        let what = |what: &str| tell(&format!("{what}, pass {pass} of {PASSES}"));
+        let what = |what: &str| report(&format!("{what}, pass {pass} of {PASSES}"));
         what("decoding with one thread");
         alone.pass(&mut decode, &DECODE_ROWS, |rows| alone.decode(rows, SHORT))?;
         what("decoding with all threads");
@@ -61,7 +61,7 @@ pub fn measure(path: &Path, config: &EngineConfig, tell: &dyn Fn(&str)) -> Resul
         together.pass(&mut shared, shared_rows, |rows| together.decode(rows, SHORT))?;
     }
     drop(together);
-    tell("long contexts with one thread");
+    report("long contexts with one thread");
     let long = alone.long_context();
     let at = |points: &[(usize, f64)], rows| points.iter().find(|point| point.0 == rows).map_or(0.0, |point| point.1);
     let extra_decode = alone.decode(LONG_ROWS, long)? - at(&decode, LONG_ROWS);
@@ -75,14 +75,14 @@ pub fn measure(path: &Path, config: &EngineConfig, tell: &dyn Fn(&str)) -> Resul
     let prefill_attention = attention_rate(model.attention(positions), extra_prefill);
     drop(alone);
 
-    tell("memory");
+    report("memory");
     let (core_bandwidth, stream_bandwidth) = (probe::bandwidth(1), probe::bandwidth(threads));
     let barrier = if threads > 1 { probe::barrier() } else { 0.0 };
     // Kernels that fetch ahead read faster than the plain sum of the probe.
     let reached = |seconds: f64| model.weight_bytes(1.0) / seconds * 1e-9;
     let core_bandwidth = core_bandwidth.max(reached(at(&decode, 1)));
     let without_choice = |points: &[(usize, f64)], outputs: fn(usize) -> usize| -> Vec<(usize, f64)> {
-        points.iter().map(|&(rows, seconds)| (rows, seconds - outputs(rows) as f64 * choice)).collect()
+        points.iter().map(|&(rows, seconds)| (rows, seconds - outputs(rows) as f64 * sampling)).collect()
     };
     let mut calibration = Calibration {
         source,
@@ -93,7 +93,7 @@ pub fn measure(path: &Path, config: &EngineConfig, tell: &dyn Fn(&str)) -> Resul
         node_bandwidth: stream_bandwidth.max(core_bandwidth),
         loss_per_doubling: 0.0,
         barrier_us: barrier * 1e6,
-        choice_us: choice * 1e6,
+        sampling_us: sampling * 1e6,
         remote: REMOTE,
     };
     Together { threads, model, decode: &decode, shared: &shared }.fit(&mut calibration);
@@ -116,10 +116,10 @@ impl Together<'_> {
     /// The loss from calls that arithmetic limits; the bandwidth from a call of one row, if it takes longer than that loss
     /// explains.
     fn fit(&self, calibration: &mut Calibration) {
-        let seat = Seat { threads: self.threads, nodes: 1, weights: f64::INFINITY, kv: f64::INFINITY };
-        let waiting = Timing::new(self.model, calibration, seat, 0).waiting();
-        let serial = |rows: usize| rows as f64 * calibration.choice_us * 1e-6;
-        // How many times longer each thread works than if it had just its share of what one does alone.
+        let resources = WorkerResources { threads: self.threads, nodes: 1, weights: f64::INFINITY, kv: f64::INFINITY };
+        let waiting = Timing::new(self.model, calibration, resources, 0).waiting();
+        let serial = |rows: usize| rows as f64 * calibration.sampling_us * 1e-6;
+        // How many times longer each thread works than its share of the single-threaded time.
         let longer = |&(rows, seconds): &(usize, f64)| {
             let one = self.decode.iter().find(|point| point.0 == rows)?.1 - serial(rows);
             Some((rows, seconds, (seconds - serial(rows) - waiting) * self.threads as f64 / one))
@@ -143,7 +143,7 @@ impl Together<'_> {
 struct Bench {
     engine: Engine,
     n_ctx: usize,
-    /// Of texts that were not there before, so that nothing of them is in the cache.
+    /// The seed of new texts, so that no part of them is cached.
     seeds: AtomicUsize,
 }
 
@@ -180,7 +180,7 @@ impl Bench {
         LONG.min(self.n_ctx.saturating_sub(64)).max(2 * SHORT)
     }
 
-    /// Measures once more, and keeps the best: whatever disturbs a measurement makes it longer, and may last for all calls.
+    /// Measures again and keeps the best: a disturbance only makes a measurement longer, and may last for all its calls.
     fn pass(&self, points: &mut Vec<(usize, f64)>, rows: &[usize], time: impl Fn(usize) -> Result<f64>) -> Result<()> {
         for &rows in rows {
             let seconds = time(rows)?;
@@ -192,7 +192,7 @@ impl Bench {
         Ok(())
     }
 
-    /// Seconds of a decode call of so many rows after so many positions: the median gap between two tokens.
+    /// Seconds of a decode call of `rows` rows at a position: the median gap between two tokens.
     fn decode(&self, rows: usize, positions: usize) -> Result<f64> {
         let common = positions.saturating_sub(SHORT);
         let requests: Vec<Vec<Token>> =
@@ -200,7 +200,7 @@ impl Bench {
         let times = self.run(requests, DECODES + 3)?;
         let from = times.iter().filter_map(|own| own.first()).max().copied();
         let to = times.iter().filter_map(|own| own.last()).min().copied();
-        // All of them were decoding in between; on a busy machine perhaps never, and then any gap serves.
+        // The gaps while all were decoding. On a busy machine there may be none; then any gap is used.
         let gaps = |from, to| -> Vec<f64> {
             let pairs = times[0].windows(2).filter(|pair| Some(pair[0]) >= from && Some(pair[1]) <= to);
             pairs.map(|pair| (pair[1] - pair[0]).as_secs_f64()).collect()
@@ -212,7 +212,7 @@ impl Bench {
         Ok(quantile(&together, 0.5))
     }
 
-    /// Seconds until the first token after so many.
+    /// Seconds until the first token of a prompt.
     fn prefill(&self, rows: usize) -> Result<f64> {
         let once = |_| {
             let begin = Instant::now();
@@ -228,14 +228,14 @@ impl Bench {
         self.seeds.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Tokens without meaning, of one seed always the same, of two hardly ever alike.
+    /// Pseudo-random tokens, determined by the seed.
     fn tokens(&self, seed: usize, n: usize) -> Vec<Token> {
         let n_vocab = self.engine.token_table().len() as u64;
         let mix = |value: u64| value.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(31);
         (0..n).map(|i| (mix(mix((seed * 4096 + i) as u64 + 1)) % n_vocab) as Token).collect()
     }
 
-    /// When each token of each request came.
+    /// When each token of each request arrived.
     fn run(&self, prompts: Vec<Vec<Token>>, max_tokens: usize) -> Result<Vec<Vec<Instant>>> {
         let params =
             SamplingParams { max_tokens: Some(max_tokens as u32), ignore_eos: true, ..SamplingParams::default() };
@@ -250,7 +250,7 @@ impl Bench {
                     Event::Delta(delta) if delta.token.is_some() => {
                         times.lock().unwrap_or_else(PoisonError::into_inner).push(Instant::now());
                     }
-                    // Nobody listens any more if a later request was refused.
+                    // The receiver is gone if a later request was refused.
                     Event::Finished(finish) => drop(ended.send(finish.error)),
                     _ => {}
                 }

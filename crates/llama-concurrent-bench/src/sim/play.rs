@@ -1,4 +1,4 @@
-//! Scripts against simulated workers, in virtual time.
+//! Replays scripts against simulated workers, in virtual time.
 
 use std::{
     cmp::Reverse,
@@ -20,23 +20,23 @@ use crate::{
     script::Script,
 };
 
-/// Simulated tokens are of a small vocabulary, since their text is of no interest.
+/// The vocabulary of simulated tokens is small, because their text does not matter.
 const N_VOCAB: Token = 1000;
 
-/// What the one thread that sends takes for each request: a tokenizer's time for a short text. So of many that come at once a
-/// worker first sees one, as it does in truth.
+/// The time of the sending thread per request: tokenizing a short text. If many requests arrive at once, a worker therefore
+/// first sees one, as in reality.
 const SENDING: Duration = Duration::from_micros(50);
 
-/// Scripts with the tokens of their prompts, so that many runs count them once.
-pub struct Asked {
+/// Scripts with tokenized prompts, so that several runs tokenize them once.
+pub struct ReplayedLoad {
     scripts: Vec<Script>,
     prompts: Vec<Vec<Vec<Token>>>,
 }
 
-impl Asked {
-    /// `tokens` as the engine makes them.
+impl ReplayedLoad {
+    /// Tokenizes the prompts with `tokens`.
     pub fn new(scripts: Vec<Script>, tokens: impl Fn(&str) -> Vec<Token>) -> Self {
-        let prompts = |script: &Script| script.turns.iter().map(|turn| tokens(&turn.ask.prompt)).collect();
+        let prompts = |script: &Script| script.turns.iter().map(|turn| tokens(&turn.request.prompt)).collect();
         Self { prompts: scripts.iter().map(prompts).collect(), scripts }
     }
 
@@ -48,7 +48,7 @@ impl Asked {
 
 /// A simulated engine.
 pub struct Pool {
-    /// How it is set up.
+    /// The configuration.
     pub config: EngineConfig,
     /// The contexts of each worker.
     pub shape: PoolShape,
@@ -61,14 +61,14 @@ struct Worker {
     backend: SimBackend<Timing>,
     /// Requests that have not ended.
     unfinished: usize,
-    /// A call that is being computed, and when it is done.
+    /// The call in progress, and when it ends.
     busy: Option<(Duration, StepOutcome)>,
 }
 
 /// Plays all scripts and returns the records of all requests, in the order of their ends.
 ///
 /// As in the engine, the router chooses the worker of a request, which takes effect between two calls of it.
-pub fn play(asked: &Asked, pool: &Pool) -> Vec<Record> {
+pub fn play(load: &ReplayedLoad, pool: &Pool) -> Vec<Record> {
     let vocab = Arc::new(TokenTable::new((0..N_VOCAB).map(|_| b"x"), Vec::new()));
     let (config, shape) = (&pool.config, pool.shape);
     let worker = |timing: &Timing| {
@@ -77,7 +77,7 @@ pub fn play(asked: &Asked, pool: &Pool) -> Vec<Record> {
         Worker { scheduler, backend, unfinished: 0, busy: None }
     };
     let mut run = Run {
-        asked,
+        load,
         now: Duration::ZERO,
         workers: pool.workers.iter().map(worker).collect(),
         router: Router::new(pool.workers.len(), shape.contexts * shape.slots, shape.n_ctx, config.prefix_reuse),
@@ -87,9 +87,9 @@ pub fn play(asked: &Asked, pool: &Pool) -> Vec<Record> {
         running: HashMap::new(),
         records: Vec::new(),
         sent: 0,
-        awaited: asked.scripts.iter().filter(|script| !script.company).map(|script| script.turns.len()).sum(),
+        awaited: load.scripts.iter().filter(|script| !script.background).map(|script| script.turns.len()).sum(),
     };
-    for (user, script) in asked.scripts.iter().enumerate() {
+    for (user, script) in load.scripts.iter().enumerate() {
         run.follow(user, 0, script.arrival);
     }
     while run.advance() {}
@@ -97,7 +97,7 @@ pub fn play(asked: &Asked, pool: &Pool) -> Vec<Record> {
 }
 
 struct Run<'a> {
-    asked: &'a Asked,
+    load: &'a ReplayedLoad,
     now: Duration,
     workers: Vec<Worker>,
     router: Router,
@@ -110,12 +110,12 @@ struct Run<'a> {
     running: HashMap<RequestId, (usize, usize, Record)>,
     records: Vec<Record>,
     sent: RequestId,
-    /// Requests that company waits for.
+    /// Requests of scripts that are not background load and have not finished.
     awaited: usize,
 }
 
 impl Run<'_> {
-    /// What happens next; false if nothing does.
+    /// Advances to the next event; false if there is none.
     fn advance(&mut self) -> bool {
         while let Some(&Reverse((at, user, turn))) = self.due.peek()
             && at.max(self.sender_free) <= self.now
@@ -135,13 +135,13 @@ impl Run<'_> {
                 && let Some((_, outcome)) = worker.busy.take()
             {
                 let notices = worker.scheduler.apply(outcome, next);
-                self.hear(index, notices);
+                self.handle_notices(index, notices);
             }
         }
         true
     }
 
-    /// Lets an idle worker begin with its next call, if it has one.
+    /// Starts the next call of an idle worker, if there is one.
     fn start(&mut self, index: usize) {
         loop {
             let worker = &mut self.workers[index];
@@ -154,10 +154,10 @@ impl Run<'_> {
                 worker.busy = Some((self.now + outcome.elapsed, outcome));
                 return;
             }
-            // Housekeeping alone takes no time.
+            // A plan without rows takes no time.
             let notices = worker.scheduler.apply(outcome, self.now);
             let idle = plan.call.is_none() && plan.ops.is_empty() && notices.is_empty();
-            self.hear(index, notices);
+            self.handle_notices(index, notices);
             if idle {
                 return;
             }
@@ -165,9 +165,9 @@ impl Run<'_> {
     }
 
     fn send(&mut self, at: Duration, user: usize, turn: usize) {
-        let script = &self.asked.scripts[user];
+        let script = &self.load.scripts[user];
         let which = turn % script.turns.len();
-        let (ask, prompt) = (&script.turns[which].ask, &self.asked.prompts[user][which]);
+        let (request, prompt) = (&script.turns[which].request, &self.load.prompts[user][which]);
         let record = Record {
             user,
             kind: script.kind,
@@ -180,15 +180,15 @@ impl Run<'_> {
             n_output_tokens: 0,
             queue: None,
         };
-        if prompt.is_empty() || prompt.len() + ask.max_tokens as usize > self.n_ctx {
+        if prompt.is_empty() || prompt.len() + request.max_tokens as usize > self.n_ctx {
             let why = format!(
                 "a prompt of {} tokens with {} of output does not fit into the {} of a slot",
                 prompt.len(),
-                ask.max_tokens,
+                request.max_tokens,
                 self.n_ctx
             );
             self.records.push(Record { outcome: Outcome::Failed(why), ..record });
-            self.awaited -= usize::from(!script.company);
+            self.awaited -= usize::from(!script.background);
             return self.follow(user, turn + 1, at);
         }
         let load = |worker: &Worker| WorkerLoad { unfinished: worker.unfinished, totals: worker.scheduler.totals() };
@@ -202,20 +202,20 @@ impl Run<'_> {
             id: self.sent,
             prompt: prompt.clone(),
             params: Arc::new(SamplingParams {
-                max_tokens: Some(ask.max_tokens),
+                max_tokens: Some(request.max_tokens),
                 ignore_eos: true,
                 ..SamplingParams::default()
             }),
             matcher: None,
             prefix_reuse: true,
-            priority: if ask.batch { Priority::Batch } else { Priority::Interactive },
+            priority: if request.batch { Priority::Batch } else { Priority::Interactive },
             submitted: at,
             queue_deadline: None,
             deadline: None,
         });
     }
 
-    fn hear(&mut self, worker: usize, notices: Vec<Notice>) {
+    fn handle_notices(&mut self, worker: usize, notices: Vec<Notice>) {
         for notice in notices {
             match notice {
                 Notice::Event { id, event: Event::Delta(delta) } if delta.token.is_some() => {
@@ -239,14 +239,14 @@ impl Run<'_> {
         if !matches!(finish.reason, FinishReason::Stop | FinishReason::Length) {
             record.outcome = Outcome::Failed(finish.reason.as_str().to_owned());
         }
-        self.awaited -= usize::from(!self.asked.scripts[record.user].company);
+        self.awaited -= usize::from(!self.load.scripts[record.user].background);
         self.follow(record.user, turn + 1, self.now);
         self.records.push(record);
     }
 
     /// The next turn of a user, after the think time.
     fn follow(&mut self, user: usize, turn: usize, since: Duration) {
-        if let Some(next) = self.asked.scripts[user].next(turn, self.awaited > 0) {
+        if let Some(next) = self.load.scripts[user].next(turn, self.awaited > 0) {
             self.due.push(Reverse((since + next.think, user, turn)));
         }
     }

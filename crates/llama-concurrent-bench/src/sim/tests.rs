@@ -32,23 +32,23 @@ fn tokens(text: &str) -> Vec<Token> {
     text.split_whitespace().map(|word| word.bytes().fold(7, |hash, b| (hash * 31 + Token::from(b)) % 997)).collect()
 }
 
-fn asked(workload: Workload, users: usize) -> Asked {
+fn load(workload: Workload, users: usize) -> ReplayedLoad {
     let load = Load { users, requests: 2, ..Load::default() };
-    Asked::new(workload.scripts(&load, &|text| tokens(text).len()), tokens)
+    ReplayedLoad::new(workload.scripts(&load, &|text| tokens(text).len()), tokens)
 }
 
-fn run(asked: &Asked, strategy: Strategy, machine: &str, placement: Placement) -> Vec<Record> {
-    let (machine, calibration): (Machine, _) = (machine.parse().unwrap(), calibration());
-    let seats = placement.seats(&machine, machine.bandwidth(&calibration), calibration.remote);
+fn run(load: &ReplayedLoad, strategy: Strategy, machine: &str, placement: WorkerLayout) -> Vec<Record> {
+    let (machine, calibration): (MachineSpec, _) = (machine.parse().unwrap(), calibration());
+    let workers = placement.workers(&machine, machine.bandwidth(&calibration), calibration.remote);
     let slots = (strategy != Strategy::Sequential).then_some(8);
     let config = EngineConfig { strategy, slots, n_ctx: Some(4096), ..EngineConfig::default() };
-    let shape = config.pool_shape(strategy, config.slots_of_each_worker(seats.len(), 0.0, None), 4096);
-    let worker = |seat| Timing::new(model().1, &calibration, seat, shape.n_ctx);
-    play(asked, &Pool { workers: seats.into_iter().map(worker).collect(), config, shape })
+    let shape = config.pool_shape(strategy, config.slots_of_each_worker(workers.len(), 0.0, None), 4096);
+    let worker = |resources| Timing::new(model().1, &calibration, resources, shape.n_ctx);
+    play(load, &Pool { workers: workers.into_iter().map(worker).collect(), config, shape })
 }
 
-fn rate(asked: &Asked, strategy: Strategy, machine: &str, placement: Placement) -> f64 {
-    let records = run(asked, strategy, machine, placement);
+fn rate(load: &ReplayedLoad, strategy: Strategy, machine: &str, placement: WorkerLayout) -> f64 {
+    let records = run(load, strategy, machine, placement);
     assert!(records.iter().all(|record| record.outcome == Outcome::Done));
     Summary::of(&records, None).tokens_per_s
 }
@@ -58,15 +58,12 @@ const ALL: [Strategy; 3] = [Strategy::Sequential, Strategy::RoundRobin, Strategy
 #[test]
 fn every_workload_is_answered_and_always_the_same() {
     for workload in Workload::ALL {
-        let asked = asked(workload, 5);
+        let load = load(workload, 5);
         for strategy in ALL {
-            let records = run(&asked, strategy, "2x2", Placement::Replicas);
+            let records = run(&load, strategy, "2x2", WorkerLayout::Replicas);
             // Company may go on.
             let n = records.len();
-            assert!(
-                n == asked.requests() || workload == Workload::MixedStall && n > asked.requests(),
-                "{workload}: {n}"
-            );
+            assert!(n == load.requests() || workload == Workload::MixedStall && n > load.requests(), "{workload}: {n}");
             for record in &records {
                 assert_eq!(record.outcome, Outcome::Done, "{workload}");
                 assert_eq!(record.pieces.len(), record.n_output_tokens);
@@ -74,18 +71,18 @@ fn every_workload_is_answered_and_always_the_same() {
             }
             let times =
                 |records: &[Record]| records.iter().map(|r| (r.user, r.ended, r.pieces.clone())).collect::<Vec<_>>();
-            assert_eq!(times(&records), times(&run(&asked, strategy, "2x2", Placement::Replicas)));
+            assert_eq!(times(&records), times(&run(&load, strategy, "2x2", WorkerLayout::Replicas)));
         }
     }
 }
 
 #[test]
 fn more_of_a_machine_is_never_slower() {
-    let asked = asked(Workload::Chat, 6);
+    let load = load(Workload::Chat, 6);
     for strategy in ALL {
-        for placement in [Placement::Together, Placement::Replicas, Placement::Shared] {
+        for placement in [WorkerLayout::Together, WorkerLayout::Replicas, WorkerLayout::Shared] {
             for better in [["2x4@0.01", "2x4@0.02", "2x4@0.2"], ["2x1@0.05", "2x2@0.05", "2x4@0.05"]] {
-                let rates = better.map(|machine| rate(&asked, strategy, machine, placement));
+                let rates = better.map(|machine| rate(&load, strategy, machine, placement));
                 // Chunks are sized by what they cost, so that schedules differ a little.
                 assert!(rates.is_sorted_by(|a, b| *a <= *b * 1.02), "{strategy}, {placement:?}: {better:?} {rates:?}");
             }
@@ -95,28 +92,28 @@ fn more_of_a_machine_is_never_slower() {
 
 #[test]
 fn on_one_node_all_placements_are_one() {
-    let machine: Machine = "1x4@0.05".parse().unwrap();
-    let seats = Placement::Together.seats(&machine, 0.05, 2.0);
-    assert_eq!(seats, Placement::Replicas.seats(&machine, 0.05, 2.0));
-    assert_eq!(seats, Placement::Shared.seats(&machine, 0.05, 2.0));
-    assert_eq!(Placement::of(&machine), [Placement::Together]);
+    let machine: MachineSpec = "1x4@0.05".parse().unwrap();
+    let workers = WorkerLayout::Together.workers(&machine, 0.05, 2.0);
+    assert_eq!(workers, WorkerLayout::Replicas.workers(&machine, 0.05, 2.0));
+    assert_eq!(workers, WorkerLayout::Shared.workers(&machine, 0.05, 2.0));
+    assert_eq!(WorkerLayout::of(&machine), [WorkerLayout::Together]);
 }
 
 #[test]
 fn copies_of_the_weights_beat_one_that_is_far_away() {
-    let asked = asked(Workload::Strategies, 8);
-    let rate = |strategy, placement| rate(&asked, strategy, "2x4@0.01", placement);
+    let load = load(Workload::Strategies, 8);
+    let rate = |strategy, placement| rate(&load, strategy, "2x4@0.01", placement);
     for strategy in ALL {
-        assert!(rate(strategy, Placement::Replicas) > rate(strategy, Placement::Shared), "{strategy}");
+        assert!(rate(strategy, WorkerLayout::Replicas) > rate(strategy, WorkerLayout::Shared), "{strategy}");
     }
     // A fused decode over both nodes reads the weights once for all users, which can make up for the distance.
-    assert!(rate(Strategy::RoundRobin, Placement::Replicas) > rate(Strategy::RoundRobin, Placement::Together));
+    assert!(rate(Strategy::RoundRobin, WorkerLayout::Replicas) > rate(Strategy::RoundRobin, WorkerLayout::Together));
 }
 
 #[test]
 fn fused_decodes_are_faster_than_turns() {
-    let asked = asked(Workload::Strategies, 8);
-    let [sequential, round_robin, batched] = ALL.map(|strategy| rate(&asked, strategy, "1x2", Placement::Together));
+    let load = load(Workload::Strategies, 8);
+    let [sequential, round_robin, batched] = ALL.map(|strategy| rate(&load, strategy, "1x2", WorkerLayout::Together));
     assert!(batched > 1.5 * round_robin && (0.9..1.1).contains(&(round_robin / sequential)));
 }
 
@@ -130,12 +127,12 @@ fn a_call_takes_what_its_formula_says() {
     let (summary, cost) = model();
     let weights = (summary.work.body_weights + summary.work.output_weights) as f64;
     let bytes = (summary.work.body_bytes + summary.work.output_bytes) as f64;
-    let quick = Calibration { choice_us: 0.0, barrier_us: 0.0, loss_per_doubling: 0.0, ..calibration() };
+    let quick = Calibration { sampling_us: 0.0, barrier_us: 0.0, loss_per_doubling: 0.0, ..calibration() };
     let quick = Calibration { decode: Rates { attention: 1e9, ..quick.decode.clone() }, ..quick };
     let seconds = |threads, bandwidth: f64, call: &Call, parts| {
-        let seat = Seat { threads, nodes: 1, weights: bandwidth, kv: 1e9 };
+        let resources = WorkerResources { threads, nodes: 1, weights: bandwidth, kv: 1e9 };
         let fast = Calibration { core_bandwidth: 1e9, ..quick.clone() };
-        Timing::new(cost, &fast, seat, 64).call(call, parts).as_secs_f64()
+        Timing::new(cost, &fast, resources, 64).call(call, parts).as_secs_f64()
     };
     let close = |a: f64, b: f64| assert!((a / b - 1.0).abs() < 1e-3, "{a} {b}");
     // Arithmetic: 4 rows at 0.03 GMAC/s of a core.
@@ -156,10 +153,10 @@ fn a_call_takes_what_its_formula_says() {
 
 #[test]
 fn a_longer_context_takes_longer_and_barriers_cost() {
-    let seat = Seat { threads: 4, nodes: 1, weights: 0.05, kv: 0.05 };
-    let timing = Timing::new(model().1, &calibration(), seat, 64);
+    let resources = WorkerResources { threads: 4, nodes: 1, weights: 0.05, kv: 0.05 };
+    let timing = Timing::new(model().1, &calibration(), resources, 64);
     assert!(timing.call(&call(CallKind::Decode, 4, 1000), 1) > timing.call(&call(CallKind::Decode, 4, 10), 1));
-    let apart = Timing::new(model().1, &calibration(), Seat { nodes: 2, ..seat }, 64);
+    let apart = Timing::new(model().1, &calibration(), WorkerResources { nodes: 2, ..resources }, 64);
     assert!(apart.call(&call(CallKind::Decode, 1, 1), 1) > timing.call(&call(CallKind::Decode, 1, 1), 1));
     assert!(timing.copy() > Duration::ZERO);
 }
@@ -178,15 +175,15 @@ fn experts_are_read_as_far_as_rows_are_sent_to_them() {
 
 #[test]
 fn what_does_not_fit_is_refused_as_in_the_engine() {
-    let asked = asked(Workload::Rag, 1);
+    let load = load(Workload::Rag, 1);
     let shape = PoolShape { contexts: 1, slots: 1, n_ctx: 64, n_batch: 64 };
-    let seat = Seat { threads: 1, nodes: 1, weights: 1.0, kv: 1.0 };
+    let resources = WorkerResources { threads: 1, nodes: 1, weights: 1.0, kv: 1.0 };
     let records = play(
-        &asked,
+        &load,
         &Pool {
             config: EngineConfig::default(),
             shape,
-            workers: vec![Timing::new(model().1, &calibration(), seat, 64)],
+            workers: vec![Timing::new(model().1, &calibration(), resources, 64)],
         },
     );
     assert_eq!(records.len(), 2);
@@ -196,14 +193,14 @@ fn what_does_not_fit_is_refused_as_in_the_engine() {
 #[test]
 fn machines_are_read_and_written() {
     for text in ["1x8", "2x16", "4x16@90"] {
-        assert_eq!(text.parse::<Machine>().unwrap().to_string(), text);
+        assert_eq!(text.parse::<MachineSpec>().unwrap().to_string(), text);
     }
     for text in ["", "8", "0x4", "2x", "2x4@", "2x4@-1", "2x4@fast", "2x99999"] {
-        let error = text.parse::<Machine>().unwrap_err();
+        let error = text.parse::<MachineSpec>().unwrap_err();
         assert!(error.contains("2x16") || error.contains("1 to") || error.contains("GB/s"), "{error}");
     }
     let calibration = Calibration { cores: 2, node_bandwidth: 40.0, ..calibration() };
-    let bandwidth = |text: &str| text.parse::<Machine>().unwrap().bandwidth(&calibration);
+    let bandwidth = |text: &str| text.parse::<MachineSpec>().unwrap().bandwidth(&calibration);
     assert_eq!(["1x1", "1x2", "1x4", "2x16", "2x16@90"].map(bandwidth), [40.0, 40.0, 80.0, 150.0, 90.0]);
 }
 

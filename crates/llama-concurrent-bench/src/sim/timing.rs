@@ -1,26 +1,26 @@
-//! What a call takes: the cost model that DESIGN.md states.
+//! The time of a call: the cost model described in DESIGN.md.
 
 use std::time::Duration;
 
 use llama_concurrent_gguf::ModelSummary;
 use llama_concurrent_scheduler::{Call, CallKind, sim::SimTiming};
 
-use super::{Calibration, Rates, Seat};
+use super::{Calibration, Rates, WorkerResources};
 
-/// Points of a graph where all threads wait for each other, per layer: its operations, and one more in each product.
+/// Barriers per layer of a graph: one per operation, and one more in each product.
 const BARRIERS_PER_LAYER: f64 = 30.0;
 /// A barrier over several nodes, compared with one of as many threads on one.
 const BARRIER_OVER_NODES: f64 = 3.0;
-/// Rows of a prompt that read the keys and values of the positions before them together.
+/// Rows of a prompt that share a read of earlier keys and values.
 const QUERY_TILE: usize = 64;
 
-/// What a model costs, whatever computes it. Weights count multiplications, one for each row.
+/// The cost of a model, independent of the machine. Weights are counted in multiplications per row.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ModelCost {
     body: f64,
     output: f64,
     experts: f64,
-    /// Share of the experts that a row is sent to; 0 in a dense model.
+    /// The fraction of experts that a row is routed to; 0 in a dense model.
     expert_share: f64,
     bytes: f64,
     expert_bytes: f64,
@@ -30,7 +30,7 @@ pub struct ModelCost {
 }
 
 impl ModelCost {
-    /// Of a model with so many bytes for an element of keys or values.
+    /// The cost of a model whose keys and values have `kv_bytes` bytes per element.
     pub fn new(model: &ModelSummary, kv_element_bytes: f64) -> Self {
         let work = &model.work;
         let expert_share =
@@ -49,23 +49,23 @@ impl ModelCost {
         }
     }
 
-    /// Multiplications with weights, of which `outputs` rows go on to the output matrix.
+    /// Multiplications with weights; `outputs` of the rows include the output matrix.
     pub(super) fn products(&self, rows: f64, outputs: f64) -> f64 {
         rows * (self.body + self.experts * self.expert_share) + outputs * self.output
     }
 
-    /// Bytes of weights that a call of so many rows reads.
+    /// Bytes of weights that a call reads.
     pub(super) fn weight_bytes(&self, rows: f64) -> f64 {
-        // An expert is left alone only if no row is sent to it.
+        // An expert is read unless no row is routed to it.
         self.bytes + self.expert_bytes * (1.0 - (1.0 - self.expert_share).powf(rows))
     }
 
-    /// Multiplications with keys and values of so many positions.
+    /// Multiplications with keys and values.
     pub(super) fn attention(&self, positions: f64) -> f64 {
         positions * self.attention_per_position
     }
 
-    /// Bytes of keys and values at so many positions.
+    /// Bytes of keys and values.
     pub fn kv_bytes(&self, positions: f64) -> f64 {
         positions * self.kv_bytes_per_position
     }
@@ -76,18 +76,18 @@ impl ModelCost {
 pub struct Timing {
     model: ModelCost,
     calibration: Calibration,
-    seat: Seat,
+    resources: WorkerResources,
     n_ctx: usize,
 }
 
 impl Timing {
-    /// Of a worker with this seat, whose slots hold `n_ctx` tokens.
-    pub fn new(model: ModelCost, calibration: &Calibration, seat: Seat, n_ctx: usize) -> Self {
-        Self { model, calibration: calibration.clone(), seat, n_ctx }
+    /// The timing of a worker with these resources, whose slots hold `n_ctx` tokens.
+    pub fn new(model: ModelCost, calibration: &Calibration, resources: WorkerResources, n_ctx: usize) -> Self {
+        Self { model, calibration: calibration.clone(), resources, n_ctx }
     }
 
     fn seconds(&self, call: &Call, parts: usize) -> f64 {
-        let (calibration, seat) = (&self.calibration, &self.seat);
+        let (calibration, resources) = (&self.calibration, &self.resources);
         let rates = match call.kind {
             CallKind::Decode => &calibration.decode,
             CallKind::Prefill => &calibration.prefill,
@@ -99,7 +99,7 @@ impl Timing {
         let weights = self.longer(
             products * parts * rates.time(rows / parts) / rows,
             parts * self.model.weight_bytes(rows / parts),
-            seat.weights,
+            resources.weights,
         );
         let positions: f64 = call.rows.iter().map(|row| (row.pos + 1) as f64).sum();
         let read: f64 = call
@@ -109,31 +109,31 @@ impl Timing {
             .filter_map(|tile| Some((tile.last()?.pos + 1) as f64))
             .sum();
         let attention =
-            self.longer(self.model.attention(positions) / rates.attention, self.model.kv_bytes(read), seat.kv);
-        weights + attention + self.waiting() * parts + outputs * calibration.choice_us * 1e-6
+            self.longer(self.model.attention(positions) / rates.attention, self.model.kv_bytes(read), resources.kv);
+        weights + attention + self.waiting() * parts + outputs * calibration.sampling_us * 1e-6
     }
 
-    /// Arithmetic, given in 1e-9 seconds of one core, or reading from memory: whichever takes longer hides the other.
+    /// The longer of arithmetic, given in 1e-9 seconds of one core, and memory reads; the two overlap.
     fn longer(&self, work: f64, bytes: f64, bandwidth: f64) -> f64 {
-        let doublings = (self.seat.threads as f64).log2();
+        let doublings = (self.resources.threads as f64).log2();
         let slower = 1.0 + self.calibration.loss_per_doubling * doublings;
-        let reach = bandwidth.min(self.seat.threads as f64 * self.calibration.core_bandwidth);
-        (work * 1e-9 * slower / self.seat.threads as f64).max(bytes / (reach * 1e9))
+        let reach = bandwidth.min(self.resources.threads as f64 * self.calibration.core_bandwidth);
+        (work * 1e-9 * slower / self.resources.threads as f64).max(bytes / (reach * 1e9))
     }
 
-    /// What threads wait for each other in a call.
+    /// The barrier time of a call.
     pub(super) fn waiting(&self) -> f64 {
-        let over_nodes = if self.seat.nodes > 1 { BARRIER_OVER_NODES } else { 1.0 };
-        // All count themselves in at one place, one after the other.
-        let pairs = if self.seat.threads > 1 { self.seat.threads as f64 / 2.0 } else { 0.0 };
+        let over_nodes = if self.resources.nodes > 1 { BARRIER_OVER_NODES } else { 1.0 };
+        // All threads increment one counter, one after the other.
+        let pairs = if self.resources.threads > 1 { self.resources.threads as f64 / 2.0 } else { 0.0 };
         self.model.n_layer * BARRIERS_PER_LAYER * pairs * over_nodes * self.calibration.barrier_us * 1e-6
     }
 }
 
 impl Timing {
-    /// The time in which one thread moves so many bytes.
+    /// The time in which one thread moves `bytes` bytes.
     fn moved(&self, bytes: f64) -> Duration {
-        Duration::from_secs_f64(bytes / (self.seat.kv.min(self.calibration.core_bandwidth) * 1e9))
+        Duration::from_secs_f64(bytes / (self.resources.kv.min(self.calibration.core_bandwidth) * 1e9))
     }
 }
 
@@ -159,7 +159,7 @@ pub(super) fn rate(products: f64, seconds: f64) -> f64 {
 }
 
 impl Rates {
-    /// Of points with the seconds that one thread took for calls of so many rows.
+    /// Rates from pairs of the rows of a call and the seconds that one thread took.
     pub(super) fn of(points: &[(usize, f64)], products: impl Fn(f64) -> f64, attention: f64) -> Self {
         let weights = points.iter().map(|&(rows, seconds)| (rows, rate(products(rows as f64), seconds))).collect();
         Self { weights, attention }

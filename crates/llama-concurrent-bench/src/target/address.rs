@@ -1,4 +1,4 @@
-//! Where a server is.
+//! The address of a server.
 
 use std::str::FromStr;
 
@@ -15,7 +15,7 @@ pub struct ServerAddress {
 impl FromStr for ServerAddress {
     type Err = String;
 
-    /// Fails with what is wrong and what to write instead.
+    /// Fails with a message that says what is wrong and what to write instead.
     fn from_str(text: &str) -> Result<Self, String> {
         let wanted = "write http://HOST:PORT, with the path of a route if it has one of its own";
         let url = match text.trim() {
@@ -30,7 +30,7 @@ impl FromStr for ServerAddress {
                 ));
             }
             Some((other, _)) => return Err(format!("{other}:// is not spoken here; {wanted}")),
-            // What people write who leave http:// out.
+            // A common mistake: http:// is missing.
             None if url.contains(':') && url.parse::<Uri>().is_ok() => {
                 return Err(format!("it has no http:// in front; write http://{url}"));
             }
@@ -50,7 +50,7 @@ impl FromStr for ServerAddress {
 }
 
 impl ServerAddress {
-    /// The routes to try, the likeliest first.
+    /// The routes to try, most likely first.
     pub(super) fn routes(&self) -> Vec<String> {
         match self.has_path {
             true => vec![self.url.clone()],
@@ -73,7 +73,7 @@ mod tests {
 
     #[test]
     fn what_is_no_address_is_told_what_to_write() {
-        for (text, words) in [
+        for (text, expected) in [
             ("foo", "no address of a server; write http://HOST:PORT"),
             ("", "no address"),
             ("localhost:8080", "write http://localhost:8080"),
@@ -88,7 +88,7 @@ mod tests {
             ("http://me@a", "no host with a port"),
         ] {
             let error = text.parse::<ServerAddress>().expect_err(text);
-            assert!(error.contains(words), "{text}: {error}");
+            assert!(error.contains(expected), "{text}: {error}");
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use llama_concurrent::{Engine, ErrorKind, Event, Finish, FinishReason, Flow, Priority, Request, SamplingParams};
 
 use super::{Observer, Target};
-use crate::{record::Outcome, script::Ask};
+use crate::{record::Outcome, script::RequestSpec};
 
 /// An engine in this process. Times are taken on its own thread, as its callbacks see them.
 pub struct EngineTarget {
@@ -25,11 +25,12 @@ impl Target for EngineTarget {
         &self.name
     }
 
-    fn send(&self, ask: &Ask, observer: Observer) {
-        let params = SamplingParams { max_tokens: Some(ask.max_tokens), ignore_eos: true, ..SamplingParams::default() };
-        let priority = if ask.batch { Priority::Batch } else { Priority::Interactive };
-        let request = Request::new(ask.prompt.as_str()).with_params(params).with_priority(priority);
-        // Shared, since a refused request drops its sink, and somebody must tell of the refusal.
+    fn send(&self, request: &RequestSpec, observer: Observer) {
+        let params =
+            SamplingParams { max_tokens: Some(request.max_tokens), ignore_eos: true, ..SamplingParams::default() };
+        let priority = if request.batch { Priority::Batch } else { Priority::Interactive };
+        let submitted = Request::new(request.prompt.as_str()).with_params(params).with_priority(priority);
+        // Shared, because a refused request drops its sink, and the refusal must still be recorded.
         let observer = Arc::new(Mutex::new(Some(observer)));
         let shared = observer.clone();
         let sink = move |event: Event| {
@@ -49,7 +50,7 @@ impl Target for EngineTarget {
             }
             Flow::Continue
         };
-        if let Err(error) = self.engine.submit_to(&request, Box::new(sink))
+        if let Err(error) = self.engine.submit_to(&submitted, Box::new(sink))
             && let Some(observer) = observer.lock().unwrap_or_else(PoisonError::into_inner).take()
         {
             observer.end(match error.kind() {

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use ureq::{Agent, http::StatusCode};
 
 use super::{Observer, ServerAddress, Target};
-use crate::{record::Outcome, script::Ask, usage::thread_time};
+use crate::{record::Outcome, script::RequestSpec, usage::thread_time};
 
 /// A long prompt on a slow machine.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -27,10 +27,10 @@ pub struct ServerTarget {
 }
 
 impl ServerTarget {
-    /// Looks for the route at an address that answers: without a path, llama-server's and then OpenAI's.
+    /// Finds the route at an address: without a path, llama-server's and then OpenAI's.
     ///
     /// # Errors
-    /// In words: who does not answer, what was tried and what to do.
+    /// A message that says what was tried and what to do.
     pub fn open(name: impl Into<String>, address: &ServerAddress) -> Result<Self, String> {
         let name = name.into();
         let agent: Agent = Agent::config_builder()
@@ -48,7 +48,7 @@ impl ServerTarget {
                 Ok(StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED) => {
                     tried.push(target.url)
                 }
-                // What else is wrong the first request of a run tells, with the server's own words.
+                // Other errors are reported by the first request of a run, with the server's message.
                 Ok(_) => return Ok(target),
                 Err(error) => return Err(format!("{}: {}", target.url, unreachable(&error))),
             }
@@ -60,21 +60,21 @@ impl ServerTarget {
         ))
     }
 
-    /// One token, whose answer nobody reads.
+    /// Requests one token and ignores the response.
     fn ask_briefly(&self) -> Result<StatusCode, ureq::Error> {
-        let ask = Ask { prompt: "A".into(), max_tokens: 1, batch: false };
-        Ok(self.agent.post(&self.url).send_json(self.body(&ask))?.status())
+        let request = RequestSpec { prompt: "A".into(), max_tokens: 1, batch: false };
+        Ok(self.agent.post(&self.url).send_json(self.body(&request))?.status())
     }
 
-    fn body(&self, ask: &Ask) -> Value {
+    fn body(&self, request: &RequestSpec) -> Value {
         if self.openai {
             json!({
-                "prompt": ask.prompt, "max_tokens": ask.max_tokens, "temperature": 0, "ignore_eos": true,
+                "prompt": request.prompt, "max_tokens": request.max_tokens, "temperature": 0, "ignore_eos": true,
                 "stream": true, "stream_options": {"include_usage": true},
             })
         } else {
             json!({
-                "prompt": ask.prompt, "n_predict": ask.max_tokens, "temperature": 0, "ignore_eos": true,
+                "prompt": request.prompt, "n_predict": request.max_tokens, "temperature": 0, "ignore_eos": true,
                 "cache_prompt": true, "stream": true,
             })
         }
@@ -86,19 +86,19 @@ impl Target for ServerTarget {
         &self.name
     }
 
-    fn send(&self, ask: &Ask, mut observer: Observer) {
-        let (agent, url, body) = (self.agent.clone(), self.url.clone(), self.body(ask));
+    fn send(&self, request: &RequestSpec, mut observer: Observer) {
+        let (agent, url, body) = (self.agent.clone(), self.url.clone(), self.body(request));
         let talk = move || {
-            let outcome = request(&agent, &url, &body, &mut observer);
+            let outcome = run(&agent, &url, &body, &mut observer);
             observer.spent(thread_time().unwrap_or_default());
             observer.end(outcome);
         };
-        // A thread that cannot be started drops the observer, which then notes a failure.
+        // If the thread cannot be started, the observer is dropped, which records a failure.
         let _ = thread::Builder::new().name("bench-request".into()).spawn(talk);
     }
 }
 
-/// Why nothing came back, and what to do.
+/// Why there was no response, and what to do.
 fn unreachable(error: &ureq::Error) -> String {
     match error {
         ureq::Error::HostNotFound => "this host is not known; check its spelling".into(),
@@ -106,14 +106,14 @@ fn unreachable(error: &ureq::Error) -> String {
             format!("no answer ({error}); check host and port, and whether a firewall is between")
         }
         ureq::Error::Io(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-            "nobody listens there (connection refused); start the server, or check host and port".into()
+            "the connection was refused; start the server, or check host and port".into()
         }
         ureq::Error::Io(error) => format!("{error}; check host and port"),
         other => format!("what answers there is no HTTP server ({other}); check host and port"),
     }
 }
 
-fn request(agent: &Agent, url: &str, body: &Value, observer: &mut Observer) -> Outcome {
+fn run(agent: &Agent, url: &str, body: &Value, observer: &mut Observer) -> Outcome {
     let response = match agent.post(url).send_json(body) {
         Ok(response) => response,
         Err(error) => return Outcome::Failed(format!("{url}: {error}")),
@@ -141,7 +141,7 @@ fn request(agent: &Agent, url: &str, body: &Value, observer: &mut Observer) -> O
     failure.map_or(Outcome::Done, Outcome::Failed)
 }
 
-/// Notes one event of the stream; an error is one that the server tells.
+/// Records one event of the stream. Returns an error that the server reports.
 fn note(event: &Value, observer: &mut Observer) -> Result<(), String> {
     if let Some(error) = event.get("error") {
         return Err(error.to_string());
@@ -198,10 +198,10 @@ mod tests {
         ServerTarget::open("server", &url.parse().expect("an address")).expect("a route")
     }
 
-    fn ask(target: &ServerTarget) -> crate::Record {
-        let ask = Ask { prompt: "A fox".into(), max_tokens: 2, batch: false };
-        let turns = vec![Turn { think: Duration::ZERO, ask }];
-        let script = Script { kind: "user", arrival: Duration::ZERO, turns, company: false };
+    fn send(target: &ServerTarget) -> crate::Record {
+        let request = RequestSpec { prompt: "A fox".into(), max_tokens: 2, batch: false };
+        let turns = vec![Turn { think: Duration::ZERO, request }];
+        let script = Script { kind: "user", arrival: Duration::ZERO, turns, background: false };
         play(&[script], target, |_| true).records.remove(0)
     }
 
@@ -213,7 +213,7 @@ mod tests {
              data: {\"content\":\"\",\"stop\":true,\"timings\":{\"prompt_n\":2,\"cache_n\":1,\"predicted_n\":2}}\n\n",
             2,
         );
-        let record = ask(&open(&url));
+        let record = send(&open(&url));
         assert_eq!((record.outcome, record.pieces.len()), (Outcome::Done, 2));
         assert_eq!((record.n_prompt_tokens, record.n_cached_tokens, record.n_output_tokens), (3, 1, 2));
     }
@@ -226,24 +226,24 @@ mod tests {
              data: {\"choices\":[],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":2}}\n\ndata: [DONE]\n\n",
             2,
         );
-        let record = ask(&open(&format!("{url}/v1/completions")));
+        let record = send(&open(&format!("{url}/v1/completions")));
         assert_eq!((record.outcome, record.pieces.len()), (Outcome::Done, 2));
         assert_eq!((record.n_prompt_tokens, record.n_output_tokens), (3, 2));
     }
 
     #[test]
-    fn refusals_and_errors_are_told() {
+    fn refusals_and_errors_are_recorded() {
         let answers = [
             ("HTTP/1.1 503 Busy\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", "overloaded"),
             ("HTTP/1.1 400 Bad\r\nContent-Length: 7\r\nConnection: close\r\n\r\nno such", "no such"),
             ("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\ndata: {\"error\":{\"message\":\"lost\"}}\n\n", "lost"),
         ];
-        for (answer, words) in answers {
-            let record = ask(&open(&serve(answer, 2)));
+        for (answer, expected) in answers {
+            let record = send(&open(&serve(answer, 2)));
             match record.outcome {
-                Outcome::Overloaded => assert_eq!(words, "overloaded"),
-                Outcome::Failed(message) => assert!(message.contains(words), "{message}"),
-                Outcome::Done => panic!("{words}"),
+                Outcome::Overloaded => assert_eq!(expected, "overloaded"),
+                Outcome::Failed(message) => assert!(message.contains(expected), "{message}"),
+                Outcome::Done => panic!("{expected}"),
             }
         }
     }

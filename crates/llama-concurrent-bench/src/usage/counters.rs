@@ -31,7 +31,7 @@ mod linux {
         /// why nothing is counted, and what to change.
         pub(crate) fn start(process: &str) -> Result<Self, String> {
             let threads: Vec<i32> = fs::read_dir(format!("/proc/{process}/task"))
-                .map_err(|error| format!("the threads of process {process} are not told: {error}"))?
+                .map_err(|error| format!("cannot list the threads of process {process}: {error}"))?
                 .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
                 .collect();
             let mut all = [const { Vec::new() }; 3];
@@ -39,7 +39,7 @@ mod linux {
                 for &thread in &threads {
                     match start(event, thread) {
                         Ok(counter) => counters.push(counter),
-                        // It ended meanwhile.
+                        // The thread has ended.
                         Err(error) if error.raw_os_error() == Some(ESRCH) => {}
                         Err(error) => return Err(explain(&error)),
                     }
@@ -64,7 +64,7 @@ mod linux {
         counters.iter_mut().map(whole).sum()
     }
 
-    /// A processor has few counters, which then take turns; what one missed meanwhile is estimated.
+    /// A processor has few counters, which the kernel multiplexes; the missing part of each count is extrapolated.
     fn whole(counter: &mut Counter) -> Option<u64> {
         let data = counter.read_full().ok()?;
         let (enabled, running) = (data.time_enabled()?.as_secs_f64(), data.time_running()?.as_secs_f64());
@@ -125,7 +125,7 @@ mod tests {
 
     /// Where the machine counts, all threads are in it; where not, there is a reason.
     #[test]
-    fn threads_count_or_a_reason_is_told() {
+    fn threads_are_counted_or_a_reason_is_given() {
         match Counters::start("self") {
             Ok(mut counters) => {
                 let work = || std::hint::black_box((0..1_000_000_u64).map(std::hint::black_box).sum::<u64>());

@@ -28,7 +28,7 @@ pub(super) fn scripts(author: &Author<'_>) -> Vec<Script> {
             turn.think = Duration::from_secs_f64(0.5 * pause);
             turn
         });
-        Script { kind: "agents", arrival: Duration::ZERO, turns: turns.collect(), company: false }
+        Script { kind: "agents", arrival: Duration::ZERO, turns: turns.collect(), background: false }
     };
     (0..author.load.users).map(script).collect()
 }

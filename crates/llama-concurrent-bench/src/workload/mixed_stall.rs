@@ -19,13 +19,13 @@ pub(super) fn scripts(author: &Author<'_>) -> Vec<Script> {
         let prompt = author.passage(writer, 20);
         author.turn(prompt, 200)
     });
-    scripts.iter_mut().for_each(|script| script.company = true);
+    scripts.iter_mut().for_each(|script| script.background = true);
     scripts.truncate(author.load.users.saturating_sub(1).max(1));
     let visits = (0..author.load.requests).map(|visit| {
         let mut turn = author.turn(author.passage(&mut author.writer(usize::MAX, visit), 1200), 16);
         turn.think = PAUSE.mul_f64(author.load.scale.min(1.0));
         turn
     });
-    scripts.push(Script { kind: "visitor", arrival: Duration::ZERO, turns: visits.collect(), company: false });
+    scripts.push(Script { kind: "visitor", arrival: Duration::ZERO, turns: visits.collect(), background: false });
     scripts
 }

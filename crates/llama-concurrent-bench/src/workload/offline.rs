@@ -13,7 +13,7 @@ pub(super) fn scripts(author: &Author<'_>) -> Vec<Script> {
     author.users("offline", |writer| {
         let (asked, answered) = (log_normal(writer, 120.0, 0.8, 16..=800), log_normal(writer, 100.0, 0.5, 16..=256));
         let mut turn = author.turn(author.passage(writer, asked), answered);
-        turn.ask.batch = true;
+        turn.request.batch = true;
         turn
     })
 }

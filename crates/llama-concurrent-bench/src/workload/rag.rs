@@ -10,7 +10,7 @@ pub(super) const ABOUT: &str = "prompts of 600 to 1500 tokens, the first 200 sha
 pub(super) const N_CTX: usize = 2048;
 
 pub(super) fn scripts(author: &Author<'_>) -> Vec<Script> {
-    // Of nobody in particular.
+    // Not specific to a user.
     let system = author.passage(&mut author.writer(usize::MAX, 0), 200);
     author.users("rag", |writer| {
         let (documents, answered) = (uniform(writer, 400..=1300), log_normal(writer, 120.0, 0.5, 32..=300));

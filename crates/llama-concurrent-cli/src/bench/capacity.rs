@@ -1,19 +1,19 @@
-//! The largest load that keeps a promise.
+//! Finds the largest load that meets the objectives.
 
 use std::io::{Write, stdout};
 
 use llama_concurrent_bench::{Setting, Slo, Spread, numbers::short_millis};
 
-use super::{contestant::Contestant, runs};
+use super::{runs, system::System};
 use crate::failure::Failure;
 
-/// Beyond so many users or arrivals per second nobody looks.
+/// The largest number of users or arrivals per second that is tried.
 const MOST: f64 = 1024.0;
-/// Arrivals per second are told apart down to this factor.
+/// The resolution of arrivals per second, as a factor.
 const STEP: f64 = 1.1;
 
-/// Doubles the load until the promise is broken, then halves the interval.
-pub fn find(contestant: &Contestant, setting: &Setting, repeats: u32) -> Result<(), Failure> {
+/// Doubles the load until an objective is missed, then bisects.
+pub fn find(system: &System, setting: &Setting, repeats: u32) -> Result<(), Failure> {
     let Some(slo) = setting.slo else {
         return Err(Failure::BadInput("--find-capacity needs --slo-ttft-ms and --slo-itl-ms".into()));
     };
@@ -21,7 +21,7 @@ pub fn find(contestant: &Contestant, setting: &Setting, repeats: u32) -> Result<
     let (mut kept, mut broken) = (0.0, None);
     let mut next = setting.load.rate.unwrap_or(1.0);
     loop {
-        if holds(contestant, setting, next, repeats, &slo)? {
+        if holds(system, setting, next, repeats, &slo)? {
             kept = next;
         } else {
             broken = Some(next);
@@ -38,15 +38,15 @@ pub fn find(contestant: &Contestant, setting: &Setting, repeats: u32) -> Result<
     }
     let unit = if open { "arrivals per second" } else { "users at once" };
     if kept == 0.0 {
-        writeln!(stdout(), "\nNot even the smallest load keeps the promise.")?;
+        writeln!(stdout(), "\nNot even the smallest load meets both targets.")?;
     } else {
-        writeln!(stdout(), "\n{} keeps it up to {} {unit}.", contestant.name, load_text(kept, open))?;
+        writeln!(stdout(), "\n{} meets both targets up to {} {unit}.", system.name, load_text(kept, open))?;
     }
     Ok(())
 }
 
-/// Whether the promise holds at the 95th percentile in the median run.
-fn holds(contestant: &Contestant, setting: &Setting, size: f64, repeats: u32, slo: &Slo) -> Result<bool, Failure> {
+/// Whether the objectives are met at the 95th percentile in the median run.
+fn holds(system: &System, setting: &Setting, size: f64, repeats: u32, slo: &Slo) -> Result<bool, Failure> {
     let open = setting.load.rate.is_some();
     let (mut ttft, mut itl) = (Vec::new(), Vec::new());
     let mut lost = 0;
@@ -57,8 +57,8 @@ fn holds(contestant: &Contestant, setting: &Setting, size: f64, repeats: u32, sl
         } else {
             load.users = size as usize;
         }
-        let what = format!("{} at {}", contestant.name, load_text(size, open));
-        let run = runs::once(contestant, setting, &setting.scripts(&load), &what)?;
+        let what = format!("{} at {}", system.name, load_text(size, open));
+        let run = runs::once(system, setting, &setting.scripts(&load), &what)?;
         lost += run.summary.failed + run.summary.overloaded;
         ttft.push(run.summary.ttft_ms.p95);
         itl.push(run.summary.itl_ms.p95);
@@ -72,7 +72,7 @@ fn holds(contestant: &Contestant, setting: &Setting, size: f64, repeats: u32, sl
         load_text(size, open),
         ms(ttft),
         ms(itl),
-        if kept { "kept" } else { "broken" }
+        if kept { "met" } else { "missed" }
     )?;
     Ok(kept)
 }

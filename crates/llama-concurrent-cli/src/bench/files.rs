@@ -1,4 +1,4 @@
-//! The files that are asked for.
+//! The requested output files.
 
 use std::{fs, path::Path};
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::failure::Failure;
 
-/// Before all the measuring: whether this file can be written at its end.
+/// Checks before the measurements that the file can be written at the end.
 pub fn expect_writable(file: &Path) -> Result<(), Failure> {
     let is_new = !file.exists();
     let opened = fs::OpenOptions::new().append(true).create(true).open(file);
@@ -14,7 +14,7 @@ pub fn expect_writable(file: &Path) -> Result<(), Failure> {
         Failure::BadInput(format!("cannot write {}: {error}; give a file in a folder that exists", file.display()))
     })?;
     if is_new {
-        // It is written when there is something to write.
+        // It is written when there are results.
         let _ = fs::remove_file(file);
     }
     Ok(())

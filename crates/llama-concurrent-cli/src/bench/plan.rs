@@ -1,4 +1,4 @@
-//! Planning: strategies and placements on a machine that is not here, and how far such predictions are from the truth.
+//! Planning: predicts strategies and placements on other machines, and checks the accuracy of predictions.
 
 mod calibrate;
 mod check;
@@ -7,7 +7,7 @@ mod predict;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use llama_concurrent_bench::{Planner, Setting, sim::Machine};
+use llama_concurrent_bench::{Planner, Setting, sim::MachineSpec};
 
 use super::BenchArgs;
 use crate::failure::Failure;
@@ -18,7 +18,7 @@ pub struct SimOptions {
     /// Predict strategies and placements for other machines: NUMA nodes x cores per node, optionally @ memory bandwidth per
     /// node in GB/s. Calibrates on this machine first, which takes some seconds
     #[arg(long, value_name = "NxC[@GB/s]", value_delimiter = ',', conflicts_with_all = NOT_WITH)]
-    pub sim: Vec<Machine>,
+    pub sim: Vec<MachineSpec>,
 
     /// Measure strategies on this machine, with one thread and with all, and report the error of the predictions
     #[arg(long, conflicts_with_all = NOT_WITH)]
@@ -58,9 +58,10 @@ impl SimOptions {
         !self.sim.is_empty() || self.sim_check
     }
 
-    /// With the bandwidth that was given for those that do not say it.
-    fn machines(&self) -> Vec<Machine> {
-        let known = |&machine: &Machine| Machine { bandwidth: machine.bandwidth.or(self.sim_bandwidth), ..machine };
+    /// The machines, with the default bandwidth for those without one.
+    fn machines(&self) -> Vec<MachineSpec> {
+        let known =
+            |&machine: &MachineSpec| MachineSpec { bandwidth: machine.bandwidth.or(self.sim_bandwidth), ..machine };
         self.sim.iter().map(known).collect()
     }
 }
@@ -74,12 +75,12 @@ pub fn plan(args: &BenchArgs, path: &Path) -> Result<(), Failure> {
 
 /// Numbers of users, ascending.
 fn users(args: &BenchArgs, default: &[u32]) -> Vec<usize> {
-    let asked = match (&args.sweep[..], &args.users) {
+    let numbers = match (&args.sweep[..], &args.users) {
         ([], Some(users)) => std::slice::from_ref(users),
         ([], None) => default,
         (sweep, _) => sweep,
     };
-    let mut users: Vec<usize> = asked.iter().map(|&users| users as usize).collect();
+    let mut users: Vec<usize> = numbers.iter().map(|&users| users as usize).collect();
     users.sort_unstable();
     users.dedup();
     users

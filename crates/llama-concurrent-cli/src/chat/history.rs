@@ -1,11 +1,11 @@
-//! What was said so far.
+//! The history of a conversation.
 
 use llama_concurrent::ChatMessage;
 
 /// An optional system message, then questions and answers in turn.
 pub struct History {
     messages: Vec<ChatMessage>,
-    /// Messages that are never forgotten: 1 with a system message.
+    /// Messages that are never dropped: 1 with a system message.
     fixed: usize,
 }
 
@@ -27,7 +27,7 @@ impl History {
         self.messages.push(ChatMessage::assistant(answer));
     }
 
-    /// Forgets a question that found no answer.
+    /// Drops a question without a response.
     pub fn take_back(&mut self) {
         self.messages.truncate((self.messages.len() - 1).max(self.fixed));
     }
@@ -36,7 +36,7 @@ impl History {
         self.messages.truncate(self.fixed);
     }
 
-    /// Forgets the oldest question and its answer; `false` if only the question of now is left.
+    /// Drops the oldest question and its response; `false` if only the current question is left.
     pub fn drop_oldest_turn(&mut self) -> bool {
         let has_old_turn = self.messages.len() >= self.fixed + 3;
         if has_old_turn {

@@ -1,4 +1,4 @@
-//! Where messages come from: a line editor at a terminal, plain lines otherwise.
+//! Input of messages: a line editor on a terminal, plain lines otherwise.
 
 use std::io::{BufRead, BufReader, IsTerminal, stdin};
 
@@ -31,7 +31,7 @@ impl Input {
             Input::Lines(lines) => lines.next().map(|line| line.map(|(_, line)| line)).transpose(),
             Input::Editor(editor) => match editor.readline("> ") {
                 Ok(line) => {
-                    // A line that is not kept for the arrow keys can be typed again.
+                    // A line missing from the editor's history is not an error.
                     let _ = editor.add_history_entry(&line);
                     Ok(Some(line))
                 }

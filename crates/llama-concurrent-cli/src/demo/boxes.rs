@@ -16,7 +16,7 @@ const NARROWEST_PAIR: usize = 60;
 const WIDEST_BOX: usize = 90;
 const GAP: usize = 2;
 
-/// What a text is doing.
+/// The state of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     /// For a slot.
@@ -26,7 +26,7 @@ pub enum State {
     Done,
 }
 
-/// One text as it stands.
+/// A text and its state.
 pub struct Pane<'a> {
     pub state: State,
     pub prompt: &'a str,
@@ -35,7 +35,7 @@ pub struct Pane<'a> {
     pub rate: Option<f64>,
 }
 
-/// Everything that is to be seen.
+/// The whole view.
 pub struct Page<'a> {
     pub title: &'a str,
     pub panes: Vec<Pane<'a>>,
@@ -43,8 +43,8 @@ pub struct Page<'a> {
 }
 
 impl Page<'_> {
-    /// Lines for a terminal of this size, one row of it left free for the cursor. Of texts that are too long the end
-    /// is shown.
+    /// Lines for a terminal of this size, with one row left free for the cursor. Texts that are too long are cut at the
+    /// start.
     pub fn fit(&self, width: usize, height: usize) -> Vec<String> {
         let height = height.saturating_sub(1);
         // Without the title, the summary and a blank line above it.
@@ -127,21 +127,21 @@ impl Pane<'_> {
     }
 
     fn title(&self, number: usize, width: usize) -> String {
-        let mut words = format!(" {} tokens", self.tokens);
+        let mut label = format!(" {} tokens", self.tokens);
         if let Some(r) = self.rate {
-            let _ = write!(words, ", {} tok/s", rate(r));
+            let _ = write!(label, ", {} tok/s", rate(r));
         }
-        let (state, words) = match self.state {
+        let (state, label) = match self.state {
             State::Waiting => ("waiting".dark_grey(), String::new()),
             State::Prefill => ("prefill".yellow(), String::new()),
-            State::Decoding => ("decoding".cyan(), words),
-            State::Done => ("done".green(), words),
+            State::Decoding => ("decoding".cyan(), label),
+            State::Done => ("done".green(), label),
         };
-        let taken = format!("─ {number} {}{words} ", state.content()).width();
+        let taken = format!("─ {number} {}{label} ", state.content()).width();
         if taken > width {
-            return cut(&format!("─ {number} {}{words}", state.content()), width);
+            return cut(&format!("─ {number} {}{label}", state.content()), width);
         }
-        format!("{} {number} {state}{words} {}", rule(1), rule(width - taken))
+        format!("{} {number} {state}{label} {}", rule(1), rule(width - taken))
     }
 }
 

@@ -1,4 +1,4 @@
-//! A part of the terminal that is drawn again and again, and stays in the scrollback at the end.
+//! A part of the terminal that is redrawn, and stays in the scrollback at the end.
 
 use std::{
     io::{self, Stdout, Write, stdout},
@@ -15,10 +15,10 @@ use crossterm::{
 
 use super::boxes::Page;
 
-/// Where no terminal says its size.
+/// If the terminal does not report its size.
 const USUAL_SIZE: (u16, u16) = (80, 24);
 
-/// Owns the terminal while it lives, and gives it back as it was.
+/// Controls the terminal, and restores it when dropped.
 pub struct Screen {
     out: Stdout,
     size: (u16, u16),
@@ -48,7 +48,7 @@ impl Screen {
         self.replace(&lines)
     }
 
-    /// Waits for the next drawing to be due; whether somebody wants to end.
+    /// Waits until the next redraw is due. Returns whether the user wants to quit.
     pub fn wait(&mut self, limit: Duration) -> io::Result<bool> {
         let deadline = Instant::now() + limit;
         while poll(deadline.saturating_duration_since(Instant::now()))? {

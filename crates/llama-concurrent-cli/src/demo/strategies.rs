@@ -20,10 +20,10 @@ const PROMPT_TOKENS: usize = 48;
 const OUTPUT_TOKENS: u32 = 64;
 /// Of one slot: the request and some.
 const N_CTX: usize = 128;
-/// Taken in turn, so that a machine that slows down does so for all.
+/// The strategies alternate, so that a machine that slows down does so for all.
 const REPEATS: usize = 3;
 
-/// What one run came to.
+/// The result of one run.
 struct Run {
     tokens_per_second: f64,
     ttft_p50: Duration,
@@ -80,7 +80,7 @@ fn run(engine: &Engine) -> Result<Run, Failure> {
     })
 }
 
-/// Requests of equal length without a common beginning, so that no strategy has less to compute.
+/// Requests of equal length without a common prefix, so that all strategies compute the same.
 fn requests(engine: &Engine) -> Result<Vec<Request>, Failure> {
     let params = SamplingParams { max_tokens: Some(OUTPUT_TOKENS), ignore_eos: true, ..SamplingParams::default() };
     let words = engine.tokenize(&PROMPTS.join(". "))?;

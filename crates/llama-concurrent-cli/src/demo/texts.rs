@@ -37,7 +37,7 @@ impl Texts {
         Ok(Self { texts: PROMPTS.iter().map(submit).collect::<Result<_, Failure>>()?, start })
     }
 
-    /// Takes what is there without waiting: everything, or `pace` tokens per second of each text.
+    /// Reads the available output without waiting: all of it, or `pace` tokens per second of each text.
     pub fn read(&mut self, pace: Option<f64>) {
         self.texts.iter_mut().for_each(|text| text.read(pace));
     }
@@ -54,7 +54,7 @@ impl Texts {
         })
     }
 
-    /// Every text as it stands. They are alone in the engine, and take its `slots` in order.
+    /// The state of every text. The engine has no other requests, so texts get its `slots` in order.
     pub fn panes(&self, slots: usize) -> Vec<Pane<'_>> {
         let decoding = self.texts.iter().filter(|text| text.tokens() > 0 && text.finish.is_none()).count();
         let mut in_prefill = slots.saturating_sub(decoding);

@@ -1,4 +1,4 @@
-//! Which model, and how the engine is set up for it: an option for each field of the engine's table that a command needs.
+//! Options for the model and the engine: one for each field of the engine's table that a command needs.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use llama_concurrent::{EngineConfig, KvType, PackCache, parameters::Field};
 
 use super::table::{argument, given};
 
-/// Fields whose options stand under a heading of their own.
+/// Fields whose options have their own help heading.
 const PLACEMENT: [&str; 8] = ["placement", "cpus", "nodes", "replicate", "workers", "pin", "poll", "wait_policy"];
 
 /// The options, as they were given.
@@ -16,7 +16,7 @@ pub struct EngineOptions {
     config: EngineConfig,
 }
 
-/// Options in a form of their own.
+/// Options with a special form.
 #[derive(Args)]
 #[command(next_help_heading = "Engine")]
 struct Forms {
@@ -29,12 +29,12 @@ struct Forms {
         value_parser = PossibleValuesParser::new(KvType::ALL.map(KvType::as_str)))]
     kv_type: String,
 
-    /// Kernels of this program where the CPU has what they need, or only those of ggml
+    /// Use this program's kernels if the CPU supports them, or only those of ggml
     #[arg(long, value_name = "WHICH", default_value = "auto", value_parser = ["auto", "off"])]
     kernels: String,
 
-    /// Keep weights as the kernels pack them, beside the model or in this folder: later starts map them [default: pack
-    /// with each start]
+    /// Cache packed weights beside the model or in this folder, so that later starts map them [default: pack at each
+    /// start]
     #[arg(long, value_name = "FOLDER", num_args = 0..=1, require_equals = true)]
     pack_cache: Option<Option<PathBuf>>,
 
@@ -43,7 +43,7 @@ struct Forms {
     chat_template_file: Option<String>,
 }
 
-/// What a file holds.
+/// The contents of a file.
 fn content(path: &str) -> Result<String, String> {
     std::fs::read_to_string(path).map_err(|error| format!("it cannot be read: {error}"))
 }

@@ -1,4 +1,4 @@
-//! How the next token is chosen: an option for each parameter of the engine's table.
+//! Sampling options: one for each parameter of the engine's table.
 
 use std::{
     marker::PhantomData,
@@ -15,17 +15,17 @@ use llama_concurrent_server::ServerConfig;
 use super::table::{argument, given, id};
 use crate::failure::Failure;
 
-/// The command whose options these are.
+/// The command that has the options.
 pub trait Asks {
-    /// What the help says above them.
+    /// The help heading.
     const HEADING: &'static str;
-    /// What holds where nothing is given.
+    /// The defaults.
     fn defaults() -> SamplingParams;
-    /// The seed where none is given; `None` draws one.
+    /// The default seed; `None` draws one.
     fn seed() -> Option<u32> {
         Some(Self::defaults().seed)
     }
-    /// Whether it has an option for this.
+    /// Whether it has an option for this parameter.
     fn has(_: &Field<SamplingParams>) -> bool {
         true
     }
@@ -42,7 +42,7 @@ impl Asks for Run {
     }
 }
 
-/// A conversation, of which nobody sees more than the text.
+/// A conversation, which shows only text.
 pub struct Chat;
 
 impl Asks for Chat {
@@ -57,7 +57,7 @@ impl Asks for Chat {
     }
 }
 
-/// What holds where a request says nothing. Each says for itself which log probabilities it wants, and in which form its text.
+/// The defaults of requests. Log probabilities and the treatment of special tokens are set per request.
 pub struct Serve;
 
 impl Asks for Serve {
@@ -89,21 +89,21 @@ pub struct SamplingOptions<C> {
 #[derive(Args, Default)]
 #[command(next_help_heading = "Sampling")]
 struct Form {
-    /// Write JSON that is valid under this JSON schema: a file, or the schema itself
+    /// Constrain the output to this JSON schema: a file, or the schema itself
     #[arg(long, value_name = "FILE|JSON", group = "constraint")]
     json_schema: Option<String>,
 
-    /// Write a text that this regular expression matches as a whole
+    /// Constrain the output to this regular expression, which must match it as a whole
     #[arg(long, value_name = "REGEX", group = "constraint", allow_hyphen_values = true)]
     regex: Option<String>,
 
-    /// Write a text of the grammar in this file: llama.cpp's GBNF with a rule 'root', or llguidance's form of Lark with 'start'
+    /// Constrain the output to the grammar in this file: GBNF with a rule 'root', or llguidance's variant of Lark with 'start'
     #[arg(long, value_name = "FILE", group = "constraint")]
     grammar_file: Option<PathBuf>,
 }
 
 impl<C> SamplingOptions<C> {
-    /// The parameters; a seed is drawn where none is set.
+    /// The parameters, with a random seed if none is set.
     pub fn params(&self) -> Result<SamplingParams, Failure> {
         let seed = self.seed.unwrap_or_else(|| fastrand::u32(..));
         Ok(SamplingParams { seed, constraint: self.form.constraint()?, ..self.params.clone() })
@@ -176,7 +176,7 @@ impl<C: Asks> FromArgMatches for SamplingOptions<C> {
     }
 }
 
-/// The option of a parameter, with those whose values mean more on a command line.
+/// The option of a parameter, with special values on the command line.
 fn option(field: &'static Field<SamplingParams>, defaults: &SamplingParams, seed: Option<u32>) -> Arg {
     let argument = argument(field, SamplingParams::FIELDS, &(field.get)(defaults));
     let or_less = |argument: Arg, words: &str, default: Option<u32>| {

@@ -13,7 +13,7 @@ use llama_concurrent_topology::parse_list;
 
 use super::whole;
 
-/// The option of a parameter; one that is on by default has an option that turns it off.
+/// The option of a parameter. If it is on by default, the option turns it off.
 pub fn argument<P: Default>(field: &'static Field<P>, all: &[Field<P>], default: &Value) -> Arg {
     let (name, aliases) = field.traits.flags.split_first().expect("the parameter has an option");
     let argument = Arg::new(id(field)).long(*name).aliases(aliases).help(help(field, all));
@@ -40,12 +40,12 @@ pub fn argument<P: Default>(field: &'static Field<P>, all: &[Field<P>], default:
     .value_name(field.traits.placeholder)
 }
 
-/// The name of an option among clap's arguments, as its derive makes it of a flag.
+/// The clap id of a flag, as clap's derive makes it.
 pub fn id<P: 'static>(field: &Field<P>) -> String {
     field.traits.flags[0].replace('-', "_")
 }
 
-/// What was given, or the option's default; nothing where there is neither.
+/// The given value, or the option's default, if any.
 pub fn given<P: Default>(field: &Field<P>, matches: &ArgMatches) -> Option<Value> {
     let name = &id(field);
     Some(match field.kind {
@@ -69,7 +69,7 @@ fn is_on<P: Default>(field: &Field<P>) -> bool {
     field.default() == Value::Flag(true)
 }
 
-/// The first sentence about a parameter, which names others by their options.
+/// The first sentence of a parameter's description, with other parameters replaced by their options.
 fn help<P: Default>(field: &Field<P>, all: &[Field<P>]) -> String {
     let mut words = field.summary().to_owned();
     for other in all {
@@ -87,7 +87,7 @@ fn help<P: Default>(field: &Field<P>, all: &[Field<P>]) -> String {
     }
 }
 
-/// A default as it would be given.
+/// A default as written on the command line.
 fn written(value: &Value) -> String {
     match value {
         Value::Number(number) => number.to_string(),
@@ -108,7 +108,7 @@ fn list(text: &str) -> Result<List, llama_concurrent::Error> {
 type Object = serde_json::Map<String, serde_json::Value>;
 
 fn object(text: &str) -> Result<Object, String> {
-    serde_json::from_str(text).map_err(|error| format!("it is no JSON object: {error}"))
+    serde_json::from_str(text).map_err(|error| format!("not a JSON object: {error}"))
 }
 
 /// A whole number of 32 bits.
@@ -116,7 +116,7 @@ fn count(text: &str) -> Result<u64, String> {
     whole::<u32>(text).map(u64::from)
 }
 
-/// `29871+1.5`, `29871-1.5` or, for never, `29871-inf`, as llama.cpp writes it.
+/// `29871+1.5`, `29871-1.5` or, to forbid the token, `29871-inf`, as in llama.cpp.
 fn bias(text: &str) -> Result<(Token, f32), String> {
     let is_sign = |c| c == '+' || c == '-';
     let parts = text.find(is_sign).map(|at| text.split_at(at));

@@ -1,4 +1,4 @@
-//! How many requests are done, where there are many and somebody watches.
+//! A progress bar of finished requests, for many prompts on a terminal.
 
 use std::{
     cell::Cell,
@@ -37,7 +37,7 @@ impl<'a> Bar<'a> {
         self.bar.is_some()
     }
 
-    /// Draws it anew unless it was drawn just now.
+    /// Redraws it, at a limited rate.
     pub fn update(&self) {
         if let Some(bar) = self.bar.as_ref().filter(|_| self.drawn.get().elapsed() > REDRAW) {
             let totals = self.engine.stats().totals;
@@ -48,7 +48,7 @@ impl<'a> Bar<'a> {
         }
     }
 
-    /// Prints something where the bar is in the way.
+    /// Prints something above the bar.
     pub fn suspend<T>(&self, print: impl FnOnce() -> T) -> T {
         match &self.bar {
             Some(bar) => bar.suspend(print),

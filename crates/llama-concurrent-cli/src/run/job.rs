@@ -9,7 +9,7 @@ use llama_concurrent::{
 
 use crate::failure::{Failure, is_bad_input};
 
-/// How often a request without news looks after the progress bar.
+/// How often a request without events updates the progress bar.
 const TICK: Duration = Duration::from_millis(50);
 
 pub struct Job {
@@ -39,7 +39,7 @@ impl Job {
     pub fn submit(engine: &Engine, start: Instant, request: Request) -> Self {
         let submitted = start.elapsed();
         let state = match &request.prompt {
-            // A model with a BOS token would go on from that alone, which hardly anybody means.
+            // A model with a BOS token would continue from that alone, which is hardly ever intended.
             Prompt::Text(text) if text.is_empty() => Err(Outcome::Refused("the prompt is empty".to_owned())),
             _ => engine.submit(request).map_err(Outcome::from),
         };
@@ -50,7 +50,7 @@ impl Job {
         self.state.is_ok()
     }
 
-    /// Waits for the end. `grow` gets the text as it comes, `tick` is called often.
+    /// Waits for the end. `grow` gets the text as it arrives, `tick` is called often.
     pub fn wait(self, mut grow: impl FnMut(&str) -> Result<(), Failure>, tick: impl Fn()) -> Result<Outcome, Failure> {
         let mut generation = match self.state {
             Ok(generation) => generation,
@@ -75,8 +75,8 @@ impl Job {
 }
 
 impl Outcome {
-    /// What a person should hear about it, and how loud.
-    pub fn complaint(&self) -> Option<(&'static str, String)> {
+    /// The message for the user, and its level.
+    pub fn diagnostic(&self) -> Option<(&'static str, String)> {
         match self {
             Outcome::Refused(error) | Outcome::Failed(error) => Some(("error", error.clone())),
             Outcome::Done(answer) => match answer.finish.reason {

@@ -26,7 +26,7 @@ struct Line<'a> {
     logprobs: Vec<Logprobs>,
 }
 
-/// How likely a token was, and which were the likeliest in its place.
+/// The log probability of a token, and the most likely tokens at its position.
 #[derive(Serialize)]
 struct Logprobs {
     token: Token,

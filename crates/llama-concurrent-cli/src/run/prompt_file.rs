@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::{failure::Failure, prompt_lines};
 
-/// Reads all prompts of `path`; blank lines are none.
+/// Reads all prompts of `path`; blank lines are ignored.
 pub fn read(path: &Path) -> Result<Vec<String>, Failure> {
     let is_json = path.extension().is_some_and(|extension| extension == "jsonl");
     let mut lines = prompt_lines::read(path)?;
@@ -16,17 +16,17 @@ pub fn read(path: &Path) -> Result<Vec<String>, Failure> {
         if line.trim().is_empty() {
             continue;
         }
-        let prompt = if is_json { parse(&line).map_err(|what| lines.complaint(number, what))? } else { line };
+        let prompt = if is_json { parse(&line).map_err(|what| lines.error(number, what))? } else { line };
         prompts.push(prompt);
     }
     if prompts.is_empty() {
-        return Err(Failure::BadInput(format!("{}: there is no prompt in it; write one per line", lines.source())));
+        return Err(Failure::BadInput(format!("{}: it has no prompts; write one per line", lines.source())));
     }
     Ok(prompts)
 }
 
 fn parse(line: &str) -> Result<String, String> {
-    let value: Value = serde_json::from_str(line).map_err(|error| format!("this is no JSON: {error}"))?;
+    let value: Value = serde_json::from_str(line).map_err(|error| format!("not JSON: {error}"))?;
     let prompt = match value {
         Value::String(prompt) => prompt,
         Value::Object(mut fields) => match fields.remove("prompt") {
@@ -50,7 +50,7 @@ mod tests {
     fn json_lines_are_strings_or_objects() {
         assert_eq!(parse(r#""a\nb""#).unwrap(), "a\nb");
         assert_eq!(parse(r#"{"id": 7, "prompt": "a"}"#).unwrap(), "a");
-        for (line, complaint) in [
+        for (line, expected) in [
             ("a fox", "no JSON"),
             ("7", "a JSON string or an object"),
             (r#"{"text": "a"}"#, "no 'prompt'"),
@@ -58,7 +58,7 @@ mod tests {
             (r#""a\u0000b""#, "NUL"),
         ] {
             let error = parse(line).unwrap_err();
-            assert!(error.contains(complaint), "{line}: {error}");
+            assert!(error.contains(expected), "{line}: {error}");
         }
     }
 }

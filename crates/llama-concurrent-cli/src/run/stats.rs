@@ -1,4 +1,4 @@
-//! `--stats`: what the run did, how fast, and in how much memory.
+//! `--stats`: throughput, latencies and memory of a run.
 
 use std::{
     fs,
@@ -36,7 +36,7 @@ struct Stats {
     per_worker: Vec<Worker>,
 }
 
-/// Where a worker is, as the operating system answers.
+/// The placement of a worker, as reported by the operating system.
 #[derive(Serialize)]
 struct Worker {
     node: Option<usize>,
@@ -141,16 +141,17 @@ fn table(stats: &EngineStats, output_tokens: usize, wall: Duration) -> Table {
 /// Such as `node 1, CPUs 16-31, 100 % of its memory there: 812 tokens of 13 requests`.
 fn place(worker: &WorkerStats) -> String {
     let node = worker.node.map_or(String::new(), |node| format!("node {node}, "));
-    let strayed = if worker.affinity_holds() == Some(false) { ", but not kept on them" } else { "" };
-    let local =
-        worker.local_fraction().map_or(String::new(), |share| format!(", {:.0} % of its memory there", share * 100.0));
+    let misplaced = if worker.affinity_holds() == Some(false) { ", but not kept on them" } else { "" };
+    let local = worker
+        .local_fraction()
+        .map_or(String::new(), |fraction| format!(", {:.0} % of its memory there", fraction * 100.0));
     let (tokens, requests) = (worker.totals.output_tokens, worker.totals.requests.finished());
     let done = format!("{tokens} tokens of {}", count(requests as usize, "request"));
-    format!("{node}CPUs {}{strayed}{local}: {done}", format_list(&worker.cpus))
+    format!("{node}CPUs {}{misplaced}{local}: {done}", format_list(&worker.cpus))
 }
 
-/// The most memory that this process had at once. On Linux from /proc, because what `getrusage` says there includes
-/// the peak of the program that started this one.
+/// The peak memory of this process. On Linux from /proc, because `getrusage` includes the peak of the program that
+/// started this one.
 fn peak_rss_bytes() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));

@@ -1,4 +1,4 @@
-//! Outcomes as text: bare for one prompt, each under its prompt for several.
+//! Outcomes as text: plain for one prompt, each under its prompt for several.
 
 use std::io::{IsTerminal, Write, stdout};
 
@@ -10,7 +10,7 @@ use crate::{console::print_growing, failure::Failure};
 /// Characters of a prompt in the line above its text.
 const SHOWN: usize = 70;
 
-/// The text of one request, printed as it grows, or at once.
+/// The text of one request, printed as it arrives, or at the end.
 pub struct Output<'a> {
     index: usize,
     total: usize,
@@ -46,7 +46,7 @@ impl<'a> Output<'a> {
         Ok(())
     }
 
-    /// Prints the line above the text unless it is there; how much of the text is.
+    /// Prints the line above the text unless it was printed. Returns how much of the text was printed.
     fn start(&mut self) -> Result<usize, Failure> {
         if let Some(printed) = self.printed {
             return Ok(printed);

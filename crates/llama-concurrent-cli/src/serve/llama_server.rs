@@ -1,4 +1,4 @@
-//! What llama-server's command lines have and clap or this server has not.
+//! Compatibility with llama-server's command line.
 
 use std::ffi::OsString;
 
@@ -20,7 +20,7 @@ const SHORT: [(&str, &str); 10] = [
     ("-nr", "--no-repack"),
 ];
 
-/// The arguments of a process, with llama-server's short names behind `serve` written out.
+/// The arguments of the process, with llama-server's short names after `serve` expanded.
 pub fn long_names(args: impl Iterator<Item = OsString>) -> Vec<OsString> {
     let mut of_serve = false;
     args.map(|arg| {
@@ -31,10 +31,10 @@ pub fn long_names(args: impl Iterator<Item = OsString>) -> Vec<OsString> {
     .collect()
 }
 
-/// Options that are always on here, or mean nothing without a GPU.
+/// Options that are always on here, or have no effect without a GPU.
 #[derive(Args)]
 pub struct Ignored {
-    /// What these ask for is so in any case, or makes no difference here.
+    /// These are always so, or make no difference here.
     #[arg(long, hide = true, action = ArgAction::Count, aliases = ["cache-prompt", "embedding", "embeddings", "jinja",
         "metrics", "mmap", "no-context-shift", "no-kv-unified", "no-perf", "no-warmup", "offline", "perf", "props",
         "repack", "ui", "warmup", "webui"])]
@@ -58,8 +58,8 @@ pub struct Ignored {
 }
 
 impl Ignored {
-    /// Says which of them ask for something that will not happen.
-    pub fn complain(&self) {
+    /// Warnings for those that have no effect here.
+    pub fn diagnostic(&self) {
         let without = [
             (
                 self.gpu_layers.as_ref().is_some_and(|layers| layers != "0"),
@@ -71,8 +71,8 @@ impl Ignored {
             (self.threads_batch.is_some(), "--threads-batch: --threads holds for prompts too"),
             (self.flash_attn.as_deref() == Some("off"), "--flash-attn off: use --no-flash-attn"),
         ];
-        without.iter().filter(|(given, _)| *given).for_each(|(_, words)| {
-            console::complain("warning", &format!("ignored {words}"));
+        without.iter().filter(|(given, _)| *given).for_each(|(_, option)| {
+            console::diagnostic("warning", &format!("ignored {option}"));
         });
     }
 }

@@ -1,4 +1,4 @@
-//! How a server ends: at the first signal in order, at the second one at once, and after the first in any case.
+//! Shutdown of a server: gracefully at the first signal, immediately at the second, and with a time limit.
 
 use std::{io, thread, time::Duration};
 
@@ -6,17 +6,17 @@ use tokio::sync::oneshot;
 
 use crate::logging;
 
-/// For the last words of threads once everything has ended.
+/// The grace period of threads after everything has ended.
 const LAST: Duration = Duration::from_secs(2);
 
-/// Listens on a thread of its own, so that nothing that keeps the server busy keeps a signal waiting. The first signal
-/// arrives at the receiver; a second one ends the process.
+/// Listens on its own thread, so that a busy server does not delay a signal. The first signal is sent to the receiver; a
+/// second one ends the process.
 pub fn listen() -> io::Result<oneshot::Receiver<()>> {
     let (sender, receiver) = oneshot::channel();
     let mut first = Some(sender);
     let on_signal = move || match first.take() {
         Some(sender) => {
-            logging::say("stopping: running requests may end; once more to end now");
+            logging::say("stopping: waiting for running requests; send the signal again to stop now");
             let _ = sender.send(());
         }
         None => end(130),
@@ -25,8 +25,8 @@ pub fn listen() -> io::Result<oneshot::Receiver<()>> {
     Ok(receiver)
 }
 
-/// Ends the process soon, whatever its threads are at: work that cannot be cut short, such as tokenizing, or a library that is
-/// unloaded below it.
+/// Ends the process soon, whatever its threads do: work that cannot be cancelled, such as tokenizing, or a library that is
+/// being unloaded.
 pub fn end_soon() {
     let _ = thread::Builder::new().name("end".into()).spawn(|| {
         thread::sleep(LAST);
@@ -57,7 +57,7 @@ fn each_signal(mut on_signal: impl FnMut() + Send + 'static) -> io::Result<()> {
     Ok(())
 }
 
-/// Without what a process does at its end otherwise, which may wait for threads.
+/// Skips exit handlers, which may wait for threads.
 fn end(code: i32) -> ! {
     #[cfg(unix)]
     signal_hook::low_level::exit(code);

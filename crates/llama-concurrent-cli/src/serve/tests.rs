@@ -10,9 +10,10 @@ struct Line {
     args: ServeArgs,
 }
 
-fn parse(words: &str) -> Result<ServeArgs, clap::Error> {
-    let words = long_names(["llama-concurrent", "serve"].into_iter().chain(words.split(' ')).map(OsString::from));
-    Line::try_parse_from(&words[1..]).map(|line| line.args)
+fn parse(arguments: &str) -> Result<ServeArgs, clap::Error> {
+    let arguments =
+        long_names(["llama-concurrent", "serve"].into_iter().chain(arguments.split(' ')).map(OsString::from));
+    Line::try_parse_from(&arguments[1..]).map(|line| line.args)
 }
 
 #[test]

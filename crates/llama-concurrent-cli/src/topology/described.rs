@@ -1,7 +1,7 @@
-//! Machines that hwloc describes: by a synthetic description, or in a file that its `lstopo` wrote.
+//! Machines described by hwloc: a synthetic description, or an XML file written by `lstopo`.
 //!
 //! Only this command uses hwloc. The engine reads the system's own description, so that its library loads where hwloc is not
-//! installed; a test holds the two against each other.
+//! installed; a test compares the two.
 
 use std::path::Path;
 
@@ -19,7 +19,7 @@ pub fn synthetic(spec: &str) -> Result<Machine, Failure> {
 #[cfg(feature = "hwloc")]
 pub fn from_xml(file: &Path) -> Result<Machine, Failure> {
     let bad = |why: String| Failure::BadInput(format!("hwloc cannot read {}: {why}", file.display()));
-    // It would say no more than that it failed.
+    // hwloc's own error would only say that it failed.
     std::fs::metadata(file).map_err(|error| bad(error.to_string()))?;
     let builder = hwloc::builder().from_xml_file(file).map_err(|error| bad(error.to_string()))?;
     hwloc::machine(builder).map_err(bad)
@@ -53,7 +53,7 @@ mod hwloc {
         Topology::builder()
     }
 
-    /// Builds the topology, with what the described process may not use, and takes from it what a plan needs.
+    /// Builds the topology, including what the described process may not use, and converts it.
     pub fn machine(builder: TopologyBuilder) -> Result<Machine, String> {
         let builder = builder.with_flags(BuildFlags::INCLUDE_DISALLOWED).map_err(|error| error.to_string())?;
         let topology = builder.build().map_err(|error| error.to_string())?;

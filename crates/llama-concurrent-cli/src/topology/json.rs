@@ -1,4 +1,4 @@
-//! Machine and plan for programs.
+//! Machine and plan as JSON.
 
 use llama_concurrent_topology::{Machine, Placement, WeightCopy, WorkerPlan};
 use serde_json::{Value, json};

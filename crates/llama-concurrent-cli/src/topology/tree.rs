@@ -1,4 +1,4 @@
-//! Machine and plan for people.
+//! Machine and plan as a tree of text.
 
 use std::fmt::Write;
 
@@ -8,7 +8,7 @@ use llama_concurrent_topology::{Core, Machine, ModelSize, Placement, WorkerPlan,
 
 const WIDTH: usize = 100;
 
-/// What a model would take, in bytes.
+/// The memory of a model, in bytes.
 pub struct ModelMemory {
     weights: f64,
     /// K and V cache of one request.

@@ -11,7 +11,7 @@ fn a_model_that_is_none_is_refused() {
     let text = files.write("text.gguf", b"Once upon a time there was a file that was no model.");
     let page = files.write("page.gguf", b"<!DOCTYPE html><html></html>");
     let foreign = files.changed_model("llama", "bogus");
-    for (model, words) in [
+    for (model, expected) in [
         (&missing, ["missing.gguf", "No such file"]),
         (&directory, ["directory", "gguf"]),
         (&empty, ["empty.gguf", "empty"]),
@@ -19,10 +19,10 @@ fn a_model_that_is_none_is_refused() {
         (&page, ["page.gguf", "web page"]),
         (&foreign, ["changed.gguf", "bogus"]),
     ] {
-        run(&["-m", model, "-p", "A fox"]).refused(&words);
-        call(&["inspect", model]).refused(&words);
-        call(&["chat", "-m", model]).refused(&words);
-        call(&["demo", "-m", model]).refused(&words);
+        run(&["-m", model, "-p", "A fox"]).refused(&expected);
+        call(&["inspect", model]).refused(&expected);
+        call(&["chat", "-m", model]).refused(&expected);
+        call(&["demo", "-m", model]).refused(&expected);
     }
 }
 
@@ -54,7 +54,7 @@ fn an_empty_prompt_is_refused() {
 
 #[test]
 fn flags_out_of_range_are_refused() {
-    for (args, words) in [
+    for (args, expected) in [
         (["--slots", "0"], ["slots is 0", "1 or more"]),
         (["--slots", "-1"], ["'-1'", "--slots"]),
         (["--slots", "many"], ["'many'", "--slots"]),
@@ -75,7 +75,7 @@ fn flags_out_of_range_are_refused() {
         (["--stop", ""], ["stop string", "empty"]),
         (["--log", "loud"], ["'loud'", "debug"]),
     ] {
-        call(&[&["run", "-p", "A fox"], &args[..]].concat()).refused(&words);
+        call(&[&["run", "-p", "A fox"], &args[..]].concat()).refused(&expected);
     }
     run(&["-p", "A fox", "--strategy", "sequential", "--slots", "2"]).refused(&["sequential", "slots is 2"]);
     run(&["-p", "A fox", "--strategy", "batched", "--reproducible", "--kernels", "off"])
@@ -99,7 +99,7 @@ fn prompts_that_are_no_text_are_refused_by_line() {
     let latin = files.write("latin.txt", b"A fox\nA b\xE4r\n");
     let json = files.write("bad.jsonl", b"\"A fox\"\n{\"text\": \"A boat\"}\n");
     let blank = files.write("blank.txt", b"\n  \n");
-    for (file, words) in [
+    for (file, expected) in [
         (&nul, ["nul.txt, line 3", "NUL"]),
         (&latin, ["latin.txt, line 2", "UTF-8"]),
         (&json, ["bad.jsonl, line 2", "'prompt'"]),
@@ -107,7 +107,7 @@ fn prompts_that_are_no_text_are_refused_by_line() {
         (&files.path("missing.txt"), ["missing.txt", "cannot open"]),
         (&files.path(""), ["directory", "prompts"]),
     ] {
-        let done = run(&["--prompts-file", file, "--json"]).refused(&words);
+        let done = run(&["--prompts-file", file, "--json"]).refused(&expected);
         assert_eq!(done.out, "", "nothing runs if the file is bad");
     }
     let args = ["run", "--prompts-file", "-"];

@@ -18,7 +18,7 @@ fn commands_are_no_messages() {
     let done = chat(&["--max-tokens", "5"], "/help\n/nonsense\n/reset\n/quit\nWho are you?\n");
     assert_eq!(done.code, Some(0));
     assert!(done.out.contains("/reset") && done.out.lines().count() == 4, "only the help: {}", done.out);
-    assert!(done.err.contains("/nonsense is no command"), "{}", done.err);
+    assert!(done.err.contains("/nonsense is not a command"), "{}", done.err);
 }
 
 #[test]
@@ -33,7 +33,7 @@ fn a_reset_forgets_what_was_said() {
 fn a_full_context_forgets_the_oldest_turns() {
     let done = chat(&["--n-ctx", "64"], &"What is an otter?\n".repeat(8));
     assert_eq!(done.code, Some(0), "{}", done.err);
-    assert!(done.err.contains("64 tokens is full; forgot the oldest"), "{}", done.err);
+    assert!(done.err.contains("64 tokens is full; dropped the oldest"), "{}", done.err);
     assert!(!done.err.contains("error"), "{}", done.err);
 }
 
@@ -64,7 +64,7 @@ fn another_template_can_be_given() {
     let file =
         files.write("template.jinja", b"{% for m in messages %}{{ raise_exception('mode ' + mode) }}{% endfor %}");
     let kwargs = "{\"mode\": \"M\"}";
-    for (args, words) in [
+    for (args, expected) in [
         (&["--chat-template", loses][..], &["does not show the text"][..]),
         (&["--chat-template-file", &file, "--chat-template-kwargs", kwargs], &["mode M"]),
         (&["--chat-template", "a\n{% if"], &["chat_template", "line 2"]),
@@ -72,7 +72,7 @@ fn another_template_can_be_given() {
         (&["--chat-template-file", "/nowhere"], &["cannot be read"]),
         (&["--chat-template-kwargs", "[]"], &["no JSON object"]),
     ] {
-        chat(args, "Who are you?\n").refused(words);
+        chat(args, "Who are you?\n").refused(expected);
     }
     chat(&["--chat-template", "chatml", "--max-tokens", "5", "--parse-special"], "Who are you?\n").well();
 }

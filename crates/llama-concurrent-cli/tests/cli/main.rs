@@ -39,12 +39,12 @@ impl Done {
         self
     }
 
-    /// Asserts exit code 2 and one complaint that holds each of the words.
-    fn refused(self, words: &[&str]) -> Self {
+    /// Asserts exit code 2 and one error message that contains each of the texts.
+    fn refused(self, expected: &[&str]) -> Self {
         assert_eq!(self.code, Some(2), "stderr: {}", self.err);
-        let complaints = self.err.lines().filter(|line| line.starts_with("error: ")).count();
-        assert!(self.err.starts_with("error: ") && complaints == 1, "{}", self.err);
-        for word in words {
+        let errors = self.err.lines().filter(|line| line.starts_with("error: ")).count();
+        assert!(self.err.starts_with("error: ") && errors == 1, "{}", self.err);
+        for word in expected {
             assert!(self.err.contains(word), "'{word}' is missing in: {}", self.err);
         }
         self

@@ -76,7 +76,7 @@ fn predictions_are_set_beside_measurements() {
 fn bad_plans_say_what_is_wrong() {
     let files = Files::new();
     let broken = files.write("broken.json", b"{\"source\": \"a friend\"}");
-    for (args, words) in [
+    for (args, expected) in [
         (&["--sim", "8"][..], "2x16"),
         (&["--sim", "2x16@fast"], "GB/s"),
         (&["chat", "--sim", "2x2", "--target", "http://127.0.0.1:1"], "--target"),
@@ -88,6 +88,6 @@ fn bad_plans_say_what_is_wrong() {
     ] {
         let done = bench(args, &[]);
         assert_eq!(done.code, Some(2), "{args:?}: {}", done.err);
-        assert!(done.err.contains(words), "{args:?}: {}", done.err);
+        assert!(done.err.contains(expected), "{args:?}: {}", done.err);
     }
 }

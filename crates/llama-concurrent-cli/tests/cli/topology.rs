@@ -33,7 +33,7 @@ fn a_run_is_where_its_options_say() {
 
 #[test]
 fn bad_wishes_are_refused() {
-    for (args, words) in [
+    for (args, expected) in [
         (&["topology", "--cpus", "60000"][..], &["CPU 60000"][..]),
         (&["topology", "--cpus", "0-"], &["0-3,8"]),
         (&["topology", "--placement", "best"], &["auto, node, l3, none"]),
@@ -42,7 +42,7 @@ fn bad_wishes_are_refused() {
         (&["run", "-p", "A fox", "--nodes", "60000"], &["60000"]),
         (&["run", "-p", "A fox", "--poll", "101"], &["poll"]),
     ] {
-        call(args).refused(words);
+        call(args).refused(expected);
     }
 }
 

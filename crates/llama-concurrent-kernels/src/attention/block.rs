@@ -6,10 +6,10 @@
 use super::CELLS;
 use crate::isa::Isa;
 
-/// How keys or values are stored.
+/// The element type of keys or values.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Stored {
-    Half,
+pub(crate) enum KvDtype {
+    F16,
     /// Blocks of 32 signed bytes after a half-precision scale.
     Q8_0,
 }
@@ -19,14 +19,14 @@ pub(crate) enum Stored {
 /// # Safety
 /// As for [`Isa`]; the cell holds `size` values, a multiple of 16 (of 32 for Q8_0), and `out` has room for them.
 #[inline(always)]
-pub(super) unsafe fn convert<I: Isa>(stored: Stored, cell: *const u8, size: usize, out: *mut f32) {
-    match stored {
-        Stored::Half => {
+pub(super) unsafe fn convert<I: Isa>(dtype: KvDtype, cell: *const u8, size: usize, out: *mut f32) {
+    match dtype {
+        KvDtype::F16 => {
             for i in (0..size).step_by(I::LANES) {
                 I::store(out.add(i), I::halves(cell.add(2 * i)));
             }
         }
-        Stored::Q8_0 => {
+        KvDtype::Q8_0 => {
             for block in 0..size / 32 {
                 let bytes = cell.add(block * 34);
                 let scale = half::f16::from_bits(bytes.cast::<u16>().read_unaligned()).to_f32();
@@ -57,8 +57,8 @@ pub(super) unsafe fn scores<I: Isa>(queries: *const f32, keys: *const f32, size:
     }
 }
 
-/// Turns the scores of `count` cells into weights relative to the largest score so far. Returns by what earlier
-/// weights must be multiplied.
+/// Turns the scores of `count` cells into softmax weights relative to the largest score so far. Returns the factor for
+/// earlier weights.
 ///
 /// # Safety
 /// As for [`Isa`]; `scores` holds `count` vectors, `largest` and `total` one each, and `bias`, unless null, `count`.
@@ -134,7 +134,7 @@ pub(super) unsafe fn accumulate<I: Isa, const ROWS: usize, const VECTORS: usize>
     }
 }
 
-/// Which of a block's cells a row of the mask lets through, and whether it adds something other than 0 to any of them.
+/// The cells of a block that a mask row allows, and whether it adds a nonzero bias to any of them.
 ///
 /// # Safety
 /// The mask holds `count` half-precision numbers, at most [`CELLS`].

@@ -1,8 +1,8 @@
-//! Results of chunks, and how two become one.
+//! Partial results of chunks, and how they are merged.
 
 use super::NO_SCORE;
 
-/// Part of a row's result: the largest score, the sum of weights relative to it, and the sum of weighted values.
+/// A partial result of a row: the largest score, the sum of weights relative to it, and the sum of weighted values.
 pub(crate) struct Partial<'a> {
     pub(crate) head: &'a mut [f32; 2],
     pub(crate) values: &'a mut [f32],
@@ -17,20 +17,20 @@ impl<'a> Partial<'a> {
     /// The partial result at `p`.
     ///
     /// # Safety
-    /// `floats(size)` floats at `p` are nobody else's for `'a`.
+    /// `floats(size)` floats at `p` are exclusively borrowed for `'a`.
     pub(crate) unsafe fn at(p: *mut f32, size: usize) -> Self {
         // SAFETY: this function's condition.
         unsafe { Self { head: &mut *p.cast(), values: std::slice::from_raw_parts_mut(p.add(2), size) } }
     }
 
-    /// Makes it the result of no cell at all.
+    /// Resets it to the result of no cells.
     pub(crate) fn clear(&mut self) {
         *self.head = [NO_SCORE, 0.0];
         self.values.fill(0.0);
     }
 
-    /// Adds a later chunk's. Inlined into functions with vector instructions and into such without, it is the same
-    /// arithmetic: nothing is fused.
+    /// Merges the result of a later chunk. The arithmetic is the same whether it is inlined into functions with or without
+    /// vector instructions: nothing is fused.
     #[inline(always)]
     pub(crate) fn merge(&mut self, largest: f32, total: f32, values: &[f32]) {
         // Not "equal to zero": a NaN must get through.
@@ -45,10 +45,10 @@ impl<'a> Partial<'a> {
         }
     }
 
-    /// Writes the result: nothing but zeros if the mask ruled all cells out.
+    /// Writes the result, which is zero if the mask excludes all cells.
     ///
     /// # Safety
-    /// There is room for all values at `out`.
+    /// `out` has room for all values.
     pub(crate) unsafe fn finish(&self, out: *mut f32) {
         let inverse = if self.head[1].to_bits() == 0 { 0.0 } else { 1.0 / self.head[1] };
         for (d, value) in self.values.iter().enumerate() {

@@ -1,27 +1,27 @@
-//! Which attention operations are computed here, and how their work is divided.
+//! Which attention operations the kernels support, and how their work is divided.
 
 #![allow(unsafe_op_in_unsafe_fn)] // Whole functions here are unsafe for one reason, which each states.
 
-use super::{CHUNK, TILES, Unit, block::Stored, merge::Partial, unit::Cache};
+use super::{CHUNK, TILES, WorkItem, block::KvDtype, merge::Partial, work_item::Cache};
 use crate::{
-    Level,
+    IsaLevel,
     dispatch::AttentionFn,
-    ggml::{Op, Team},
+    ggml::{Op, ThreadTeam},
 };
 use llama_cpp_sys_2 as sys;
 
-/// The largest head that is taken: one of this size has its scratch memory in the second cache.
+/// The largest supported head: the scratch memory of one this size fits into the second-level cache.
 const LARGEST_HEAD: usize = 256;
 
-/// Cells are divided among threads, too, if there are fewer units than this for each.
-const UNITS_PER_THREAD: usize = 4;
+/// If there are fewer items than this per thread, cells are divided among threads as well.
+const ITEMS_PER_THREAD: usize = 4;
 
-/// An operation whose shape is one that is computed here.
+/// A supported operation and its layout.
 #[derive(Clone, Copy)]
-pub(crate) struct Plan<'a> {
+pub(crate) struct AttentionPlan<'a> {
     op: Op<'a>,
     sources: [&'a sys::ggml_tensor; 4],
-    stored: [Stored; 2],
+    dtype: [KvDtype; 2],
     /// Values of a key and of a value.
     sizes: [usize; 2],
     tokens: usize,
@@ -34,25 +34,25 @@ pub(crate) struct Plan<'a> {
     compute: AttentionFn,
 }
 
-fn stored(tensor: &sys::ggml_tensor) -> Option<Stored> {
+fn dtype(tensor: &sys::ggml_tensor) -> Option<KvDtype> {
     let size = tensor.ne[0] as usize;
-    let (stored, multiple) = match tensor.type_ {
-        sys::GGML_TYPE_F16 => (Stored::Half, 16),
-        sys::GGML_TYPE_Q8_0 => (Stored::Q8_0, 32),
+    let (dtype, multiple) = match tensor.type_ {
+        sys::GGML_TYPE_F16 => (KvDtype::F16, 16),
+        sys::GGML_TYPE_Q8_0 => (KvDtype::Q8_0, 32),
         _ => return None,
     };
-    (size > 0 && size.is_multiple_of(multiple) && size <= LARGEST_HEAD).then_some(stored)
+    (size > 0 && size.is_multiple_of(multiple) && size <= LARGEST_HEAD).then_some(dtype)
 }
 
-/// Whether the operation is computed here, and how.
-pub(crate) fn supports<'a>(op: Op<'a>, level: Level) -> Option<Plan<'a>> {
+/// The plan of an operation, if it is supported.
+pub(crate) fn supports<'a>(op: Op<'a>, level: IsaLevel) -> Option<AttentionPlan<'a>> {
     let [Some(q), Some(k), Some(v), Some(mask)] = [op.source(0), op.source(1), op.source(2), op.source(3)] else {
         return None;
     };
     let [_, max_bias, softcap] = parameters(op);
     let size = |tensor: &sys::ggml_tensor| tensor.ne.map(|n| n as usize);
     let (qn, kn, vn, mn) = (size(q), size(k), size(v), size(mask));
-    // SAFETY: a tensor that lives.
+    // SAFETY: a live tensor.
     let contiguous = unsafe { sys::ggml_is_contiguous(op.out) };
     let plain = op.out.op == sys::GGML_OP_FLASH_ATTN_EXT
         && op.source(4).is_none()
@@ -79,16 +79,16 @@ pub(crate) fn supports<'a>(op: Op<'a>, level: Level) -> Option<Plan<'a>> {
     }
     let (tokens, shared, streams) = (qn[1], qn[2] / kn[2], qn[3]);
     let (narrow, wide) = level.attention();
-    // A tile should hold rows of one sequence. In one stream there may be several, one token each.
+    // A tile should contain rows of one sequence. A stream may contain several sequences with one token each.
     let alike = shared.is_multiple_of(16) || streams > 1 || tokens > 64;
     let (lanes, compute) = match wide {
         Some(wide) if alike && tokens * shared >= 16 => (16, wide),
         _ => (8, narrow),
     };
-    Some(Plan {
+    Some(AttentionPlan {
         op,
         sources: [q, k, v, mask],
-        stored: [stored(k)?, stored(v)?],
+        dtype: [dtype(k)?, dtype(v)?],
         sizes: [kn[0], vn[0]],
         tokens,
         heads: kn[2],
@@ -106,14 +106,14 @@ fn parameters(op: Op) -> [f32; 3] {
 }
 
 /// Bytes of work memory.
-pub(crate) fn work_size(plan: &Plan, threads: usize) -> usize {
+pub(crate) fn work_size(plan: &AttentionPlan, threads: usize) -> usize {
     let floats = threads * plan.thread_floats() + plan.shared_floats(threads);
     floats * size_of::<f32>() + ALIGNMENT
 }
 
 const ALIGNMENT: usize = 64;
 
-impl Plan<'_> {
+impl AttentionPlan<'_> {
     fn group_rows(&self) -> usize {
         TILES * self.lanes
     }
@@ -132,13 +132,13 @@ impl Plan<'_> {
 
     /// One thread's memory: scratch, then partial results.
     fn thread_floats(&self) -> usize {
-        Unit::scratch(self.lanes, self.sizes[0], self.sizes[1]) + self.group_rows() * self.partial_floats()
+        WorkItem::scratch(self.lanes, self.sizes[0], self.sizes[1]) + self.group_rows() * self.partial_floats()
     }
 
-    /// How many parts the cells are divided into for different threads: chunks, or one.
+    /// Number of parts that the cells are divided into for different threads: the number of chunks, or 1.
     fn parts(&self, threads: usize) -> usize {
-        let units = self.streams * self.heads * self.groups();
-        if units < UNITS_PER_THREAD * threads { self.cells.div_ceil(CHUNK) } else { 1 }
+        let items = self.streams * self.heads * self.groups();
+        if items < ITEMS_PER_THREAD * threads { self.cells.div_ceil(CHUNK) } else { 1 }
     }
 
     /// Partial results of all rows and parts, if there is more than one part.
@@ -149,7 +149,7 @@ impl Plan<'_> {
         }
     }
 
-    /// Where the result of a row goes.
+    /// The address of a row's result.
     unsafe fn out(&self, stream: usize, head: usize, row: usize) -> *mut f32 {
         let (token, all) = (row / self.shared, self.heads * self.shared);
         let index = (stream * self.tokens + token) * all + head * self.shared + row % self.shared;
@@ -159,7 +159,7 @@ impl Plan<'_> {
     unsafe fn cache(&self, index: usize, stream: usize, head: usize) -> Cache {
         let tensor = self.sources[1 + index];
         Cache {
-            stored: self.stored[index],
+            dtype: self.dtype[index],
             first: tensor.data.cast::<u8>().add(head * tensor.nb[2] + stream * tensor.nb[3]),
             stride: tensor.nb[1],
             size: self.sizes[index],
@@ -170,16 +170,16 @@ impl Plan<'_> {
 /// Computes one thread's share.
 ///
 /// # Safety
-/// `work` has `work_size` bytes, and all threads of the pool come here with the same plan.
-pub(crate) unsafe fn compute(plan: &Plan, work: *mut u8, team: Team) {
+/// `work` has `work_size` bytes, and all threads of the pool make this call with the same plan.
+pub(crate) unsafe fn compute(plan: &AttentionPlan, work: *mut u8, team: ThreadTeam) {
     let work = work.wrapping_add(work.align_offset(ALIGNMENT) % ALIGNMENT).cast::<f32>();
     let scratch = work.add(team.thread * plan.thread_floats());
-    let own_partials = scratch.add(Unit::scratch(plan.lanes, plan.sizes[0], plan.sizes[1]));
+    let own_partials = scratch.add(WorkItem::scratch(plan.lanes, plan.sizes[0], plan.sizes[1]));
     let shared_partials = work.add(team.threads * plan.thread_floats());
     let parts = plan.parts(team.threads);
     let (groups, rows, floats) = (plan.groups(), plan.rows(), plan.partial_floats());
     let [q, .., mask] = plan.sources;
-    team.meet();
+    team.begin_chunks();
     team.chunks(1, plan.streams * plan.heads * groups * parts, parts == 1, |index| {
         let (part, index) = (index % parts, index / parts);
         let (group, index) = (index % groups, index / groups);
@@ -187,7 +187,7 @@ pub(crate) unsafe fn compute(plan: &Plan, work: *mut u8, team: Team) {
         let first_row = group * plan.group_rows();
         let count = plan.group_rows().min(rows - first_row);
         let slot = (((stream * plan.heads + head) * parts + part) * rows + first_row) * floats;
-        let unit = Unit {
+        let item = WorkItem {
             queries: q.data.cast::<u8>().add(head * plan.shared * q.nb[2] + stream * q.nb[3]),
             head_stride: q.nb[2],
             token_stride: q.nb[1],
@@ -204,7 +204,7 @@ pub(crate) unsafe fn compute(plan: &Plan, work: *mut u8, team: Team) {
             scratch,
             partials: if parts == 1 { own_partials } else { shared_partials.add(slot) },
         };
-        (plan.compute)(&unit);
+        (plan.compute)(&item);
         if parts == 1 {
             for row in 0..count {
                 let partial = Partial::at(own_partials.add(row * floats), plan.sizes[1]);
@@ -213,7 +213,7 @@ pub(crate) unsafe fn compute(plan: &Plan, work: *mut u8, team: Team) {
         }
     });
     if parts > 1 {
-        team.wait();
+        team.barrier();
         team.divide(2, plan.streams * plan.heads * rows, true, |share| {
             for index in share {
                 let (row, index) = (index % rows, index / rows);

@@ -1,7 +1,7 @@
-//! The file: a short beginning, a table of the weights, then the memory of the weights as it is mapped.
+//! The file: a short header, a table of the weights, then the image of the weights that is mapped.
 //!
-//! A file gets its name when it is complete and on the disk, and is not written to afterwards, except for the stamp. So
-//! whoever has mapped it keeps what was mapped, and several processes may write at once: the last one's file stays.
+//! A file is renamed to its final name when it is complete and on the disk, and is not modified afterwards, except for the
+//! stamp. Existing mappings therefore stay valid, and several processes may write at once: the last one's file remains.
 
 use std::{
     collections::HashMap,
@@ -19,24 +19,23 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::{hash, memory::Memory, model::Model, weight::Weight};
 
 const MAGIC: [u8; 8] = *b"LLMCPACK";
-/// Counts up when the file is laid out otherwise, or hashes are taken otherwise. Other ways of packing are recognised by
-/// themselves: see [`layout`].
+/// Incremented when the layout of the file or the hashes change. Changes of the packing are detected by [`layout`].
 const VERSION: u32 = 1;
 /// Magic, version, length of the table, its hash, the stamp.
 const BEGINNING: usize = 40;
 const STAMP_AT: u64 = 24;
-/// What is mapped begins at a multiple of this: the page size of every system, and more.
+/// The alignment of the image: at least the page size of every system.
 const ALIGNMENT: u64 = 1 << 16;
-/// Nobody needs longer between creating a file and locking it.
+/// More than a process needs between creating a file and locking it.
 const LEFT_AFTER: Duration = Duration::from_secs(60);
-/// A table of a model with 100,000 weights is smaller.
+/// Larger than the table of a model with 100,000 weights.
 const LARGEST_TABLE: u32 = 64 << 20;
 /// Bytes between two calls of a progress callback.
 const WRITTEN_AT_ONCE: usize = 16 << 20;
 
 #[derive(Serialize, Deserialize)]
 struct Table {
-    /// Of the model, as two numbers.
+    /// The hash of the model, as two numbers.
     identity: [u64; 2],
     layout: u64,
     /// Bytes of all weights and the gaps between them.
@@ -50,7 +49,7 @@ pub(super) struct Entry {
     pub(super) name: String,
     pub(super) kind: u32,
     pub(super) dims: [i64; 4],
-    /// Where it begins in the image, and its size, in bytes.
+    /// Its offset in the image and its size, in bytes.
     pub(super) offset: u64,
     pub(super) size: u64,
     /// Hashes of the weight in the model, and packed.
@@ -58,7 +57,7 @@ pub(super) struct Entry {
     pub(super) packed: u64,
 }
 
-/// A file of the model that is loaded, as far as its table tells.
+/// An open file that, according to its table, belongs to the model.
 pub(super) struct Found {
     file: File,
     image_at: u64,
@@ -68,12 +67,12 @@ pub(super) struct Found {
 }
 
 impl Found {
-    /// Memory for weights, if the file has exactly that much.
+    /// Maps the image, if it has exactly this size.
     pub(super) fn map(&self, size: usize) -> Option<Memory> {
         (self.image == size as u64).then(|| Memory::of_file(&self.file, self.image_at, size).ok()).flatten()
     }
 
-    /// The entry of a weight that lies at this place.
+    /// The entry of a weight at this offset.
     pub(super) fn entry(&self, weight: &Weight, offset: usize) -> Option<&Entry> {
         self.weights.get(&weight.name).filter(|entry| {
             (entry.kind, entry.dims) == (weight.kind, weight.dims)
@@ -82,11 +81,11 @@ impl Found {
     }
 }
 
-/// Why a file is not used, in words.
+/// Why a file is not used.
 #[derive(Debug)]
 pub(super) struct Fault {
     words: String,
-    /// Whether it may be overwritten: it is one of ours.
+    /// Whether it may be overwritten because it is one of ours.
     pub(super) replaceable: bool,
 }
 
@@ -106,7 +105,7 @@ impl From<io::Error> for Fault {
     }
 }
 
-/// The file at `path`, if there is one, once everything but the weights themselves was checked.
+/// Opens the file at `path`, if there is one, and checks everything but the weights themselves.
 pub(super) fn open(path: &Path, model: &Model) -> Result<Option<Found>, Fault> {
     // Opening a named pipe would wait for a writer.
     match fs::metadata(path) {
@@ -159,8 +158,8 @@ pub(super) fn open(path: &Path, model: &Model) -> Result<Option<Found>, Fault> {
     Ok(Some(Found { file, image_at, image: table.image, stamp: (stamp != 0).then_some(stamp), weights }))
 }
 
-/// Writes a file of these weights under a name of its own, which becomes `path` when all is on the disk; whether it did,
-/// and was not stopped.
+/// Writes a file of these weights under a temporary name and renames it to `path` when all is on the disk. Returns false if
+/// it was stopped.
 pub(super) fn write(
     path: &Path,
     model: Model,
@@ -168,7 +167,7 @@ pub(super) fn write(
     memory: &Memory,
     progress: &mut dyn FnMut(f32) -> bool,
 ) -> io::Result<bool> {
-    // SAFETY: the model is loaded, so nobody writes to its weights.
+    // SAFETY: the model is loaded, so its weights are no longer written.
     let image = unsafe { memory.bytes() };
     let table = Table { identity: halves(model.identity), layout: layout(), image: image.len() as u64, weights };
     let table = serde_json::to_vec(&table)?;
@@ -188,12 +187,12 @@ pub(super) fn write(
     let mut named = tempfile::Builder::new();
     #[cfg(unix)]
     {
-        // As any new file: other users of the machine may map it, too.
+        // Like any new file, so that other users of the machine may map it, too.
         use std::os::unix::fs::PermissionsExt;
         named.permissions(fs::Permissions::from_mode(0o666));
     }
     let mut unfinished = named.prefix(&prefix).suffix(suffix).tempfile_in(folder)?;
-    // So that nobody takes it for a left-over. A file system without locks has left-overs.
+    // So that it is not taken for a left-over. On a file system without locks, left-overs stay.
     let _ = unfinished.as_file().lock();
     let file = unfinished.as_file_mut();
     file.write_all(&beginning)?;
@@ -213,8 +212,8 @@ pub(super) fn write(
     Ok(progress(1.0))
 }
 
-/// Removes what processes left that were killed while they wrote: what no living one has locked, nor has just created and
-/// will lock in a moment.
+/// Removes temporary files of processes that were killed while writing: files that are neither locked nor so new that they
+/// may be about to be locked.
 fn remove_leftovers(folder: &Path, prefix: &str, suffix: &str) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = entry.file_name();
@@ -227,7 +226,7 @@ fn remove_leftovers(folder: &Path, prefix: &str, suffix: &str) {
     }
 }
 
-/// Notes that the file fits the model as it is now.
+/// Records that the file matches the model in its current state.
 pub(super) fn restamp(path: &Path, model: Model) -> io::Result<()> {
     let mut file = File::options().read(true).write(true).open(path)?;
     let mut beginning = [0; BEGINNING];
@@ -244,7 +243,7 @@ fn halves(number: u128) -> [u64; 2] {
     [number as u64, (number >> 64) as u64]
 }
 
-/// Changes when any format is packed in another way: a hash of what packing makes of some rows in each.
+/// A hash of some packed rows in each format, which changes when the packing of any format changes.
 #[cfg(target_arch = "x86_64")]
 fn layout() -> u64 {
     use crate::{dispatch::PACKINGS, format::ROWS};

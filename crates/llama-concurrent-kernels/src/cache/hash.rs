@@ -1,4 +1,4 @@
-//! Hashes of weights: over parts, so that several threads can share the work.
+//! Hashes of weights, over parts that several threads can hash in parallel.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -6,10 +6,10 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use crate::parallel;
 
-/// Parts of this many bytes are hashed each by itself. Of the file's format: another size gives other hashes.
+/// Bytes of a part. Part of the file format: another size gives other hashes.
 const PART: usize = 1 << 20;
 
-/// A hash of these bytes, the same in all versions; taken by several threads if there are many.
+/// A hash of these bytes, the same in all versions; computed by several threads if there are many.
 pub fn of(bytes: &[u8]) -> u64 {
     let parts = Mutex::new(vec![0u64; bytes.len().div_ceil(PART)]);
     parallel::for_each(bytes.chunks(PART).enumerate(), bytes.len(), |(index, part)| {

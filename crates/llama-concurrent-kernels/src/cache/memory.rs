@@ -1,4 +1,4 @@
-//! Where packed weights lie: in memory of this process alone, or in the pages of a file.
+//! The memory of packed weights: private to this process, or mapped from a file.
 
 use std::{fs::File, io};
 
@@ -10,11 +10,11 @@ use super::weight::Weight;
 pub(crate) struct Memory {
     base: *mut u8,
     len: usize,
-    /// Unmapped when the last one who needs it is gone.
+    /// Unmapped when the last reference is dropped.
     _map: MmapMut,
 }
 
-// SAFETY: plain memory that is mapped for as long as this lives; who writes and who reads it is llama.cpp's to say.
+// SAFETY: plain memory that is mapped for as long as this lives; llama.cpp synchronises reads and writes.
 unsafe impl Send for Memory {}
 // SAFETY: as above.
 unsafe impl Sync for Memory {}
@@ -24,8 +24,8 @@ impl Memory {
         Self { base: map.as_mut_ptr(), len: map.len(), _map: map }
     }
 
-    /// Memory of this process, on huge pages: weights are read from end to end, and with small pages address translation
-    /// would set the pace.
+    /// Private memory on huge pages: weights are read sequentially, and with small pages address translation would be the
+    /// limit.
     pub(super) fn anonymous(len: usize) -> io::Result<Self> {
         let map = MmapOptions::new().len(len).map_anon()?;
         #[cfg(target_os = "linux")]
@@ -33,11 +33,11 @@ impl Memory {
         Ok(Self::new(map))
     }
 
-    /// `len` bytes of a file from `offset` on, which it must have. What is written there stays in this process. File
-    /// systems that can, then read the file in huge pages, which is also the faster way: 0.30 instead of 0.48 s for 580 MB.
+    /// Maps `len` bytes of a file from `offset` on, which it must have. Writes stay private to this process. File systems
+    /// that can then read the file in huge pages, which is also faster: 0.30 instead of 0.48 s for 580 MB.
     pub(super) fn of_file(file: &File, offset: u64, len: usize) -> io::Result<Self> {
-        // SAFETY: nobody writes to such a file once it has its name, except in the few bytes before `offset`. If somebody
-        // does all the same, weights are wrong, and nothing else depends on them.
+        // SAFETY: such a file is not written once it has its name, except in the few bytes before `offset`. If a program
+        // does so anyway, weights are wrong, and nothing else depends on them.
         let map = unsafe { MmapOptions::new().offset(offset).len(len).no_reserve_swap().map_copy(file)? };
         #[cfg(target_os = "linux")]
         let _ = map.advise(memmap2::Advice::HugePage);
@@ -48,7 +48,7 @@ impl Memory {
         self.base
     }
 
-    /// Where a weight begins in it, if it lies there as a whole.
+    /// The offset of a weight, if it lies wholly in this memory.
     pub(super) fn offset_of(&self, weight: &Weight) -> Option<usize> {
         let offset = weight.address.checked_sub(self.base.addr())?;
         (offset.checked_add(weight.size)? <= self.len).then_some(offset)
@@ -57,9 +57,9 @@ impl Memory {
     /// All bytes.
     ///
     /// # Safety
-    /// Nobody writes meanwhile.
+    /// The memory is not written while the result is used.
     pub(super) unsafe fn bytes(&self) -> &[u8] {
-        // SAFETY: that much is mapped.
+        // SAFETY: `len` bytes are mapped.
         unsafe { std::slice::from_raw_parts(self.base, self.len) }
     }
 }

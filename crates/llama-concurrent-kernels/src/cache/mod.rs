@@ -1,12 +1,12 @@
 //! Packed weights kept in a file, so that the next load of the same model maps them instead of packing again.
 //!
-//! A [`PackCache`] lives on a thread while that thread has llama.cpp load one model. Weights whose packed form is in the
-//! file are not packed, and their pages are shared with every process that has mapped the file; what is not there, or
-//! turns out damaged, is packed as usual, and [`PackCache::finish`] writes a new file.
+//! A [`PackCache`] exists on a thread while llama.cpp loads one model on it. Weights whose packed form is in the file are
+//! not packed again, and their pages are shared with every process that maps the file. Weights that are missing or damaged
+//! are packed as usual, and [`PackCache::finish`] writes a new file.
 //!
-//! A model that has changed is never served from an old file. Each packed weight is kept with a hash of the weight that
-//! it was made of, and those are compared, which reads the model. Only where the caller can tell by a [`Model::stamp`]
-//! that nobody has written to the model since, is it left unread.
+//! A changed model is never served from an old file. Each packed weight is stored with a hash of its source, and these are
+//! compared, which reads the model. The model is not read only if a [`Model::stamp`] shows that it has not been written to
+//! since.
 
 #![cfg_attr(not(target_arch = "x86_64"), allow(dead_code))] // There are no kernels, and so no weights to keep.
 
@@ -33,15 +33,15 @@ pub(crate) use session::{allocate, leaves_model_unread, load_or_pack};
 #[cfg(target_arch = "x86_64")]
 pub(crate) use weight::Weight;
 
-/// What came of a load.
+/// The outcome of a load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Outcome {
     /// All packed weights were in the file.
     Mapped,
-    /// Some were not; the file was written.
+    /// Some were missing; the file was written.
     Written,
-    /// Some were damaged, and packed from the model; the file was written anew.
+    /// Some were damaged and packed from the model; the file was rewritten.
     Repaired,
     /// No weight was packed: there are no kernels, or none for this model.
     Nothing,
@@ -78,21 +78,21 @@ impl PackCache {
         }
     }
 
-    /// Why the file is not used, where there is one; in words.
+    /// Why the file, if there is one, is not used.
     pub fn warning(&self) -> Option<&str> {
         self.warning.as_deref()
     }
 
-    /// Whether packed weights of this model were found, whole by all appearances.
+    /// Whether a file for this model was found that seems intact.
     pub fn is_found(&self) -> bool {
         with_active(|active| active.as_ref().is_some_and(Session::has_found))
     }
 
-    /// After the model was loaded: writes the file, if weights had to be packed. `progress` is told the share that is
+    /// Writes the file after the model was loaded, if weights had to be packed. `progress` gets the fraction that has been
     /// written, and stops the writing by returning false.
     ///
     /// # Errors
-    /// In words: the folder cannot be written to, there is no space. The model is loaded all the same.
+    /// A message, such as that the folder is not writable or the disk is full. The loaded model is not affected.
     pub fn finish(self, progress: &mut dyn FnMut(f32) -> bool) -> Result<Outcome, String> {
         let Some(session) = with_active(Option::take) else { return Ok(Outcome::Nothing) };
         if session.is_empty() {
@@ -100,7 +100,7 @@ impl PackCache {
         }
         if session.is_complete() {
             if self.model.stamp.is_some() && !session.is_trusted() {
-                // Every weight was compared. Where the file cannot be written to, the next load compares again.
+                // Every weight was compared. If the file is not writable, the next load compares again.
                 let _ = file::restamp(&self.path, self.model);
             }
             return Ok(Outcome::Mapped);

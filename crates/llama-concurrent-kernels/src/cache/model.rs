@@ -1,4 +1,4 @@
-//! Which model a file of packed weights was made of.
+//! The identity of the model that a file of packed weights was made from.
 
 use std::{
     fs::{File, Metadata},
@@ -9,28 +9,27 @@ use std::{
 
 use xxhash_rust::xxh3::Xxh3;
 
-/// A change that comes so soon after another may get the same time from the file system.
+/// Two changes within this time may get the same timestamp from the file system.
 const SETTLED: Duration = Duration::from_secs(2);
 
-/// What says which model a file was made of.
+/// Identifies the model that a file was made from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Model {
-    /// A hash of everything in the model but its weights. A file of another is not used at all.
+    /// A hash of everything in the model but its weights. A file with another hash is not used.
     pub identity: u128,
-    /// Equal at two times only if nobody has written to the model between them; `None` if that cannot be told. If it is
-    /// the one that the file was made with, the model is not read.
+    /// Equal at two times only if the model was not written to in between; `None` if that cannot be determined. If it equals
+    /// the file's, the model is not read.
     pub stamp: Option<u128>,
 }
 
 impl Model {
-    /// Of a model in these files, of which each begins with a header of so many bytes.
+    /// The identity of a model in these files, given the length of each file's header.
     ///
-    /// The stamp is made of what the file system says: number, length, and times of the files. A program can set the
-    /// time of the last change to the contents, but not that of the last change to anything, which a change to the
-    /// contents sets as well.
+    /// The stamp consists of file-system metadata: inode, length and times of the files. A program can set a file's mtime,
+    /// but not its ctime, which changes with the contents as well.
     ///
     /// # Errors
-    /// The files cannot be read.
+    /// If the files cannot be read.
     pub fn of_files<'a>(files: impl IntoIterator<Item = (&'a Path, u64)>) -> io::Result<Self> {
         let (mut identity, mut stamp) = (Xxh3::new(), Xxh3::new());
         let mut settled = true;
@@ -48,12 +47,12 @@ impl Model {
     }
 }
 
-/// Whether the file's times can tell that nobody writes to it.
+/// Whether the file's times are old enough to detect later writes.
 #[cfg(unix)]
 fn add_stamp(facts: &Metadata, stamp: &mut Xxh3) -> bool {
     use std::os::unix::fs::MetadataExt;
 
-    // Not the device: numbers of those change when a disk is mounted again.
+    // Not the device: its number changes when a disk is remounted.
     for number in [facts.ino() as i64, facts.size() as i64, facts.mtime(), facts.mtime_nsec()] {
         stamp.update(&number.to_le_bytes());
     }

@@ -20,14 +20,14 @@ pub(super) fn with_active<R>(act: impl FnOnce(&mut Option<Session>) -> R) -> R {
 
 pub(super) struct Session {
     found: Option<Found>,
-    /// Nobody has written to the model since the file was made.
+    /// Whether the model has not been written to since the file was made.
     trusted: bool,
-    /// What llama.cpp allocated for the model; that of the file where there is one.
+    /// The memory that llama.cpp allocated for the model; mapped from the file if there is one.
     memory: Option<Arc<Memory>>,
     entries: Vec<Entry>,
     /// Weights that had to be packed.
     packed: usize,
-    /// Weights in the file that were not what the file says.
+    /// Weights in the file whose hash does not match.
     damaged: usize,
 }
 
@@ -64,7 +64,7 @@ impl Session {
     }
 
     pub(super) fn allocate(&mut self, size: usize) -> Option<Arc<Memory>> {
-        // llama.cpp allocates all weights of one kind of memory at once. If it ever did otherwise, the rest is not kept.
+        // llama.cpp allocates all weights of a buffer type at once. If it did not, the rest would not be cached.
         if self.memory.is_some() {
             return Memory::anonymous(size).ok().map(Arc::new);
         }
@@ -90,7 +90,7 @@ impl Session {
             }
             self.damaged += usize::from(unchanged);
         }
-        // Before it is packed: of whoever writes to the model meanwhile, the next load learns by this hash.
+        // Hashed before it is packed: if the model is written to during the load, the next load sees another hash.
         let source = hash::of(file);
         pack(file, packed);
         self.packed += 1;
@@ -129,7 +129,7 @@ pub(crate) fn load_or_pack(
 
 /// Whether the model that this thread loads need not be read, since all its packed weights are in the file.
 pub(crate) fn leaves_model_unread() -> bool {
-    // A thread that ends may still be asked.
+    // The thread-local may be gone while a thread ends.
     let asked = ACTIVE.try_with(|active| active.borrow().as_ref().is_some_and(|session| session.trusted));
     asked.unwrap_or(false)
 }

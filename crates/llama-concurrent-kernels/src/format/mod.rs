@@ -1,8 +1,8 @@
-//! How weights are packed, and what a kernel must know of each format.
+//! How weights are packed, and the properties of each format that a kernel uses.
 //!
-//! A *panel* is sixteen rows of a weight matrix, cut along the inner dimension into *blocks* of 32 weights a row. In a
-//! block, vector `i` of eight holds weights `4 i .. 4 i + 4` of row 0, then of row 1, and so on: the four bytes that
-//! one lane of a dot product takes. Weights are stored unsigned, with [`Format::BIAS`] added. Formats that have scales
+//! A *panel* is sixteen rows of a weight matrix, divided along the inner dimension into *blocks* of 32 weights per row. In
+//! a block, vector `i` of eight holds weights `4 i .. 4 i + 4` of row 0, then of row 1, and so on: the four bytes of one
+//! lane of a dot product. Weights are stored unsigned, with [`Format::BIAS`] added. Formats that have scales
 //! for 256 weights begin with a header and eight blocks make one *unit*; for the others a unit is one block.
 
 #![allow(unsafe_op_in_unsafe_fn)] // Whole functions here are unsafe for one reason, which each states.
@@ -25,9 +25,9 @@ pub(crate) const BLOCK: usize = 32;
 
 /// A weight format, as a kernel sees it.
 pub(crate) trait Format: 'static {
-    /// As files name it.
+    /// Its name in files.
     const NAME: &'static str;
-    /// ggml's number of it.
+    /// ggml's type number.
     const TYPE: sys::ggml_type;
     /// Bytes of one row of a unit in the file.
     const FILE_BYTES: usize;
@@ -35,18 +35,18 @@ pub(crate) trait Format: 'static {
     const BLOCKS: usize;
     /// Bytes before the blocks of a unit.
     const HEADER: usize;
-    /// How the weights of a block lie; they come first in it.
+    /// The layout of the weights, which come first in a block.
     const CODING: Coding;
     /// Bytes of a block after its weights: scales.
     const SCALES: usize;
     /// Scales of 32 weights, 1 or 2.
     const GROUPS: usize;
-    /// What was added to make weights unsigned.
+    /// The bias added to make weights unsigned.
     const BIAS: i32;
     /// Whether a multiple of a second scale, the minimum, is subtracted from all weights of a block.
     const MINS: bool;
-    /// How many vectors of weights a sum in 16 bits holds: 2 * largest weight * 127 * FIT < 32768; 0 for weights of
-    /// eight bits, of which not even one does.
+    /// How many vectors of weights fit into a 16-bit sum: 2 * largest weight * 127 * FIT < 32768; 0 for 8-bit weights, of
+    /// which not even one fits.
     const FIT: usize;
 
     /// Bytes of a packed block.

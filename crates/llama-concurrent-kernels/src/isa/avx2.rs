@@ -1,4 +1,4 @@
-//! 256-bit vectors: eight rows side by side, so that a panel of sixteen takes two.
+//! 256-bit vectors of eight rows; a panel of sixteen takes two.
 
 use super::{EXP2, Isa, Sum};
 use std::arch::{asm, x86_64::*};
@@ -11,14 +11,14 @@ pub(crate) struct Avx2;
 #[derive(Clone, Copy)]
 pub(crate) struct AvxVnni;
 
-/// The same instruction as AVX-512 encodes it.
+/// The same instruction in AVX-512's encoding.
 #[derive(Clone, Copy)]
 pub(crate) struct AvxVnniEvex;
 
-/// As [`Isa::hold`].
+/// As [`Isa::pin_in_register`].
 #[inline]
 #[target_feature(enable = "avx2")]
-fn hold(mut v: __m256i) -> __m256i {
+fn pin_in_register(mut v: __m256i) -> __m256i {
     // SAFETY: it does nothing.
     unsafe { asm!("/* {} */", inout(ymm_reg) v, options(nomem, nostack, preserves_flags)) };
     v
@@ -73,12 +73,12 @@ macro_rules! vectors {
             _mm256_shuffle_epi8(table, index)
         }
         #[inline(always)]
-        unsafe fn dot_words(sum: __m256i, q: __m256i, a: __m256i) -> __m256i {
+        unsafe fn dot_i16(sum: __m256i, q: __m256i, a: __m256i) -> __m256i {
             _mm256_add_epi32(sum, _mm256_madd_epi16(q, a))
         }
         #[inline(always)]
-        unsafe fn hold(v: __m256i) -> __m256i {
-            hold(v)
+        unsafe fn pin_in_register(v: __m256i) -> __m256i {
+            pin_in_register(v)
         }
         $($dot)*
         #[inline(always)]

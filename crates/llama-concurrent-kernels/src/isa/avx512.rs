@@ -1,4 +1,4 @@
-//! 512-bit vectors: sixteen rows side by side, with and without VNNI.
+//! 512-bit vectors of sixteen rows, with and without VNNI.
 
 use super::{EXP2, Isa, Sum};
 use std::arch::x86_64::*;
@@ -7,7 +7,7 @@ use std::arch::x86_64::*;
 #[derive(Clone, Copy)]
 pub(crate) struct Avx512Vnni;
 
-/// AVX-512 as Skylake-X has it.
+/// AVX-512 without VNNI, as in Skylake-X.
 #[derive(Clone, Copy)]
 pub(crate) struct Avx512;
 
@@ -60,11 +60,11 @@ macro_rules! vectors {
             _mm512_shuffle_epi8(table, index)
         }
         #[inline(always)]
-        unsafe fn dot_words(sum: __m512i, q: __m512i, a: __m512i) -> __m512i {
+        unsafe fn dot_i16(sum: __m512i, q: __m512i, a: __m512i) -> __m512i {
             _mm512_add_epi32(sum, _mm512_madd_epi16(q, a))
         }
         #[inline(always)]
-        unsafe fn hold(v: __m512i) -> __m512i {
+        unsafe fn pin_in_register(v: __m512i) -> __m512i {
             v
         }
         $($dot)*

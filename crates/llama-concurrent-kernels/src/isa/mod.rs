@@ -1,7 +1,7 @@
 //! The instruction sets that there are kernels for, behind one small trait.
 //!
 //! A kernel is written once, generic over [`Isa`], and inlined into an entry function that enables the instructions
-//! ([`crate::gemm`]). Nothing here may be called elsewhere: that is the safety condition of every method.
+//! ([`crate::dispatch`]). Calling a method elsewhere is undefined: that is the safety condition of every method.
 
 #![allow(unsafe_op_in_unsafe_fn)] // Whole functions here are unsafe for one reason, which each states.
 
@@ -14,17 +14,17 @@ pub(crate) use avx512::{Avx512, Avx512Vnni};
 /// Vectors of one instruction set.
 ///
 /// # Safety
-/// Every method needs the instructions of the type to be there, and pointers that are good for a whole vector
-/// (`LANES` times the size of what is read; 64 or 32 bytes for `load`).
+/// The CPU has the instructions of the type, and pointers are valid for a whole vector (`LANES` times the size of what is
+/// read; 64 or 32 bytes for `load`).
 pub(crate) trait Isa: Copy + 'static {
-    /// Whole numbers: bytes, or 32-bit lanes.
+    /// Integers: bytes, or 32-bit lanes.
     type Int: Copy;
     /// 32-bit floats.
     type Float: Copy;
 
-    /// 32-bit lanes of a vector: rows of the weights that are computed side by side, 16 or 8.
+    /// 32-bit lanes of a vector, 16 or 8: the weight rows computed at once.
     const LANES: usize;
-    /// Columns of a tile of two vectors of rows, as many as there are registers for.
+    /// Columns of a tile of two row vectors, limited by the number of registers.
     const COLUMNS: usize;
     /// Whether `dot` multiplies unsigned bytes of any size by signed ones without loss.
     const VNNI: bool;
@@ -46,15 +46,15 @@ pub(crate) trait Isa: Copy + 'static {
 
     /// Adds, in each 32-bit lane, the products of four weights `q` with four activations `a`.
     ///
-    /// `fit` says how many such products of neighbouring pairs fit into 16 bits ([`crate::format::Format::FIT`]) and
-    /// `last` ends a sum. Only instruction sets without VNNI look at either, and for them `fit` is not 0.
+    /// `fit` is the number of such products whose pairwise sums fit into 16 bits ([`crate::format::Format::FIT`]), and `last`
+    /// ends a sum. Only instruction sets without VNNI use them, and for those `fit` is not 0.
     unsafe fn dot(sum: Sum<Self>, step: usize, fit: usize, last: bool, q: Self::Int, a: Self::Int) -> Sum<Self>;
     /// Adds, in each 32-bit lane, the products of two 16-bit weights `q` with two 16-bit activations `a`.
-    unsafe fn dot_words(sum: Self::Int, q: Self::Int, a: Self::Int) -> Self::Int;
+    unsafe fn dot_i16(sum: Self::Int, q: Self::Int, a: Self::Int) -> Self::Int;
 
-    /// The same vector, which the compiler has to have in a register here. With sixteen registers it would otherwise
-    /// compute one column to its end before the others, and keep all unpacked weights in memory meanwhile.
-    unsafe fn hold(v: Self::Int) -> Self::Int;
+    /// Returns the same vector and forces the compiler to keep it in a register here. With sixteen registers it would
+    /// otherwise compute one column after the other and spill all unpacked weights.
+    unsafe fn pin_in_register(v: Self::Int) -> Self::Int;
 
     unsafe fn zero() -> Self::Float;
     unsafe fn splat(p: *const f32) -> Self::Float;
@@ -72,11 +72,11 @@ pub(crate) trait Isa: Copy + 'static {
     unsafe fn mul(a: Self::Float, b: Self::Float) -> Self::Float;
     /// a * b + c, rounded once.
     unsafe fn fma(a: Self::Float, b: Self::Float, c: Self::Float) -> Self::Float;
-    /// Two to the power of numbers that are at most 0, up to 125 below; less, and minus infinity, gives 0.
+    /// Two to the power of `x`, for -125 <= x <= 0; smaller values and minus infinity give 0.
     unsafe fn exp2(x: Self::Float) -> Self::Float;
 }
 
-/// A sum of products under way.
+/// An accumulator of products.
 pub(crate) struct Sum<I: Isa> {
     /// In 32-bit lanes.
     pub(crate) wide: I::Int,
@@ -93,8 +93,8 @@ impl<I: Isa> Clone for Sum<I> {
 
 impl<I: Isa> Copy for Sum<I> {}
 
-/// Coefficients of a polynomial for two to the power of -0.5 to 0.5, the highest first: the Taylor series, whose error
-/// of 2e-9 is below that of single precision.
+/// The coefficients of the Taylor polynomial of 2^x on -0.5 to 0.5, highest first. Its error of 2e-9 is below single
+/// precision.
 pub(crate) const EXP2: [f32; 8] = {
     let ln2 = std::f64::consts::LN_2;
     let mut coefficients = [1.0f32; 8];

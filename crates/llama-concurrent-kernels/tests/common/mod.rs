@@ -61,7 +61,7 @@ impl Loaded {
                 tensor
             };
             let weights: Vec<_> = KINDS.iter().enumerate().map(tensor).collect();
-            let buffer = sys::ggml_backend_alloc_ctx_tensors_from_buft(context, place());
+            let buffer = sys::ggml_backend_alloc_ctx_tensors_from_buft(context, buffer_type());
             for (tensor, file) in weights.iter().zip(files) {
                 sys::ggml_backend_tensor_set(*tensor, file.as_ptr().cast(), 0, file.len());
             }
@@ -108,8 +108,8 @@ impl Drop for Loaded {
     }
 }
 
-/// Where the kernels want their weights: the first of ggml's further places.
-fn place() -> sys::ggml_backend_buffer_type_t {
+/// Where the kernels want their weights: the first of ggml's extra buffer types.
+fn buffer_type() -> sys::ggml_backend_buffer_type_t {
     // SAFETY: the name and the function's type are those of ggml-backend.h; the list ends with null.
     unsafe {
         let device = sys::ggml_backend_dev_by_type(sys::GGML_BACKEND_DEVICE_TYPE_CPU);

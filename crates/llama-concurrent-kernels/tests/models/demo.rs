@@ -1,5 +1,5 @@
 //! The demo model in other formats. Its rows are too short for blocks of 256, so it is widened by zeros, which changes
-//! nothing that it computes: twice the width, and heads that nobody listens to.
+//! nothing that it computes: twice the width, and heads without effect.
 
 use llama_cpp_sys_2 as sys;
 use std::{
@@ -30,7 +30,7 @@ fn c(text: impl Into<Vec<u8>>) -> CString {
     CString::new(text).expect("no zero in it")
 }
 
-/// A GGUF file in the making.
+/// A GGUF file under construction.
 struct Writer {
     gguf: *mut sys::gguf_context,
     tensors: *mut sys::ggml_context,

@@ -1,4 +1,4 @@
-//! Whole models through llama.cpp with the kernels on: held against the same weights in single precision, and against
+//! Whole models through llama.cpp with the kernels on: compared with the same weights in single precision, and against
 //! what ggml makes of them.
 //!
 //! Single precision is reference enough: its own error is a thousandth of that of activations quantised to eight bits.
@@ -173,7 +173,7 @@ fn models_that_live_together_compute_what_they_compute_alone() {
         let others = scope.spawn(|| run(&stock));
         let results = together.each_ref().map(|model| scope.spawn(|| run(model)));
         let results = results.map(|result| result.join().expect("computed"));
-        assert!(results == alone, "logits depend on company");
+        assert!(results == alone, "logits depend on the other sequences");
         assert!(error(&others.join().expect("computed"), &alone[0]) < 0.05);
     });
     let [first, ..] = together;

@@ -1,18 +1,18 @@
-//! What llama.cpp's pre-tokenizers cost beyond their input's length: stack, and time that grows with a square.
+//! The cost of llama.cpp's pre-tokenizers beyond linear time: stack, and quadratic time.
 //!
-//! A pre-tokenizer cuts text into words with regular expressions. Some are written out as loops in llama.cpp; the
-//! others go through `std::regex`, whose matcher calls itself for each character of a match. The stack must therefore
-//! hold the longest piece of text that one attempt to match can reach over, and this is bounded here from above, for
-//! all expressions of the pinned llama.cpp at once.
+//! A pre-tokenizer splits text into words with regular expressions. llama.cpp implements some of them as loops; the others
+//! use `std::regex`, whose matcher recurses for each character of a match. The stack must therefore suffice for the
+//! longest text that one match attempt can span. This module computes an upper bound of that for all expressions of the
+//! pinned llama.cpp.
 
 use llama_concurrent_types::{Error, ErrorKind, Result};
 
-/// How a vocabulary's pre-tokenizer goes about.
+/// The properties of a vocabulary's pre-tokenizer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Effort {
     recursion: Recursion,
     squared: Option<Squared>,
-    /// White space goes on to the merges as it is, and llama.cpp asserts that none of them has a space.
+    /// White space reaches the merges unchanged, and llama.cpp asserts that no merge contains a space.
     asserts_on_spaces: bool,
 }
 
@@ -23,11 +23,11 @@ enum Recursion {
     None,
     /// A match ends with a word, or with white space.
     Words,
-    /// A match may go over many words with single spaces between them.
+    /// A match may span many words separated by single spaces.
     Lines,
 }
 
-/// Characters of which a run takes time that grows with the square of its length.
+/// Characters of which a run takes quadratic time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Squared {
     /// `\s+$` is tried at each of them.
@@ -36,7 +36,7 @@ enum Squared {
     Digits,
 }
 
-/// Pre-tokenizers whose expressions are all written out as loops or match one character at a time.
+/// Pre-tokenizers whose expressions are all implemented as loops or match one character at a time.
 #[rustfmt::skip]
 pub(crate) const WITHOUT_RECURSION: &[&str] = &[
     "a.x-4.0", "chatglm-bpe", "codeshell", "command-r", "dbrx", "deepseek-r1-qwen", "exaone", "exaone4", "f2llmv2",
@@ -55,18 +55,18 @@ pub(super) const STACK_PER_CHARACTER: usize = 1024;
 /// Stack for everything else: compiling an expression, and the tokenizer's own frames.
 pub(super) const STACK_BASE: usize = 256 << 10;
 
-/// The longest reach for which a thread with a stack of its own is made: 256 MiB of addresses, of which about 80 are
+/// The longest match span for which a thread with its own stack is started: 256 MiB of address space, of which about 80 are
 /// used.
 pub(crate) const LONGEST_REACH: usize = (256 << 20) / STACK_PER_CHARACTER;
 
-/// A reach that fits onto what is left of any caller's stack: about 30 KiB.
+/// A match span that fits into the remaining stack of any caller: about 30 KiB.
 const SHORT_REACH: usize = 96;
 
-/// Steps that runs of squared cost may take together: two to four seconds.
+/// The maximum steps of all runs with quadratic cost: two to four seconds.
 const MOST_SQUARED_STEPS: usize = 100_000_000;
 
 impl Effort {
-    /// Of the pre-tokenizer with this name, in a vocabulary of this kind (`tokenizer.ggml.pre` and `.model`).
+    /// The properties of the pre-tokenizer with this name, in a vocabulary of this kind (`tokenizer.ggml.pre` and `.model`).
     pub(crate) fn of(tokenizer: &str, pre_tokenizer: Option<&str>) -> Self {
         let none = Self::default();
         if !matches!(tokenizer, "gpt2" | "hybriddna" | "whitespace") {
@@ -77,19 +77,19 @@ impl Effort {
             "exaone-moe" => Self { recursion: Recursion::Lines, ..none },
             "deepseek-llm" => Self { recursion: Recursion::Words, squared: Some(Squared::Space), ..none },
             "superbpe" => Self { recursion: Recursion::Words, squared: Some(Squared::Digits), ..none },
-            // The tokenizer of that name takes white space away first.
+            // The tokenizer of that name removes white space first.
             "whitespace" => Self { recursion: Recursion::Words, asserts_on_spaces: tokenizer != "whitespace", ..none },
             _ => Self { recursion: Recursion::Words, ..none },
         }
     }
 
-    /// Whether all texts cost the same.
+    /// Whether all texts of a length cost the same.
     pub(crate) fn is_even(self) -> bool {
         self.recursion == Recursion::None && self.squared.is_none()
     }
 
     /// # Errors
-    /// For a text that llama.cpp would end the process on.
+    /// If the text would make llama.cpp abort.
     pub(crate) fn check(self, text: &str) -> Result<()> {
         let mut last = 'x';
         let mut is_bad = |c: char| {
@@ -107,7 +107,7 @@ impl Effort {
         Ok(())
     }
 
-    /// The most characters that one attempt to match reaches over in this text.
+    /// The most characters that one match attempt spans in this text.
     pub(crate) fn reach(self, text: &str) -> usize {
         match self.recursion {
             Recursion::None => 0,
@@ -116,7 +116,7 @@ impl Effort {
         }
     }
 
-    /// Steps of expressions whose cost is squared.
+    /// Steps of expressions with quadratic cost.
     pub(crate) fn squared_steps(self, text: &str) -> usize {
         let counts: fn(char) -> bool = match self.squared {
             None => return 0,
@@ -156,19 +156,19 @@ fn longest_run(text: &str, spaces_join: bool) -> usize {
     longest + usize::from(longest > 0)
 }
 
-/// Where a text is tokenized.
+/// The thread on which a text is tokenized.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
-    /// On the thread that asks.
+    /// On the calling thread.
     Here,
-    /// On a thread with so much stack.
+    /// On a new thread with this stack size.
     OnStack(usize),
 }
 
-/// Where a text of this reach and these steps can be tokenized.
+/// Selects the thread for a text of this span and these steps.
 ///
 /// # Errors
-/// Nowhere.
+/// If the text exceeds the limits.
 pub(super) fn place(reach: usize, steps: usize) -> Result<Place> {
     let refuse = |why: String| Err(Error::new(ErrorKind::InvalidRequest, why));
     if reach > LONGEST_REACH {

@@ -1,8 +1,8 @@
-//! Texts to tokens, and a model's tokenizer without its weights.
+//! Tokenizing, and a model's tokenizer without its weights.
 //!
-//! llama.cpp's tokenizer is asked for text without special tokens only: it looks for those in time that grows with the
-//! square of the text, and never looks whether its caller still waits. [`partition`] finds them instead, [`effort`] knows
-//! how much stack and time the rest takes, [`text`] puts the parts together.
+//! llama.cpp's tokenizer gets only text without special tokens: its own search for those takes quadratic time and cannot
+//! be cancelled. [`partition`] finds them instead, [`effort`] bounds the stack and time of the rest, and [`text`] combines
+//! the results.
 
 pub(crate) mod effort;
 pub(crate) mod partition;
@@ -11,7 +11,7 @@ pub(crate) mod partition;
 mod tests;
 pub(crate) mod text;
 
-pub use text::Wishes;
+pub use text::TokenizeOptions;
 
 use std::path::Path;
 
@@ -20,32 +20,37 @@ use llama_concurrent_types::{Result, Token, TokenTable};
 
 use crate::Model;
 
-/// The tokenizer of a GGUF file, for counting and cutting texts where nothing is generated. It holds the vocabulary and
-/// none of the weights, and engines beside it do not notice it.
+/// The tokenizer of a GGUF file, for counting and splitting texts without generating. It holds the vocabulary and no
+/// weights, and does not affect engines in the same process.
 pub struct Tokenizer {
     model: Model,
     summary: ModelSummary,
 }
 
 impl Tokenizer {
-    /// Reads the vocabulary of a model file. The rest of its header is checked as loading an engine does.
+    /// Reads the vocabulary of a model file. The header is validated as when loading an engine.
     ///
     /// # Errors
-    /// A file that is missing, damaged or of a kind that cannot run.
+    /// If the file is missing, corrupt or of a kind that cannot run.
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let summary = Header::read(path)?.check_model()?;
         Ok(Self { model: Model::load_vocabulary(path)?, summary })
     }
 
-    /// Tokens of a text. `add_special` adds BOS and the like where the model wants them; `parse_special` reads special
-    /// tokens that are written out in the text.
+    /// Tokenizes a text. `add_special` adds the special tokens that the vocabulary asks for, such as BOS; `parse_special`
+    /// parses special tokens written out in the text.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidRequest`](llama_concurrent_types::ErrorKind::InvalidRequest) if the tokenizer refuses the text.
     pub fn tokenize_with(&self, text: &str, add_special: bool, parse_special: bool) -> Result<Vec<Token>> {
-        let wishes = text::Wishes { begin: add_special, end: add_special, parse_special, ..text::Wishes::default() };
-        self.model.tokenize(text, &wishes)
+        let options = text::TokenizeOptions {
+            begin: add_special,
+            end: add_special,
+            parse_special,
+            ..text::TokenizeOptions::default()
+        };
+        self.model.tokenize(text, &options)
     }
 
     /// Bytes of every token, and the tokens that end a generation.
@@ -53,7 +58,7 @@ impl Tokenizer {
         self.model.table()
     }
 
-    /// What the model's file says about it.
+    /// The metadata of the model's file.
     pub fn model(&self) -> &ModelSummary {
         &self.summary
     }

@@ -1,9 +1,8 @@
-//! Special tokens that are written out in a text, found as llama.cpp finds them but in time that grows with the text
-//! alone.
+//! Finds special tokens written out in a text, with the same result as llama.cpp but in linear time.
 //!
-//! llama.cpp takes one special token after the other, the longest first, and cuts every place where its text stands
-//! out of what the tokens before it left over. The same cuts follow from looking for all of them at once and settling
-//! only those that touch each other in that order.
+//! llama.cpp takes one special token after the other, the longest first, and cuts each of its occurrences out of the text
+//! that earlier tokens have left. The same cuts result from searching for all tokens at once and applying that order
+//! only to occurrences that touch each other.
 
 use std::{ops::Range, sync::OnceLock};
 
@@ -11,21 +10,21 @@ use aho_corasick::AhoCorasick;
 use llama_concurrent_types::Token;
 use memchr::memmem;
 
-/// A token whose text is looked for before the tokenizer proper sees a text.
+/// A token that is searched for before the text goes to the tokenizer proper.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SpecialToken {
     pub(crate) token: Token,
     /// Never empty.
     pub(crate) text: Vec<u8>,
-    /// Counts only where special tokens are wanted; others, such as runs of spaces in some vocabularies, count always.
+    /// Matched only with `parse_special`; others, such as runs of spaces in some vocabularies, are always matched.
     pub(crate) control: bool,
-    /// Takes the white space before it away.
+    /// Removes the white space before it.
     pub(crate) strip_left: bool,
-    /// Takes the white space behind it away.
+    /// Removes the white space after it.
     pub(crate) strip_right: bool,
 }
 
-/// All of a vocabulary, in the order in which llama.cpp looks for them.
+/// All special tokens of a vocabulary, in the order in which llama.cpp searches for them.
 #[derive(Debug, Default)]
 pub(crate) struct SpecialTokens {
     tokens: Vec<SpecialToken>,
@@ -41,7 +40,7 @@ pub(crate) enum Part {
     Token(Token),
 }
 
-/// Tells now and then that the work goes on; `false` ends it.
+/// Called now and then during the work; `false` stops it.
 pub(crate) type GoOn<'a> = &'a dyn Fn() -> bool;
 
 impl SpecialTokens {
@@ -51,9 +50,9 @@ impl SpecialTokens {
         Self { tokens, has_uncontrolled, automaton: OnceLock::new() }
     }
 
-    /// Cuts a text at its special tokens. Those of kind control count only with `parse_special`, and never where they
-    /// touch one of the `plain` ranges, which are in order and apart. Others count unless they are a plain range: runs of
-    /// spaces inside of one are tokens as in any text. `None` if it was told not to go on.
+    /// Splits a text at its special tokens. Control tokens are matched only with `parse_special`, and not if they touch one
+    /// of the `plain` ranges, which are in order and do not touch. Other tokens are matched unless they equal a plain range:
+    /// runs of spaces inside a range are tokens as in any text. `None` if it was stopped.
     pub(crate) fn split(
         &self,
         text: &[u8],
@@ -84,17 +83,17 @@ impl SpecialTokens {
         Some(parts)
     }
 
-    /// Built when it is needed first: with thousands of special tokens that takes some milliseconds.
+    /// Built on first use: with thousands of special tokens that takes some milliseconds.
     fn automaton(&self) -> Option<&AhoCorasick> {
         self.automaton.get_or_init(|| AhoCorasick::new(self.tokens.iter().map(|token| &token.text)).ok()).as_ref()
     }
 }
 
-/// Places that touch each other, together with the white space that their tokens may take away.
+/// Occurrences that touch each other, including the white space that their tokens may remove.
 struct Cluster {
     start: usize,
     end: usize,
-    /// Which tokens stand there, by their place in the order. One in nearly all cases, so it costs no allocation.
+    /// The tokens of the cluster, by their index in the order. Nearly always one, so there is no allocation.
     first: u32,
     others: Vec<u32>,
 }
@@ -116,7 +115,7 @@ impl Cluster {
     }
 }
 
-/// A special token, and what it takes out of the text.
+/// A special token, and the text that it covers.
 struct Cut {
     token: Token,
     taken: Range<usize>,
@@ -129,11 +128,11 @@ struct Search<'a> {
     plain: &'a [Range<usize>],
 }
 
-/// So many places are found between two looks at whether to go on.
+/// Number of occurrences between two checks whether to continue.
 const PLACES_BETWEEN_LOOKS: usize = 1 << 14;
 
 impl Search<'_> {
-    /// All places where a special token stands, in order; what touches is one.
+    /// All occurrences of special tokens, in order; those that touch form one cluster.
     fn clusters(&self, automaton: &AhoCorasick, go_on: GoOn<'_>) -> Option<Vec<Cluster>> {
         let mut clusters: Vec<Cluster> = Vec::new();
         let mut space = SpaceRun::default();
@@ -177,7 +176,7 @@ impl Search<'_> {
         }
     }
 
-    /// What llama.cpp cuts out of a cluster, in the text's order.
+    /// The cuts that llama.cpp makes in a cluster, in text order.
     fn settle(&self, cluster: &Cluster, cuts: &mut Vec<Cut>) {
         let only = &self.tokens[cluster.first as usize];
         if cluster.others.is_empty() && cluster.end - cluster.start == only.text.len() {
@@ -203,8 +202,8 @@ impl Search<'_> {
         cuts.sort_unstable_by_key(|cut| cut.taken.start);
     }
 
-    /// Cuts all of one token out of a gap, from left to right; what is left on the right is returned, the rest in
-    /// `left_over`.
+    /// Cuts all occurrences of one token out of a gap, from left to right. Returns the text after the last cut; the other
+    /// pieces go to `left_over`.
     fn cut_all(
         &self,
         special: &SpecialToken,
@@ -242,8 +241,8 @@ fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t'..=b'\r')
 }
 
-/// The white space that was looked at last, so that a long run with many tokens in it is walked once. The first begins
-/// where its run does, the second ends where its run does.
+/// Caches the last runs of white space, so that a long run with many tokens in it is scanned once. The first begins where
+/// its run begins, the second ends where its run ends.
 #[derive(Default)]
 struct SpaceRun(Range<usize>, Range<usize>);
 
@@ -272,7 +271,7 @@ mod tests {
 
     use super::*;
 
-    /// The rule in its plainest form: one token after the other, each over all that is left.
+    /// The reference implementation: one token after the other, each over all remaining text.
     fn one_by_one(tokens: &[SpecialToken], text: &[u8], parse_special: bool, plain: &[Range<usize>]) -> Vec<Part> {
         let search = Search { tokens, text, parse_special, plain };
         let mut parts = Vec::from_iter((!text.is_empty()).then_some(Part::Text(0..text.len())));
@@ -343,7 +342,7 @@ mod tests {
         let tokens = [special(0, "<|end|>", "c"), special(1, "  ", "")];
         let text = "<|end|>x<|end|>  <|end|>";
         assert_eq!(split(&tokens, text, &[7..17]), [Part::Token(0), Part::Text(7..15), Part::Token(1), Part::Token(0)]);
-        // One that a template and a user would write together is none either.
+        // A token written partly by the template and partly by the user is not matched either.
         assert_eq!(split(&tokens, "<|end|>", &[4..7]), [Part::Text(0..7)]);
         assert_eq!(split(&tokens, "<|end|>", &[0..0, 7..7]), [Part::Token(0)]);
     }
@@ -372,7 +371,7 @@ mod tests {
         assert!(parts.contains(&Part::Token(1)));
     }
 
-    /// The same cases every time; a failure prints its case, so none needs to be kept in a file.
+    /// The cases are deterministic, and a failure prints its case, so no regression file is needed.
     fn seeded() -> proptest::test_runner::Config {
         let rng_seed = proptest::test_runner::RngSeed::Fixed(1);
         proptest::test_runner::Config { rng_seed, failure_persistence: None, ..Default::default() }

@@ -11,7 +11,7 @@ use llama_concurrent_types::{ErrorKind, Token};
 
 use super::{
     effort::{Effort, STACK_BASE, STACK_PER_CHARACTER, WITHOUT_RECURSION},
-    text::{RawTokenizer, Wishes, on_stack},
+    text::{RawTokenizer, TokenizeOptions, on_stack},
 };
 use crate::Model;
 
@@ -139,8 +139,8 @@ impl Numbers {
 }
 
 fn ours(model: &Model, text: &str, add_special: bool, parse_special: bool) -> Vec<Token> {
-    let wishes = Wishes { begin: add_special, end: add_special, parse_special, ..Wishes::default() };
-    model.tokenize(text, &wishes).unwrap()
+    let options = TokenizeOptions { begin: add_special, end: add_special, parse_special, ..TokenizeOptions::default() };
+    model.tokenize(text, &options).unwrap()
 }
 
 /// Random texts of these pieces, tokenized in all four ways.
@@ -263,7 +263,7 @@ fn long_runs_have_an_answer_or_an_error_on_every_pre_tokenizer() {
         for run in RUNS {
             for n in [90, 6508] {
                 let text = run.repeat(n);
-                let got = on_a_small_thread(|| model.tokenize(&text, &Wishes::default()));
+                let got = on_a_small_thread(|| model.tokenize(&text, &TokenizeOptions::default()));
                 assert!(got.is_ok(), "{pre}, {run:?} x {n}: {got:?}");
             }
         }
@@ -273,7 +273,7 @@ fn long_runs_have_an_answer_or_an_error_on_every_pre_tokenizer() {
                 continue;
             }
             let text = format!("{}中", run.repeat(n));
-            match on_a_small_thread(|| model.tokenize(&text, &Wishes::default())) {
+            match on_a_small_thread(|| model.tokenize(&text, &TokenizeOptions::default())) {
                 Ok(tokens) => assert!(n == 100_000 && tokens.len() > 1, "{pre}, {run:?}"),
                 Err(error) => assert_eq!(*error.kind(), ErrorKind::InvalidRequest, "{pre}, {run:?}: {error}"),
             }
@@ -287,7 +287,7 @@ fn long_runs_have_an_answer_with_every_other_tokenizer() {
         let model = of_characters(kind, &[]);
         for run in RUNS {
             let text = run.repeat(20_000);
-            let got = on_a_small_thread(|| model.tokenize(&text, &Wishes::default()));
+            let got = on_a_small_thread(|| model.tokenize(&text, &TokenizeOptions::default()));
             assert!(got.is_ok(), "{kind}, {run:?}: {got:?}");
         }
     }
@@ -298,8 +298,8 @@ fn what_is_quoted_is_text() {
     let model = byte_level(&[("tokenizer.ggml.pre", Value::String("gpt-2".into()))]);
     let text = "<s>hi </s> you</s>";
     let tokens = |plain: &[std::ops::Range<usize>]| {
-        let wishes = Wishes { parse_special: true, plain, ..Wishes::default() };
-        model.tokenize(text, &wishes).unwrap()
+        let options = TokenizeOptions { parse_special: true, plain, ..TokenizeOptions::default() };
+        model.tokenize(text, &options).unwrap()
     };
     let special = |tokens: &[Token]| {
         let of = |&token: &Token| model.table().special_token("</s>") == Some(token);

@@ -1,4 +1,4 @@
-//! Text to tokens: special tokens are found here, what lies between them goes to llama.cpp.
+//! Tokenizing: special tokens are found here, and the text between them goes to llama.cpp.
 
 use std::{
     collections::HashMap,
@@ -15,81 +15,85 @@ use super::{
     partition::{Part, SpecialTokens},
 };
 
-/// The tokenizer proper, which knows nothing of special tokens.
+/// The tokenizer proper, without special tokens.
 pub(crate) trait RawTokenizer: Sync {
-    /// Appends the tokens of some bytes of a text.
+    /// Appends the tokens of a part of a text.
     fn append(&self, text: &[u8], tokens: &mut Vec<Token>) -> Result<()>;
 }
 
-/// What to make of a text.
+/// How to tokenize a text.
 #[derive(Clone, Copy, Default)]
-pub struct Wishes<'a> {
-    /// Put the token before the text that the model wants there.
+pub struct TokenizeOptions<'a> {
+    /// Add the token that the vocabulary asks for before the text.
     pub begin: bool,
-    /// Put the token behind it that the model wants there.
+    /// Add the token that the vocabulary asks for after the text.
     pub end: bool,
-    /// Read special tokens that are written out, ...
+    /// Parse special tokens that are written out, ...
     pub parse_special: bool,
-    /// ... but not where they touch one of these ranges.
+    /// ... except those that touch one of these ranges.
     pub plain: &'a [Range<usize>],
-    /// Give up when this becomes false.
+    /// Stop when this returns false.
     pub go_on: Option<&'a (dyn Fn() -> bool + Sync)>,
-    /// How many tokens can be used.
+    /// The maximum number of tokens that can be used.
     pub room: Option<usize>,
 }
 
-impl Wishes<'_> {
+impl TokenizeOptions<'_> {
     fn goes_on(&self) -> bool {
         self.go_on.is_none_or(|go_on| go_on())
     }
 }
 
-/// What is in front of a vocabulary's tokenizer.
+/// The tokenizer of a vocabulary: special tokens in front of the tokenizer proper.
 #[derive(Debug, Default)]
 pub(crate) struct TextTokenizer {
     pub(crate) special: SpecialTokens,
     pub(crate) effort: Effort,
-    /// What the model wants before a text.
+    /// The token to add before a text, if any.
     pub(crate) before: Option<Token>,
-    /// And behind it.
+    /// The token to add after a text, if any.
     pub(crate) behind: Option<Token>,
-    /// Bytes of text that one token stands for at most; `None` where the tokenizer drops some of a text.
+    /// The maximum bytes of text per token; `None` if the tokenizer drops parts of a text.
     pub(crate) longest_token: Option<usize>,
 }
 
-/// Texts with more tokens than there is room for are counted to this multiple of it, so that the caller learns how
-/// much too long his text is, and no further.
+/// Tokens of a text that is too long are counted up to this multiple of the room, so that the error can say by how much.
 const COUNTED_BEYOND_ROOM: usize = 4;
 
-/// Stacks beyond this are made one at a time, so that their memory is there once.
+/// Larger stacks are allocated one at a time, to bound their memory.
 const LARGE_STACK: usize = 32 << 20;
 
 static LARGE_STACKS: Mutex<()> = Mutex::new(());
 
-/// Equal parts up to this length are tokenized once for each text: chats repeat what stands between their messages.
+/// Equal parts up to this length are tokenized once per text: chats repeat the text between their messages.
 const SHORT_PART: usize = 256;
 
 impl TextTokenizer {
-    /// Tokens of a text.
+    /// Tokenizes a text.
     ///
     /// # Errors
     /// [`ErrorKind::PromptTooLong`] if it cannot fit into the room; [`ErrorKind::InvalidRequest`] if the tokenizer cannot
-    /// take it, or the plain ranges are none of the text; [`ErrorKind::ShuttingDown`] if it was told to stop.
-    pub(crate) fn tokenize(&self, raw: &dyn RawTokenizer, text: &str, wishes: &Wishes<'_>) -> Result<Vec<Token>> {
-        check_plain(text, wishes.plain)?;
-        if let (Some(room), Some(longest)) = (wishes.room, self.longest_token)
+    /// handle it or the plain ranges are invalid; [`ErrorKind::ShuttingDown`] if it was stopped.
+    pub(crate) fn tokenize(
+        &self,
+        raw: &dyn RawTokenizer,
+        text: &str,
+        options: &TokenizeOptions<'_>,
+    ) -> Result<Vec<Token>> {
+        check_plain(text, options.plain)?;
+        if let (Some(room), Some(longest)) = (options.room, self.longest_token)
             && text.len() / longest / COUNTED_BEYOND_ROOM > room
         {
             return Err(too_long("at least", text.len().div_ceil(longest), room));
         }
         let bytes = text.as_bytes();
-        let go_on = || wishes.goes_on();
-        let parts = self.special.split(bytes, wishes.parse_special, wishes.plain, &go_on).ok_or_else(was_stopped)?;
+        let go_on = || options.goes_on();
+        let parts = self.special.split(bytes, options.parse_special, options.plain, &go_on).ok_or_else(was_stopped)?;
         let work = || {
-            let mut job = Job { raw, bytes, wishes, tokens: Vec::new(), short: HashMap::new() };
-            job.tokens.extend(self.before.filter(|_| wishes.begin));
+            let mut job = Job { raw, bytes, options, tokens: Vec::new(), short: HashMap::new() };
+            job.tokens.extend(self.before.filter(|_| options.begin));
             job.run(&parts)?;
-            job.tokens.extend(self.behind.filter(|_| wishes.end));
+            job.tokens.extend(self.behind.filter(|_| options.end));
             Ok(job.tokens)
         };
         match self.place(bytes, &parts)? {
@@ -120,19 +124,19 @@ impl TextTokenizer {
 struct Job<'a> {
     raw: &'a dyn RawTokenizer,
     bytes: &'a [u8],
-    wishes: &'a Wishes<'a>,
+    options: &'a TokenizeOptions<'a>,
     tokens: Vec<Token>,
-    /// Where the tokens of a short part are among them.
+    /// The range in `tokens` of each short part.
     short: HashMap<&'a [u8], Range<usize>>,
 }
 
 impl Job<'_> {
     fn run(&mut self, parts: &[Part]) -> Result<()> {
         for part in parts {
-            if !self.wishes.goes_on() {
+            if !self.options.goes_on() {
                 return Err(was_stopped());
             }
-            if let Some(room) = self.wishes.room
+            if let Some(room) = self.options.room
                 && self.tokens.len() / COUNTED_BEYOND_ROOM > room
             {
                 return Err(too_long("more than", self.tokens.len(), room));
@@ -170,8 +174,8 @@ fn check_plain(text: &str, plain: &[Range<usize>]) -> Result<()> {
             return Err(Error::new(
                 ErrorKind::InvalidRequest,
                 format!(
-                    "the plain range {range:?} of a prompt of {} bytes is none; give ranges in order, apart from each \
-                     other and between characters",
+                    "the plain range {range:?} of a prompt of {} bytes is invalid; give ranges in order that do not touch, on \
+                     character boundaries",
                     text.len()
                 ),
             ));
@@ -191,7 +195,7 @@ fn too_long(how: &str, n_prompt: usize, n_ctx: usize) -> Error {
 }
 
 fn was_stopped() -> Error {
-    Error::new(ErrorKind::ShuttingDown, "the text was not tokenized: the request was given up before its turn was over")
+    Error::new(ErrorKind::ShuttingDown, "the text was not tokenized: the request was cancelled")
 }
 
 fn wait_for_turn(go_on: &dyn Fn() -> bool) -> Result<std::sync::MutexGuard<'static, ()>> {
@@ -205,7 +209,7 @@ fn wait_for_turn(go_on: &dyn Fn() -> bool) -> Result<std::sync::MutexGuard<'stat
     }
 }
 
-/// Runs work on a thread of its own, with so much stack.
+/// Runs work on a new thread with this stack size.
 pub(super) fn on_stack<T: Send>(size: usize, work: impl FnOnce() -> T + Send) -> Result<T> {
     thread::scope(|scope| {
         let builder = thread::Builder::new().name("tokenizer".into()).stack_size(size);
@@ -257,22 +261,27 @@ mod tests {
         }
     }
 
-    const ALL: Wishes<'_> = Wishes { begin: true, end: true, parse_special: true, plain: &[], go_on: None, room: None };
+    const ALL: TokenizeOptions<'_> =
+        TokenizeOptions { begin: true, end: true, parse_special: true, plain: &[], go_on: None, room: None };
 
     #[test]
     fn what_the_model_wants_goes_around_the_text() {
         let raw = Bytes::default();
-        let tokens = |wishes: &Wishes<'_>| tokenizer().tokenize(&raw, "a<end>", wishes).unwrap();
+        let tokens = |options: &TokenizeOptions<'_>| tokenizer().tokenize(&raw, "a<end>", options).unwrap();
         assert_eq!(tokens(&ALL), [301, 97, 300, 302]);
-        assert_eq!(tokens(&Wishes { end: false, ..ALL }), [301, 97, 300]);
-        assert_eq!(tokens(&Wishes { begin: false, end: false, plain: &[1..2], ..ALL }), b"a<end>".map(Token::from));
+        assert_eq!(tokens(&TokenizeOptions { end: false, ..ALL }), [301, 97, 300]);
+        assert_eq!(
+            tokens(&TokenizeOptions { begin: false, end: false, plain: &[1..2], ..ALL }),
+            b"a<end>".map(Token::from)
+        );
         assert_eq!(tokenizer().tokenize(&raw, "", &ALL).unwrap(), [301, 302]);
     }
 
     #[test]
     fn equal_short_parts_are_tokenized_once() {
         let raw = Bytes::default();
-        let got = tokenizer().tokenize(&raw, &"hi<end>".repeat(1000), &Wishes { begin: false, ..ALL }).unwrap();
+        let got =
+            tokenizer().tokenize(&raw, &"hi<end>".repeat(1000), &TokenizeOptions { begin: false, ..ALL }).unwrap();
         assert_eq!(raw.calls.load(Ordering::Relaxed), 1);
         assert_eq!(got.len(), 3001);
         assert_eq!(got[2997..], [104, 105, 300, 302]);
@@ -283,7 +292,7 @@ mod tests {
         let raw = Bytes::default();
         let text: String = (0..100).map(|n| format!("{n}<end>")).collect();
         let go_on = || raw.calls.load(Ordering::Relaxed) < 3;
-        let error = tokenizer().tokenize(&raw, &text, &Wishes { go_on: Some(&go_on), ..ALL }).unwrap_err();
+        let error = tokenizer().tokenize(&raw, &text, &TokenizeOptions { go_on: Some(&go_on), ..ALL }).unwrap_err();
         assert_eq!(*error.kind(), ErrorKind::ShuttingDown);
         assert_eq!(raw.calls.load(Ordering::Relaxed), 3);
     }
@@ -292,7 +301,7 @@ mod tests {
     fn what_cannot_fit_is_refused_before_it_is_tokenized_and_soon_after() {
         let raw = Bytes::default();
         let refused = |text: &str| {
-            let error = tokenizer().tokenize(&raw, text, &Wishes { room: Some(10), ..ALL }).unwrap_err();
+            let error = tokenizer().tokenize(&raw, text, &TokenizeOptions { room: Some(10), ..ALL }).unwrap_err();
             match error.kind() {
                 ErrorKind::PromptTooLong { n_prompt, n_ctx: 10, .. } => *n_prompt,
                 other => panic!("{other:?}"),
@@ -301,15 +310,18 @@ mod tests {
         assert_eq!(refused(&"a".repeat(1001)), 201);
         assert_eq!(raw.calls.load(Ordering::Relaxed), 0);
         assert_eq!(refused(&format!("{}<end>", "a".repeat(49))), 50);
-        // A little too long is for the caller to judge, who knows what else must fit.
-        assert_eq!(tokenizer().tokenize(&raw, &"a".repeat(40), &Wishes { room: Some(10), ..ALL }).unwrap().len(), 42);
+        // A slightly too long text is refused by the caller, which knows what else must fit.
+        assert_eq!(
+            tokenizer().tokenize(&raw, &"a".repeat(40), &TokenizeOptions { room: Some(10), ..ALL }).unwrap().len(),
+            42
+        );
     }
 
     #[test]
     fn plain_ranges_that_are_none_are_refused() {
         for plain in [vec![Range { start: 3, end: 1 }], vec![0..3, 2..4], vec![0..9], vec![0..2]] {
-            let wishes = Wishes { plain: &plain, ..ALL };
-            let error = tokenizer().tokenize(&Bytes::default(), "aéoooo", &wishes).unwrap_err();
+            let options = TokenizeOptions { plain: &plain, ..ALL };
+            let error = tokenizer().tokenize(&Bytes::default(), "aéoooo", &options).unwrap_err();
             assert_eq!(*error.kind(), ErrorKind::InvalidRequest, "{plain:?}");
         }
     }

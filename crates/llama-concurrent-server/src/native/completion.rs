@@ -7,6 +7,7 @@ use llama_concurrent::{Delta, Engine, Finish, FinishReason, SamplingParams, Toke
 use serde_json::{Value, json};
 
 use crate::{
+    active_generation::{self, ActiveGeneration, collect_all},
     answer,
     app::App,
     body::Body,
@@ -14,14 +15,13 @@ use crate::{
     error::{ApiError, ApiResult, json_text},
     guard::Peer,
     logprobs::{Entries, Scored},
-    params::{Wish, settings},
+    params::{RequestOptions, settings},
     prompt,
-    running::{self, Running, collect_all},
     sse::{self, Format},
     start::{prepare, start},
 };
 
-/// Fields of an answer that a client may pick.
+/// The maximum number of response fields that a client may select.
 const MOST_WANTED: usize = 256;
 
 pub(crate) async fn completion(
@@ -31,37 +31,37 @@ pub(crate) async fn completion(
     body: Body,
 ) -> ApiResult<Response> {
     let read = body.read(&app, |app, fields, job| {
-        let wish = Wish::read(fields, app, job)?;
+        let options = RequestOptions::read(fields, app, job)?;
         let wanted = fields.texts("response_fields")?.unwrap_or_default();
         if wanted.len() > MOST_WANTED {
             return Err(ApiError::field("response_fields", format!("has more than {MOST_WANTED} entries")));
         }
         let (prompts, is_list) = prompt::read("prompt", fields.required("prompt")?)?;
-        Ok((prepare(app, &prompts, wish, job)?, wanted, is_list))
+        Ok((prepare(app, &prompts, options, job)?, wanted, is_list))
     });
     let (ready, wanted, is_list) = read.await?;
     let all = start(&app, client, &ready).await?;
     let count = all.len();
     let (engine, model) = (app.engine.clone(), app.config.model_name.clone());
-    let answers = Answers { engine, model, wish: ready.wish, wanted };
-    if answers.wish.stream {
+    let answers = Answers { engine, model, options: ready.options, wanted };
+    if answers.options.stream {
         let keep_alive = app.config.limits.keep_alive;
-        return Ok(sse::respond(all, Chunks { answers, parts: vec![Part::default(); count] }, keep_alive, &peer));
+        return Ok(sse::respond(all, Chunks { answers, parts: vec![Progress::default(); count] }, keep_alive, &peer));
     }
     let outcomes = collect_all(all).await?;
-    let load = running::load(&outcomes);
+    let load = active_generation::load(&outcomes);
     let single = !is_list && outcomes.len() == 1;
     let write = move |_: &_| {
         let mut out = Vec::new();
         for (index, outcome) in outcomes.into_iter().enumerate() {
             out.push(if index == 0 { b'[' } else { b',' });
-            let part = Part {
+            let part = Progress {
                 n: outcome.tokens.len(),
                 newline: outcome.text.contains('\n'),
                 scored: outcome.logprobs,
-                ..Part::default()
+                ..Progress::default()
             };
-            let tokens = if answers.wish.return_tokens { outcome.tokens } else { Vec::new() };
+            let tokens = if answers.options.return_tokens { outcome.tokens } else { Vec::new() };
             answers.last(&mut out, index, &outcome.running, outcome.text, tokens, &part, &outcome.finish);
         }
         if single {
@@ -74,55 +74,55 @@ pub(crate) async fn completion(
     Ok(json_text(app.lanes.run(load, write).await?))
 }
 
-/// How answers of one request are written.
+/// How the responses of one request are written.
 struct Answers {
     engine: Engine,
     model: String,
-    wish: Wish,
+    options: RequestOptions,
     /// `response_fields`: only these, and nested ones by their path.
     wanted: Vec<String>,
 }
 
-/// What a generation came to so far.
+/// The progress of a generation.
 #[derive(Clone, Default)]
-struct Part {
+struct Progress {
     n: usize,
     newline: bool,
-    /// Tokens whose text is not complete yet.
+    /// Tokens whose text is incomplete.
     pending: Vec<Token>,
     scored: Vec<Scored>,
 }
 
 impl Answers {
-    /// Writes the whole answer, or the last event of a stream.
+    /// Writes the whole response, or the last event of a stream.
     #[allow(clippy::too_many_arguments)]
     fn last(
         &self,
         out: &mut Vec<u8>,
         index: usize,
-        running: &Running,
+        running: &ActiveGeneration,
         text: String,
         tokens: Vec<Token>,
-        part: &Part,
+        part: &Progress,
         finish: &Finish,
     ) {
-        let (live, timings) = (&running.live, &finish.timings);
-        let silent = self.wish.silent;
+        let (in_flight, timings) = (&running.in_flight, &finish.timings);
+        let silent = self.options.silent;
         let stop_type = match (finish.reason, finish.stop) {
             (FinishReason::Stop, Some(_)) => "word",
             (FinishReason::Stop, None) => "eos",
             _ => "limit",
         };
-        let stopping_word = finish.stop.and_then(|stop| live.params.stop.get(stop));
-        let mut generation = settings(&live.params, self.wish.stream);
-        generation["logit_bias"] = biases(&live.params);
+        let stopping_word = finish.stop.and_then(|stop| in_flight.params.stop.get(stop));
+        let mut generation = settings(&in_flight.params, self.options.stream);
+        generation["logit_bias"] = biases(&in_flight.params);
         generation["n_ctx"] = self.engine.n_ctx().into();
         generation["model"] = self.model.as_str().into();
         let answer = json!({
             "index": index,
             "content": if silent { String::new() } else { text },
             "tokens": if silent { Vec::new() } else { tokens },
-            "id_slot": live.slot(),
+            "id_slot": in_flight.slot(),
             "stop": true,
             "model": self.model,
             "tokens_predicted": if silent { 0 } else { timings.n_output_tokens },
@@ -141,7 +141,7 @@ impl Answers {
         let scored = (is_wanted && !silent && !part.scored.is_empty()).then_some(&part.scored);
         sse::json(out, &if self.wanted.is_empty() { answer } else { pick(&answer, &self.wanted) });
         if let Some(scored) = scored {
-            // Behind the last field of the object, if it has one.
+            // After the last field of the object, if it has one.
             out.pop();
             if out.last() != Some(&b'{') {
                 out.push(b',');
@@ -155,7 +155,7 @@ impl Answers {
 
 const PROBABILITIES: &str = "completion_probabilities";
 
-/// Only the wanted fields; `a/b` is `b` of `a`, under its path as in llama-server. What is not there is left out.
+/// Selects fields; `a/b` is `b` of `a`, under its path as in llama-server. Missing fields are omitted.
 fn pick(answer: &Value, wanted: &[String]) -> Value {
     let found = wanted.iter().filter_map(|path| {
         let value = path.split('/').try_fold(answer, |value, name| value.get(name))?;
@@ -165,27 +165,27 @@ fn pick(answer: &Value, wanted: &[String]) -> Value {
 }
 
 fn biases(params: &SamplingParams) -> Value {
-    // JSON has no infinity: what may never come is null.
+    // JSON has no infinity: the bias of a forbidden token is null.
     params.logit_bias.iter().map(|(token, bias)| json!({"token": token, "bias": bias})).collect()
 }
 
 struct Chunks {
     answers: Answers,
-    parts: Vec<Part>,
+    parts: Vec<Progress>,
 }
 
 impl Format for Chunks {
-    fn delta(&mut self, index: usize, running: &Running, delta: Delta, out: &mut Vec<u8>) {
+    fn delta(&mut self, index: usize, running: &ActiveGeneration, delta: Delta, out: &mut Vec<u8>) {
         let part = &mut self.parts[index];
         part.n += usize::from(delta.token.is_some());
         part.pending.extend(delta.token);
         part.scored.extend(delta.token.zip(delta.logprobs.map(|found| *found)));
         part.newline |= delta.text.contains('\n');
-        if delta.text.is_empty() || self.answers.wish.silent {
+        if delta.text.is_empty() || self.answers.options.silent {
             return;
         }
-        let (live, tokens, scored) =
-            (&running.live, std::mem::take(&mut part.pending), std::mem::take(&mut part.scored));
+        let (in_flight, tokens, scored) =
+            (&running.in_flight, std::mem::take(&mut part.pending), std::mem::take(&mut part.scored));
         let mut write = |text: &str| out.extend_from_slice(text.as_bytes());
         write("data: {\"index\":");
         write(&index.to_string());
@@ -194,8 +194,11 @@ impl Format for Chunks {
         out.extend_from_slice(b",\"tokens\":");
         sse::json(out, &tokens);
         out.extend_from_slice(b",\"stop\":false");
-        let counts =
-            [("id_slot", live.slot()), ("tokens_predicted", part.n as i64), ("tokens_evaluated", live.n_prompt as i64)];
+        let counts = [
+            ("id_slot", in_flight.slot()),
+            ("tokens_predicted", part.n as i64),
+            ("tokens_evaluated", in_flight.n_prompt as i64),
+        ];
         for (name, count) in counts {
             out.extend_from_slice(format!(",\"{name}\":{count}").as_bytes());
         }
@@ -203,15 +206,15 @@ impl Format for Chunks {
             out.extend_from_slice(b",\"completion_probabilities\":");
             sse::json(out, &Entries(&self.answers.engine, &scored));
         }
-        if self.answers.wish.timings_per_token {
-            let elapsed = answer::millis(live.since.elapsed());
+        if self.answers.options.timings_per_token {
+            let elapsed = answer::millis(in_flight.since.elapsed());
             out.extend_from_slice(b",\"timings\":");
-            sse::json(out, &json!({"predicted_n": part.n, "prompt_n": live.n_prompt, "elapsed_ms": elapsed}));
+            sse::json(out, &json!({"predicted_n": part.n, "prompt_n": in_flight.n_prompt, "elapsed_ms": elapsed}));
         }
         out.extend_from_slice(b"}\n\n");
     }
 
-    fn end(&mut self, index: usize, running: &Running, finish: &Finish, out: &mut Vec<u8>) {
+    fn end(&mut self, index: usize, running: &ActiveGeneration, finish: &Finish, out: &mut Vec<u8>) {
         let part = std::mem::take(&mut self.parts[index]);
         let tokens = part.pending.clone();
         out.extend_from_slice(b"data: ");

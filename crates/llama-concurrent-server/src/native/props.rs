@@ -1,4 +1,4 @@
-//! `/props`: what this server is.
+//! `/props`: the properties of this server.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::{app::App, error::json_response, openai::FINGERPRINT, params::setting
 pub(crate) async fn props(State(app): State<Arc<App>>) -> Response {
     let stats = app.engine.stats();
     let mut params = settings(&app.config.defaults, true);
-    // The highest is llama-server's word for a random one.
+    // llama-server uses the highest seed for a random one.
     params["seed"] = app.config.seed.unwrap_or(u32::MAX).into();
     let props = json!({
         "default_generation_settings": {"n_ctx": stats.n_ctx, "is_processing": false, "params": params},

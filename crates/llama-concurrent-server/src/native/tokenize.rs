@@ -31,7 +31,7 @@ pub(crate) async fn tokenize(State(app): State<Arc<App>>, body: Request) -> ApiR
         let tokens = app.engine.tokenize_while(text, add_special, parse_special, || job.goes_on())?;
         Ok(Tokens { engine: app.engine.clone(), tokens, with_pieces, written: 0 })
     });
-    // While the client takes all that comes, hyper asks for more than a megabyte before it lets others go on.
+    // While the client keeps reading, hyper takes more than a megabyte before it yields.
     let parts = stream::iter(read.await?).then(|part| async {
         yield_now().await;
         Ok::<_, Infallible>(part)
@@ -39,7 +39,7 @@ pub(crate) async fn tokenize(State(app): State<Arc<App>>, body: Request) -> ApiR
     Ok(json_text(Body::from_stream(parts)))
 }
 
-/// An answer with tokens, piece by piece: as a whole it may be many times as long as the text.
+/// A response with tokens, in chunks: as a whole it may be many times as long as the text.
 struct Tokens {
     engine: Engine,
     tokens: Vec<Token>,
@@ -47,7 +47,7 @@ struct Tokens {
     written: usize,
 }
 
-/// Tokens that are written at once; a piece of them takes some ten thousand bytes.
+/// Tokens per chunk of some ten thousand bytes.
 const AT_ONCE: usize = 1024;
 
 impl Iterator for Tokens {
@@ -78,7 +78,7 @@ impl Iterator for Tokens {
 }
 
 impl Tokens {
-    /// Writes a token with a comma behind it.
+    /// Writes a token followed by a comma.
     fn write(&self, token: Token, out: &mut Vec<u8>) {
         if !self.with_pieces {
             out.extend_from_slice(format!("{token},").as_bytes());

@@ -1,4 +1,4 @@
-//! Answers of both routes that generate: as a stream, or whole.
+//! Responses of both generating routes: streamed or whole.
 
 use axum::response::Response;
 use llama_concurrent::Engine;
@@ -10,35 +10,41 @@ use super::{
     chunks::{Chunks, Kind},
 };
 use crate::{
+    active_generation::{self, ActiveGeneration, FinishedGeneration, collect_all},
     answer::{self, Usage},
     app::App,
     error::{ApiError, ApiResult, json_text},
     guard::Peer,
     logprobs::{Entries, OfChat, OfText, Offset},
-    params::Wish,
-    running::{self, Outcome, Running, collect_all},
+    params::RequestOptions,
     sse,
 };
 
-/// Answers with generations, `wish.n` for each prompt.
-pub(super) async fn respond(kind: Kind, app: &App, peer: &Peer, wish: &Wish, all: Vec<Running>) -> ApiResult<Response> {
-    if wish.stream {
-        let chunks = Chunks::new(kind, app, wish);
+/// Responds with generations, `options.n` for each prompt.
+pub(super) async fn respond(
+    kind: Kind,
+    app: &App,
+    peer: &Peer,
+    options: &RequestOptions,
+    all: Vec<ActiveGeneration>,
+) -> ApiResult<Response> {
+    if options.stream {
+        let chunks = Chunks::new(kind, app, options);
         return Ok(sse::respond(all, chunks, app.config.limits.keep_alive, peer));
     }
     let outcomes = collect_all(all).await?;
     let mut usage = Usage::default();
     for (index, outcome) in outcomes.iter().enumerate() {
-        usage.add(&outcome.finish.timings, index % wish.n == 0, wish.silent);
+        usage.add(&outcome.finish.timings, index % options.n == 0, options.silent);
     }
     let (prefix, object) = match kind {
         Kind::Chat => ("chatcmpl", "chat.completion"),
         Kind::Text => ("cmpl", "text_completion"),
     };
-    let load = running::load(&outcomes);
+    let load = active_generation::load(&outcomes);
     let timings = outcomes.first().map_or(Value::Null, |outcome| answer::timings(&outcome.finish.timings));
-    let (engine, model, silent) = (app.engine.clone(), app.config.model_name.clone(), wish.silent);
-    let scored = wish.params.logprobs.is_some() && !silent;
+    let (engine, model, silent) = (app.engine.clone(), app.config.model_name.clone(), options.silent);
+    let scored = options.params.logprobs.is_some() && !silent;
     let write = move |_: &_| {
         let choice = |(index, outcome)| Choice::new(kind, &engine, index, outcome, silent, scored);
         let answer = Answer {
@@ -87,7 +93,14 @@ enum Logprobs<'a> {
 }
 
 impl<'a> Choice<'a> {
-    fn new(kind: Kind, engine: &'a Engine, index: usize, outcome: &'a Outcome, silent: bool, scored: bool) -> Self {
+    fn new(
+        kind: Kind,
+        engine: &'a Engine,
+        index: usize,
+        outcome: &'a FinishedGeneration,
+        silent: bool,
+        scored: bool,
+    ) -> Self {
         let text = if silent { "" } else { outcome.text.as_str() };
         let entries = Entries(engine, &outcome.logprobs);
         let (message, text, logprobs) = match kind {
@@ -95,9 +108,11 @@ impl<'a> Choice<'a> {
                 let message = json!({"role": "assistant", "content": text, "refusal": null});
                 (Some(message), None, Logprobs::Chat(OfChat(entries)))
             }
-            Kind::Text => {
-                (None, Some(text), Logprobs::Text(OfText(entries, Offset::start(outcome.running.live.params.special))))
-            }
+            Kind::Text => (
+                None,
+                Some(text),
+                Logprobs::Text(OfText(entries, Offset::start(outcome.running.in_flight.params.special))),
+            ),
         };
         let finish_reason = answer::finish_reason(&outcome.finish);
         Self { index, message, text, logprobs: scored.then_some(logprobs), finish_reason }

@@ -11,18 +11,18 @@ use crate::{
     clients::Client,
     error::ApiResult,
     guard::Peer,
-    params::Wish,
+    params::RequestOptions,
     start::{prepare, start},
 };
 
 pub(crate) async fn chat(State(app): State<Arc<App>>, client: Client, peer: Peer, body: Body) -> ApiResult<Response> {
     let read = body.read(&app, |app, fields, job| {
         tools::refuse(fields)?;
-        let wish = Wish::read(fields, app, job)?;
+        let options = RequestOptions::read(fields, app, job)?;
         let prompt = messages::render(app, fields, job)?;
-        prepare(app, &[prompt.into()], wish, job)
+        prepare(app, &[prompt.into()], options, job)
     });
     let ready = read.await?;
     let all = start(&app, client, &ready).await?;
-    answers::respond(Kind::Chat, &app, &peer, &ready.wish, all).await
+    answers::respond(Kind::Chat, &app, &peer, &ready.options, all).await
 }

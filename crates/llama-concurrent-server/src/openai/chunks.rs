@@ -1,19 +1,19 @@
-//! Chunks of a streamed answer. What all chunks of an answer share is written once and copied.
+//! Chunks of a streamed response. Their common parts are serialised once and copied.
 
 use llama_concurrent::{Delta, Engine, Finish};
 use serde_json::{Value, json};
 
 use super::FINGERPRINT;
 use crate::{
+    active_generation::ActiveGeneration,
     answer::{self, Usage},
     app::App,
     logprobs::{Entries, OfChat, OfText, Offset, Scored},
-    params::Wish,
-    running::Running,
+    params::RequestOptions,
     sse::{self, Format},
 };
 
-/// Of which route.
+/// The route.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Kind {
     Chat,
@@ -24,7 +24,7 @@ pub(crate) struct Chunks {
     kind: Kind,
     /// An event up to its choices.
     head: Vec<u8>,
-    /// Behind the choices.
+    /// The rest of an event, after its choices.
     tail: &'static [u8],
     include_usage: bool,
     silent: bool,
@@ -33,12 +33,12 @@ pub(crate) struct Chunks {
     usage: Usage,
     timings: Value,
     engine: Engine,
-    /// Of each choice: tokens whose text is not complete yet, and where in the answer they begin.
+    /// For each choice: tokens whose text is incomplete, and their offset in the output.
     scored: Vec<(Vec<Scored>, Offset)>,
 }
 
 impl Chunks {
-    pub(crate) fn new(kind: Kind, app: &App, wish: &Wish) -> Self {
+    pub(crate) fn new(kind: Kind, app: &App, options: &RequestOptions) -> Self {
         let (prefix, object) = match kind {
             Kind::Chat => ("chatcmpl", "chat.completion.chunk"),
             Kind::Text => ("cmpl", "text_completion"),
@@ -57,11 +57,11 @@ impl Chunks {
         Self {
             kind,
             head,
-            tail: if wish.include_usage { b"],\"usage\":null}\n\n" } else { b"]}\n\n" },
-            include_usage: wish.include_usage,
-            silent: wish.silent,
-            special: wish.params.special,
-            n: wish.n,
+            tail: if options.include_usage { b"],\"usage\":null}\n\n" } else { b"]}\n\n" },
+            include_usage: options.include_usage,
+            silent: options.silent,
+            special: options.params.special,
+            n: options.n,
             usage: Usage::default(),
             timings: Value::Null,
             engine: app.engine.clone(),
@@ -122,7 +122,7 @@ impl Format for Chunks {
         }
     }
 
-    fn delta(&mut self, index: usize, _: &Running, delta: Delta, out: &mut Vec<u8>) {
+    fn delta(&mut self, index: usize, _: &ActiveGeneration, delta: Delta, out: &mut Vec<u8>) {
         if let (Some(token), Some(found), false) = (delta.token, delta.logprobs, self.silent) {
             self.scored[index].0.push((token, *found));
         }
@@ -131,7 +131,7 @@ impl Format for Chunks {
         }
     }
 
-    fn end(&mut self, index: usize, _: &Running, finish: &Finish, out: &mut Vec<u8>) {
+    fn end(&mut self, index: usize, _: &ActiveGeneration, finish: &Finish, out: &mut Vec<u8>) {
         self.usage.add(&finish.timings, index.is_multiple_of(self.n), self.silent);
         if self.timings.is_null() {
             self.timings = answer::timings(&finish.timings);

@@ -11,7 +11,7 @@ use crate::{
     clients::Client,
     error::ApiResult,
     guard::Peer,
-    params::Wish,
+    params::RequestOptions,
     prompt,
     start::{prepare, start},
 };
@@ -23,11 +23,11 @@ pub(crate) async fn completions(
     body: Body,
 ) -> ApiResult<Response> {
     let read = body.read(&app, |app, fields, job| {
-        let wish = Wish::read(fields, app, job)?;
+        let options = RequestOptions::read(fields, app, job)?;
         let (prompts, _) = prompt::read("prompt", fields.required("prompt")?)?;
-        prepare(app, &prompts, wish, job)
+        prepare(app, &prompts, options, job)
     });
     let ready = read.await?;
     let all = start(&app, client, &ready).await?;
-    answers::respond(Kind::Text, &app, &peer, &ready.wish, all).await
+    answers::respond(Kind::Text, &app, &peer, &ready.options, all).await
 }

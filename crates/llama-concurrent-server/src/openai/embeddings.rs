@@ -14,7 +14,7 @@ use crate::{
     clients::Client,
     error::{ApiError, ApiResult, json_text},
     fields::Fields,
-    known, prompt,
+    prompt, unsupported_fields,
     work::{Job, Load},
 };
 
@@ -59,7 +59,7 @@ pub(crate) async fn openai(State(app): State<Arc<App>>, client: Client, body: Bo
     .await
 }
 
-/// `/embedding`: a list, in which each text has a list of one vector.
+/// `/embedding`: a list that has a list of one vector for each text.
 pub(crate) async fn native(State(app): State<Arc<App>>, client: Client, body: Body) -> ApiResult<Response> {
     let read = body.read(&app, |app, fields, job| {
         if fields.get("dimensions").is_some() {
@@ -74,7 +74,7 @@ pub(crate) async fn native(State(app): State<Arc<App>>, client: Client, body: Bo
     answer(&app, embeddings, move |embeddings| embeddings.iter().enumerate().map(entry).collect()).await
 }
 
-/// What is to be embedded, and the field it came in.
+/// The texts to embed, and the field that they came in.
 struct Texts {
     name: &'static str,
     tokens: Vec<Vec<Token>>,
@@ -82,7 +82,7 @@ struct Texts {
 
 impl Texts {
     fn read(app: &App, fields: &Fields<'_>, name: &'static str, job: &Job) -> ApiResult<Self> {
-        known::check_embedding(fields)?;
+        unsupported_fields::check_embedding(fields)?;
         let (inputs, _) = prompt::read(name, fields.required(name)?)?;
         let (count, most) = (inputs.len(), app.config.limits.max_generations);
         if count > most {
@@ -93,11 +93,11 @@ impl Texts {
 }
 
 async fn embed(app: &Arc<App>, client: Client, texts: Texts) -> ApiResult<Vec<Embedding>> {
-    let _seats = app.clients.seats(client, texts.tokens.len())?;
+    let _permits = app.clients.permits(client, texts.tokens.len())?;
     try_join_all(texts.tokens.into_iter().map(|tokens| one(app, texts.name, tokens))).await
 }
 
-/// Writes vectors, which take some ten bytes a number.
+/// Writes vectors, at some ten bytes per number.
 async fn answer(
     app: &App,
     embeddings: Vec<Embedding>,
@@ -126,13 +126,13 @@ async fn one(app: &App, name: &str, tokens: Vec<Token>) -> ApiResult<Embedding> 
     }
 }
 
-/// How many numbers a vector is to have.
+/// The requested number of dimensions.
 fn dimensions(app: &App, fields: &Fields<'_>) -> ApiResult<Option<usize>> {
     let most = i64::from(app.engine.model().n_embd);
     Ok(fields.integer(&["dimensions"], 1..=most)?.map(|n| n as usize))
 }
 
-/// The first numbers of a vector, again of the length 1, as models are trained for whose vectors may be cut.
+/// Truncates a vector and normalises it again, as for models trained for truncated embeddings.
 fn shorten(values: &mut Vec<f32>, dimensions: usize) {
     values.truncate(dimensions);
     let length = values.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt();

@@ -1,4 +1,4 @@
-//! Chat messages of a request as a prompt.
+//! Renders the chat messages of a request as a prompt.
 
 use llama_concurrent::{ChatMessage, ChatOptions, Continuation, Prompt};
 use serde_json::Value;
@@ -11,7 +11,7 @@ use crate::{
     work::Job,
 };
 
-/// The prompt that the model's template makes of `messages`.
+/// Renders `messages` with the chat template.
 pub(crate) fn render(app: &App, fields: &Fields<'_>, job: &Job) -> ApiResult<Prompt> {
     let messages = read(fields, job)?;
     let options = options(app, fields)?;
@@ -64,7 +64,7 @@ fn message(path: String, value: &Value) -> ApiResult<ChatMessage> {
     Ok(message)
 }
 
-/// A string, or a list of parts of which only texts can be read.
+/// A string, or a list of parts, which must be texts.
 fn check_content(path: &str, value: &Value) -> ApiResult<()> {
     let parts = match value {
         Value::String(_) | Value::Null => return Ok(()),
@@ -89,7 +89,7 @@ fn check_content(path: &str, value: &Value) -> ApiResult<()> {
     Ok(())
 }
 
-/// Whether a message has calls of tools, which are what OpenAI's are.
+/// Whether a message has tool calls in OpenAI's format.
 fn calls(fields: &Fields<'_>) -> ApiResult<bool> {
     let list = fields.list("tool_calls")?.map_or(&[][..], Vec::as_slice);
     for (index, call) in list.iter().enumerate() {
@@ -120,7 +120,7 @@ fn options(app: &App, fields: &Fields<'_>) -> ApiResult<ChatOptions> {
     if fields.list("tools")?.is_some_and(|tools| !tools.is_empty()) && !tools::are_forbidden(fields) {
         options.tools = fields.get("tools").cloned();
     }
-    // OpenAI's name of what some templates read.
+    // OpenAI's name for a variable of some templates.
     if let Some(effort) = fields.text("reasoning_effort")? {
         options.extra.insert("reasoning_effort".into(), effort.into());
     }

@@ -9,5 +9,5 @@ pub(crate) mod messages;
 pub(crate) mod models;
 pub(crate) mod tools;
 
-/// Told to clients that compare results: the version of this server.
+/// The version of this server, for clients that compare results.
 pub(crate) const FINGERPRINT: &str = concat!("llama-concurrent-", env!("CARGO_PKG_VERSION"));

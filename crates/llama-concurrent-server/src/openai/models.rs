@@ -19,14 +19,14 @@ pub(crate) async fn models(State(app): State<Arc<App>>) -> Response {
     let list = json!({
         "object": "list",
         "data": [describe(&app)],
-        // As llama-server has it, for clients of Ollama.
+        // As in llama-server, for clients of Ollama.
         "models": [{"name": name, "model": name, "type": "model"}],
     });
     json_response(StatusCode::OK, &list)
 }
 
 pub(crate) async fn model(State(app): State<Arc<App>>, id: Result<Path<String>, PathRejection>) -> Response {
-    // What is no text is no name either.
+    // A path that is not UTF-8 is not a model name.
     let id = id.map_or_else(|_| String::new(), |Path(id)| id);
     if id == app.config.model_name {
         return json_response(StatusCode::OK, &describe(&app));

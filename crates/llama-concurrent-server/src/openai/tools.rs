@@ -1,4 +1,4 @@
-//! Calls of tools: not read out of answers, so a request that wants them is told so.
+//! Tool calls: outputs are not parsed for them, so a request that wants them is refused.
 
 use serde_json::Value;
 
@@ -7,12 +7,12 @@ use crate::{
     fields::{Fields, wrong},
 };
 
-/// Whether a request forbids calls, so that the model need not hear of its tools.
+/// Whether a request forbids tool calls, so that its tools are not shown to the model.
 pub(super) fn are_forbidden(fields: &Fields<'_>) -> bool {
     ["tool_choice", "function_call"].iter().any(|name| fields.get(name).is_some_and(|choice| choice == "none"))
 }
 
-/// Refuses a request whose answer could be a call: it would come as text, where its client looks for `tool_calls`.
+/// Refuses a request whose output could be a tool call: it would be returned as text, not in `tool_calls`.
 pub(crate) fn refuse(fields: &Fields<'_>) -> ApiResult<()> {
     for name in ["tool_choice", "function_call"] {
         match fields.get(name) {

@@ -12,9 +12,9 @@ use serde_json::json;
 
 use super::error;
 use crate::{
+    active_generation::{ActiveGeneration, failure},
     answer::{self, Usage},
-    live::Phase,
-    running::{Running, failure},
+    in_flight::Phase,
 };
 
 #[derive(Default)]
@@ -22,16 +22,16 @@ pub(super) struct Sessions(Vec<Session>);
 
 struct Session {
     id: String,
-    running: Running,
+    running: ActiveGeneration,
     silent: bool,
-    /// By its client.
+    /// The client's id.
     cancelled: bool,
-    /// As last told.
+    /// The state last sent.
     phase: Phase,
 }
 
 impl Sessions {
-    pub(super) fn add(&mut self, id: String, running: Running, silent: bool) {
+    pub(super) fn add(&mut self, id: String, running: ActiveGeneration, silent: bool) {
         self.0.push(Session { id, running, silent, cancelled: false, phase: Phase::Waiting });
     }
 
@@ -47,7 +47,7 @@ impl Sessions {
         self.0.iter().any(|session| session.id == id)
     }
 
-    /// Ends a generation; its last message follows. One that has ended is ignored: both messages may cross.
+    /// Cancels a generation; its last message follows. An unknown id is ignored, because messages may cross.
     pub(super) fn cancel(&mut self, id: &str) {
         if let Some(session) = self.0.iter_mut().find(|session| session.id == id) {
             session.cancelled = true;
@@ -59,10 +59,10 @@ impl Sessions {
         self.0.iter().any(|session| session.phase != Phase::Decode)
     }
 
-    /// Messages for those that got a slot.
+    /// State messages for those that got a slot.
     pub(super) fn changed_states(&mut self) -> Vec<String> {
         let changed = self.0.iter_mut().filter_map(|session| {
-            let (phase, slot) = (session.running.live.phase(), session.running.live.slot());
+            let (phase, slot) = (session.running.in_flight.phase(), session.running.in_flight.slot());
             if phase == session.phase {
                 return None;
             }
@@ -72,7 +72,7 @@ impl Sessions {
         changed.collect()
     }
 
-    /// Waits until anything happens and gives all messages that are due; for ever without generations.
+    /// Waits for events and returns all messages that are due; forever without generations.
     pub(super) async fn next(&mut self) -> Vec<String> {
         poll_fn(|task| {
             let mut out = Vec::new();
@@ -84,7 +84,7 @@ impl Sessions {
 }
 
 impl Session {
-    /// Takes what is there; whether it goes on.
+    /// Takes the available events. Returns whether the generation continues.
     fn collect(&mut self, task: &mut Context<'_>, out: &mut Vec<String>) -> bool {
         loop {
             match Pin::new(&mut self.running).poll_next(task) {
@@ -105,7 +105,7 @@ impl Session {
         if delta.text.is_empty() || self.silent {
             return;
         }
-        let (slot, n) = (self.running.live.slot(), delta.index + 1);
+        let (slot, n) = (self.running.in_flight.slot(), delta.index + 1);
         out.push(json!({"type": "delta", "id": self.id, "text": delta.text, "n": n, "slot": slot}).to_string());
     }
 
@@ -123,7 +123,7 @@ impl Session {
             "finish_reason": reason,
             "usage": usage.json(),
             "timings": answer::timings(&finish.timings),
-            "slot": self.running.live.slot(),
+            "slot": self.running.in_flight.slot(),
         })
         .to_string()
     }

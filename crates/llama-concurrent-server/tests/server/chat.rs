@@ -76,7 +76,7 @@ fn a_last_message_of_the_assistant_is_continued() {
     assert_eq!(of(json!({"continue_final_message": false, "add_generation_prompt": false})), closed);
 
     let two = json!([{"role": "assistant", "content": "a"}, {"role": "assistant", "content": "b"}]);
-    for (body, words) in [
+    for (body, expected) in [
         (json!({"messages": two}), "both the assistant's"),
         (
             json!({"messages": begun, "continue_final_message": true, "add_generation_prompt": true}),
@@ -89,7 +89,7 @@ fn a_last_message_of_the_assistant_is_continued() {
         for path in ["/v1/chat/completions", "/apply-template"] {
             let (status, answer) = server.post(path, &body);
             assert_eq!(status, 400, "{body}");
-            assert!(answer["error"]["message"].as_str().unwrap().contains(words), "{answer}");
+            assert!(answer["error"]["message"].as_str().unwrap().contains(expected), "{answer}");
         }
     }
 }

@@ -97,7 +97,7 @@ fn a_wrong_field_is_named() {
         let (status, error) = server.post("/completion", &native(field, value.clone()).1);
         assert_eq!((status, &error["error"]["type"]), (400, &json!("invalid_request_error")), "{value}: {error}");
     }
-    // Values that only the engine can judge; its words name them.
+    // Values that only the engine can judge; its messages name them.
     for (field, value) in [("min_p", json!(2)), ("repeat_penalty", json!(0)), ("top_p", json!(1.5))] {
         let (status, error) = server.post("/completion", &native(field, value).1);
         let message = error["error"]["message"].as_str().unwrap_or_default().to_owned();

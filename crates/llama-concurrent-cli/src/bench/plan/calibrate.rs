@@ -7,7 +7,7 @@ use llama_concurrent_bench::sim::{Calibration, measure};
 use super::super::{BenchArgs, files};
 use crate::{console, failure::Failure};
 
-/// From a file, by hand, or measured; then what was given by hand instead of parts of it.
+/// From a file, from given figures, or measured; then given figures replace parts of it.
 pub fn get(args: &BenchArgs, path: &Path) -> Result<Calibration, Failure> {
     let options = &args.sim;
     let bad = Failure::BadInput;

@@ -1,4 +1,4 @@
-//! Predictions beside measurements on this machine.
+//! Compares predictions with measurements on this machine.
 
 use std::{
     io::{Write, stdout},
@@ -10,11 +10,11 @@ use llama_concurrent_bench::{
     Load, Planner,
     numbers::count,
     report::{Check, Line},
-    sim::{Machine, Placement},
+    sim::{MachineSpec, WorkerLayout},
 };
 
 use super::{
-    super::{BenchArgs, contestant::Contestant, files, runs, strategies},
+    super::{BenchArgs, files, runs, strategies, system::System},
     users,
 };
 use crate::failure::Failure;
@@ -57,15 +57,15 @@ fn one(
         max_queued_tokens: usize::MAX,
         ..planner.config(strategy, users)
     };
-    let contestant = Contestant::engine(strategy.as_str(), path, config.clone());
-    let here = Machine { nodes: 1, cores: threads, bandwidth: Some(planner.calibration.node_bandwidth) };
+    let system = System::engine(strategy.as_str(), path, config.clone());
+    let here = MachineSpec { nodes: 1, cores: threads, bandwidth: Some(planner.calibration.node_bandwidth) };
     let (mut measured, mut predicted) = (Vec::new(), Vec::new());
     for repeat in 0..repeats {
         let load = Load { users, ..planner.setting.load.repeated(repeat) };
         let what = format!("{strategy}, {}, {users} users", count(threads, "thread"));
-        let run = runs::once(&contestant, planner.setting, &planner.setting.scripts(&load), &what)?;
+        let run = runs::once(&system, planner.setting, &planner.setting.scripts(&load), &what)?;
         measured.push(run.summary);
-        predicted.push(planner.predict(&planner.asked(&load), &config, &here, Placement::Together));
+        predicted.push(planner.predict(&planner.replayed_load(&load), &config, &here, WorkerLayout::Together));
     }
     Ok(Line { threads, users, strategy, measured, predicted })
 }

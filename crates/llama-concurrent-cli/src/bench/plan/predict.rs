@@ -10,7 +10,7 @@ use super::{
 };
 use crate::failure::Failure;
 
-/// For whom a server is planned.
+/// The numbers of users to predict.
 const USERS: [u32; 4] = [20, 50, 100, 200];
 
 pub fn predict(args: &BenchArgs, planner: &Planner<'_>) -> Result<(), Failure> {

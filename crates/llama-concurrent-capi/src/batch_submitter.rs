@@ -1,4 +1,4 @@
-//! Batches: prompts of any number, handed to the engine a few at a time.
+//! Batches: any number of prompts, submitted to the engine a few at a time.
 
 use std::{sync::Arc, thread::JoinHandle};
 
@@ -9,10 +9,15 @@ use crate::call::Call;
 
 /// Starts a thread that submits `requests` in order, at most `window` at a time, and then ends.
 ///
-/// The window leaves the rest of the queue to others, and the memory of a long batch where it is.
-pub fn feed(engine: Engine, call: Arc<Call>, requests: Vec<Request>, window: usize) -> std::io::Result<JoinHandle<()>> {
+/// The window leaves room in the queue for other requests and bounds the memory of a long batch.
+pub fn spawn(
+    engine: Engine,
+    call: Arc<Call>,
+    requests: Vec<Request>,
+    window: usize,
+) -> std::io::Result<JoinHandle<()>> {
     std::thread::Builder::new().name("llama-batch".into()).spawn(move || {
-        // Signals are for the threads of the program.
+        // Signals are handled by the program's own threads.
         let _ = SigSet::all().thread_block();
         for (index, request) in requests.into_iter().enumerate() {
             call.wait_for_room(window);

@@ -7,7 +7,7 @@ use llama_concurrent_topology::MemoryPolicy;
 use super::{Range, WorkerPlan};
 
 /// On macOS, asks for the class of service that keeps a thread on performance cores.
-pub fn settle_worker(_: &WorkerPlan) {
+pub fn bind_worker(_: &WorkerPlan) {
     #[cfg(target_os = "macos")]
     // SAFETY: concerns the calling thread only.
     unsafe {
@@ -15,15 +15,15 @@ pub fn settle_worker(_: &WorkerPlan) {
     }
 }
 
-pub fn settle(_: &[usize], _: &MemoryPolicy) {}
+pub fn bind_thread(_: &[usize], _: &MemoryPolicy) {}
 
 pub(super) fn move_to(_: usize, _: &[Range]) {}
 
-pub(super) fn share_on(_: usize, _: &[Range]) -> Option<f64> {
+pub(super) fn fraction_on(_: usize, _: &[Range]) -> Option<f64> {
     None
 }
 
-pub(super) fn note_threads<T>(start: impl FnOnce() -> T) -> (T, Vec<i32>) {
+pub(super) fn started_threads<T>(start: impl FnOnce() -> T) -> (T, Vec<i32>) {
     (start(), Vec::new())
 }
 

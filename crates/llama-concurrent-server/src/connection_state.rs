@@ -1,4 +1,4 @@
-//! What each connection is doing, so that the one that has been idle for longest can make room for a new one.
+//! The state of each connection, so that the longest idle one can be closed to make room for a new one.
 
 use std::{
     collections::BTreeMap,
@@ -15,35 +15,35 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use tokio::sync::Notify;
 
-/// All connections that have no request under way, by when they became idle.
+/// All connections without a request in progress, ordered by when they became idle.
 #[derive(Default)]
 pub(crate) struct Idle(Mutex<Order>);
 
 #[derive(Default)]
 struct Order {
     next: u64,
-    waiting: BTreeMap<u64, Arc<Attendance>>,
+    waiting: BTreeMap<u64, Arc<ConnectionState>>,
 }
 
-/// One connection. Orderings are relaxed: everything about a connection happens in one task.
+/// The state of one connection. Orderings are relaxed because a connection is handled in one task.
 #[derive(Default)]
-pub(crate) struct Attendance {
-    /// Its place among the idle ones.
-    place: Mutex<Option<u64>>,
+pub(crate) struct ConnectionState {
+    /// Its key among the idle ones.
+    idle_key: Mutex<Option<u64>>,
     close: Notify,
-    /// A request is under way.
+    /// A request is in progress.
     busy: AtomicBool,
-    /// And has been answered in part.
+    /// Part of its response was sent.
     begun: AtomicBool,
-    /// And has generations, which wait for their reader.
+    /// It has generations, which pause if the client does not read.
     generates: AtomicBool,
-    /// And its client would not know what to skip before an answer.
+    /// Its client is older than HTTP/1.1, which does not know interim responses.
     is_old: AtomicBool,
-    /// And not all that came with it was read.
+    /// Its body was not read completely.
     unread: AtomicBool,
     /// It is a WebSocket now.
     upgraded: AtomicBool,
-    /// Its client sends no more.
+    /// The client has closed its sending side.
     ended: AtomicBool,
     on_end: Notify,
 }
@@ -53,21 +53,21 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Idle {
-    fn enter(&self, attendance: &Arc<Attendance>) {
+    fn enter(&self, state: &Arc<ConnectionState>) {
         let mut order = lock(&self.0);
-        let place = order.next;
+        let key = order.next;
         order.next += 1;
-        order.waiting.insert(place, attendance.clone());
-        *lock(&attendance.place) = Some(place);
+        order.waiting.insert(key, state.clone());
+        *lock(&state.idle_key) = Some(key);
     }
 
-    fn leave(&self, attendance: &Attendance) {
-        if let Some(place) = lock(&attendance.place).take() {
-            lock(&self.0).waiting.remove(&place);
+    fn leave(&self, state: &ConnectionState) {
+        if let Some(key) = lock(&state.idle_key).take() {
+            lock(&self.0).waiting.remove(&key);
         }
     }
 
-    /// Closes the connection that has been idle for longest; whether there is one.
+    /// Closes the longest idle connection. Returns whether there is one.
     pub(crate) fn close_one(&self) -> bool {
         let Some((_, longest)) = lock(&self.0).waiting.pop_first() else { return false };
         longest.close.notify_one();
@@ -76,39 +76,39 @@ impl Idle {
 }
 
 /// A connection for as long as it is open.
-pub(crate) struct Visit {
-    pub(crate) attendance: Arc<Attendance>,
+pub(crate) struct OpenConnection {
+    pub(crate) state: Arc<ConnectionState>,
     idle: Arc<Idle>,
 }
 
-impl Visit {
+impl OpenConnection {
     pub(crate) fn new(idle: Arc<Idle>) -> Self {
-        let attendance = Arc::new(Attendance::default());
-        idle.enter(&attendance);
-        Self { attendance, idle }
+        let state = Arc::new(ConnectionState::default());
+        idle.enter(&state);
+        Self { state, idle }
     }
 
     /// A request begins.
     pub(crate) fn request(&self, is_old: bool, has_body: bool) -> Busy {
-        let one = &self.attendance;
+        let one = &self.state;
         self.idle.leave(one);
         one.busy.store(true, Ordering::Relaxed);
         one.begun.store(false, Ordering::Relaxed);
         one.generates.store(false, Ordering::Relaxed);
         one.is_old.store(is_old, Ordering::Relaxed);
         one.unread.store(has_body, Ordering::Relaxed);
-        Busy { attendance: one.clone(), idle: self.idle.clone() }
+        Busy { state: one.clone(), idle: self.idle.clone() }
     }
 }
 
-impl Drop for Visit {
+impl Drop for OpenConnection {
     fn drop(&mut self) {
-        self.idle.leave(&self.attendance);
+        self.idle.leave(&self.state);
     }
 }
 
-impl Attendance {
-    /// Waits until the connection has to make room.
+impl ConnectionState {
+    /// Waits until the connection must close to make room.
     pub(crate) async fn closed(&self) {
         self.close.notified().await;
     }
@@ -117,7 +117,7 @@ impl Attendance {
         self.busy.load(Ordering::Relaxed)
     }
 
-    /// Whether a client that sends no more may still wait for an answer.
+    /// Whether a client that has closed its sending side may still wait for a response.
     pub(crate) fn awaits_answer(&self) -> bool {
         let is = |flag: &AtomicBool| flag.load(Ordering::Relaxed);
         is(&self.busy) && !is(&self.is_old) && !is(&self.upgraded)
@@ -131,7 +131,7 @@ impl Attendance {
         self.begun.load(Ordering::Relaxed)
     }
 
-    /// The answer is a stream of generations, which keep their slots while nobody reads.
+    /// The response is a stream of generations, which keep their slots while the client does not read.
     pub(crate) fn generate(&self) {
         self.generates.store(true, Ordering::Relaxed);
     }
@@ -158,12 +158,12 @@ impl Attendance {
         self.on_end.notify_one();
     }
 
-    /// Whether the client sends no more; it may be gone.
+    /// Whether the client has closed its sending side; it may be gone.
     pub(crate) fn has_ended(&self) -> bool {
         self.ended.load(Ordering::Relaxed)
     }
 
-    /// Waits until the client sends no more.
+    /// Waits until the client closes its sending side.
     pub(crate) async fn until_end(&self) {
         while !self.has_ended() {
             self.on_end.notified().await;
@@ -171,28 +171,28 @@ impl Attendance {
     }
 }
 
-/// A request that is under way, until its answer was taken whole.
+/// A request in progress, until its response was sent completely.
 pub(crate) struct Busy {
-    attendance: Arc<Attendance>,
+    state: Arc<ConnectionState>,
     idle: Arc<Idle>,
 }
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        self.attendance.busy.store(false, Ordering::Relaxed);
-        if !self.attendance.upgraded.load(Ordering::Relaxed) {
-            self.idle.enter(&self.attendance);
+        self.state.busy.store(false, Ordering::Relaxed);
+        if !self.state.upgraded.load(Ordering::Relaxed) {
+            self.idle.enter(&self.state);
         }
     }
 }
 
 /// The body of an answer, which keeps its connection busy.
-pub(crate) struct Attended {
+pub(crate) struct TrackedBody {
     pub(crate) body: Body,
     pub(crate) busy: Option<Busy>,
 }
 
-impl http_body::Body for Attended {
+impl http_body::Body for TrackedBody {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -217,28 +217,28 @@ impl http_body::Body for Attended {
 mod tests {
     use super::*;
 
-    fn is_closed(visit: &Visit) -> bool {
-        let closed = std::pin::pin!(visit.attendance.closed());
+    fn is_closed(open_connection: &OpenConnection) -> bool {
+        let closed = std::pin::pin!(open_connection.state.closed());
         closed.poll(&mut Context::from_waker(std::task::Waker::noop())).is_ready()
     }
 
     #[test]
-    fn the_one_that_has_been_idle_for_longest_makes_room() {
+    fn the_longest_idle_connection_is_closed() {
         let idle = Arc::new(Idle::default());
-        let visits = [(); 4].map(|()| Visit::new(idle.clone()));
+        let open_connections = [(); 4].map(|()| OpenConnection::new(idle.clone()));
         // The first is idle again, after the others; the second is busy; the third has gone.
-        drop(visits[0].request(false, false));
-        let busy = visits[1].request(false, false);
-        let [first, second, third, fourth] = visits;
+        drop(open_connections[0].request(false, false));
+        let busy = open_connections[1].request(false, false);
+        let [first, second, third, fourth] = open_connections;
         drop(third);
         assert!(idle.close_one());
         assert_eq!([&first, &second, &fourth].map(is_closed), [false, false, true]);
         assert!(idle.close_one());
         assert_eq!([&first, &second].map(is_closed), [true, false]);
-        assert!(!idle.close_one(), "one that is busy stays");
+        assert!(!idle.close_one(), "a busy one stays open");
         drop(busy);
         assert!(idle.close_one());
         drop((first, second, fourth));
-        assert!(lock(&idle.0).waiting.is_empty(), "nobody is remembered");
+        assert!(lock(&idle.0).waiting.is_empty(), "no connection is left");
     }
 }

@@ -1,5 +1,6 @@
-//! Fields that clients of llama-server, OpenAI and vLLM send and that this server does not follow: each is of no consequence, or
-//! refused in words unless its value means "off". None that changes an answer is ignored in silence.
+//! Fields that clients of llama-server, OpenAI and vLLM send and that this server does not implement. Each is either ignored
+//! because it has no effect, or refused with an error unless its value means "off". No field that would change a response
+//! is ignored silently.
 
 use llama_concurrent::SamplingParams;
 use serde_json::Value;
@@ -9,21 +10,21 @@ use crate::{
     fields::Fields,
 };
 
-/// What becomes of a field.
-enum Fate {
-    /// Nothing that it says would change an answer here; why.
-    Harmless(#[cfg_attr(not(test), allow(dead_code, reason = "for the documentation"))] &'static str),
-    /// A 400 unless it is off; what to do instead.
+/// How a field is handled.
+enum Handling {
+    /// No value would change a response here; the reason.
+    Ignored(#[cfg_attr(not(test), allow(dead_code, reason = "for the documentation"))] &'static str),
+    /// Status 400 unless it is off; what to do instead.
     Refused(Off, &'static str),
 }
 
-/// The values of a field that ask for nothing, besides null.
+/// The values of a field that mean "off", besides null.
 enum Off {
     /// Only its absence.
     Absent,
     /// `false`.
     False,
-    /// 0 and less.
+    /// 0 or less.
     NotPositive,
     /// Less than 0.
     Negative,
@@ -31,31 +32,31 @@ enum Off {
     Empty,
     /// One of these numbers.
     Numbers(&'static [f64]),
-    /// 1, or what another field says.
+    /// 1, or the value of another field.
     As(&'static str),
-    /// One of these words.
-    Words(&'static [&'static str]),
+    /// One of these strings.
+    Values(&'static [&'static str]),
 }
 
-use Fate::{Harmless, Refused};
+use Handling::{Ignored, Refused};
 
-/// Fields of the generating routes, where they are no parameters.
-const GENERATING: &[(&str, Fate)] = &[
+/// Fields of the generating routes that are not in the table of parameters.
+const GENERATING: &[(&str, Handling)] = &[
     // OpenAI
-    ("model", Harmless("there is one model")),
-    ("user", Harmless("it names the caller")),
-    ("safety_identifier", Harmless("it names the caller")),
-    ("metadata", Harmless("nothing is stored")),
-    ("store", Harmless("nothing is stored")),
-    ("service_tier", Harmless("there is one tier")),
-    ("prompt_cache_key", Harmless("equal beginnings of prompts are found without it")),
-    ("prompt_cache_retention", Harmless("the cache is a slot's, and as long as it")),
-    ("prediction", Harmless("it only makes answers faster")),
-    ("parallel_tool_calls", Harmless("calls of tools are refused")),
-    ("modalities", Refused(Off::Words(&["text"]), "this server answers with text only")),
+    ("model", Ignored("there is one model")),
+    ("user", Ignored("it names the caller")),
+    ("safety_identifier", Ignored("it names the caller")),
+    ("metadata", Ignored("nothing is stored")),
+    ("store", Ignored("nothing is stored")),
+    ("service_tier", Ignored("there is one tier")),
+    ("prompt_cache_key", Ignored("equal beginnings of prompts are found without it")),
+    ("prompt_cache_retention", Ignored("the cache is a slot's, and as long as it")),
+    ("prediction", Ignored("it only makes answers faster")),
+    ("parallel_tool_calls", Ignored("calls of tools are refused")),
+    ("modalities", Refused(Off::Values(&["text"]), "this server answers with text only")),
     ("audio", Refused(Off::Absent, "this server answers with text only")),
     ("web_search_options", Refused(Off::Absent, "this server searches nothing")),
-    ("verbosity", Refused(Off::Words(&["medium"]), "ask for it in the prompt")),
+    ("verbosity", Refused(Off::Values(&["medium"]), "ask for it in the prompt")),
     ("best_of", Refused(Off::As("n"), "use 'n' and choose among the answers by their log probabilities")),
     ("echo", Refused(Off::False, "this server answers with the continuation only; put the prompt in front yourself")),
     ("suffix", Refused(Off::Empty, "this server continues texts at their end only")),
@@ -76,26 +77,26 @@ const GENERATING: &[(&str, Fate)] = &[
         "guided_whitespace_pattern",
         Refused(Off::Absent, "write 'x-guidance': {'whitespace_pattern': ...} in the schema"),
     ),
-    ("guided_decoding_backend", Harmless("there is one")),
+    ("guided_decoding_backend", Ignored("there is one")),
     ("structural_tag", Refused(Off::Absent, "use a 'grammar'")),
     ("cache_salt", Refused(Off::Empty, "send 'cache_prompt': false to share no beginnings")),
     ("kv_transfer_params", Refused(Off::Empty, "KV caches stay in this process")),
-    ("spaces_between_special_tokens", Harmless("texts are put together from the bytes of the tokens")),
-    ("include_reasoning", Harmless("an answer is given whole")),
-    ("request_id", Harmless("the header x-request-id names a request")),
+    ("spaces_between_special_tokens", Ignored("texts are put together from the bytes of the tokens")),
+    ("include_reasoning", Ignored("an answer is given whole")),
+    ("request_id", Ignored("the header x-request-id names a request")),
     ("enable_thinking", Refused(Off::Absent, "send 'chat_template_kwargs': {'enable_thinking': ...}")),
     ("thinking", Refused(Off::Absent, "send 'chat_template_kwargs' as the model's template reads it")),
     ("reasoning", Refused(Off::Absent, "send 'chat_template_kwargs' as the model's template reads it")),
     // llama-server
     ("min_keep", Refused(Off::Numbers(&[0.0, 1.0]), "raise 'top_p' or lower 'min_p'")),
     ("lora", Refused(Off::Empty, "merge the adapter into the model's file")),
-    ("n_keep", Harmless("the context is never shifted")),
-    ("n_discard", Harmless("the context is never shifted")),
-    ("n_cache_reuse", Harmless("it only makes prompts faster")),
-    ("id_slot", Harmless("an answer does not depend on its slot")),
-    ("backend_sampling", Harmless("it says where, not what")),
-    ("sse_ping_interval", Harmless("silence is broken every 15 s")),
-    ("verbose", Harmless("it adds figures about llama-server")),
+    ("n_keep", Ignored("the context is never shifted")),
+    ("n_discard", Ignored("the context is never shifted")),
+    ("n_cache_reuse", Ignored("it only makes prompts faster")),
+    ("id_slot", Ignored("an answer does not depend on its slot")),
+    ("backend_sampling", Ignored("it says where, not what")),
+    ("sse_ping_interval", Ignored("silence is broken every 15 s")),
+    ("verbose", Ignored("it adds figures about llama-server")),
     ("n_indent", Refused(Off::NotPositive, "use a 'grammar'")),
     ("t_max_predict_ms", Refused(Off::NotPositive, "use 'max_tokens', or the option --timeout of the server")),
     ("t_max_prompt_ms", Refused(Off::NotPositive, "shorten the prompt, or use the option --timeout of the server")),
@@ -103,22 +104,22 @@ const GENERATING: &[(&str, Fate)] = &[
     ("post_sampling_probs", Refused(Off::False, "probabilities are the model's own, before the samplers")),
     ("grammar_lazy", Refused(Off::False, "a grammar holds from the first token on")),
     ("grammar_triggers", Refused(Off::Empty, "a grammar holds from the first token on")),
-    ("grammar_type", Harmless("the form of a grammar is seen from its first rule")),
-    ("preserved_tokens", Harmless("calls of tools are refused")),
-    ("parse_tool_calls", Harmless("calls of tools are refused")),
-    ("chat_format", Harmless("answers are not parsed")),
-    ("chat_parser", Harmless("answers are not parsed")),
-    ("generation_prompt", Harmless("answers are not parsed")),
+    ("grammar_type", Ignored("the form of a grammar is seen from its first rule")),
+    ("preserved_tokens", Ignored("calls of tools are refused")),
+    ("parse_tool_calls", Ignored("calls of tools are refused")),
+    ("chat_format", Ignored("answers are not parsed")),
+    ("chat_parser", Ignored("answers are not parsed")),
+    ("generation_prompt", Ignored("answers are not parsed")),
     (
         "reasoning_format",
-        Refused(Off::Words(&["none", "auto"]), "an answer's text is whole; read the thoughts out of it"),
+        Refused(Off::Values(&["none", "auto"]), "an answer's text is whole; read the thoughts out of it"),
     ),
     ("reasoning_budget_tokens", Refused(Off::Negative, "use 'max_tokens'")),
     ("thinking_budget_tokens", Refused(Off::Negative, "use 'max_tokens'")),
-    ("reasoning_budget_message", Harmless("of no effect without 'reasoning_budget_tokens'")),
-    ("reasoning_budget_start_tag", Harmless("of no effect without 'reasoning_budget_tokens'")),
-    ("reasoning_budget_end_tag", Harmless("of no effect without 'reasoning_budget_tokens'")),
-    ("reasoning_budget_end_tags", Harmless("of no effect without 'reasoning_budget_tokens'")),
+    ("reasoning_budget_message", Ignored("of no effect without 'reasoning_budget_tokens'")),
+    ("reasoning_budget_start_tag", Ignored("of no effect without 'reasoning_budget_tokens'")),
+    ("reasoning_budget_end_tag", Ignored("of no effect without 'reasoning_budget_tokens'")),
+    ("reasoning_budget_end_tags", Ignored("of no effect without 'reasoning_budget_tokens'")),
     ("reasoning_control", Refused(Off::False, "an answer cannot be steered while it is written")),
     ("input_prefix", Refused(Off::Empty, "this server continues texts at their end only")),
     ("input_suffix", Refused(Off::Empty, "this server continues texts at their end only")),
@@ -127,10 +128,10 @@ const GENERATING: &[(&str, Fate)] = &[
 ];
 
 /// Fields of the routes for embeddings.
-const EMBEDDING: &[(&str, Fate)] = &[
-    ("model", Harmless("there is one model")),
-    ("user", Harmless("it names the caller")),
-    ("priority", Harmless("embeddings take their turn between the steps of generations")),
+const EMBEDDING: &[(&str, Handling)] = &[
+    ("model", Ignored("there is one model")),
+    ("user", Ignored("it names the caller")),
+    ("priority", Ignored("embeddings take their turn between the steps of generations")),
     ("truncate_prompt_tokens", Refused(Off::Absent, "shorten the text with /tokenize")),
     ("input_type", Refused(Off::Absent, "put the model's instruction in front of the text")),
     ("embd_normalize", Refused(Off::Numbers(&[2.0]), "vectors have the length 1 by the Euclidean norm")),
@@ -152,17 +153,17 @@ impl Off {
             },
             Off::Numbers(numbers) => number.is_some_and(|n| numbers.contains(&n)),
             Off::As(other) => number == Some(1.0) || fields.get(other).is_some_and(|other| other == value),
-            Off::Words(words) => match value {
-                Value::String(word) => words.contains(&word.as_str()),
-                Value::Array(list) => list.iter().all(|one| one.as_str().is_some_and(|word| words.contains(&word))),
+            Off::Values(values) => match value {
+                Value::String(word) => values.contains(&word.as_str()),
+                Value::Array(list) => list.iter().all(|one| one.as_str().is_some_and(|word| values.contains(&word))),
                 _ => false,
             },
         }
     }
 
-    /// As the table in the documentation has it.
+    /// For the table in the documentation.
     #[cfg(test)]
-    fn told(&self) -> String {
+    fn description(&self) -> String {
         match self {
             Off::Absent => "absent".into(),
             Off::False => "false".into(),
@@ -171,27 +172,27 @@ impl Off {
             Off::Empty => "empty".into(),
             Off::Numbers(numbers) => numbers.iter().map(f64::to_string).collect::<Vec<_>>().join(" or "),
             Off::As(other) => format!("1 or equal to `{other}`"),
-            Off::Words(words) => words.join(" or "),
+            Off::Values(values) => values.join(" or "),
         }
     }
 }
 
-/// Refuses what a request to generate asks for and would not get.
+/// Refuses unsupported fields in a generation request.
 pub(crate) fn check_generating(fields: &Fields<'_>) -> ApiResult<()> {
     check(fields, GENERATING)
 }
 
-/// Whether the table of parameters has a field, which is followed then.
+/// Whether the table of parameters has a field, which is supported then.
 fn is_parameter(name: &str) -> bool {
     SamplingParams::FIELDS.iter().any(|field| field.traits.http.contains(&name))
 }
 
-/// Refuses what a request for embeddings asks for and would not get.
+/// Refuses unsupported fields in an embedding request.
 pub(crate) fn check_embedding(fields: &Fields<'_>) -> ApiResult<()> {
     check(fields, EMBEDDING)
 }
 
-fn check(fields: &Fields<'_>, table: &[(&str, Fate)]) -> ApiResult<()> {
+fn check(fields: &Fields<'_>, table: &[(&str, Handling)]) -> ApiResult<()> {
     for (name, fate) in table {
         let (Refused(off, instead), Some(value)) = (fate, fields.get(name)) else { continue };
         if !off.holds(value, fields) && !is_parameter(name) {
@@ -227,11 +228,11 @@ mod tests {
 
     #[test]
     fn the_table_stands_in_the_documentation() {
-        let mut rows = String::from("| field | what becomes of it |\n|---|---|\n");
+        let mut rows = String::from("| field | handling |\n|---|---|\n");
         for (name, fate) in GENERATING.iter().filter(|(name, _)| !is_parameter(name)) {
             rows += &match fate {
-                Harmless(why) => format!("| `{name}` | of no consequence: {why} |\n"),
-                Refused(off, instead) => format!("| `{name}` | 400 unless {}: {instead} |\n", off.told()),
+                Ignored(why) => format!("| `{name}` | ignored: {why} |\n"),
+                Refused(off, instead) => format!("| `{name}` | 400 unless {}: {instead} |\n", off.description()),
             };
         }
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/server.md");

@@ -1,10 +1,10 @@
-//! A unit of work: some rows that share a head of keys and values, over one chunk of its cells or over all.
+//! A work item: rows that share a head of keys and values, over one chunk of its cells or over all.
 
 #![allow(unsafe_op_in_unsafe_fn)] // Whole functions here are unsafe for one reason, which each states.
 
 use super::{
     CELLS, CHUNK, NO_SCORE, TILES,
-    block::{self, Stored},
+    block::{self, KvDtype},
     merge::Partial,
 };
 use crate::isa::Isa;
@@ -12,7 +12,7 @@ use crate::isa::Isa;
 /// A head of keys or of values in the cache.
 #[derive(Clone, Copy)]
 pub(crate) struct Cache {
-    pub(crate) stored: Stored,
+    pub(crate) dtype: KvDtype,
     pub(crate) first: *const u8,
     /// Bytes from one cell to the next.
     pub(crate) stride: usize,
@@ -24,14 +24,14 @@ impl Cache {
     #[inline(always)]
     unsafe fn convert<I: Isa>(&self, cells: &[usize], out: *mut f32) {
         for (index, cell) in cells.iter().enumerate() {
-            block::convert::<I>(self.stored, self.first.add(cell * self.stride), self.size, out.add(index * self.size));
+            block::convert::<I>(self.dtype, self.first.add(cell * self.stride), self.size, out.add(index * self.size));
         }
     }
 }
 
-/// What is computed, and where. A row is a query head of a token: row `token * heads + head`.
+/// The operands of a work item. A row is a query head of a token: row `token * heads + head`.
 #[derive(Clone, Copy)]
-pub(crate) struct Unit {
+pub(crate) struct WorkItem {
     /// The query of row 0, and bytes to that of the next head and of the next token.
     pub(crate) queries: *const u8,
     pub(crate) head_stride: usize,
@@ -48,16 +48,16 @@ pub(crate) struct Unit {
     /// Rows `first_row .. first_row + rows`; at most [`TILES`] tiles.
     pub(crate) first_row: usize,
     pub(crate) rows: usize,
-    /// Cells `first_cell .. end_cell`, a chunk's or all.
+    /// Cells `first_cell .. end_cell`: one chunk, or all.
     pub(crate) first_cell: usize,
     pub(crate) end_cell: usize,
-    /// This thread's memory, [`Unit::scratch`] floats.
+    /// This thread's memory, [`WorkItem::scratch`] floats.
     pub(crate) scratch: *mut f32,
-    /// Where the partial results go, one row after the other.
+    /// The partial results, one row after the other.
     pub(crate) partials: *mut f32,
 }
 
-impl Unit {
+impl WorkItem {
     /// Floats of scratch memory for tiles of `lanes` rows.
     pub(crate) const fn scratch(lanes: usize, keys: usize, values: usize) -> usize {
         let rows = TILES * lanes;
@@ -70,13 +70,13 @@ impl Unit {
         (self.first_row + row.min(self.rows - 1)) / self.heads
     }
 
-    /// Computes the unit.
+    /// Computes the item.
     ///
     /// # Safety
-    /// As for [`Isa`], and the pointers are good for what the fields say.
+    /// As for [`Isa`], and the pointers are valid for what the fields say.
     #[inline(always)]
     pub(crate) unsafe fn compute<I: Isa>(&self) {
-        let work = Work::new::<I>(self);
+        let work = Scratch::new::<I>(self);
         work.load_queries::<I>(self);
         let size = self.values.size;
         for row in 0..self.rows {
@@ -105,8 +105,8 @@ impl Unit {
     }
 }
 
-/// The parts of the scratch memory. Those with a vector for each row of a tile hold tile after tile.
-struct Work {
+/// The arrays in the scratch memory. Those with one vector per row of a tile are stored tile by tile.
+struct Scratch {
     queries: *mut f32,
     results: *mut f32,
     largest: *mut f32,
@@ -118,32 +118,32 @@ struct Work {
     tiles: usize,
 }
 
-impl Work {
+impl Scratch {
     #[inline(always)]
-    unsafe fn new<I: Isa>(unit: &Unit) -> Self {
+    unsafe fn new<I: Isa>(item: &WorkItem) -> Self {
         let rows = TILES * I::LANES;
-        let queries = unit.scratch;
-        let results = queries.add(rows * unit.keys.size);
-        let largest = results.add(rows * unit.values.size);
+        let queries = item.scratch;
+        let results = queries.add(rows * item.keys.size);
+        let largest = results.add(rows * item.values.size);
         let totals = largest.add(rows);
         let factors = totals.add(rows);
         let scores = factors.add(rows);
         let bias = scores.add(TILES * CELLS * I::LANES);
         let cells = bias.add(CELLS * I::LANES);
-        Self { queries, results, largest, totals, factors, scores, bias, cells, tiles: unit.rows.div_ceil(I::LANES) }
+        Self { queries, results, largest, totals, factors, scores, bias, cells, tiles: item.rows.div_ceil(I::LANES) }
     }
 
-    /// Queries lie by value and then by row, so that a vector holds one value of each row.
+    /// Stores queries transposed, so that a vector holds one value of each row.
     #[inline(always)]
-    unsafe fn load_queries<I: Isa>(&self, unit: &Unit) {
-        let size = unit.keys.size;
+    unsafe fn load_queries<I: Isa>(&self, item: &WorkItem) {
+        let size = item.keys.size;
         for row in 0..self.tiles * I::LANES {
             let out = self.queries.add(row / I::LANES * size * I::LANES + row % I::LANES);
-            let index = unit.first_row + row.min(unit.rows - 1);
+            let index = item.first_row + row.min(item.rows - 1);
             let query =
-                unit.queries.add(index / unit.heads * unit.token_stride + index % unit.heads * unit.head_stride);
+                item.queries.add(index / item.heads * item.token_stride + index % item.heads * item.head_stride);
             for d in 0..size {
-                *out.add(d * I::LANES) = query.cast::<f32>().add(d).read_unaligned() * unit.scale;
+                *out.add(d * I::LANES) = query.cast::<f32>().add(d).read_unaligned() * item.scale;
             }
         }
     }
@@ -159,13 +159,13 @@ impl Work {
 
     /// Adds a block of cells to all tiles; false if the mask rules it out for all rows.
     #[inline(always)]
-    unsafe fn add_block<I: Isa>(&self, unit: &Unit, first: usize, count: usize) -> bool {
-        let mask = |token: usize| unit.mask.add(token * unit.mask_stride).cast::<u16>().add(first);
-        // What each tile sees, and whether all of its rows see the same and get nothing added.
+    unsafe fn add_block<I: Isa>(&self, item: &WorkItem, first: usize, count: usize) -> bool {
+        let mask = |token: usize| item.mask.add(token * item.mask_stride).cast::<u16>().add(first);
+        // The cells that each tile attends to, and whether all its rows attend to the same cells without a bias.
         let mut seen = [0u32; TILES];
         let mut plain = [true; TILES];
         for tile in 0..self.tiles {
-            let tokens = unit.token(tile * I::LANES)..=unit.token((tile + 1) * I::LANES - 1);
+            let tokens = item.token(tile * I::LANES)..=item.token((tile + 1) * I::LANES - 1);
             let mut same = u32::MAX;
             for token in tokens {
                 let (visible, added) = block::visible(mask(token), count);
@@ -186,32 +186,32 @@ impl Work {
             found += (all >> cell & 1) as usize;
         }
         let cells = &cells[..found];
-        unit.keys.convert::<I>(cells, self.cells);
+        item.keys.convert::<I>(cells, self.cells);
         for tile in 0..self.tiles {
             if seen[tile] != 0 {
                 let bias = if plain[tile] && seen[tile] == all {
                     std::ptr::null()
                 } else {
-                    self.load_bias::<I>(unit, tile, cells)
+                    self.load_bias::<I>(item, tile, cells)
                 };
-                self.weigh::<I>(unit, tile, found, bias);
+                self.softmax_weights::<I>(item, tile, found, bias);
             }
         }
-        unit.values.convert::<I>(cells, self.cells);
+        item.values.convert::<I>(cells, self.cells);
         for (tile, seen) in seen.iter().enumerate().take(self.tiles) {
             if *seen != 0 {
-                self.add_values::<I>(unit, tile, found);
+                self.add_values::<I>(item, tile, found);
             }
         }
         true
     }
 
-    /// The mask's numbers for each row and cell, for powers of two.
+    /// The mask's biases for each row and cell, scaled for powers of two.
     #[inline(always)]
-    unsafe fn load_bias<I: Isa>(&self, unit: &Unit, tile: usize, cells: &[usize]) -> *const f32 {
+    unsafe fn load_bias<I: Isa>(&self, item: &WorkItem, tile: usize, cells: &[usize]) -> *const f32 {
         for lane in 0..I::LANES {
-            let token = unit.token(tile * I::LANES + lane);
-            let mask = unit.mask.add(token * unit.mask_stride).cast::<u16>();
+            let token = item.token(tile * I::LANES + lane);
+            let mask = item.mask.add(token * item.mask_stride).cast::<u16>();
             for (index, cell) in cells.iter().enumerate() {
                 let value = half::f16::from_bits(mask.add(*cell).read_unaligned()).to_f32();
                 *self.bias.add(index * I::LANES + lane) = value * std::f32::consts::LOG2_E;
@@ -221,11 +221,11 @@ impl Work {
     }
 
     #[inline(always)]
-    unsafe fn weigh<I: Isa>(&self, unit: &Unit, tile: usize, count: usize, bias: *const f32) {
-        let size = unit.keys.size;
+    unsafe fn softmax_weights<I: Isa>(&self, item: &WorkItem, tile: usize, count: usize, bias: *const f32) {
+        let size = item.keys.size;
         let queries = self.queries.add(tile * size * I::LANES);
         let scores = self.scores.add(tile * CELLS * I::LANES);
-        // Eights of cells: beyond the count they are what was there before, and nobody looks at the scores.
+        // In groups of eight cells: scores beyond the count come from stale data and are not used.
         for cell in (0..count).step_by(8) {
             block::scores::<I>(queries, self.cells.add(cell * size), size, scores.add(cell * I::LANES));
         }
@@ -235,9 +235,9 @@ impl Work {
     }
 
     #[inline(always)]
-    unsafe fn add_values<I: Isa>(&self, unit: &Unit, tile: usize, count: usize) {
-        let size = unit.values.size;
-        let end = unit.rows.min((tile + 1) * I::LANES);
+    unsafe fn add_values<I: Isa>(&self, item: &WorkItem, tile: usize, count: usize) {
+        let size = item.values.size;
+        let end = item.rows.min((tile + 1) * I::LANES);
         let mut row = tile * I::LANES;
         while row < end {
             let weights = self.scores.add(tile * CELLS * I::LANES + row % I::LANES);
@@ -246,7 +246,7 @@ impl Work {
             while d < size {
                 let (values, factors) = (self.cells.add(d), self.factors.add(row));
                 let results = self.results.add(row * size + d);
-                // Two vectors of four rows leave registers for the rest also where there are sixteen.
+                // Two vectors of four rows leave enough registers even with sixteen.
                 let wide = d + 2 * I::LANES <= size;
                 match (rows, wide) {
                     (4, true) => block::accumulate::<I, 4, 2>(weights, values, factors, results, size, count),

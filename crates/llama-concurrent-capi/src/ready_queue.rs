@@ -1,7 +1,7 @@
-//! Who has something to tell: calls with events, in the order in which they should be heard.
+//! The ready queue of a small task scheduler: calls that have events, first in, first out.
 //!
-//! Callback threads and [`llama_infer_poll`](crate::queue) both read from a mailbox. A call lies in it at most once and
-//! is read by one thread at a time, so its events stay in order; after each event it goes to the end of the line.
+//! Callback threads and [`llama_infer_poll`](crate::queue) both take calls from a ready queue. A call is in it at most once
+//! and is read by one thread at a time, so its events stay in order. After each event it goes to the back of the queue.
 
 use std::{
     collections::VecDeque,
@@ -13,21 +13,21 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Where a call is: nowhere, in the mailbox, with a reader, or with a reader while there is more already. A new call is
-/// with the one who makes it, so that nobody hears of it too early.
-pub struct Turn(AtomicU8);
+/// Where a call is: idle, in the ready queue, with a reader, or with a reader while more events have arrived. A new call
+/// starts as being read by the thread that creates it, so that no event is delivered too early.
+pub struct TaskState(AtomicU8);
 
 const IDLE: u8 = 0;
 const QUEUED: u8 = 1;
 const READ: u8 = 2;
 const READ_MORE: u8 = 3;
 
-impl Turn {
+impl TaskState {
     pub fn new() -> Self {
         Self(AtomicU8::new(READ))
     }
 
-    /// There is something to read. Whether it must be put into the mailbox for that.
+    /// Notes that an event has arrived. Returns whether the caller must put the call into the ready queue.
     #[must_use]
     pub fn wake(&self) -> bool {
         let next = |state| match state {
@@ -38,12 +38,12 @@ impl Turn {
         self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, next) == Ok(IDLE)
     }
 
-    /// It was taken out of the mailbox.
+    /// The call was taken out of the ready queue.
     pub fn begin(&self) {
         self.0.store(READ, Ordering::Release);
     }
 
-    /// It had nothing more to read. Whether that changed meanwhile, and it must be put back.
+    /// The reader found no more events. Returns whether one has arrived since, so that the call must be put back.
     #[must_use]
     pub fn end(&self) -> bool {
         if self.0.compare_exchange(READ, IDLE, Ordering::AcqRel, Ordering::Acquire).is_ok() {
@@ -53,14 +53,14 @@ impl Turn {
         true
     }
 
-    /// It may have more; it must be put back.
+    /// The call may have more events; the caller puts it back.
     pub fn again(&self) {
         self.0.store(QUEUED, Ordering::Release);
     }
 }
 
-/// The line.
-pub struct Mailbox<T> {
+/// A blocking queue of calls that have events.
+pub struct ReadyQueue<T> {
     state: Mutex<State<T>>,
     filled: Condvar,
 }
@@ -71,17 +71,17 @@ struct State<T> {
     signal: Option<Signal>,
 }
 
-/// What came of waiting.
+/// The result of [`ReadyQueue::take`].
 pub enum Taken<T> {
-    /// Somebody with something to tell.
+    /// An item that is ready to be read.
     Ready(Arc<T>),
-    /// Nobody had until the time was over.
-    Nothing,
-    /// Nobody ever will.
+    /// The deadline passed.
+    TimedOut,
+    /// The queue was closed.
     Closed,
 }
 
-impl<T> Mailbox<T> {
+impl<T> ReadyQueue<T> {
     pub fn new() -> Self {
         Self {
             state: Mutex::new(State { ready: VecDeque::new(), closed: false, signal: None }),
@@ -89,11 +89,11 @@ impl<T> Mailbox<T> {
         }
     }
 
-    /// With a descriptor that is readable while the mailbox is not empty.
+    /// With a descriptor that is readable while the queue is not empty.
     pub fn with_signal(signal: Signal) -> Self {
-        let mailbox = Self::new();
-        mailbox.lock().signal = Some(signal);
-        mailbox
+        let ready_queue = Self::new();
+        ready_queue.lock().signal = Some(signal);
+        ready_queue
     }
 
     fn lock(&self) -> MutexGuard<'_, State<T>> {
@@ -106,12 +106,12 @@ impl<T> Mailbox<T> {
             return;
         }
         state.ready.push_back(item);
-        state.show();
+        state.update_signal();
         drop(state);
         self.filled.notify_one();
     }
 
-    /// The first of the line; waits for one until `deadline` if there is one, and for ever otherwise.
+    /// Takes the first item. Waits until `deadline`, or indefinitely without one.
     pub fn take(&self, deadline: Option<Instant>) -> Taken<T> {
         let mut state = self.lock();
         loop {
@@ -119,7 +119,7 @@ impl<T> Mailbox<T> {
                 return Taken::Closed;
             }
             if let Some(item) = state.ready.pop_front() {
-                state.show();
+                state.update_signal();
                 return Taken::Ready(item);
             }
             state = match deadline {
@@ -127,7 +127,7 @@ impl<T> Mailbox<T> {
                 Some(deadline) => {
                     let left = deadline.saturating_duration_since(Instant::now());
                     if left == Duration::ZERO {
-                        return Taken::Nothing;
+                        return Taken::TimedOut;
                     }
                     self.filled.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
                 }
@@ -135,7 +135,7 @@ impl<T> Mailbox<T> {
         }
     }
 
-    /// Throws everything away; every reader, now and later, is told.
+    /// Discards all items. Every current and later reader gets [`Taken::Closed`].
     pub fn close(&self) {
         let mut state = self.lock();
         state.closed = true;
@@ -149,8 +149,8 @@ impl<T> Mailbox<T> {
 }
 
 impl<T> State<T> {
-    /// Makes the descriptor tell the truth.
-    fn show(&mut self) {
+    /// Makes the descriptor readable or not, to match the queue.
+    fn update_signal(&mut self) {
         let full = !self.ready.is_empty();
         if let Some(signal) = &mut self.signal {
             signal.set(full);
@@ -158,7 +158,7 @@ impl<T> State<T> {
     }
 }
 
-/// A pipe with one byte in it, or none.
+/// A pipe that holds one byte while it is readable.
 pub struct Signal {
     reader: PipeReader,
     writer: PipeWriter,
@@ -192,45 +192,45 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_call_is_put_into_the_line_once() {
-        let turn = Turn::new();
-        assert!(!turn.wake(), "it is not finished yet");
-        assert!(turn.end());
-        turn.begin();
-        assert!(!turn.end());
-        assert!(turn.wake());
-        assert!(!turn.wake(), "it lies there already");
-        turn.begin();
-        assert!(!turn.wake(), "its reader will see");
-        assert!(turn.end(), "and puts it back");
-        turn.begin();
-        assert!(!turn.end());
-        assert!(turn.wake());
+    fn a_call_is_queued_once() {
+        let state = TaskState::new();
+        assert!(!state.wake(), "its creator has not released it yet");
+        assert!(state.end());
+        state.begin();
+        assert!(!state.end());
+        assert!(state.wake());
+        assert!(!state.wake(), "it is queued already");
+        state.begin();
+        assert!(!state.wake(), "its reader will see the event");
+        assert!(state.end(), "and puts it back");
+        state.begin();
+        assert!(!state.end());
+        assert!(state.wake());
     }
 
     #[test]
-    fn the_line_is_first_in_first_out_and_ends_when_closed() {
-        let mailbox = Mailbox::new();
-        mailbox.put(Arc::new(1));
-        mailbox.put(Arc::new(2));
+    fn the_queue_is_first_in_first_out_until_it_is_closed() {
+        let ready_queue = ReadyQueue::new();
+        ready_queue.put(Arc::new(1));
+        ready_queue.put(Arc::new(2));
         for expected in [1, 2] {
-            assert!(matches!(mailbox.take(None), Taken::Ready(item) if *item == expected));
+            assert!(matches!(ready_queue.take(None), Taken::Ready(item) if *item == expected));
         }
-        assert!(matches!(mailbox.take(Some(Instant::now())), Taken::Nothing));
-        mailbox.put(Arc::new(3));
-        mailbox.close();
-        mailbox.put(Arc::new(4));
-        assert!(matches!(mailbox.take(None), Taken::Closed));
+        assert!(matches!(ready_queue.take(Some(Instant::now())), Taken::TimedOut));
+        ready_queue.put(Arc::new(3));
+        ready_queue.close();
+        ready_queue.put(Arc::new(4));
+        assert!(matches!(ready_queue.take(None), Taken::Closed));
     }
 
     #[test]
     fn a_waiting_reader_is_woken() {
-        let mailbox = Arc::new(Mailbox::new());
+        let ready_queue = Arc::new(ReadyQueue::new());
         let reader = std::thread::spawn({
-            let mailbox = mailbox.clone();
-            move || matches!(mailbox.take(None), Taken::Ready(_))
+            let ready_queue = ready_queue.clone();
+            move || matches!(ready_queue.take(None), Taken::Ready(_))
         });
-        mailbox.put(Arc::new(()));
+        ready_queue.put(Arc::new(()));
         assert!(reader.join().unwrap());
     }
 }

@@ -1,4 +1,4 @@
-//! A generation of a client: the engine's handle, counted and traced. Dropping it cancels.
+//! An active generation of a client: the engine's handle with metrics and tracing. Dropping it cancels the generation.
 
 use std::{
     pin::Pin,
@@ -16,58 +16,58 @@ use tracing::Span;
 
 use crate::{
     app::App,
-    clients::Seat,
+    clients::Permit,
     error::{ApiError, ApiResult},
-    live::Live,
+    in_flight::InFlightRequest,
     logprobs::Scored,
     work::Load,
 };
 
-/// Log probabilities that an answer as a whole may have: some 200 MB of text. A stream may have any number.
+/// The maximum number of log probabilities in an unstreamed response: some 200 MB of text. A stream has no limit.
 const MOST_SCORES: usize = 2_000_000;
 
-/// One running generation.
-pub(crate) struct Running {
+/// An active generation.
+pub(crate) struct ActiveGeneration {
     generation: Generation,
-    pub(crate) live: Arc<Live>,
+    pub(crate) in_flight: Arc<InFlightRequest>,
     /// Shared by the answers to one prompt.
     pub(crate) prompt: Arc<[Token]>,
     app: Arc<App>,
     span: Span,
-    _seat: Option<Seat>,
+    _permit: Option<Permit>,
 }
 
-impl Running {
+impl ActiveGeneration {
     pub(crate) fn new(
         generation: Generation,
-        live: Live,
+        in_flight: InFlightRequest,
         prompt: Arc<[Token]>,
         app: Arc<App>,
-        seat: Option<Seat>,
+        permit: Option<Permit>,
     ) -> Self {
-        let live = Arc::new(live);
-        app.live.add(live.clone());
+        let in_flight = Arc::new(in_flight);
+        app.in_flight.add(in_flight.clone());
         // Names as in OpenTelemetry's conventions for generative models.
         let span = tracing::info_span!(
             "generate",
             gen_ai.operation.name = "text_completion",
             gen_ai.request.model = app.config.model_name,
-            gen_ai.usage.input_tokens = live.n_prompt,
+            gen_ai.usage.input_tokens = in_flight.n_prompt,
             gen_ai.usage.output_tokens = tracing::field::Empty,
             gen_ai.response.finish_reasons = tracing::field::Empty,
             queue_ms = tracing::field::Empty,
             ttft_ms = tracing::field::Empty,
         );
-        Self { generation, live, prompt, app, span, _seat: seat }
+        Self { generation, in_flight, prompt, app, span, _permit: permit }
     }
 
-    /// Ends it before its next token; its last event still comes.
+    /// Cancels it before its next token; its last event is still delivered.
     pub(crate) fn cancel(&self) {
         self.generation.cancel();
     }
 
     /// Waits for the end. `scores` counts down how many log probabilities may still be kept.
-    async fn collect(mut self, scores: &AtomicUsize) -> ApiResult<Outcome> {
+    async fn collect(mut self, scores: &AtomicUsize) -> ApiResult<FinishedGeneration> {
         let mut collector = Collector::default();
         loop {
             let event = self.next().await;
@@ -82,14 +82,14 @@ impl Running {
                 let Completion { text, tokens, logprobs, finish } = result?;
                 failure(&finish)?;
                 let logprobs = tokens.iter().copied().zip(logprobs).collect();
-                return Ok(Outcome { running: self, text, tokens, logprobs, finish });
+                return Ok(FinishedGeneration { running: self, text, tokens, logprobs, finish });
             }
         }
     }
 
     fn note(&self, event: &Event) {
         match event {
-            Event::Delta(Delta { token: Some(_), slot, .. }) => self.live.token(*slot),
+            Event::Delta(Delta { token: Some(_), slot, .. }) => self.in_flight.token(*slot),
             Event::Finished(finish) => self.ended(finish),
             _ => {}
         }
@@ -106,7 +106,7 @@ impl Running {
     }
 }
 
-impl Stream for Running {
+impl Stream for ActiveGeneration {
     type Item = Event;
 
     fn poll_next(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Option<Event>> {
@@ -118,28 +118,28 @@ impl Stream for Running {
     }
 }
 
-impl Drop for Running {
+impl Drop for ActiveGeneration {
     fn drop(&mut self) {
-        self.app.live.remove(self.live.id);
+        self.app.in_flight.remove(self.in_flight.id);
         if !self.generation.is_finished() {
-            self.app.metrics.abandoned(self.live.n_prompt);
+            self.app.metrics.abandoned(self.in_flight.n_prompt);
             tracing::debug!(parent: &self.span, "the client went away, the generation is cancelled");
         }
     }
 }
 
-/// A generation that ended.
-pub(crate) struct Outcome {
-    pub(crate) running: Running,
+/// A finished generation.
+pub(crate) struct FinishedGeneration {
+    pub(crate) running: ActiveGeneration,
     pub(crate) text: String,
     pub(crate) tokens: Vec<Token>,
-    /// As many as tokens, if they were asked for.
+    /// One per token, if requested.
     pub(crate) logprobs: Vec<Scored>,
     pub(crate) finish: Finish,
 }
 
-/// Waits for all generations; the first that fails is the answer, and ends the others.
-pub(crate) async fn collect_all(all: Vec<Running>) -> ApiResult<Vec<Outcome>> {
+/// Waits for all generations. The first failure is the response, and cancels the others.
+pub(crate) async fn collect_all(all: Vec<ActiveGeneration>) -> ApiResult<Vec<FinishedGeneration>> {
     let scores = AtomicUsize::new(MOST_SCORES);
     try_join_all(all.into_iter().map(|running| running.collect(&scores))).await
 }
@@ -152,29 +152,29 @@ fn too_many_scores() -> ApiError {
     ApiError::bad_request(message)
 }
 
-impl Outcome {
-    /// About as many bytes as writing it takes.
+impl FinishedGeneration {
+    /// The approximate size of the response in bytes.
     pub(crate) fn bytes(&self) -> usize {
         let scores: usize = self.logprobs.iter().map(|(_, found)| found.top.len() + 1).sum();
         self.text.len() + (self.tokens.len() + self.running.prompt.len()) * 4 + scores * 64
     }
 }
 
-/// About as many bytes as writing outcomes takes.
-pub(crate) fn load(outcomes: &[Outcome]) -> Load {
-    Load::Bytes(outcomes.iter().map(Outcome::bytes).sum())
+/// The work of writing these generations.
+pub(crate) fn load(outcomes: &[FinishedGeneration]) -> Load {
+    Load::Bytes(outcomes.iter().map(FinishedGeneration::bytes).sum())
 }
 
-/// Why an end is none that a client asked for.
+/// The error for an end that the client did not ask for.
 pub(crate) fn failure(finish: &Finish) -> ApiResult<()> {
     match finish.reason {
         FinishReason::Stop | FinishReason::Length => Ok(()),
         FinishReason::Cancelled => Err(ApiError::unavailable("the server is shutting down; the request was cancelled")),
         FinishReason::Deadline if finish.timings.n_output_tokens == 0 && finish.timings.ttft.is_none() => {
-            let message = "no slot was free within the server's limits of time; try again later";
+            let message = "no slot was free within the server's time limit; try again later";
             Err(ApiError::unavailable(message).with_retry(finish.timings.queue))
         }
-        FinishReason::Deadline => Err(ApiError::timeout("the request took longer than the server's limit of time")),
+        FinishReason::Deadline => Err(ApiError::timeout("the request took longer than the server's time limit")),
         _ => Err(finish.error.clone().map_or_else(|| ApiError::unavailable("the request failed"), ApiError::from)),
     }
 }

@@ -1,9 +1,9 @@
-//! The bytes of one connection: how long its client may take none of them, and what it means that it sends no more.
+//! The byte stream of one connection: write timeouts, and half-closed connections.
 //!
-//! A client may end its side of a connection once its request is sent (`printf ... | nc -N`), and another one closes it for
-//! good because it no longer wants the answer. Both look alike until something is sent: whoever is gone resets the connection then. So
-//! the end of what a client sends is kept from hyper while an answer is under way, and something is sent that every client
-//! skips: an interim response before the answer, a comment in an event stream ([`Attendance::has_ended`]).
+//! A client may close its sending side after the request (`printf ... | nc -N`) and wait for the response, or close the
+//! connection altogether. The two look alike until something is sent: then a client that is gone resets the connection. The
+//! end of input is therefore hidden from hyper while a response is in progress, and something is sent that every client
+//! ignores: an interim response before the response, or a comment in an event stream ([`ConnectionState::has_ended`]).
 
 use std::{
     io::{self, IoSlice},
@@ -20,41 +20,41 @@ use tokio::{
     time::{Sleep, sleep, timeout},
 };
 
-use crate::{app::App, attendance::Attendance};
+use crate::{app::App, connection_state::ConnectionState};
 
-/// Skipped by every client of HTTP/1.1, also unasked.
+/// Ignored by every HTTP/1.1 client, even if unrequested.
 const INTERIM: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
-/// How often a client that takes nothing is looked at.
-const LOOK: Duration = Duration::from_millis(250);
-/// For a client that still sends when it was refused. Closing with something unread could take the answer back.
+/// How often a stalled client is checked.
+const STALL_CHECK: Duration = Duration::from_millis(250);
+/// For a client that still sends when it was refused: closing with unread data could discard the response.
 const LINGER: Duration = Duration::from_secs(2);
 
-pub(super) struct Line {
+pub(super) struct ClientStream {
     stream: Arc<TcpStream>,
-    attendance: Arc<Attendance>,
+    state: Arc<ConnectionState>,
     app: Arc<App>,
-    /// The client sends no more.
+    /// The client has closed its sending side.
     ended: bool,
     /// Waits until the client has reset the connection.
     gone: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
-    /// Since when the client takes nothing, and when to look again.
+    /// When the client stopped reading, and the timer of the next check.
     stalled: Option<(Instant, Pin<Box<Sleep>>)>,
 }
 
-impl Line {
-    pub(super) fn new(stream: TcpStream, attendance: Arc<Attendance>, app: Arc<App>) -> Self {
-        Self { stream: Arc::new(stream), attendance, app, ended: false, gone: None, stalled: None }
+impl ClientStream {
+    pub(super) fn new(stream: TcpStream, state: Arc<ConnectionState>, app: Arc<App>) -> Self {
+        Self { stream: Arc::new(stream), state, app, ended: false, gone: None, stalled: None }
     }
 
-    /// What hyper hears once the client sends no more: nothing while it waits for an answer.
+    /// The end of input for hyper: hidden while the client waits for a response.
     fn poll_gone(&mut self, task: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if !self.attendance.awaits_answer() {
+        if !self.state.awaits_answer() {
             return Poll::Ready(Ok(()));
         }
-        self.attendance.end();
+        self.state.end();
         let gone = self.gone.get_or_insert_with(|| {
-            if !self.attendance.has_begun() && self.stalled.is_none() {
-                // If it cannot be sent now, something else is on its way and will do.
+            if !self.state.has_begun() && self.stalled.is_none() {
+                // If it cannot be sent now, other data is in flight, which serves as well.
                 let _ = self.stream.try_write(INTERIM);
             }
             let stream = self.stream.clone();
@@ -80,32 +80,32 @@ impl Line {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 sent => {
                     self.stalled = None;
-                    self.attendance.begin();
+                    self.state.begin();
                     return Poll::Ready(sent);
                 }
             }
         }
     }
 
-    /// An error once the client has taken nothing for too long: for less where others wait for the slots that it holds.
+    /// An error if the client has not read for too long; the limit is shorter if other requests wait for its slots.
     fn poll_stalled(&mut self, task: &mut Context<'_>) -> Poll<io::Error> {
         let (since, look) = self.stalled.get_or_insert_with(|| (Instant::now(), Box::pin(sleep(Duration::ZERO))));
         let limits = &self.app.config.limits;
         while look.as_mut().poll(task).is_ready() {
-            let holds_up = self.attendance.generates() && self.app.engine.stats().totals.waiting > 0;
+            let holds_up = self.state.generates() && self.app.engine.stats().totals.waiting > 0;
             let limit = if holds_up { limits.stall_timeout.min(limits.write_timeout) } else { limits.write_timeout };
             let left = limit.saturating_sub(since.elapsed());
             if left.is_zero() {
-                tracing::debug!("a client took nothing for {:?} and is cut off", since.elapsed());
+                tracing::debug!("a client read nothing for {:?} and is disconnected", since.elapsed());
                 return Poll::Ready(io::ErrorKind::TimedOut.into());
             }
-            look.as_mut().reset((Instant::now() + left.min(LOOK)).into());
+            look.as_mut().reset((Instant::now() + left.min(STALL_CHECK)).into());
         }
         Poll::Pending
     }
 }
 
-impl AsyncRead for Line {
+impl AsyncRead for ClientStream {
     fn poll_read(self: Pin<&mut Self>, task: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         while !this.ended {
@@ -124,7 +124,7 @@ impl AsyncRead for Line {
     }
 }
 
-impl AsyncWrite for Line {
+impl AsyncWrite for ClientStream {
     fn poll_write(self: Pin<&mut Self>, task: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.get_mut().poll_sent(task, |stream| stream.try_write(bytes))
     }
@@ -150,9 +150,9 @@ impl AsyncWrite for Line {
     }
 }
 
-impl Drop for Line {
+impl Drop for ClientStream {
     fn drop(&mut self) {
-        if self.ended || !self.attendance.left_unread() {
+        if self.ended || !self.state.left_unread() {
             return;
         }
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };

@@ -1,4 +1,4 @@
-//! Who is measured.
+//! The system under test.
 
 use std::path::{Path, PathBuf};
 
@@ -7,8 +7,8 @@ use llama_concurrent_bench::{EngineTarget, ServerAddress, ServerTarget, Target};
 
 use crate::{failure::Failure, model};
 
-/// An engine with its configuration, or a server.
-pub struct Contestant {
+/// A system under test: an engine with its configuration, or a server.
+pub struct System {
     pub name: String,
     what: What,
 }
@@ -18,7 +18,7 @@ enum What {
     Server(ServerAddress),
 }
 
-impl Contestant {
+impl System {
     pub fn engine(name: &str, path: &Path, config: EngineConfig) -> Self {
         Self { name: name.into(), what: What::Engine(path.into(), Box::new(config)) }
     }
@@ -27,17 +27,17 @@ impl Contestant {
         Self { name: name.into(), what: What::Server(address.clone()) }
     }
 
-    /// Whether it computes in this process.
+    /// Whether it runs in this process.
     pub fn is_here(&self) -> bool {
         matches!(self.what, What::Engine(..))
     }
 
-    /// Whether a server is there, before others take their time; an engine is found out about when it is loaded.
+    /// Checks that a server is reachable before the measurements start; an engine is checked when it is loaded.
     pub fn look_for(&self) -> Result<(), Failure> {
         if self.is_here() { Ok(()) } else { self.open().map(drop) }
     }
 
-    /// Ready to be asked. An engine is loaded afresh, so that nothing is left of the run before.
+    /// Opens it for requests. An engine is loaded afresh, so that no state is left of the previous run.
     pub fn open(&self) -> Result<Box<dyn Target>, Failure> {
         Ok(match &self.what {
             What::Engine(path, config) => {

@@ -1,11 +1,11 @@
-//! Which instruction sets this machine has.
+//! The instruction sets that there are kernels for, and detection.
 
 use std::fmt;
 
-/// An instruction set that there are kernels for, the fastest first.
+/// An instruction set that there are kernels for, fastest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Level {
+pub enum IsaLevel {
     /// 512-bit vectors and byte products in one instruction: Intel since Cascade Lake and Ice Lake, AMD since Zen 4.
     Avx512Vnni,
     /// 256-bit vectors and byte products in one instruction: Intel since Alder Lake.
@@ -14,15 +14,15 @@ pub enum Level {
     Avx512,
     /// 256-bit vectors: nearly every x86 CPU of the last ten years.
     Avx2,
-    /// As `AvxVnni`, in the encoding of AVX-512. Never chosen by itself; it tests that path on machines without it.
+    /// `AvxVnni` in the encoding of AVX-512. Never selected automatically; it tests that path on machines without AVX-VNNI.
     AvxVnniEvex,
 }
 
-impl Level {
-    /// All of them, in the order in which they are preferred.
+impl IsaLevel {
+    /// All levels, in order of preference.
     pub const ALL: [Self; 5] = [Self::Avx512Vnni, Self::AvxVnni, Self::Avx512, Self::Avx2, Self::AvxVnniEvex];
 
-    /// The name that the environment variable takes.
+    /// The name used in the environment variable.
     pub fn name(self) -> &'static str {
         match self {
             Self::Avx512Vnni => "avx512vnni",
@@ -33,7 +33,7 @@ impl Level {
         }
     }
 
-    /// The level of this name.
+    /// The level with this name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|level| level.name() == name)
     }
@@ -68,7 +68,7 @@ impl Level {
     }
 }
 
-impl fmt::Display for Level {
+impl fmt::Display for IsaLevel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }

@@ -1,4 +1,4 @@
-//! Where threads run and where their memory lies, as the operating system is told and as it answers.
+//! Binds threads to CPUs and memory to NUMA nodes, and checks the result.
 
 use std::{fs, time::Duration};
 
@@ -10,21 +10,21 @@ use nix::{
 
 use super::{Range, WorkerPlan};
 
-/// Nodes that a mask can name.
+/// Number of nodes in a mask.
 const MAX_NODES: usize = 1024;
-/// `MPOL_MF_MOVE` of linux/mempolicy.h: pages that are there already move, too.
+/// `MPOL_MF_MOVE` of linux/mempolicy.h: also moves existing pages.
 const MOVE: u32 = 1 << 1;
-/// Pages of a buffer that are looked at; more would tell no more.
+/// Number of pages to sample; more would not change the result.
 const SAMPLES: u64 = 1024;
 
-/// Binds the calling thread, and with it those that it starts, as a plan says.
-pub fn settle_worker(plan: &WorkerPlan) {
-    settle(if plan.pin { &plan.cpus } else { &[] }, &plan.memory);
+/// Binds the calling thread, and the threads that it starts, according to a plan.
+pub fn bind_worker(plan: &WorkerPlan) {
+    bind_thread(if plan.pin { &plan.cpus } else { &[] }, &plan.memory);
 }
 
-/// Binds the calling thread to CPUs, if there are any, and its memory to nodes. Threads that it starts inherit both. What the
-/// system refuses is left as it was: the engine works without, and its statistics tell.
-pub fn settle(cpus: &[usize], memory: &MemoryPolicy) {
+/// Binds the calling thread to CPUs, if any are given, and its memory to nodes. Threads that it starts inherit both. If the
+/// system refuses, the engine runs unbound, and its statistics show that.
+pub fn bind_thread(cpus: &[usize], memory: &MemoryPolicy) {
     let mut set = CpuSet::new();
     if !cpus.is_empty()
         && cpus.iter().all(|&cpu| set.set(cpu).is_ok())
@@ -34,12 +34,12 @@ pub fn settle(cpus: &[usize], memory: &MemoryPolicy) {
     }
     let (mode, nodes) = match memory {
         MemoryPolicy::System => return,
-        // Preferred, not bound: a node that is full must not end the process.
+        // Preferred, not bound: a full node must not end the process.
         MemoryPolicy::Node(node) => (libc::MPOL_PREFERRED, std::slice::from_ref(node)),
         MemoryPolicy::Interleave(nodes) => (libc::MPOL_INTERLEAVE, nodes.as_slice()),
     };
     let mask = mask_of(nodes);
-    // SAFETY: the mask holds as many bits as are said, one less than the kernel counts.
+    // SAFETY: the mask holds `MAX_NODES` bits; the kernel subtracts one from the count.
     let done = unsafe { libc::syscall(libc::SYS_set_mempolicy, mode, mask.as_ptr(), MAX_NODES + 1) };
     if done != 0 {
         tracing::warn!("cannot place memory on nodes {nodes:?}: {}", std::io::Error::last_os_error());
@@ -59,18 +59,18 @@ fn mask_of(nodes: &[usize]) -> [u64; MAX_NODES / 64] {
     mask
 }
 
-/// Moves memory to a node. What the allocator had in store was placed earlier, for whoever used it then: with a model of 3
-/// MiB on the second of two nodes, a fifth of its weights.
+/// Moves memory to a node. Memory that the allocator reuses may lie on another node: with a model of 3 MiB on the second
+/// of two nodes, a fifth of its weights.
 pub(super) fn move_to(node: usize, ranges: &[Range]) {
     let (mask, page) = (mask_of(&[node]), page_size());
     for range in ranges {
-        // Whole pages only: what shares a page with the ends is not ours.
+        // Whole pages only: other data may share the first and the last page.
         let start = range.data.addr().next_multiple_of(page);
         let end = (range.data.addr() + range.size as usize) / page * page;
         if start >= end {
             continue;
         }
-        // SAFETY: where pages lie changes nothing for those who use them; the mask holds as many bits as are said.
+        // SAFETY: moving pages does not change their contents; the mask holds `MAX_NODES` bits.
         let done = unsafe {
             libc::syscall(libc::SYS_mbind, start, end - start, libc::MPOL_PREFERRED, mask.as_ptr(), MAX_NODES + 1, MOVE)
         };
@@ -80,8 +80,8 @@ pub(super) fn move_to(node: usize, ranges: &[Range]) {
     }
 }
 
-/// The share of resident pages that lie on a node; `None` if none is resident or the system does not tell.
-pub(super) fn share_on(node: usize, ranges: &[Range]) -> Option<f64> {
+/// The fraction of resident pages on a node; `None` if none is resident or the system does not report it.
+pub(super) fn fraction_on(node: usize, ranges: &[Range]) -> Option<f64> {
     let page = page_size() as u64;
     let total: u64 = ranges.iter().map(|range| range.size).sum();
     let step = (total / SAMPLES).max(page);
@@ -94,8 +94,8 @@ pub(super) fn share_on(node: usize, ranges: &[Range]) -> Option<f64> {
         .map(|address| std::ptr::without_provenance(address as usize))
         .collect();
     let mut nodes = vec![-1i32; pages.len()];
-    // SAFETY: without a list of nodes nothing moves: the kernel only looks where the pages are, and writes one number for
-    // each; an address without a page gets an error number.
+    // SAFETY: without a list of nodes the kernel moves nothing and only writes the node of each page; an address without a
+    // page gets an error number.
     let done = unsafe {
         libc::syscall(
             libc::SYS_move_pages,
@@ -112,9 +112,9 @@ pub(super) fn share_on(node: usize, ranges: &[Range]) -> Option<f64> {
     (done == 0 && resident > 0).then(|| here as f64 / resident as f64)
 }
 
-/// Calls `start`, and tells which threads it started, the calling one first. They are known by a name that they inherit,
-/// because other threads of the process may start some at the same time.
-pub(super) fn note_threads<T>(start: impl FnOnce() -> T) -> (T, Vec<i32>) {
+/// Calls `start` and returns the ids of the threads that it started, the calling one first. They are recognised by an
+/// inherited name, because other threads of the process may start threads at the same time.
+pub(super) fn started_threads<T>(start: impl FnOnce() -> T) -> (T, Vec<i32>) {
     let own = gettid().as_raw();
     let name_of = |tid: i32| fs::read_to_string(format!("/proc/self/task/{tid}/comm")).unwrap_or_default();
     let rename = |tid: i32, name: &str| fs::write(format!("/proc/self/task/{tid}/comm"), name);
@@ -131,8 +131,8 @@ pub(super) fn note_threads<T>(start: impl FnOnce() -> T) -> (T, Vec<i32>) {
     (started, std::iter::once(own).chain(others).collect())
 }
 
-/// The time for which threads of this process were ready to run and waited for a processor, all together; `None` where
-/// the system does not tell.
+/// The total time for which these threads were runnable and waited for a CPU; `None` if
+/// the system does not report it.
 pub(super) fn delayed<'a>(tids: impl Iterator<Item = &'a i32>) -> Option<Duration> {
     let of = |tid: &i32| {
         let text = fs::read_to_string(format!("/proc/self/task/{tid}/schedstat")).ok()?;
@@ -141,7 +141,7 @@ pub(super) fn delayed<'a>(tids: impl Iterator<Item = &'a i32>) -> Option<Duratio
     tids.map(of).sum()
 }
 
-/// The CPUs that a thread of this process may run on now; none if it is gone.
+/// The CPUs that a thread of this process may run on; empty if it has ended.
 pub fn affinity_of(tid: i32) -> Vec<usize> {
     let set = sched_getaffinity(Pid::from_raw(tid));
     set.map(|set| (0..CpuSet::count()).filter(|&cpu| set.is_set(cpu) == Ok(true)).collect()).unwrap_or_default()
@@ -156,9 +156,9 @@ mod tests {
         let allowed = affinity_of(gettid().as_raw());
         let cpu = allowed[0];
         std::thread::spawn(move || {
-            settle(&[cpu], &MemoryPolicy::System);
+            bind_thread(&[cpu], &MemoryPolicy::System);
             let (stop, stopped) = std::sync::mpsc::channel::<()>();
-            let (thread, tids) = note_threads(|| std::thread::Builder::new().spawn(move || stopped.recv()).unwrap());
+            let (thread, tids) = started_threads(|| std::thread::Builder::new().spawn(move || stopped.recv()).unwrap());
             assert_eq!(tids.len(), 2, "{tids:?}");
             for tid in tids {
                 assert_eq!(affinity_of(tid), [cpu]);
@@ -175,12 +175,12 @@ mod tests {
     fn pages_are_on_exactly_one_node() {
         let data = vec![1u8; 1 << 20];
         let ranges = [Range { data: data.as_ptr().cast(), size: data.len() as u64 }];
-        let shares: Vec<f64> = (0..64).filter_map(|node| share_on(node, &ranges)).collect();
-        // Kernels without NUMA do not tell.
-        assert!(shares.is_empty() || (shares.iter().sum::<f64>() - 1.0).abs() < 1e-9, "{shares:?}");
-        assert_eq!(share_on(0, &[]), None);
+        let fractions: Vec<f64> = (0..64).filter_map(|node| fraction_on(node, &ranges)).collect();
+        // Kernels without NUMA report nothing.
+        assert!(fractions.is_empty() || (fractions.iter().sum::<f64>() - 1.0).abs() < 1e-9, "{fractions:?}");
+        assert_eq!(fraction_on(0, &[]), None);
         move_to(0, &ranges);
-        assert!(data.iter().all(|&byte| byte == 1), "what moves stays as it is");
-        assert!(share_on(0, &ranges).is_none_or(|share| share > 0.9));
+        assert!(data.iter().all(|&byte| byte == 1), "moving does not change the contents");
+        assert!(fraction_on(0, &ranges).is_none_or(|fraction| fraction > 0.9));
     }
 }

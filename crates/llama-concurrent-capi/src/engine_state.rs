@@ -1,4 +1,4 @@
-//! What an engine handle stands for.
+//! The state behind an engine handle.
 
 use std::{
     sync::{
@@ -12,39 +12,44 @@ use std::{
 use llama_concurrent::{Engine, Request};
 
 use crate::{
-    call::{Call, Calls, Destination, EventFn, LiveCalls},
+    batch_submitter,
+    call::{Call, CallMap, Calls, Destination, EventFn},
     callbacks::CallbackThreads,
     event::Origin,
-    feeder,
     handles::Handles,
-    inside::{self, Inside},
-    mailbox::Mailbox,
+    ready_queue::ReadyQueue,
+    reentrancy::{self, CallbackContext},
     status::llama_infer_status as Status,
     types::{Failure, Result, llama_engine, llama_infer_id},
 };
 
 /// All engines of the process.
-pub static ENGINES: Handles<Shared> = Handles::new("engine");
+pub static ENGINES: Handles<EngineState> = Handles::new("engine");
 
-/// The upper bits of an id tell the engine, so that an id of another engine is found out.
+/// The bits of an id above these identify the engine, so that the id of another engine is refused.
 const ID_BITS: u32 = 40;
 
-pub struct Shared {
+pub struct EngineState {
     pub engine: Engine,
     handle: usize,
     ordinal: u64,
     next: AtomicU64,
     calls: Arc<Calls>,
-    mailbox: Arc<Mailbox<Call>>,
+    ready_queue: Arc<ReadyQueue<Call>>,
     callbacks: Arc<CallbackThreads>,
-    /// `None` when no more are taken.
-    feeders: Mutex<Option<Vec<JoinHandle<()>>>>,
-    /// Somebody frees it.
+    /// The threads that submit batches; `None` once no more are started.
+    submitters: Mutex<Option<Vec<JoinHandle<()>>>>,
+    /// Whether `llama_engine_free` was called.
     freeing: AtomicBool,
 }
 
-impl Shared {
-    pub fn new(engine: Engine, handle: usize, mailbox: Arc<Mailbox<Call>>, callbacks: Arc<CallbackThreads>) -> Self {
+impl EngineState {
+    pub fn new(
+        engine: Engine,
+        handle: usize,
+        ready_queue: Arc<ReadyQueue<Call>>,
+        callbacks: Arc<CallbackThreads>,
+    ) -> Self {
         static ORDINAL: AtomicU64 = AtomicU64::new(1);
         Self {
             engine,
@@ -52,19 +57,19 @@ impl Shared {
             ordinal: ORDINAL.fetch_add(1, Ordering::Relaxed),
             next: AtomicU64::new(1),
             calls: Arc::default(),
-            mailbox,
+            ready_queue,
             callbacks,
-            feeders: Mutex::new(Some(Vec::new())),
+            submitters: Mutex::new(Some(Vec::new())),
             freeing: AtomicBool::new(false),
         }
     }
 
     /// The destination of a callback.
     pub fn callback(&self, on_event: EventFn) -> Destination {
-        Destination::Callback(on_event, self.mailbox.clone())
+        Destination::Callback(on_event, self.ready_queue.clone())
     }
 
-    /// Enters a call of so many prompts.
+    /// Registers a call of `prompts` prompts.
     pub fn open(
         &self,
         prompts: usize,
@@ -82,7 +87,7 @@ impl Shared {
         Ok(call)
     }
 
-    /// Runs one request. Its events wait for `call.release`.
+    /// Submits one request. Its events are held until `call.release`.
     pub fn start(&self, call: &Arc<Call>, request: Request) -> Result<()> {
         match self.engine.submit(request) {
             Ok(generation) => {
@@ -96,32 +101,32 @@ impl Shared {
         }
     }
 
-    /// Runs many requests. Their events wait for `call.release`.
+    /// Submits many requests. Their events are held until `call.release`.
     pub fn start_all(&self, call: &Arc<Call>, requests: Vec<Request>) -> Result<()> {
-        let mut feeders = self.feeders();
-        let Some(feeders) = feeders.as_mut() else {
+        let mut submitters = self.submitters();
+        let Some(submitters) = submitters.as_mut() else {
             call.abandon();
             return Err(Failure::shutting_down());
         };
-        feeders.retain(|thread| !thread.is_finished());
+        submitters.retain(|thread| !thread.is_finished());
         let window = self.engine.batch_window();
-        let thread = feeder::feed(self.engine.clone(), call.clone(), requests, window).map_err(|error| {
+        let thread = batch_submitter::spawn(self.engine.clone(), call.clone(), requests, window).map_err(|error| {
             call.abandon();
             Failure::new(Status::OutOfMemory, format!("cannot start a thread for the batch: {error}"))
         })?;
-        feeders.push(thread);
+        submitters.push(thread);
         Ok(())
     }
 
-    fn feeders(&self) -> MutexGuard<'_, Option<Vec<JoinHandle<()>>>> {
-        self.feeders.lock().unwrap_or_else(PoisonError::into_inner)
+    fn submitters(&self) -> MutexGuard<'_, Option<Vec<JoinHandle<()>>>> {
+        self.submitters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// After this no thread submits prompts of a batch.
-    fn join_feeders(&self) {
-        let feeders = self.feeders().take();
-        for feeder in feeders.into_iter().flatten() {
-            let _ = feeder.join();
+    /// Joins the threads that submit batches, and allows no more.
+    fn join_submitters(&self) {
+        let submitters = self.submitters().take();
+        for submitter in submitters.into_iter().flatten() {
+            let _ = submitter.join();
         }
     }
 
@@ -139,11 +144,11 @@ impl Shared {
         Err(Failure::new(Status::NotFound, format!("this engine never gave out the id {id}")))
     }
 
-    /// Refuses what waits for this engine's callbacks inside of one of them.
+    /// Refuses an operation that waits for this engine's callbacks when called inside one of them.
     pub fn refuse_in_callback(&self, what: &str) -> Result<()> {
-        match inside::current() {
-            Inside::Event(id) if id >> ID_BITS == self.ordinal => inside::refuse(what, "a callback"),
-            _ => inside::refuse_in_log(what),
+        match reentrancy::current() {
+            CallbackContext::Event(id) if id >> ID_BITS == self.ordinal => reentrancy::refuse(what, "a callback"),
+            _ => reentrancy::refuse_in_log(what),
         }
     }
 
@@ -157,14 +162,14 @@ impl Shared {
 
     pub fn wait(&self, id: llama_infer_id, limit: Option<Duration>) -> Result<()> {
         self.check_id(id)?;
-        if inside::current() == Inside::Event(id) {
-            return inside::refuse("waiting for a request", "its own callback");
+        if reentrancy::current() == CallbackContext::Event(id) {
+            return reentrancy::refuse("waiting for a request", "its own callback");
         }
-        inside::refuse_in_log("waiting for a request")?;
+        reentrancy::refuse_in_log("waiting for a request")?;
         self.wait_while(limit, |calls| calls.contains_key(&id))
     }
 
-    /// Waits for everything that was started before.
+    /// Waits for all calls started so far.
     pub fn wait_all(&self, limit: Option<Duration>) -> Result<()> {
         self.refuse_in_callback("waiting for all requests")?;
         let next = self.ordinal << ID_BITS | self.next.load(Ordering::Relaxed);
@@ -177,15 +182,15 @@ impl Shared {
         self.wait_while(limit, |calls| !calls.is_empty())
     }
 
-    fn wait_while(&self, limit: Option<Duration>, go_on: impl Fn(&LiveCalls) -> bool) -> Result<()> {
-        if self.calls.wait_while(limit, go_on) {
+    fn wait_while(&self, limit: Option<Duration>, condition: impl Fn(&CallMap) -> bool) -> Result<()> {
+        if self.calls.wait_while(limit, condition) {
             return Ok(());
         }
-        Err(Failure::new(Status::Timeout, "requests were still running when the time was over"))
+        Err(Failure::new(Status::Timeout, "requests were still running when timeout_ms had passed"))
     }
 
-    /// Cancels what runs and ends all threads. Every call with a callback gets its last event first; what goes to a
-    /// queue can be polled afterwards. Whoever comes second is refused.
+    /// Cancels all requests and ends all threads. Calls with a callback get their last event first; events in a queue can
+    /// still be polled afterwards. A second call is refused.
     pub fn free(&self) -> Result<()> {
         if self.freeing.swap(true, Ordering::Relaxed) {
             return Err(Failure::new(Status::InvalidHandle, "another thread is freeing this engine already"));
@@ -193,19 +198,18 @@ impl Shared {
         self.calls.close();
         self.calls.all().iter().for_each(|call| call.cancel());
         self.engine.shutdown();
-        self.join_feeders();
+        self.join_submitters();
         self.calls.wait_while(None, |calls| calls.values().any(|call| call.has_callback()));
         self.callbacks.join();
         Ok(())
     }
 
-    /// As [`free`](Self::free), when the process ends: nobody is called back any more, and callbacks that run are not
-    /// waited for.
+    /// Like [`free`](Self::free), at process exit: no callback starts any more, and running ones are not waited for.
     pub fn abandon(&self) {
-        self.callbacks.silence();
+        self.callbacks.stop();
         self.calls.close();
         self.calls.all().iter().for_each(|call| call.cancel());
         self.engine.shutdown();
-        self.join_feeders();
+        self.join_submitters();
     }
 }

@@ -1,19 +1,19 @@
-//! How many connections there may be: each is an open file, and a process may have a limited number.
+//! The maximum number of connections: each needs a file descriptor, and these are limited per process.
 
-/// Connections that are told that there are too many, at the same time.
-const TURNED_AWAY: usize = 64;
-/// For files that the engine or the process opens meanwhile.
+/// The maximum number of connections that are being rejected at the same time.
+const REJECTED: usize = 64;
+/// File descriptors reserved for the engine and the rest of the process.
 const FILES: usize = 32;
 
-/// Connections that may be served, and that may be told that there are too many.
+/// How many connections may be served, and how many may be in the process of being rejected.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Room {
+pub(super) struct ConnectionLimits {
     pub(super) served: usize,
-    pub(super) turned_away: usize,
+    pub(super) rejected: usize,
 }
 
-impl Room {
-    /// As many as asked for, or as the limit of open files leaves.
+impl ConnectionLimits {
+    /// `asked` connections, or fewer if the limit on open files requires it.
     pub(super) fn new(asked: usize) -> Self {
         let limit = limit();
         let room = Self::within(asked, limit.map(|limit| limit.saturating_sub(open_files())));
@@ -28,10 +28,10 @@ impl Room {
 
     fn within(asked: usize, spare: Option<usize>) -> Self {
         let asked = asked.max(1);
-        let Some(spare) = spare else { return Self { served: asked, turned_away: TURNED_AWAY } };
-        let turned_away = (spare / 8).clamp(1, TURNED_AWAY);
+        let Some(spare) = spare else { return Self { served: asked, rejected: REJECTED } };
+        let rejected = (spare / 8).clamp(1, REJECTED);
         let files = (spare / 4).min(FILES);
-        Self { served: spare.saturating_sub(turned_away + files).clamp(1, asked), turned_away }
+        Self { served: spare.saturating_sub(rejected + files).clamp(1, asked), rejected }
     }
 }
 
@@ -47,7 +47,7 @@ fn limit() -> Option<usize> {
     None
 }
 
-/// What is open now; a guess where the system does not tell.
+/// The number of open files; an estimate if the system does not report it.
 fn open_files() -> usize {
     std::fs::read_dir("/dev/fd").map_or(64, Iterator::count)
 }
@@ -58,7 +58,7 @@ mod tests {
 
     #[test]
     fn connections_leave_room_for_other_files() {
-        for (asked, spare, served, turned_away) in [
+        for (asked, spare, served, rejected) in [
             (1024, None, 1024, 64),
             (1024, Some(1_000_000), 1024, 64),
             (1024, Some(1000), 904, 64),
@@ -67,7 +67,11 @@ mod tests {
             (1024, Some(0), 1, 1),
             (0, Some(1000), 1, 64),
         ] {
-            assert_eq!(Room::within(asked, spare), Room { served, turned_away }, "{asked} of {spare:?}");
+            assert_eq!(
+                ConnectionLimits::within(asked, spare),
+                ConnectionLimits { served, rejected },
+                "{asked} of {spare:?}"
+            );
         }
     }
 }

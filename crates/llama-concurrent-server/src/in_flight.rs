@@ -1,5 +1,4 @@
-//! The generations of this moment, for `/slots`, `/metrics`, WebSockets and answers: what the server knows of each, and in which
-//! slot the engine last showed it.
+//! The requests in flight, for `/slots`, `/metrics`, WebSockets and responses: the state of each, and its last known slot.
 
 use std::{
     collections::HashMap,
@@ -12,7 +11,7 @@ use std::{
 
 use llama_concurrent::{RequestId, SamplingParams, SlotStats};
 
-/// What a generation is doing.
+/// The phase of a generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
     Waiting,
@@ -30,32 +29,32 @@ impl Phase {
     }
 }
 
-/// One generation as others see it.
+/// The shared state of one generation.
 #[derive(Debug)]
-pub(crate) struct Live {
+pub(crate) struct InFlightRequest {
     pub(crate) id: RequestId,
     pub(crate) n_prompt: usize,
     pub(crate) params: SamplingParams,
     pub(crate) since: Instant,
     /// Output tokens so far.
     n_output: AtomicUsize,
-    /// -1 without.
+    /// The slot, or -1.
     slot: AtomicI64,
 }
 
-impl Live {
+impl InFlightRequest {
     pub(crate) fn new(id: RequestId, n_prompt: usize, params: SamplingParams) -> Self {
         let (n_output, slot) = (AtomicUsize::new(0), AtomicI64::new(-1));
         Self { id, n_prompt, params, since: Instant::now(), n_output, slot }
     }
 
-    /// Notes a token and where it came from.
+    /// Counts a token and records its slot.
     pub(crate) fn token(&self, slot: usize) {
         self.n_output.fetch_add(1, Ordering::Relaxed);
-        self.sits_in(slot);
+        self.set_slot(slot);
     }
 
-    fn sits_in(&self, slot: usize) {
+    fn set_slot(&self, slot: usize) {
         self.slot.store(slot as i64, Ordering::Relaxed);
     }
 
@@ -76,30 +75,30 @@ impl Live {
     }
 }
 
-/// All of them.
+/// All requests in flight, by id.
 #[derive(Default)]
-pub(crate) struct Registry(Mutex<HashMap<RequestId, Arc<Live>>>);
+pub(crate) struct InFlightRequests(Mutex<HashMap<RequestId, Arc<InFlightRequest>>>);
 
-impl Registry {
-    fn lock(&self) -> MutexGuard<'_, HashMap<RequestId, Arc<Live>>> {
+impl InFlightRequests {
+    fn lock(&self) -> MutexGuard<'_, HashMap<RequestId, Arc<InFlightRequest>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn add(&self, live: Arc<Live>) {
-        self.lock().insert(live.id, live);
+    pub(crate) fn add(&self, in_flight: Arc<InFlightRequest>) {
+        self.lock().insert(in_flight.id, in_flight);
     }
 
     pub(crate) fn remove(&self, id: RequestId) {
         self.lock().remove(&id);
     }
 
-    /// Who sits in each slot, as the engine tells it; `None` too for a request that did not come through this server.
-    pub(crate) fn seated(&self, slots: &[SlotStats]) -> Vec<Option<Arc<Live>>> {
+    /// The request in each slot, according to the engine; also `None` for a request that did not come through this server.
+    pub(crate) fn assigned(&self, slots: &[SlotStats]) -> Vec<Option<Arc<InFlightRequest>>> {
         let all = self.lock();
         let occupant = |(index, slot): (usize, &SlotStats)| {
-            let live = all.get(&slot.request?)?;
-            live.sits_in(index);
-            Some(live.clone())
+            let in_flight = all.get(&slot.request?)?;
+            in_flight.set_slot(index);
+            Some(in_flight.clone())
         };
         slots.iter().enumerate().map(occupant).collect()
     }
@@ -110,14 +109,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_generation_is_where_the_engine_shows_it() {
-        let registry = Registry::default();
-        let [first, second] = [1, 2].map(|id| Arc::new(Live::new(id, 1, SamplingParams::default())));
-        [&first, &second].into_iter().for_each(|live| registry.add(live.clone()));
+    fn a_generation_is_in_the_slot_that_the_engine_reports() {
+        let registry = InFlightRequests::default();
+        let [first, second] = [1, 2].map(|id| Arc::new(InFlightRequest::new(id, 1, SamplingParams::default())));
+        [&first, &second].into_iter().for_each(|in_flight| registry.add(in_flight.clone()));
         let of = |request| SlotStats { request, ..SlotStats::default() };
-        let seated = registry.seated(&[of(None), of(Some(7)), of(Some(2))]);
+        let assigned = registry.assigned(&[of(None), of(Some(7)), of(Some(2))]);
         assert_eq!(
-            seated.iter().map(|live| live.as_ref().map(|live| live.id)).collect::<Vec<_>>(),
+            assigned.iter().map(|in_flight| in_flight.as_ref().map(|in_flight| in_flight.id)).collect::<Vec<_>>(),
             [None, None, Some(2)]
         );
         assert_eq!((first.phase(), first.slot()), (Phase::Waiting, -1));
@@ -125,6 +124,6 @@ mod tests {
         second.token(0);
         assert_eq!((second.phase(), second.slot(), second.n_output()), (Phase::Decode, 0, 1));
         registry.remove(2);
-        assert!(registry.seated(&[of(Some(2))])[0].is_none());
+        assert!(registry.assigned(&[of(Some(2))])[0].is_none());
     }
 }
