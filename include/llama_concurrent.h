@@ -1,5 +1,5 @@
 /*
- * libllama_concurrent: many generations at once over one GGUF model, on CPU, in your process.
+ * libllama_concurrent: concurrent text generation with one GGUF model, on CPU, inside your process.
  *
  *     llama_engine_params p = llama_engine_default_params();
  *     llama_engine *engine = NULL;
@@ -8,35 +8,37 @@
  *
  *     llama_infer_params q = llama_infer_default_params();
  *     llama_infer_id id;
- *     llama_infer_async(engine, "Once upon a time", &q, on_event, user_data, &id);     (returns at once)
+ *     llama_infer_async(engine, "Once upon a time", &q, on_event, user_data, &id);     (returns immediately)
  *     llama_infer_wait(engine, id, -1);
  *     llama_engine_free(engine);
  *
- * The contract. It holds for every function unless that says otherwise.
+ * General contract. It applies to every function unless its description says otherwise.
  *
- * Threads     Any function may be called from any thread, at any time, also from inside callbacks.
- *             Callbacks run on threads of the library. Those of one call come one after the other, in order, though not
- *             always on the same thread; those of different calls may run at the same time. A callback that blocks
- *             holds up its own call only (a batch as a whole): when as many of its events wait as `stream_buffer` says,
- *             its generation pauses. A drain or free waits for it. No lock of the library is held during a callback of
- *             a request; for those of the log and of a load's progress see there. Exceptions, longjmp, pthread_exit
- *             and cancellation must not leave a callback. Threads that compute block all signals; a callback's thread
- *             has the mask of the one that loaded the engine. After fork, only exec and _exit are safe in the child.
- * Events      An accepted prompt gets any number of TOKEN events and then exactly one FINISHED event, whatever
- *             happens, unless its queue is freed or the process exits. A refused request gets none. The texts of the
- *             events are whole UTF-8 characters.
- * Ownership   What you pass is copied: nothing that you pass needs to outlive the call, except for `user_data`, which
- *             is yours and needed until the last callback returned (`llama_infer_wait` tells). What an event points to
- *             belongs to the library and lives until the callback returns.
- * Handles     Engines and queues are handles. One that was freed, or never made, gets INVALID_HANDLE; it is never
- *             followed. Every other pointer must be NULL or valid. NULL where that is not allowed gets INVALID_ARGUMENT.
- * Errors      Every function that can fail returns a status; `llama_infer_last_error` has the words. A function that
- *             failed changed nothing and wrote nothing, except where it says so. No error ends the process, and no
- *             exception or panic comes out.
- * Text        is UTF-8 and ends with NUL, in and out. Paths are bytes.
- * Versions    Every struct that may grow starts with its size, so that programs and libraries of different versions fit
- *             together: what your version does not know keeps its default. Event types, reasons and statuses may be
- *             added: be prepared for numbers that you do not know. No number is ever used again.
+ * Threads     Every function may be called from any thread at any time, including from callbacks. Callbacks run on
+ *             threads of the library. The callbacks of one request run one at a time and in order, but not necessarily
+ *             on the same thread. Callbacks of different requests may run at the same time. After fork, the child may
+ *             only call exec or _exit.
+ * Callbacks   A callback may block. It delays only its own request or batch: once `stream_buffer` events are pending, the
+ *             generation pauses. Draining or freeing the engine waits for it. The library holds no lock during an event
+ *             callback; for the log and progress callbacks, see there. Exceptions, longjmp, pthread_exit
+ *             and thread cancellation must not leave a callback. Compute threads block all signals. A callback thread
+ *             has the signal mask of the thread that loaded the engine.
+ * Events      An accepted prompt gets any number of TOKEN events, followed by exactly one FINISHED event, unless its
+ *             queue is freed or the process exits first. A refused request gets no events. The text of an event
+ *             consists of complete UTF-8 characters.
+ * Ownership   Arguments are copied and need not outlive the call. The exception is `user_data`, which must stay valid
+ *             until the last callback has returned; `llama_infer_wait` waits for that. An event and everything it points
+ *             to are owned by the library and are valid until the callback returns.
+ * Handles     Engines and queues are handles. Using a handle that was freed or never issued is safe and returns
+ *             INVALID_HANDLE. Every other pointer must be NULL or valid. NULL returns INVALID_ARGUMENT where it is not
+ *             allowed.
+ * Errors      Every function that can fail returns a status; `llama_infer_last_error` returns the message. A function
+ *             that fails has no effect and writes no output, unless its description says otherwise. No error terminates
+ *             the process, and no exception or panic leaves the library.
+ * Strings     All strings are UTF-8 and NUL-terminated. Paths are byte strings.
+ * Versions    Every struct that may grow starts with its size, so programs and libraries of different versions work
+ *             together. Fields unknown to the caller's version keep their defaults. Later versions may add event types,
+ *             finish reasons and status codes, so programs must accept unknown numbers. Numbers are never reused.
  */
 
 #ifndef LLAMA_CONCURRENT_H
@@ -46,62 +48,62 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/** The version of this header; `llama_concurrent_version` has that of the library. */
+/** The version of this header. `llama_concurrent_version` returns the version of the library. */
 #define LLAMA_CONCURRENT_VERSION "0.1.0"
 
-/** What an event tells. More kinds may come: ignore those that you do not know. */
+/** The type of an event. Later versions may add types: ignore unknown ones. */
 typedef int32_t llama_infer_event_type;
 enum {
-    /** The output grew. */
+    /** New output. */
     LLAMA_INFER_EVENT_TYPE_TOKEN = 1,
-    /** The end of one prompt's output; nothing about that prompt follows. */
+    /** The generation of one prompt has ended. It is the last event of that prompt. */
     LLAMA_INFER_EVENT_TYPE_FINISHED = 2,
 };
 
 /** Why a generation ended. */
 typedef int32_t llama_infer_finish_reason;
 enum {
-    /** The model ended its text, a stop string appeared, or nothing more can follow under the constraint. */
+    /**
+     * An end-of-generation token or one of `stop_token_ids` was generated, a stop string matched, or the constraint allows
+     * no further token.
+     */
     LLAMA_INFER_FINISH_REASON_STOP = 1,
     /** `max_tokens` was reached, or the slot is full. */
     LLAMA_INFER_FINISH_REASON_LENGTH = 2,
-    /** It was cancelled, or its engine was freed. */
+    /** The request was cancelled, or its engine was freed. */
     LLAMA_INFER_FINISH_REASON_CANCELLED = 3,
-    /** `queue_timeout_ms` or `timeout_ms` passed. */
+    /** `queue_timeout_ms` or `timeout_ms` expired. */
     LLAMA_INFER_FINISH_REASON_DEADLINE = 4,
-    /** It failed; `status` and `error` say how. */
+    /** The generation failed; see `status` and `error`. */
     LLAMA_INFER_FINISH_REASON_ERROR = 5,
 };
 
-/** How important a message is. */
+/** The level of a log message. */
 typedef int32_t llama_concurrent_log_level;
 enum {
-    /** Something is broken. */
+    /** A failure of the library. */
     LLAMA_CONCURRENT_LOG_LEVEL_ERROR = 1,
-    /** Something is not as it was wished. */
+    /** A problem that the library works around, such as a setting that could not be applied. */
     LLAMA_CONCURRENT_LOG_LEVEL_WARN = 2,
-    /** What happens. */
+    /** Normal operation. */
     LLAMA_CONCURRENT_LOG_LEVEL_INFO = 3,
-    /** What llama.cpp complains about, among others. */
+    /** Details for debugging, including warnings and errors of llama.cpp. */
     LLAMA_CONCURRENT_LOG_LEVEL_DEBUG = 4,
-    /** Everything. */
+    /** All messages, including those of llama.cpp. */
     LLAMA_CONCURRENT_LOG_LEVEL_TRACE = 5,
 };
 
 /**
- * What a function returns. A number is never given a second meaning, and new ones may come: treat those that you do
- * not know as errors.
+ * Status codes. A number is never reused for another meaning. Later versions may add codes: treat an unknown one as an
+ * error.
  */
 typedef int32_t llama_infer_status;
 enum {
-    /** It worked. */
+    /** Success. */
     LLAMA_INFER_STATUS_OK = 0,
-    /**
-     * A pointer that must not be NULL is NULL, a string is not UTF-8, or a number of elements or the size of a struct
-     * is impossible.
-     */
+    /** A required pointer is NULL, a string is not UTF-8, or an element count or struct size is impossible. */
     LLAMA_INFER_STATUS_INVALID_ARGUMENT = 1,
-    /** The handle was never given out, or was freed. */
+    /** The handle was never issued, or was freed. */
     LLAMA_INFER_STATUS_INVALID_HANDLE = 2,
     /** A setting of the engine is out of range or contradicts another. */
     LLAMA_INFER_STATUS_INVALID_CONFIG = 3,
@@ -131,26 +133,26 @@ enum {
     LLAMA_INFER_STATUS_LOAD_CANCELLED = 15,
     /** A bug in this library; load the engine again. */
     LLAMA_INFER_STATUS_INTERNAL = 16,
-    /** The time ran out before what was waited for happened. */
+    /** The operation did not complete within `timeout_ms`. */
     LLAMA_INFER_STATUS_TIMEOUT = 17,
-    /** Called from inside a callback that it would wait for; nothing was done. */
+    /** Called in a callback where the function would deadlock; it had no effect. */
     LLAMA_INFER_STATUS_IN_CALLBACK = 18,
-    /** This engine never gave out that id. */
+    /** This engine never issued the id, or there is no last error. */
     LLAMA_INFER_STATUS_NOT_FOUND = 19,
-    /** The buffer is too small; the size that is needed was written. */
+    /** The buffer is too small; the required size was written. */
     LLAMA_INFER_STATUS_BUFFER_TOO_SMALL = 20,
     /** Another thread is polling this queue. */
     LLAMA_INFER_STATUS_BUSY = 21,
 };
 
-/** How requests share the pool of contexts and slots. */
+/** How requests share contexts and slots. */
 typedef int32_t llama_engine_strategy;
 enum {
-    /** Chosen by the library: at present `BATCHED`. */
+    /** Chosen by the library; currently `BATCHED`. */
     LLAMA_ENGINE_STRATEGY_AUTO = 0,
-    /** One context with one slot: one request after the other. */
+    /** One context with one slot: requests run one after the other. */
     LLAMA_ENGINE_STRATEGY_SEQUENTIAL = 1,
-    /** Many contexts of one slot each, one token per context per turn: isolated and exactly reproducible. */
+    /** Many contexts with one slot each, decoded in turn, one token at a time: isolated and exactly reproducible. */
     LLAMA_ENGINE_STRATEGY_ROUND_ROBIN = 2,
     /** One context with many slots, decoded together: the highest throughput. */
     LLAMA_ENGINE_STRATEGY_BATCHED = 3,
@@ -167,49 +169,49 @@ enum {
     LLAMA_ENGINE_KV_TYPE_F32 = 2,
 };
 
-/** Who goes first when slots or time for prompts are short. */
+/** Scheduling priority: which requests go first when slots or prompt-processing time are short. */
 typedef int32_t llama_infer_priority;
 enum {
-    /** Somebody waits for the answer. */
+    /** A user is waiting for the output. */
     LLAMA_INFER_PRIORITY_INTERACTIVE = 0,
-    /** Fills what interactive requests leave, and is never starved. */
+    /** Uses the capacity that interactive requests leave. Never starved. */
     LLAMA_INFER_PRIORITY_BATCH = 1,
 };
 
 /** Whether the model continues the last message of a chat. */
 typedef int32_t llama_infer_continuation;
 enum {
-    /** A last message of the assistant is continued; after any other the model begins its own. */
+    /** Continue the last message if it is the assistant's; otherwise start a new one. */
     LLAMA_INFER_CONTINUATION_AUTO = 0,
-    /** Never: a last message of the assistant is finished. */
+    /** Always start a new message. */
     LLAMA_INFER_CONTINUATION_NEVER = 1,
-    /** The last message, whoever began it: its content, or its reasoning where it has nothing else. */
+    /** Continue the last message of any role: its content, or its reasoning if it has no content. */
     LLAMA_INFER_CONTINUATION_LAST = 2,
-    /** The content of the last message. */
+    /** Continue the content of the last message. */
     LLAMA_INFER_CONTINUATION_CONTENT = 3,
-    /** The reasoning of the last message. */
+    /** Continue the reasoning of the last message. */
     LLAMA_INFER_CONTINUATION_REASONING_CONTENT = 4,
 };
 
-/** How workers are laid out over the machine. */
+/** How workers are placed on the machine. */
 typedef int32_t llama_engine_placement;
 enum {
-    /** One worker for each NUMA node that has memory and a fair share of the cores. */
+    /** One worker per NUMA node that has memory and a fair share of the cores. */
     LLAMA_ENGINE_PLACEMENT_AUTO = 0,
-    /** One worker for each NUMA node that has memory. */
+    /** One worker per NUMA node that has memory. */
     LLAMA_ENGINE_PLACEMENT_NODE = 1,
-    /** One worker for each group of cores that share a last-level cache. */
+    /** One worker per group of cores that share a last-level cache. */
     LLAMA_ENGINE_PLACEMENT_L3 = 2,
-    /** One worker over all cores; neither its threads nor its memory are bound. */
+    /** One worker on all cores; neither its threads nor its memory are bound. */
     LLAMA_ENGINE_PLACEMENT_NONE = 3,
 };
 
 /** Whether each NUMA node gets a copy of the weights. */
 typedef int32_t llama_engine_replicate;
 enum {
-    /** Where they fit beside the KV caches. */
+    /** If the copies and the KV caches fit into memory. */
     LLAMA_ENGINE_REPLICATE_AUTO = 0,
-    /** Always; `OUT_OF_MEMORY` where they do not fit. */
+    /** Always; loading fails with `OUT_OF_MEMORY` if the copies do not fit. */
     LLAMA_ENGINE_REPLICATE_ALWAYS = 1,
     /** Never: all workers share one copy. */
     LLAMA_ENGINE_REPLICATE_NEVER = 2,
@@ -218,53 +220,53 @@ enum {
 /** How the compute threads of a worker wait for each other. */
 typedef int32_t llama_engine_wait_policy;
 enum {
-    /** Active while each thread has a core to itself, passive while busy neighbours want the cores, too. */
+    /** Active while each thread has its own core, passive while other programs need the cores. */
     LLAMA_ENGINE_WAIT_POLICY_AUTO = 0,
-    /** They spin. */
+    /** Waiting threads spin. */
     LLAMA_ENGINE_WAIT_POLICY_ACTIVE = 1,
-    /** They sleep. */
+    /** Waiting threads sleep. */
     LLAMA_ENGINE_WAIT_POLICY_PASSIVE = 2,
 };
 
 /**
- * A loaded model with its contexts, threads and queue.
+ * An engine: a loaded model with its contexts, threads and request queue.
  *
- * A handle, not an address: it is looked up in every call, so one that was freed is refused.
+ * The pointer is an opaque handle and is never dereferenced. Every function validates it, so a freed handle is detected.
  */
 typedef struct llama_engine llama_engine;
 
 /**
- * A completion queue: where the events of requests wait until `llama_infer_poll` fetches them.
+ * A completion queue: holds the events of requests until `llama_infer_poll` retrieves them.
  *
- * A handle, not an address: it is looked up in every call, so one that was freed is refused.
+ * The pointer is an opaque handle and is never dereferenced. Every function validates it, so a freed handle is detected.
  */
 typedef struct llama_infer_queue llama_infer_queue;
 
-/** Numbers of the last error of a thread; 0 where they do not apply. */
+/** Details of the last error of a thread. Fields that do not apply are 0. */
 typedef struct llama_infer_error_detail {
     /** `sizeof(llama_infer_error_detail)`, set by the caller. */
     size_t size;
-    /** What the function returned. */
+    /** The status that the function returned. */
     llama_infer_status status;
-    /** `LLAMA_INFER_STATUS_OVERLOADED`: estimated milliseconds until a place in the queue becomes free. */
+    /** `LLAMA_INFER_STATUS_OVERLOADED`: estimated milliseconds until the queue has room. */
     uint32_t retry_after_ms;
     /** `LLAMA_INFER_STATUS_PROMPT_TOO_LONG`: tokens of the prompt. */
     uint32_t n_prompt_tokens;
-    /** `LLAMA_INFER_STATUS_PROMPT_TOO_LONG`: output tokens that were asked for; 1 where `max_tokens` was 0. */
+    /** `LLAMA_INFER_STATUS_PROMPT_TOO_LONG`: output tokens requested; 1 if `max_tokens` was 0. */
     uint32_t max_tokens;
     /** `LLAMA_INFER_STATUS_PROMPT_TOO_LONG`: tokens that a slot holds. */
     uint32_t n_ctx;
-    /** 0. */
+    /** Reserved; always 0. */
     uint32_t reserved;
 } llama_infer_error_detail;
 
 /**
- * Called while a model loads, with the share that is done, 0 to 1; false stops the load. Runs on the thread that called
- * `llama_engine_load`. Other loads wait meanwhile, so loading from inside it is refused with `IN_CALLBACK`.
+ * Reports the progress of a load: `fraction` rises from 0 to 1. Return false to cancel the load. Called on the thread that
+ * called `llama_engine_load`. `llama_engine_load` returns `IN_CALLBACK` in this callback, because loads are serialised.
  */
-typedef bool (*llama_engine_progress_callback)(float share, void *user_data);
+typedef bool (*llama_engine_progress_callback)(float fraction, void *user_data);
 
-/** Everything that can be set about an engine. Start from `llama_engine_default_params`. */
+/** The configuration of an engine. Initialise it with `llama_engine_default_params`. */
 typedef struct llama_engine_params {
     /** `sizeof(llama_engine_params)`, set by `llama_engine_default_params`. */
     size_t size;
@@ -351,14 +353,14 @@ typedef struct llama_engine_params {
     bool kernels;
     /** Called while the model loads; may be NULL (default). */
     llama_engine_progress_callback progress;
-    /** Passed to `progress`. */
+    /** Passed to `progress` as `user_data`. */
     void *progress_user_data;
     /**
-     * Keep the weights, as the kernels pack them, in a file as large as the model: the first load writes it, later
-     * ones map it in a fraction of the time and share its pages with all processes. Either the path of an existing
-     * folder, or "" for the model's own folder, where the file has the model's name with `.packed` at the end. A file
-     * that does not fit the model is made anew; where none can be written, the load goes on with a warning. Needs
-     * `mmap`. NULL (default): pack with each load.
+     * Directory in which to cache the weights as packed by the kernels. It must exist; "" stands for the model's own
+     * directory. The first load writes a file as large as the model, named like it with `.packed` appended. Later loads map
+     * that file in a fraction of the time, and all processes share its pages. A file that does not match the model is
+     * rewritten. If the file cannot be written, the load succeeds with a warning. Needs `mmap`. NULL (default): no cache;
+     * each load packs the weights.
      */
     const char *pack_cache;
     /**
@@ -387,7 +389,7 @@ typedef struct llama_engine_params {
      * twice as much. Default: false.
      */
     bool swa_full;
-    /** Must be zero. */
+    /** Reserved; must be zero. */
     bool reserved[7];
     /**
      * Render chats with this template instead of the one in the model file: Jinja source, or the name of one that
@@ -410,17 +412,17 @@ typedef struct llama_engine_params {
     bool reserved_wait_policy[4];
 } llama_engine_params;
 
-/** Something that is added to the logit of one token. */
+/** A bias added to the logit of a token. */
 typedef struct llama_infer_logit_bias {
     /** The token. */
     int32_t token;
-    /** What is added; minus infinity forbids the token. */
+    /** The bias; minus infinity forbids the token. */
     float bias;
 } llama_infer_logit_bias;
 
 /**
- * How a request is to be served. Start from `llama_infer_default_params`. Nothing that it points to is needed after the
- * call that it is passed to.
+ * The parameters of a request. Initialise it with `llama_infer_default_params`. The struct and everything it points to are
+ * copied by the function that it is passed to, except for `queue`, which is a handle.
  */
 typedef struct llama_infer_params {
     /** `sizeof(llama_infer_params)`, set by `llama_infer_default_params`. */
@@ -453,11 +455,11 @@ typedef struct llama_infer_params {
     uint32_t seed;
     /** One of `llama_infer_priority`. Default: INTERACTIVE. Batches always run as BATCH. */
     int32_t priority;
-    /** Give up if no slot was found within this many milliseconds; 0 (default): wait as long as it takes. */
+    /** End the request if it has not got a slot after this many milliseconds. 0 (default): no limit. */
     uint32_t queue_timeout_ms;
     /**
-     * Give up if not finished within this many milliseconds; 0 (default): no limit. Both count from the submission; in
-     * a batch, for each prompt from when it was handed to the engine.
+     * End the request if it has not finished after this many milliseconds. 0 (default): no limit. Both limits are measured
+     * from the submission; in a batch, from the submission of each prompt to the engine.
      */
     uint32_t timeout_ms;
     /**
@@ -471,36 +473,30 @@ typedef struct llama_infer_params {
     const struct llama_infer_logit_bias *logit_bias;
     /** Number of elements in `logit_bias`. */
     size_t n_logit_bias;
-    /** Where the events go instead of to a callback, which must be NULL then. Default: NULL. */
+    /** The queue that gets the events. If it is set, the callback must be NULL. Default: NULL. */
     struct llama_infer_queue *queue;
-    /** Chats: the tools that the model may call, as the JSON that its template expects; NULL (default) for none. */
+    /** Chats: the tools that the model may call, as the JSON that the chat template expects. NULL (default): none. */
     const char *chat_tools;
-    /**
-     * Chats: further variables of the template, as a JSON object, such as `{"enable_thinking": false}`; NULL (default)
-     * for none.
-     */
+    /** Chats: variables for the chat template, as a JSON object such as `{"enable_thinking": false}`. NULL (default): none. */
     const char *chat_variables;
     /** Do not end at the model's end-of-generation tokens, which are made impossible instead. Default: false. */
     bool ignore_eos;
-    /**
-     * Read special tokens that are written out in a prompt, such as `<|user|>`. Default: true. Turn it off for text
-     * that you do not trust.
-     */
+    /** Parse special tokens written out in a prompt, such as `<|user|>`. Set it to false for untrusted text. Default: true. */
     bool parse_special;
-    /** Chats: end the prompt with the opening of an answer. Default: true. */
+    /** Chats: end the prompt with the header of an assistant message. Default: true. */
     bool add_generation_prompt;
-    /** False: for later versions. */
+    /** Reserved; must be false. */
     bool reserved[5];
     /**
-     * A JSON schema, itself in JSON: the output is JSON that is valid under it, unless it ends before. At most one of
-     * `json_schema`, `regex` and `grammar`; NULL (default) for none. `{"type": "object"}` gives any JSON object.
+     * A JSON schema that the output conforms to, unless it is cut short. `{"type": "object"}` accepts any JSON object. At
+     * most one of `json_schema`, `regex` and `grammar` may be set. NULL (default): none.
      */
     const char *json_schema;
-    /** A regular expression that the whole output matches, without look-around; NULL (default) for none. */
+    /** A regular expression, without look-around, that the whole output matches. NULL (default): none. */
     const char *regex;
     /**
-     * A grammar of the output in llguidance's form of Lark, with a rule `start`, or in llama.cpp's GBNF, with a rule `root`;
-     * NULL (default) for none.
+     * A grammar for the output: in llguidance's variant of Lark with a rule `start`, or in llama.cpp's GBNF with a rule
+     * `root`. NULL (default): none.
      */
     const char *grammar;
     /**
@@ -508,14 +504,14 @@ typedef struct llama_infer_params {
      * its own. -1 (default): no log probabilities.
      */
     int32_t logprobs;
-    /** Start from what is there already of equal prompt beginnings. Default: true. */
+    /** Reuse the KV of an equal prompt prefix of another request. Default: true. */
     bool prefix_reuse;
     /**
      * Write special tokens, such as `[TOOL_CALLS]` or `<|channel|>`, into the text; otherwise they are left out. The
      * token that ends a generation is never part of it. Default: false.
      */
     bool special;
-    /** False: for later versions. */
+    /** Reserved; must be false. */
     bool reserved_2[2];
     /**
      * Tokens that end the generation as the model's own end-of-generation tokens do; they are not part of the output.
@@ -554,19 +550,19 @@ typedef struct llama_infer_params {
     /** Mirostat's learning rate. Default: 0.1. */
     float mirostat_eta;
     /**
-     * Chats: the messages as a JSON list of objects, as in OpenAI's API, with all that the template reads: contents in
-     * parts, `tool_calls`, `tool_call_id`, `reasoning_content` and others. Then there is no argument `messages`: it is NULL,
-     * and `n_messages` 0. NULL (default): that argument.
+     * Chats: the messages as a JSON array of objects, as in OpenAI's API. They may have all fields that the chat template
+     * reads, such as content parts, `tool_calls`, `tool_call_id` and `reasoning_content`. If it is set, the argument
+     * `messages` must be NULL and `n_messages` 0. NULL (default): use that argument.
      */
     const char *chat_messages;
-    /** Chats: one of `llama_infer_continuation`. Default: AUTO. */
+    /** Chats: whether to continue the last message. One of `llama_infer_continuation`. Default: AUTO. */
     int32_t continue_final_message;
     /**
-     * Chats: read special tokens also where they are written inside messages. False (default): a control token in a
-     * message is plain text, so that nobody can close his message and speak as another.
+     * Chats: parse special tokens written inside messages. False (default): they are plain text, so that a message cannot
+     * end itself and impersonate another role.
      */
     bool chat_parse_special;
-    /** False: for later versions. */
+    /** Reserved; must be false. */
     bool reserved_3[3];
     /** DRY: strength of the penalty on tokens that would continue a repetition; 0 is off. Default: 0. */
     float dry_multiplier;
@@ -595,45 +591,45 @@ typedef struct llama_infer_params {
     float adaptive_decay;
 } llama_infer_params;
 
-/** Identifies what one `llama_infer_*` call started. Never 0, never given out twice in a process. */
+/** Identifies a request or a batch. Never 0, and never reused within a process. */
 typedef uint64_t llama_infer_id;
 
 /**
- * How a generation ended, when what happened, and the whole output once more. All times count from the submission; in
- * a batch, from when the prompt was handed to the engine.
+ * The result of a generation: how it ended, its timings, and the whole output. Times are measured from the submission of
+ * the request; in a batch, from the submission of the prompt to the engine.
  */
 typedef struct llama_infer_result {
-    /** `sizeof(llama_infer_result)` in the version of the library. */
+    /** `sizeof(llama_infer_result)` in the library's version. */
     size_t size;
-    /** Why it ended. */
+    /** Why the generation ended. */
     llama_infer_finish_reason reason;
-    /** What failed where the reason is `LLAMA_INFER_FINISH_REASON_ERROR`; `LLAMA_INFER_STATUS_OK` otherwise. */
+    /** The error code if the reason is `LLAMA_INFER_FINISH_REASON_ERROR`; `LLAMA_INFER_STATUS_OK` otherwise. */
     llama_infer_status status;
-    /** What failed, in words; NULL if nothing did. */
+    /** The error message; NULL if there was no error. */
     const char *error;
-    /** The whole output as it was delivered, NUL-terminated; never NULL. After a cancel it ends where the events did. */
+    /** The whole output as delivered in events, NUL-terminated; never NULL. After a cancel it ends with the last event. */
     const char *text;
-    /** Bytes of `text` without the NUL at its end. */
+    /** Length of `text` in bytes, without the terminating NUL. */
     size_t text_length;
-    /** The tokens of the whole output as they were delivered; NULL if there are none. */
+    /** The tokens of the output as delivered in events; NULL if there are none. */
     const int32_t *tokens;
     /** Number of `tokens`. */
     size_t n_tokens;
-    /** Which string of `stop` ended it, from 0; -1 if none did. */
+    /** Index in `stop` of the string that ended the generation; -1 if none did. */
     int32_t stop_index;
-    /** Tokens of the prompt; 0, like all times, if the prompt of a batch was refused. */
+    /** Tokens in the prompt. If the prompt of a batch was refused, this and all times are 0. */
     uint32_t n_prompt_tokens;
-    /** Prompt tokens that were reused from earlier or other requests instead of computed. */
+    /** Prompt tokens whose KV was reused from other requests instead of computed. */
     uint32_t n_cached_tokens;
-    /** Output tokens that were generated, without the end-of-generation token; more than `n_tokens` after a cancel. */
+    /** Output tokens generated, without the end-of-generation token. After a cancel it may exceed `n_tokens`. */
     uint32_t n_output_tokens;
-    /** Milliseconds until a slot was found; the whole time if none was. */
+    /** Milliseconds until the request got a slot; the whole time if it got none. */
     double queue_ms;
-    /** Milliseconds until the first output token, queue time included; -1 if there was none. */
+    /** Milliseconds until the first output token, including queue time; -1 if there was none. */
     double ttft_ms;
     /** Milliseconds until the end. */
     double e2e_ms;
-    /** Milliseconds of every gap between two output tokens, in order; NULL if there are none. */
+    /** Milliseconds between each two successive output tokens, in order; NULL if there are none. */
     const double *itl_ms;
     /** Number of `itl_ms`. */
     size_t n_itl;
@@ -643,69 +639,66 @@ typedef struct llama_infer_result {
 typedef struct llama_infer_logprob {
     /** The token. */
     int32_t token;
-    /**
-     * The natural logarithm of its probability in the model's own distribution, before bias, penalties, temperature and
-     * constraint.
-     */
+    /** The natural logarithm of its probability under the model, before bias, penalties, temperature and constraint. */
     float logprob;
 } llama_infer_logprob;
 
 /**
- * One event. It and everything that it points to belong to the library: they live until the callback returns or, with
- * a queue, until the next `llama_infer_poll` on it or its end. Look at `size` before you read fields that came after
- * version 0.1.
+ * An event. The event and everything it points to are owned by the library. They are valid until the callback returns or,
+ * with a queue, until the next `llama_infer_poll` on that queue or until it is freed. Check `size` before reading fields
+ * added after version 0.1.
  */
 typedef struct llama_infer_event {
-    /** `sizeof(llama_infer_event)` in the version of the library. */
+    /** `sizeof(llama_infer_event)` in the library's version. */
     size_t size;
-    /** What it tells. */
+    /** The type of the event. */
     llama_infer_event_type type;
-    /** Which prompt of a batch it is about, from 0; 0 where there is one prompt. */
+    /** Index of the prompt in a batch; 0 for a single prompt. */
     uint32_t index;
-    /** What the call returned as its id. */
+    /** The id of the request or batch. */
     llama_infer_id id;
-    /** The engine that was called, to cancel from inside the callback. */
+    /** The engine that runs the request, for use inside the callback. */
     struct llama_engine *engine;
-    /** What was passed with the callback or the queue. */
+    /** The `user_data` passed when the request was started. */
     void *user_data;
     /**
-     * `TOKEN`: the text that became certain, as whole UTF-8 characters, NUL-terminated. Empty while a character or a
-     * possible stop string is incomplete. Never NULL.
+     * `TOKEN`: new text, as complete UTF-8 characters, NUL-terminated. Empty while a character or a possible stop string is
+     * incomplete. Never NULL.
      */
     const char *text;
-    /** Bytes of `text` without the NUL at its end. A model may generate NUL characters. */
+    /** Length of `text` in bytes, without the terminating NUL. Output may contain NUL characters. */
     size_t text_length;
-    /** `TOKEN`: the new tokens; NULL where text that was held back is released without one. */
+    /** `TOKEN`: the new tokens; NULL if withheld text is released without a new token. */
     const int32_t *tokens;
-    /** Number of `tokens`, 0 or more. */
+    /** Number of `tokens`; may be 0. */
     size_t n_tokens;
-    /** `TOKEN`: position of the first of them in the output, from 0. */
+    /** `TOKEN`: index of the first of these tokens in the output. */
     size_t position;
-    /** `FINISHED`: how it ended; NULL otherwise. */
+    /** `FINISHED`: the result; NULL otherwise. */
     const struct llama_infer_result *result;
-    /** Prompts of this call that have not ended yet: 0 in the very last event of the call. */
+    /** Prompts of the request or batch that have not ended; 0 in its last event. */
     size_t n_remaining;
     /**
-     * `TOKEN`, where `llama_infer_params.logprobs` asks for it: first the new token, then the likeliest tokens in its place,
-     * the likeliest first; NULL otherwise.
+     * `TOKEN`, if requested by `llama_infer_params.logprobs`: the new token, followed by the most likely tokens at its
+     * position in descending order; NULL otherwise.
      */
     const struct llama_infer_logprob *logprobs;
-    /** Number of `logprobs`, 0 or more. */
+    /** Number of `logprobs`; may be 0. */
     size_t n_logprobs;
 } llama_infer_event;
 
-/** Gets the events of a request: any number of `TOKEN`, then one `FINISHED` per prompt. */
+/** Receives the events of a request: any number of `TOKEN` events, then one `FINISHED` event per prompt. */
 typedef void (*llama_infer_callback)(const struct llama_infer_event *event, void *user_data);
 
-/** One message of a chat. */
+/** A message of a chat. */
 typedef struct llama_infer_message {
-    /** Who speaks: mostly "system", "user" or "assistant". */
+    /** The author: usually "system", "user" or "assistant". */
     const char *role;
-    /** What is said. */
+    /** The text. */
     const char *content;
 } llama_infer_message;
 
-/** The state of an engine at one moment. Counts are since it was loaded. */
+/** A snapshot of the state of an engine. Counters start at 0 when the engine is loaded. */
 typedef struct llama_engine_stats {
     /** `sizeof(llama_engine_stats)`, set by the caller. */
     size_t size;
@@ -808,7 +801,10 @@ typedef struct llama_engine_stats {
     uint64_t wait_switches;
 } llama_engine_stats;
 
-/** Gets a message of the log. `target` says which part of the library speaks. Both texts live until it returns. */
+/**
+ * Receives log messages. `target` names the part of the library that logs. Both strings are valid until the callback
+ * returns.
+ */
 typedef void (*llama_concurrent_log_callback)(llama_concurrent_log_level level,
                                               const char *target,
                                               const char *message,
@@ -819,134 +815,152 @@ extern "C" {
 #endif // __cplusplus
 
 /**
- * The name of a status, such as "prompt too long"; "unknown status" for a number that is none.
- *
- * The text lives as long as the library and is never NULL.
+ * Returns the name of a status, such as "prompt too long", or "unknown status" for an unknown number. The string is
+ * static and never NULL.
  */
 const char *llama_infer_status_name(int32_t status);
 
 /**
- * What went wrong in the last call on this thread that failed: what was asked, which limit applied, what to do.
+ * Returns a message that describes the last failed call on this thread: what was requested, which limit applied, and what
+ * to change.
  *
- * Calls that succeed leave it alone. The text is never NULL, empty if nothing failed yet, and lives until the next call
- * of this library that fails on this thread, or the thread's end.
+ * Successful calls do not change it. The string is owned by the library and is valid until the next call that fails on
+ * this thread, or until the thread ends. It is never NULL, and empty if no call has failed yet.
  */
 const char *llama_infer_last_error(void);
 
 /**
- * The numbers that belong to `llama_infer_last_error`.
+ * Fills `*detail` with the numbers that belong to `llama_infer_last_error`. The caller sets `detail->size` first.
  *
- * `detail->size` must be set. `LLAMA_INFER_STATUS_NOT_FOUND` if nothing failed on this thread yet. Does not count as
- * a failed call itself: the last error stays.
+ * Returns `NOT_FOUND` if no call has failed on this thread yet. A failure of this function does not change the last error.
  */
 llama_infer_status llama_infer_last_error_detail(struct llama_infer_error_detail *detail);
 
 /**
- * Fills a struct of `size` bytes with the defaults. `llama_engine_default_params` is the convenient form: it passes the
- * size that the caller was compiled with, so programs and libraries of different versions fit together.
+ * Fills `*params`, a struct of `size` bytes, with the defaults. Programs normally call `llama_engine_default_params`, which
+ * passes the size of the header that they were compiled with.
  */
-llama_infer_status llama_engine_params_init(struct llama_engine_params *params, size_t size);
+llama_infer_status llama_engine_params_init(struct llama_engine_params *params,
+                                            size_t size);
 
-/** Fills a struct of `size` bytes with the defaults; see `llama_infer_default_params`. */
+/** Fills `*params`, a struct of `size` bytes, with the defaults. Programs normally call `llama_infer_default_params`. */
 llama_infer_status llama_infer_params_init(struct llama_infer_params *params, size_t size);
 
 /**
- * Makes a completion queue, for programs that have an event loop and do not want callbacks on other threads.
+ * Creates a completion queue, for programs with an event loop that do not want callbacks on other threads.
  *
- * Pass it in `llama_infer_params.queue`; any number of requests, also of different engines, may share one. Ends with
- * `llama_infer_queue_free`. Fails with `OUT_OF_MEMORY` if the process has no descriptors left.
+ * On success `*queue` is a handle; free it with `llama_infer_queue_free`. Set `llama_infer_params.queue` to use it. Any
+ * number of requests, of any number of engines, may share a queue.
+ *
+ * Returns `INVALID_ARGUMENT` if `queue` is NULL, and `OUT_OF_MEMORY` if the process has no file descriptors left.
  */
 llama_infer_status llama_infer_queue_new(struct llama_infer_queue **queue);
 
 /**
- * The descriptor that is readable while the queue has events, for `poll`, `epoll`, `kqueue`, `select` or any event
- * loop. -1 if the queue is NULL or was freed.
+ * Returns a file descriptor that is readable while the queue has events, for use with `poll`, `epoll`, `kqueue`, `select`
+ * or an event loop. Returns -1 if the queue is NULL or was freed.
  *
- * Wait on it and nothing else: reading from it, writing and closing are left to the library. It stays readable until
- * everything was fetched (it is level-triggered), and may be readable when there is nothing to fetch; so poll the queue
- * with a timeout of 0, and until it returns `TIMEOUT`.
+ * The library owns the descriptor: do not read from it, write to it or close it. It is level-triggered, and may be readable
+ * when there is no event. Call `llama_infer_poll` with a timeout of 0 until it returns `TIMEOUT`.
  */
 int llama_infer_queue_fd(const struct llama_infer_queue *queue);
 
 /**
- * Fetches the next event of a queue.
+ * Retrieves the next event of a queue.
  *
- * Waits for one for `timeout_ms` milliseconds, for ever if that is negative, not at all if it is 0. `*event` belongs to
- * the library and lives until the next poll of this queue or `llama_infer_queue_free`. Events of one request come in
- * order; requests take turns.
+ * Waits for at most `timeout_ms` milliseconds; a negative value means no limit, and 0 returns immediately. The events of
+ * one request are delivered in order; the requests of a queue are served in turn.
  *
- * `TIMEOUT` if there was none. `BUSY` if another thread is polling this queue. `INVALID_HANDLE` if the queue was
- * freed, also while this function waits. `IN_CALLBACK` inside the log callback.
+ * `*event` is owned by the library and is valid until the next poll of this queue or `llama_infer_queue_free`. Only one
+ * thread at a time may poll a queue. `event` must not be NULL.
+ *
+ * Returns `TIMEOUT` if there is no event, `BUSY` if another thread is polling the queue, `INVALID_HANDLE` if the queue was
+ * freed, including during the wait, and `IN_CALLBACK` in the log callback.
  */
 llama_infer_status llama_infer_poll(struct llama_infer_queue *queue,
                                     int32_t timeout_ms,
                                     const struct llama_infer_event **event);
 
 /**
- * Frees a queue and closes its descriptor. Requests whose events would still come to it are cancelled, and their
- * events are lost; nobody may still look at one. Waits for nothing but a thread that is polling it, which is woken.
- * NULL is allowed and does nothing.
+ * Frees a queue and closes its descriptor.
+ *
+ * Unfinished requests of the queue are cancelled, and their remaining events are discarded. The event that the last poll
+ * returned becomes invalid. A thread that is polling the queue is woken and waited for; the function waits for nothing
+ * else.
+ *
+ * If `queue` is NULL, nothing happens. Returns `INVALID_HANDLE` if the queue was freed already.
  */
 llama_infer_status llama_infer_queue_free(struct llama_infer_queue *queue);
 
 /**
- * Loads a GGUF model and starts an engine on it. Blocks until that is done, which takes from milliseconds to minutes.
+ * Loads a GGUF model and starts an engine. Blocks until the model is loaded, which takes from milliseconds to minutes.
  *
- * `params` may be NULL for the defaults. On success `*engine` is a handle that ends with `llama_engine_free`; otherwise
- * it is as it was. Several engines may live side by side, also of one file, whose pages they share.
- * One load at a time: others wait for it.
+ * On success `*engine` is a handle; free it with `llama_engine_free`. On failure it is not modified. `path` and `params`
+ * are copied. A process may have several engines; engines of the same file share its mapped pages.
  *
- * The file is checked before llama.cpp sees it, so a bad one never ends the process: `MODEL_NOT_FOUND`,
- * `MODEL_INVALID`, `MODEL_UNSUPPORTED`. Also `INVALID_CONFIG`, `OUT_OF_MEMORY`, and `LOAD_CANCELLED` if
- * `params->progress` returned false.
+ * May be called from any thread. Loads are serialised: a second load waits for the first. `params` may be NULL for the
+ * defaults. Returns `IN_CALLBACK` in a progress callback and in the log callback.
+ *
+ * The file is validated before llama.cpp reads it, so an invalid file does not end the process. Returns
+ * `INVALID_ARGUMENT`, `INVALID_CONFIG`, `MODEL_NOT_FOUND`, `MODEL_INVALID`, `MODEL_UNSUPPORTED` or `OUT_OF_MEMORY` on
+ * failure, and `LOAD_CANCELLED` if `params->progress` returned false.
  */
 llama_infer_status llama_engine_load(const char *path,
                                      const struct llama_engine_params *params,
                                      struct llama_engine **engine);
 
 /**
- * Frees an engine: takes no more requests, cancels the running ones, waits until their last callbacks returned, ends all
- * threads and gives the memory back.
+ * Frees an engine. Cancels its requests, waits until their last callbacks have returned, ends all threads and releases
+ * the memory. To let requests finish first, call `llama_engine_drain`.
  *
- * Calls of other threads that still use the handle are no harm. Until the last callback returned it can be used, inside
- * callbacks too, to cancel, to wait and to ask; what would start something gets `SHUTTING_DOWN`. Afterwards every call
- * gets `INVALID_HANDLE`. A second free gets that at once, while the first may still be waiting.
- * Events that go to a queue can still be polled afterwards. To let requests end by themselves, call
- * `llama_engine_drain` first. Inside a callback of this engine it is refused with `IN_CALLBACK`, and nothing happens.
- * NULL is allowed and does nothing.
+ * Other threads may use the handle at the same time. Until the last callback has returned, functions that cancel, wait or
+ * query still work, and functions that start a request return `SHUTTING_DOWN`. After that every function returns
+ * `INVALID_HANDLE`. A second call to this function returns `INVALID_HANDLE` immediately, even while the first one is still
+ * waiting. Events in a queue can be polled after the engine is freed.
  *
- * When the process exits with engines left, they are stopped, no callback begins any more, and one that runs is not
- * waited for.
+ * If `engine` is NULL, nothing happens. Returns `IN_CALLBACK`, without effect, in a callback of this engine's requests and
+ * in the log callback.
+ *
+ * If the process exits without freeing an engine, the engine is stopped. No callback starts after that, and running
+ * callbacks are not waited for.
  */
 llama_infer_status llama_engine_free(struct llama_engine *engine);
 
 /**
- * Takes no more requests and waits until all accepted ones are over, as `llama_infer_wait` does.
+ * Stops accepting requests and waits until all accepted ones are over, as defined by `llama_infer_wait`.
  *
- * Waits for `timeout_ms` milliseconds, for ever if that is negative, not at all if it is 0: `TIMEOUT`. The engine stays
- * closed for new requests in any case. Not inside its callbacks: `IN_CALLBACK`. Not by who should poll a queue meanwhile:
- * what is not polled is never over.
+ * Waits for at most `timeout_ms` milliseconds; a negative value means no limit, and 0 returns immediately. The engine
+ * accepts no new requests afterwards, even if the time expired.
+ *
+ * A thread that polls a queue must not call it while requests of that queue are unfinished. Returns `IN_CALLBACK`, without
+ * effect, in a callback of this engine's requests and in the log callback. Returns `TIMEOUT` if the time expires first.
  */
 llama_infer_status llama_engine_drain(struct llama_engine *engine,
                                       int32_t timeout_ms);
 
 /**
- * What was wished in the parameters and not granted, one sentence per line; empty if nothing was.
+ * Writes the warnings of the load: settings that were requested and could not be applied. One sentence per line; empty if
+ * there are none.
  *
- * Written as `llama_engine_chat_prompt` does.
+ * The buffer is filled as by `llama_engine_chat_prompt`.
  */
-llama_infer_status llama_engine_warnings(struct llama_engine *engine, char *buffer, size_t capacity, size_t *length);
+llama_infer_status llama_engine_warnings(struct llama_engine *engine,
+                                         char *buffer,
+                                         size_t capacity,
+                                         size_t *length);
 
 /**
- * Starts a generation and returns at once.
+ * Starts a generation that continues `prompt`, and returns immediately.
  *
- * `prompt` is a UTF-8 text to continue. `params` may be NULL for the defaults. `on_event` gets the events, on a thread
- * of the library, with `user_data`; the first may come before this function returns, but not before `*id` is written.
- * It must be NULL if `params->queue` is set, and must not be NULL otherwise. `id` may be NULL if nobody will ask. Prompt
- * and parameters are copied.
+ * The prompt and the parameters are copied. `user_data` is passed to `on_event` and must stay valid until the last event
+ * was delivered. Events are delivered on a thread of the library. The first one may be delivered before this function
+ * returns, but not before `*id` is written.
  *
- * Refused with `INVALID_REQUEST`, `PROMPT_TOO_LONG`, `OVERLOADED`, `SHUTTING_DOWN` or as bad arguments are; then
- * nothing was started, no event will come, and `*id` is as it was.
+ * `params` may be NULL for the defaults. `on_event` must be NULL if `params->queue` is set, and must not be NULL
+ * otherwise. `id` may be NULL. May be called from any callback.
+ *
+ * Returns `INVALID_ARGUMENT`, `INVALID_HANDLE`, `INVALID_REQUEST`, `PROMPT_TOO_LONG`, `OVERLOADED` or `SHUTTING_DOWN` on
+ * failure. In that case no request is started, no event is delivered, and `*id` is not modified.
  */
 llama_infer_status llama_infer_async(struct llama_engine *engine,
                                      const char *prompt,
@@ -955,7 +969,10 @@ llama_infer_status llama_infer_async(struct llama_engine *engine,
                                      void *user_data,
                                      llama_infer_id *id);
 
-/** As `llama_infer_async`, with a prompt of `n_tokens` tokens, used as they are: nothing is added. */
+/**
+ * Like `llama_infer_async`, for a prompt of `n_tokens` token ids. The tokens are copied and used as they are: no BOS or
+ * other special token is added.
+ */
 llama_infer_status llama_infer_tokens_async(struct llama_engine *engine,
                                             const int32_t *tokens,
                                             size_t n_tokens,
@@ -965,9 +982,10 @@ llama_infer_status llama_infer_tokens_async(struct llama_engine *engine,
                                             llama_infer_id *id);
 
 /**
- * As `llama_infer_async`, with `n_messages` messages of a chat, rendered with the model's own template.
+ * Like `llama_infer_async`, for a chat of `n_messages` messages, rendered with the engine's chat template. The messages
+ * are copied.
  *
- * Refused also with `NO_CHAT_TEMPLATE` and `CHAT_TEMPLATE`.
+ * Also returns `NO_CHAT_TEMPLATE` and `CHAT_TEMPLATE`.
  */
 llama_infer_status llama_infer_chat_async(struct llama_engine *engine,
                                           const struct llama_infer_message *messages,
@@ -978,14 +996,17 @@ llama_infer_status llama_infer_chat_async(struct llama_engine *engine,
                                           llama_infer_id *id);
 
 /**
- * The prompt that the model's template makes of messages, as `llama_infer_chat_async` uses it.
+ * Renders chat messages with the engine's chat template and writes the prompt that `llama_infer_chat_async` would use.
  *
- * It is one text: special tokens that are written inside a message count again when this text is sent as a prompt. To have
- * messages answered that others wrote, use `llama_infer_chat_async`, which keeps them apart.
+ * The result is plain text. If it is passed to `llama_infer_async`, special tokens written inside a message are parsed as
+ * special tokens. Use `llama_infer_chat_async` for untrusted messages: it keeps message text and special tokens apart.
  *
- * Written to `buffer` with a NUL, if `capacity` bytes suffice for both; its length without the NUL goes to `*length` in
- * any case. `BUFFER_TOO_SMALL` otherwise: ask with a capacity of 0 first. `params` may be NULL, and so may `length`, and
- * `buffer` if `capacity` is 0.
+ * The text and a terminating NUL are written to `buffer` if both fit into `capacity` bytes. `*length` is always set to the
+ * length of the text without the NUL. To find the required size, call it with a capacity of 0.
+ *
+ * `params` and `length` may be NULL. `buffer` may be NULL if `capacity` is 0.
+ *
+ * Returns `BUFFER_TOO_SMALL` if the text and its NUL do not fit.
  */
 llama_infer_status llama_engine_chat_prompt(struct llama_engine *engine,
                                             const struct llama_infer_message *messages,
@@ -996,16 +1017,21 @@ llama_infer_status llama_engine_chat_prompt(struct llama_engine *engine,
                                             size_t *length);
 
 /**
- * Starts a generation for each of `n_prompts` prompts, as many as you like, and returns at once.
+ * Starts one generation for each of `n_prompts` prompts, and returns immediately. The number of prompts is not limited by
+ * the size of the engine's queue.
  *
- * They are handed to the engine in order, in the class `LLAMA_INFER_PRIORITY_BATCH`: about twice as many at a time as
- * there are slots, so that the queue has room for others, and no more before their ends were delivered. One `id`
- * stands for all of them, and all their events go to the one `on_event` or queue, one at a time: `event->index` says
- * which prompt it is about, and `event->n_remaining` is 0 in the last one. A prompt that cannot be served gets its
- * `FINISHED` event with an error and does not disturb the others. Prompt i uses the seed `params->seed + i`.
+ * The prompts are submitted in order with `LLAMA_INFER_PRIORITY_BATCH`. About twice as many as there are slots are
+ * submitted at a time; further ones follow as `FINISHED` events are delivered. Prompt i uses the seed `params->seed + i`.
  *
- * Refused only for bad arguments, parameters out of range, an engine that is shutting down, or if its thread cannot be
- * started: `OUT_OF_MEMORY`.
+ * One `id` identifies the whole batch. All events go to the same `on_event` or queue, one at a time. `event->index` is the
+ * index of the prompt, and `event->n_remaining` is 0 in the last event of the batch. A prompt that is refused gets a
+ * `FINISHED` event with an error; the other prompts are not affected.
+ *
+ * Prompts and parameters are copied. `params` may be NULL for the defaults, and `id` may be NULL. May be called from any
+ * callback.
+ *
+ * Returns `INVALID_ARGUMENT`, `INVALID_HANDLE`, `INVALID_REQUEST` for parameters out of range, `SHUTTING_DOWN`, or
+ * `OUT_OF_MEMORY` if the thread that submits the prompts cannot be started.
  */
 llama_infer_status llama_infer_batch_async(struct llama_engine *engine,
                                            const char *const *prompts,
@@ -1016,39 +1042,52 @@ llama_infer_status llama_infer_batch_async(struct llama_engine *engine,
                                            llama_infer_id *id);
 
 /**
- * Ends what a call started: all of its prompts, where it is a batch. Allowed inside callbacks.
+ * Cancels a request, or all prompts of a batch, and returns immediately.
  *
- * Returns at once; the last event comes as always, mostly with the reason `CANCELLED`, or with another if it had ended
- * just then. After a cancel inside its own callback no more `TOKEN` event comes, and after one elsewhere at most the
- * one that is being delivered. An id that is over already is none of your worries: `OK`. `NOT_FOUND` for one that this
- * engine never gave out.
+ * The `FINISHED` event is still delivered, with the reason `CANCELLED`, or with another reason if the generation had
+ * already ended. When called from the request's own callback, no further `TOKEN` event is delivered. When called from
+ * elsewhere, at most the event that is being delivered follows. May be called from any callback.
+ *
+ * Cancelling a finished request has no effect and returns `OK`. Returns `NOT_FOUND` if this engine never issued the id.
  */
 llama_infer_status llama_infer_cancel(struct llama_engine *engine, llama_infer_id id);
 
 /**
- * Waits until a call is over: its last callback returned, or its last event was polled. Then nothing uses its
- * `user_data` any more.
+ * Waits until a request, or all prompts of a batch, is over: its last callback has returned, or its last event has been
+ * polled. After that the library no longer uses its `user_data`.
  *
- * Waits for `timeout_ms` milliseconds, for ever if that is negative, not at all if it is 0. Inside a callback other
- * requests may be waited for (then only this request stands still), but not its own: `IN_CALLBACK`. Who polls a queue
- * should not wait for its requests on the same thread. `TIMEOUT`, `NOT_FOUND`; `OK` for ids that were over already.
+ * Waits for at most `timeout_ms` milliseconds; a negative value means no limit, and 0 returns immediately.
+ *
+ * A callback may wait for other requests, which blocks only its own request. A callback that waits for its own request,
+ * and any wait from the log callback, returns `IN_CALLBACK`. A thread that polls a queue must not wait for requests of
+ * that queue, because a request is not over until its events are polled.
+ *
+ * Returns `OK` if the request is over, including when it was before. Returns `TIMEOUT` if the time expires first, and
+ * `NOT_FOUND` if this engine never issued the id.
  */
 llama_infer_status llama_infer_wait(struct llama_engine *engine, llama_infer_id id, int32_t timeout_ms);
 
 /**
- * As `llama_infer_wait`, for everything that was started on the engine before. Not inside its callbacks, and not by who
- * should poll a queue meanwhile: what is not polled is never over.
+ * Like `llama_infer_wait`, for all requests started on the engine before this call.
+ *
+ * Returns `IN_CALLBACK` in any callback of this engine's requests and in the log callback. A thread that polls a queue must
+ * not call it while requests of that queue are unfinished.
  */
-llama_infer_status llama_infer_wait_all(struct llama_engine *engine, int32_t timeout_ms);
+llama_infer_status llama_infer_wait_all(struct llama_engine *engine,
+                                        int32_t timeout_ms);
 
 /**
- * The tokens of a text.
+ * Tokenizes a text.
  *
- * `add_special` adds BOS and the like where the model wants them; `parse_special` reads special tokens that are written
- * out in the text. With `add_special`, the tokens are those of `llama_infer_async` with the same `parse_special`, and
- * behind them what some models want at the end of a text that is complete.
- * They are written to `tokens` if `capacity` of them suffice; their number goes to `*n_tokens` in any case.
- * `BUFFER_TOO_SMALL` otherwise. `n_tokens` may be NULL, and so may `tokens` if `capacity` is 0.
+ * With `add_special`, the special tokens that the model's vocabulary asks for are added, such as BOS. With `parse_special`,
+ * special tokens written out in the text are parsed as special tokens. With `add_special`, the result is the prompt of
+ * `llama_infer_async` with the same `parse_special`, followed by the tokens that some models expect at the end of a
+ * complete text.
+ *
+ * The tokens are written to `tokens` if they fit into `capacity` elements. `*n_tokens` is always set to their number.
+ * `n_tokens` may be NULL. `tokens` may be NULL if `capacity` is 0.
+ *
+ * Returns `BUFFER_TOO_SMALL` if the tokens do not fit.
  */
 llama_infer_status llama_engine_tokenize(struct llama_engine *engine,
                                          const char *text,
@@ -1058,14 +1097,15 @@ llama_infer_status llama_engine_tokenize(struct llama_engine *engine,
                                          size_t capacity,
                                          size_t *n_tokens);
 
-/** The number of tokens that a text has as a prompt of `llama_infer_async`, with `parse_special`. */
+/** Counts the tokens of a text as a prompt of `llama_infer_async` with `parse_special`. `n_tokens` must not be NULL. */
 llama_infer_status llama_engine_count_tokens(struct llama_engine *engine, const char *text, size_t *n_tokens);
 
 /**
- * The text of tokens, as a reader of an answer sees it: special tokens have none; incomplete characters become U+FFFD, and NUL
- * becomes U+2400.
+ * Converts tokens to text as it appears in an output: special tokens are omitted, incomplete UTF-8 sequences become
+ * U+FFFD, and NUL becomes U+2400.
  *
- * Written as `llama_engine_chat_prompt` does.
+ * The buffer is filled as by `llama_engine_chat_prompt`. Returns `INVALID_REQUEST` if a token is not in the vocabulary, and
+ * `BUFFER_TOO_SMALL` if the text and its NUL do not fit.
  */
 llama_infer_status llama_engine_detokenize(struct llama_engine *engine,
                                            const int32_t *tokens,
@@ -1075,8 +1115,8 @@ llama_infer_status llama_engine_detokenize(struct llama_engine *engine,
                                            size_t *length);
 
 /**
- * As `llama_engine_detokenize`; with `special`, special tokens are written out, such as `<|im_end|>`: then a prompt
- * comes back as it was written.
+ * Like `llama_engine_detokenize`. With `special`, special tokens are written out, such as `<|im_end|>`, so that a tokenized
+ * prompt is converted back to its text.
  */
 llama_infer_status llama_engine_detokenize_with(struct llama_engine *engine,
                                                 const int32_t *tokens,
@@ -1086,21 +1126,34 @@ llama_infer_status llama_engine_detokenize_with(struct llama_engine *engine,
                                                 size_t capacity,
                                                 size_t *length);
 
-/** Fills `*stats`, whose `size` must be set. Cheap: no worker is asked. */
-llama_infer_status llama_engine_get_stats(struct llama_engine *engine, struct llama_engine_stats *stats);
+/**
+ * Fills `*stats` with a snapshot of the engine's state. The caller sets `stats->size` first. The strings in it live as long
+ * as the library. Cheap: it does not wait for the workers. May be called from any callback.
+ */
+llama_infer_status llama_engine_get_stats(struct llama_engine *engine,
+                                          struct llama_engine_stats *stats);
 
 /**
- * Sets who gets the messages of the library and of llama.cpp, up to a level; one for the whole process.
+ * Sets the log callback of the process, which receives messages of the library and of llama.cpp up to `level`.
  *
- * `callback` is called on any thread, also on several at once, and should be quick. NULL turns the log off, as it is at
- * first. After this function returned, the one before is not called any more, and its `user_data` is not needed.
+ * `callback` may be called on any thread, and on several threads at the same time. It should return quickly. NULL turns
+ * logging off, which is the default. When this function returns, the previous callback is no longer running and will not
+ * be called again, so its `user_data` may be freed.
  *
- * The library may have to wait for the callback, and hold locks meanwhile. So functions that load, wait, poll, drain or
- * free, and this one, are refused inside of it with `IN_CALLBACK`; others are allowed, and what they log is not told.
+ * The library may hold locks while the callback runs. In the callback, this function and those that load, wait, poll, drain
+ * or free an engine therefore return `IN_CALLBACK`. Other functions may be called; the messages that they cause are not
+ * logged.
+ *
+ * Returns `INVALID_ARGUMENT` if `level` is not a `llama_concurrent_log_level` and `callback` is not NULL.
  */
-llama_infer_status llama_concurrent_set_log(llama_concurrent_log_callback callback, int32_t level, void *user_data);
+llama_infer_status llama_concurrent_set_log(llama_concurrent_log_callback callback,
+                                            int32_t level,
+                                            void *user_data);
 
-/** The version of the library, such as "0.1.0". `LLAMA_CONCURRENT_VERSION` is that of the header. */
+/**
+ * Returns the version of the library, such as "0.1.0". `LLAMA_CONCURRENT_VERSION` is the version of the header. The string
+ * is static.
+ */
 const char *llama_concurrent_version(void);
 
 #ifdef __cplusplus
@@ -1111,14 +1164,14 @@ const char *llama_concurrent_version(void);
 extern "C" {
 #endif
 
-/** The defaults, in a struct of the size that this header knows. */
+/** Returns the default parameters. */
 static inline llama_engine_params llama_engine_default_params(void) {
     llama_engine_params params;
     llama_engine_params_init(&params, sizeof params);
     return params;
 }
 
-/** The defaults, in a struct of the size that this header knows. */
+/** Returns the default parameters. */
 static inline llama_infer_params llama_infer_default_params(void) {
     llama_infer_params params;
     llama_infer_params_init(&params, sizeof params);

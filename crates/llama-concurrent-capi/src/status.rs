@@ -24,9 +24,9 @@ pub enum llama_infer_status {
     PromptTooLong = 5,
     /// The model file does not exist or cannot be opened.
     ModelNotFound = 6,
-    /// The model file is corrupt, truncated or not a GGUF file.
+    /// The model file is damaged, cut short or not a GGUF file.
     ModelInvalid = 7,
-    /// The model file is valid, but this build cannot run it.
+    /// The model file is sound, but this build cannot run it.
     ModelUnsupported = 8,
     /// Memory for weights, KV cache, buffers or threads could not be allocated.
     OutOfMemory = 9,
@@ -36,11 +36,11 @@ pub enum llama_infer_status {
     NoChatTemplate = 11,
     /// The chat template could not be compiled or rendered.
     ChatTemplate = 12,
-    /// The engine is draining or shutting down and accepts no new requests.
+    /// The engine is draining or shut down and takes no new requests.
     ShuttingDown = 13,
-    /// A llama.cpp computation failed.
+    /// llama.cpp refused or failed a computation.
     Decode = 14,
-    /// The progress callback cancelled the load.
+    /// The progress callback stopped the load.
     LoadCancelled = 15,
     /// A bug in this library; load the engine again.
     Internal = 16,

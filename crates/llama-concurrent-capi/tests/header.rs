@@ -13,7 +13,7 @@ const SOURCES: [&str; 13] = [
     "queue",
     "engine",
     "infer",
-    "text",
+    "tokenize",
     "stats",
     "log",
     "version",

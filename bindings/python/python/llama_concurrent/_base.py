@@ -82,7 +82,7 @@ class BaseEngine:
         """Loads a GGUF model. Blocks until it is loaded, without the GIL; Ctrl-C cancels it.
 
         Args:
-            model: Path of the file. None: the small model included in the package.
+            model: Path of the file. None: the small model that comes with the package.
             strategy: How requests share contexts and slots: the shape of the pool, whose size `slots` and `workers`
                 set.
             slots: Number of requests that run at once, over all workers. Each costs KV memory for `n_ctx` tokens:

@@ -1435,12 +1435,12 @@ static void test_log(void) {
     log_engine = load();
     CHECK_OK(llama_concurrent_set_log(on_log, LLAMA_CONCURRENT_LOG_LEVEL_TRACE, &messages_logged));
     CHECK_OK(llama_engine_free(load()));
+    CHECK_OK(llama_concurrent_set_log(NULL, 0, NULL));
     const int logged = atomic_load(&messages_logged);
     CHECK(logged > 0);
-    CHECK_OK(llama_concurrent_set_log(NULL, 0, NULL));
     CHECK_OK(llama_engine_free(load()));
     CHECK(atomic_load(&messages_logged) == logged);
-    /* A wish that is not granted is a warning, in the log and to read. */
+    /* A setting that cannot be applied is a warning, in the log and to read. */
     CHECK_OK(llama_concurrent_set_log(on_log, LLAMA_CONCURRENT_LOG_LEVEL_WARN, &messages_logged));
     llama_engine_params params = llama_engine_default_params();
     params.threads = 100000;

@@ -51,7 +51,7 @@ mod tests {
         assert_eq!(parse(r#""a\nb""#).unwrap(), "a\nb");
         assert_eq!(parse(r#"{"id": 7, "prompt": "a"}"#).unwrap(), "a");
         for (line, expected) in [
-            ("a fox", "no JSON"),
+            ("a fox", "not JSON"),
             ("7", "a JSON string or an object"),
             (r#"{"text": "a"}"#, "no 'prompt'"),
             (r#"{"prompt": 7}"#, "not a string"),

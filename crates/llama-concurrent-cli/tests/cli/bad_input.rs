@@ -112,7 +112,7 @@ fn prompts_that_are_no_text_are_refused_by_line() {
     }
     let args = ["run", "--prompts-file", "-"];
     call_with(&args, b"A fox\nA b\xFF\n").refused(&["stdin, line 2", "UTF-8"]);
-    call_with(&args, b"").refused(&["stdin: there is no prompt"]);
+    call_with(&args, b"").refused(&["stdin: it has no prompts"]);
 }
 
 #[cfg(unix)]

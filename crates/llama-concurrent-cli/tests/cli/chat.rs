@@ -70,7 +70,7 @@ fn another_template_can_be_given() {
         (&["--chat-template", "a\n{% if"], &["chat_template", "line 2"]),
         (&["--chat-template", "chatml", "--chat-template-file", &file], &["cannot be used with"]),
         (&["--chat-template-file", "/nowhere"], &["cannot be read"]),
-        (&["--chat-template-kwargs", "[]"], &["no JSON object"]),
+        (&["--chat-template-kwargs", "[]"], &["not a JSON object"]),
     ] {
         chat(args, "Who are you?\n").refused(expected);
     }
