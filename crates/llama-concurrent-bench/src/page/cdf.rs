@@ -6,7 +6,11 @@ use super::{
     chart::{self, Axis, Chart},
     scale::{Scale, duration, number},
 };
-use crate::{Outcome, Record, quantile, runs::Runs};
+use crate::{
+    record::{Outcome, Record},
+    runs::Runs,
+    stats::quantile,
+};
 
 /// So many points of a curve are drawn, at even steps of the share.
 const POINTS: usize = 300;

@@ -6,7 +6,7 @@ use super::{
     chart::{self, Axis, Chart, WIDE},
     scale::{Scale, duration, number},
 };
-use crate::Record;
+use crate::record::Record;
 
 /// Time is cut into so many columns.
 const COLUMNS: usize = 240;
@@ -80,7 +80,7 @@ fn one(chart: &Chart, index: usize, name: &str, columns: &[Option<Column>], end:
 mod tests {
     use std::time::Duration;
 
-    use crate::Outcome;
+    use crate::record::Outcome;
 
     use super::*;
 

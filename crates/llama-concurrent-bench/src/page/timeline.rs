@@ -8,7 +8,7 @@ use super::{
     chart::{self, Axis, Chart, WIDE},
     scale::{Scale, duration, number},
 };
-use crate::{Outcome, Record};
+use crate::record::{Outcome, Record};
 
 /// More lanes than this nobody can follow.
 const LANES: usize = 64;

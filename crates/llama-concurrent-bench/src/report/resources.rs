@@ -1,9 +1,9 @@
 //! What the machine gave, in sentences.
 
 use crate::{
-    Spread,
     numbers::{bytes, short_count},
     runs::{Run, Runs},
+    stats::Spread,
     usage::Usage,
 };
 
