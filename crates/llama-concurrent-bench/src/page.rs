@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::{
-    Record,
+    record::Record,
     report::{Comparison, FIGURES, Sweep, this_machine},
     runs::{Runs, middle_run},
     setting::Setting,

@@ -6,7 +6,11 @@ use super::{
     chart::{self, Axis, Chart},
     scale::{Scale, duration, number},
 };
-use crate::{Outcome, Record, quantile, runs::Runs};
+use crate::{
+    record::{Outcome, Record},
+    runs::Runs,
+    stats::quantile,
+};
 
 /// Number of points of a curve, at even steps of the fraction.
 const POINTS: usize = 300;

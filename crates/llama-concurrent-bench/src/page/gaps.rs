@@ -6,7 +6,7 @@ use super::{
     chart::{self, Axis, Chart, WIDE},
     scale::{Scale, duration, number},
 };
-use crate::Record;
+use crate::record::Record;
 
 /// Number of columns that time is divided into.
 const COLUMNS: usize = 240;
@@ -77,7 +77,7 @@ fn one(chart: &Chart, index: usize, name: &str, columns: &[Option<Column>], end:
 mod tests {
     use std::time::Duration;
 
-    use crate::Outcome;
+    use crate::record::Outcome;
 
     use super::*;
 

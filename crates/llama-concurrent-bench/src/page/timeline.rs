@@ -8,7 +8,7 @@ use super::{
     chart::{self, Axis, Chart, WIDE},
     scale::{Scale, duration, number},
 };
-use crate::{Outcome, Record};
+use crate::record::{Outcome, Record};
 
 /// The maximum number of readable lanes.
 const LANES: usize = 64;

@@ -6,7 +6,7 @@ use super::{
     chart::{self, Axis, Chart},
     scale::{Scale, duration, number},
 };
-use crate::{Summary, report::Sweep, runs::spread};
+use crate::{report::Sweep, runs::spread, summary::Summary};
 
 pub fn charts(sweep: &Sweep<'_>) -> Markup {
     html! {

@@ -1,9 +1,9 @@
 //! Resource usage in sentences.
 
 use crate::{
-    Spread,
     numbers::{bytes, short_count},
     runs::{Run, Runs},
+    stats::Spread,
     usage::Usage,
 };
 

@@ -14,7 +14,7 @@ use llama_concurrent::{Engine, EngineConfig, Event, Flow, Prompt, Request, Resul
 use llama_concurrent_gguf::Header;
 
 use super::{Calibration, ModelCost, Rates, Timing, WorkerResources, calibration::REMOTE, probe, timing::rate};
-use crate::quantile;
+use crate::stats::quantile;
 
 /// Rows of decode calls with one thread.
 const DECODE_ROWS: [usize; 10] = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32];

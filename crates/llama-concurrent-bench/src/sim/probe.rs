@@ -79,7 +79,7 @@ pub(super) fn barrier() -> f64 {
         scope.spawn(batches);
         batches()
     });
-    crate::quantile(&times, 0.5)
+    crate::stats::quantile(&times, 0.5)
 }
 
 /// Seconds to sample one token greedily.
