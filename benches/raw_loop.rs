@@ -204,7 +204,7 @@ fn median(mut values: Vec<f64>) -> f64 {
 
 fn main() {
     let args = Args::parse();
-    // Before the first model is loaded: later ones do not notice them.
+    // Before the first model is loaded: later ones do not effect them.
     println!("{}", install(Mode::Auto).reason);
     let model = load_raw(&args.model);
     println!(

@@ -1,6 +1,6 @@
 //! GGUF files, written: what tests and benchmarks need, and sizing a machine. No program needs it to run a model.
 //!
-//! [`write`] makes models of well-known shapes with random weights: they run at the speed of the real thing and need no
+//! [`write()`] makes models of well-known shapes with random weights: they run at the speed of the real thing and need no
 //! download. [`write_architecture`] makes a tiny model of any architecture. [`Parts`] is a file taken apart, to be changed
 //! and put together again.
 

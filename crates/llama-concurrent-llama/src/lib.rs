@@ -47,14 +47,14 @@ use self::{
 pub use self::batch_invariance::batch_invariance_obstacle;
 pub use self::log::system_info;
 pub use self::model::Model;
-pub use self::numa::{affinity_of, bind_thread as settle, bind_worker as settle_worker};
+pub use self::numa::{affinity_of, bind_thread, bind_worker};
 pub use self::pack_cache::PackedFile;
 pub use self::products::planned_products;
 #[doc(hidden)]
 pub use self::sampler::sample_fn;
 pub use self::sampler::{NamedSampler, SAMPLERS};
 pub use self::tensors::tensors_of;
-pub use self::tokenizer::{TokenizeOptions as Wishes, Tokenizer};
+pub use self::tokenizer::{TokenizeOptions, Tokenizer};
 
 /// The maximum rows of an embedding call: llama.cpp keeps the logits of each, 19 MiB per 32 rows at 152,000 tokens.
 const EMBED_ROWS: usize = 64;

@@ -1,7 +1,7 @@
 //! One OS thread that owns a scheduler and a backend: plan, run, apply, for as long as the engine lives.
 
 mod embedding;
-mod outlet;
+mod event_sender;
 
 use std::{
     collections::HashMap,
@@ -15,7 +15,7 @@ use std::{
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use llama_concurrent_scheduler::{
-    Admission, Backend, CallClass, NewEmbedding, NewSequence, Notice, Permit, Scheduler, StepOutcome, StepPlan,
+    Admission, Backend, CallClass, Effect, NewEmbedding, NewSequence, Permit, Scheduler, StepOutcome, StepPlan,
     Waiting, WorkerLoad,
 };
 use llama_concurrent_types::{
@@ -24,7 +24,7 @@ use llama_concurrent_types::{
 
 use crate::{stream::Flow, turnstile::Turnstile};
 
-pub(crate) use self::{embedding::EmbedCaller, outlet::Outlet};
+pub(crate) use self::{embedding::EmbedCaller, event_sender::EventSender};
 
 /// What callers tell a worker.
 pub(crate) enum Command {
@@ -76,7 +76,7 @@ impl WorkerShared {
 
 /// The reader of a request, and what the request counts for.
 pub(crate) struct Caller {
-    pub(crate) outlet: Outlet,
+    pub(crate) events: EventSender,
     pub(crate) permit: Permit,
 }
 
@@ -84,7 +84,7 @@ impl Caller {
     /// Gives the permit back, then tells the reader the end: whoever hears of it finds the place free.
     fn finish(mut self, finish: Finish) {
         self.permit.finish(finish.timings.e2e.saturating_sub(finish.timings.queue));
-        self.outlet.send(Event::Finished(Box::new(finish)));
+        self.events.send(Event::Finished(Box::new(finish)));
     }
 }
 
@@ -151,9 +151,9 @@ impl<B: Backend> Worker<B> {
             self.take_commands();
             let plan = self.scheduler.plan(self.epoch.elapsed());
             let outcome = self.compute(&plan);
-            let notices = self.scheduler.apply(outcome, self.epoch.elapsed());
+            let effects = self.scheduler.apply(outcome, self.epoch.elapsed());
             self.publish();
-            self.deliver(notices);
+            self.deliver(effects);
         }
     }
 
@@ -236,22 +236,22 @@ impl<B: Backend> Worker<B> {
         slots.extend(self.scheduler.slots());
     }
 
-    fn deliver(&mut self, notices: Vec<Notice>) {
-        for notice in notices {
-            match notice {
-                Notice::LeftQueue { id } => {
+    fn deliver(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::LeftQueue { id } => {
                     if let Some(caller) = self.callers.get_mut(&id) {
                         caller.permit.leave_queue();
                     } else if let Some(caller) = self.embed_callers.get_mut(&id) {
                         caller.leave_queue();
                     }
                 }
-                Notice::Embedded { id, result } => {
+                Effect::Embedded { id, result } => {
                     if let Some(caller) = self.embed_callers.remove(&id) {
                         caller.finish(result);
                     }
                 }
-                Notice::Event { id, event } => self.deliver_event(id, event),
+                Effect::Event { id, event } => self.deliver_event(id, event),
             }
         }
     }
@@ -267,7 +267,7 @@ impl<B: Backend> Worker<B> {
             return;
         }
         let Some(caller) = self.callers.get_mut(&id) else { return };
-        match caller.outlet.send(event) {
+        match caller.events.send(event) {
             Some(Flow::Continue) => {}
             Some(Flow::Pause) => self.scheduler.set_paused(id, true, self.epoch.elapsed()),
             None => self.scheduler.cancel(id, self.epoch.elapsed()),
@@ -383,7 +383,7 @@ mod tests {
                 }
                 Flow::Continue
             };
-            let caller = Caller { outlet: Outlet::new(Box::new(sink)), permit };
+            let caller = Caller { events: EventSender::new(Box::new(sink)), permit };
             commands.send(Command::Submit(sequence(id), caller)).unwrap();
         };
         // Two that run and one that waits when the defect strikes.

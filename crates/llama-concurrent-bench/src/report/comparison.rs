@@ -77,7 +77,7 @@ impl Comparison<'_> {
         vec![setting.about(), load, format!("{}.", setting.model)]
     }
 
-    /// The table, in the order of [`COLUMNS`].
+    /// The table, in the order of its columns.
     pub fn rows(&self) -> Vec<Vec<String>> {
         let kinds = self.kinds();
         let rows = |runs: &Runs| match kinds[..] {

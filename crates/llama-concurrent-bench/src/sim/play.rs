@@ -8,7 +8,7 @@ use std::{
 };
 
 use llama_concurrent_scheduler::{
-    Backend, NewSequence, Notice, Router, Scheduler, SchedulerConfig, StepOutcome, WorkerLoad, sim::SimBackend,
+    Backend, Effect, NewSequence, Router, Scheduler, SchedulerConfig, StepOutcome, WorkerLoad, sim::SimBackend,
 };
 use llama_concurrent_types::{
     EngineConfig, Event, Finish, FinishReason, PoolShape, Priority, RequestId, SamplingParams, Token, TokenTable,
@@ -134,8 +134,8 @@ impl Run<'_> {
             if worker.busy.as_ref().is_some_and(|(at, _)| *at <= next)
                 && let Some((_, outcome)) = worker.busy.take()
             {
-                let notices = worker.scheduler.apply(outcome, next);
-                self.handle_notices(index, notices);
+                let effects = worker.scheduler.apply(outcome, next);
+                self.handle_notices(index, effects);
             }
         }
         true
@@ -155,9 +155,9 @@ impl Run<'_> {
                 return;
             }
             // A plan without rows takes no time.
-            let notices = worker.scheduler.apply(outcome, self.now);
-            let idle = plan.call.is_none() && plan.ops.is_empty() && notices.is_empty();
-            self.handle_notices(index, notices);
+            let effects = worker.scheduler.apply(outcome, self.now);
+            let idle = plan.call.is_none() && plan.ops.is_empty() && effects.is_empty();
+            self.handle_notices(index, effects);
             if idle {
                 return;
             }
@@ -215,15 +215,15 @@ impl Run<'_> {
         });
     }
 
-    fn handle_notices(&mut self, worker: usize, notices: Vec<Notice>) {
-        for notice in notices {
-            match notice {
-                Notice::Event { id, event: Event::Delta(delta) } if delta.token.is_some() => {
+    fn handle_notices(&mut self, worker: usize, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Event { id, event: Event::Delta(delta) } if delta.token.is_some() => {
                     if let Some((.., record)) = self.running.get_mut(&id) {
                         record.pieces.push(self.now);
                     }
                 }
-                Notice::Event { id, event: Event::Finished(finish) } => self.end(worker, id, &finish),
+                Effect::Event { id, event: Event::Finished(finish) } => self.end(worker, id, &finish),
                 _ => {}
             }
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use llama_concurrent_types::{Error, ErrorKind, Event, FinishReason};
 
-use super::{Notice, Scheduler, cost::PrefillCost, queue::Place, sequence::Advance};
+use super::{Effect, Scheduler, cost::PrefillCost, queue::QueueKey, sequence::Advance};
 use crate::backend::{Call, CallKind, EmbedCall, Op, Row, Sampled, SeqKey, SlotId};
 
 /// Prompt tokens that a turn computes at least, however slow the machine, so that prefill never starves.
@@ -40,7 +40,7 @@ pub(super) struct InFlight {
     n_rows: usize,
     /// Sequence, rows it has in the call, whether a token is sampled for it.
     pub(super) parts: Vec<(SeqKey, usize, bool)>,
-    /// Copies of KV distort the time of the call.
+    /// Replicas of KV distort the time of the call.
     learn: bool,
 }
 
@@ -77,7 +77,7 @@ impl Scheduler {
             .slots
             .of_context(context)
             .filter_map(|(id, slot)| {
-                let key = slot.occupant?;
+                let key = slot.owner?;
                 let sequence = &self.sequences[key];
                 sequence.is_runnable().then(|| Row {
                     seq: id.seq,
@@ -92,16 +92,16 @@ impl Scheduler {
 
     /// The next part of the prompt that is first in line, and of the ones after it while the call is small.
     fn prefill_call(&self) -> Option<Call> {
-        let mut line: Vec<(Place, SeqKey, SlotId)> = self
+        let mut line: Vec<(QueueKey, SeqKey, SlotId)> = self
             .slots
             .iter()
             .filter_map(|(id, slot)| {
-                let key = slot.occupant?;
+                let key = slot.owner?;
                 let sequence = &self.sequences[key];
-                sequence.is_prefilling().then_some((sequence.place, key, id))
+                sequence.is_prefilling().then_some((sequence.queue_key, key, id))
             })
             .collect();
-        line.sort_unstable_by_key(|&(place, ..)| place);
+        line.sort_unstable_by_key(|&(queue_key, ..)| queue_key);
         let context = line.first()?.2.context;
         let chunk = self.prefill_chunk()?;
 
@@ -157,7 +157,7 @@ impl Scheduler {
         for row in &call.rows {
             if last_seq != Some(row.seq) {
                 let slot = SlotId { context: call.context, seq: row.seq };
-                if let Some(key) = self.slots.get(slot).occupant {
+                if let Some(key) = self.slots.get(slot).owner {
                     parts.push((key, 0, false));
                 }
                 last_seq = Some(row.seq);
@@ -210,10 +210,10 @@ impl Scheduler {
             };
             let id = sequence.id;
             let slot = sequence.slot.map_or(0, |slot| self.slots.index(slot));
-            let notices = &mut self.notices;
+            let effects = &mut self.effects;
             let before = sequence.timings.n_output_tokens;
             let advance = sequence.accept(token, logprobs, slot, now, &self.vocab, |delta| {
-                notices.push(Notice::Event { id, event: Event::Delta(delta) });
+                effects.push(Effect::Event { id, event: Event::Delta(delta) });
             });
             self.totals.output_tokens += (sequence.timings.n_output_tokens - before) as u64;
             match advance {

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, time::Duration};
 
 use llama_concurrent_types::{Embedding, Error, ErrorKind, FinishReason, Pooling, RequestId, Result, Token};
 
-use super::{Notice, Scheduler};
+use super::{Effect, Scheduler};
 use crate::backend::{CallError, EmbedCall};
 
 /// A text to embed, in the scheduler's terms.
@@ -94,7 +94,7 @@ impl Scheduler {
                 self.totals.prefill.add(vectors.len(), elapsed);
                 self.embed_cost.observe(vectors.len(), elapsed);
                 if text.computed == 0 {
-                    self.notices.push(Notice::LeftQueue { id: text.new.id });
+                    self.effects.push(Effect::LeftQueue { id: text.new.id });
                 }
                 text.take(&vectors);
                 if text.computed < text.new.tokens.len() {
@@ -116,10 +116,10 @@ impl Scheduler {
     fn end_embedding(&mut self, text: Text, reason: FinishReason, result: Result<Embedding>) {
         let id = text.new.id;
         if text.computed == 0 {
-            self.notices.push(Notice::LeftQueue { id });
+            self.effects.push(Effect::LeftQueue { id });
         }
         self.totals.requests.count(reason);
-        self.notices.push(Notice::Embedded { id, result });
+        self.effects.push(Effect::Embedded { id, result });
     }
 }
 

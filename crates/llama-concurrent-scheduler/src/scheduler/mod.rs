@@ -7,13 +7,13 @@
 //! A *turn* decodes one token for every active sequence, context by context, computes a part of a text to embed, and then spends
 //! at most `max_stall` on prefill. Each plan is one call of such a turn, so that cancels and new requests take effect between any two calls.
 
+mod assignment;
 mod calls;
 mod cost;
 mod embeddings;
 mod parking;
 mod prefix;
 mod queue;
-mod seating;
 mod sequence;
 mod slots;
 #[cfg(test)]
@@ -33,7 +33,7 @@ use self::{
     calls::{InFlight, Turn},
     cost::PrefillCost,
     embeddings::Embeddings,
-    queue::{Place, WaitingLine},
+    queue::{QueueKey, WaitQueue},
     sequence::Sequence,
     slots::SlotTable,
 };
@@ -78,7 +78,7 @@ impl SchedulerConfig {
 
 /// What the worker passes on.
 #[derive(Clone, Debug)]
-pub enum Notice {
+pub enum Effect {
     /// The request no longer waits: it got a slot or ended without one.
     LeftQueue {
         /// The request.
@@ -106,7 +106,7 @@ pub struct Scheduler {
     vocab: Arc<TokenTable>,
     sequences: Slab<Sequence>,
     keys: HashMap<RequestId, SeqKey>,
-    waiting: WaitingLine,
+    waiting: WaitQueue,
     slots: SlotTable,
     embeddings: Embeddings,
     prefill_cost: PrefillCost,
@@ -119,7 +119,7 @@ pub struct Scheduler {
     copying: Vec<bool>,
     /// Housekeeping that ends of sequences left for the next plan.
     pending_ops: Vec<Op>,
-    notices: Vec<Notice>,
+    effects: Vec<Effect>,
     /// Others wait for this worker's processors.
     crowded: bool,
     next_deadline: Option<Duration>,
@@ -136,7 +136,7 @@ impl Scheduler {
             vocab,
             sequences: Slab::new(),
             keys: HashMap::new(),
-            waiting: WaitingLine::default(),
+            waiting: WaitQueue::default(),
             embeddings: Embeddings::default(),
             prefill_cost: PrefillCost::default(),
             embed_cost: PrefillCost::default(),
@@ -145,7 +145,7 @@ impl Scheduler {
             in_flight: None,
             copying: vec![false; config.shape.contexts],
             pending_ops: Vec::new(),
-            notices: Vec::new(),
+            effects: Vec::new(),
             crowded: false,
             next_deadline: None,
             arrivals: 0,
@@ -158,13 +158,13 @@ impl Scheduler {
         debug_assert!(!new.prompt.is_empty() && new.prompt.len() < self.config.shape.n_ctx);
         self.arrivals += 1;
         self.totals.requests.submitted += 1;
-        let place = Place::new(new.priority, new.submitted, self.arrivals, self.config.batch_aging);
+        let queue_key = QueueKey::new(new.priority, new.submitted, self.arrivals, self.config.batch_aging);
         let id = new.id;
-        let sequence = Sequence::new(new, place, self.config.shape.n_ctx, &self.vocab);
+        let sequence = Sequence::new(new, queue_key, self.config.shape.n_ctx, &self.vocab);
         self.next_deadline = self.next_deadline.into_iter().chain(sequence.next_deadline()).min();
         let key = self.sequences.insert(sequence);
         self.keys.insert(id, key);
-        self.waiting.insert(place, key);
+        self.waiting.insert(queue_key, key);
     }
 
     /// Ends a request at its caller's wish; unknown and finished ones are ignored.
@@ -192,9 +192,9 @@ impl Scheduler {
         sequence.paused = paused.then(|| sequence.paused.unwrap_or(now));
         if sequence.parked.is_some() {
             if paused {
-                self.waiting.remove(sequence.place, key);
+                self.waiting.remove(sequence.queue_key, key);
             } else {
-                self.waiting.insert(sequence.place, key);
+                self.waiting.insert(sequence.queue_key, key);
             }
         }
     }
@@ -215,7 +215,7 @@ impl Scheduler {
         self.expire(now);
         let mut ops = std::mem::take(&mut self.pending_ops);
         if self.config.compact {
-            self.close_gaps(&mut ops);
+            self.compact(&mut ops);
         }
         self.park_unread(now, &mut ops);
         let unparked = self.admit(now, &mut ops);
@@ -233,7 +233,7 @@ impl Scheduler {
     }
 
     /// Takes what the backend made of the last plan and returns what callers should hear.
-    pub fn apply(&mut self, outcome: StepOutcome, now: Duration) -> Vec<Notice> {
+    pub fn apply(&mut self, outcome: StepOutcome, now: Duration) -> Vec<Effect> {
         for key in outcome.lost {
             let message =
                 "the memory for a request whose reader was slow could not be had; read faster or allow fewer requests";
@@ -259,7 +259,7 @@ impl Scheduler {
         if let Some(vectors) = outcome.vectors {
             self.apply_vectors(vectors, outcome.elapsed);
         }
-        std::mem::take(&mut self.notices)
+        std::mem::take(&mut self.effects)
     }
 
     /// Whether a further plan would compute something now.
@@ -268,7 +268,7 @@ impl Scheduler {
             || (self.waiting.len() > 0 && self.slots.has_free())
             || !self.embeddings.is_empty()
             || !self.pending_ops.is_empty()
-            || !self.notices.is_empty()
+            || !self.effects.is_empty()
     }
 
     /// The moment at which a deadline strikes next or an unread request gives its slot up, if there is nothing else to do.
@@ -292,7 +292,7 @@ impl Scheduler {
 
     /// What each slot is doing, in the order of their numbers.
     pub fn slots(&self) -> impl Iterator<Item = SlotStats> {
-        self.slots.iter().map(|(_, slot)| match slot.occupant {
+        self.slots.iter().map(|(_, slot)| match slot.owner {
             None => SlotStats { n_tokens: slot.held.len(), ..SlotStats::default() },
             Some(key) => self.sequences[key].slot_stats(),
         })
@@ -327,24 +327,24 @@ impl Scheduler {
                     sequence.tokens.truncate(sequence.computed);
                     std::mem::take(&mut sequence.tokens)
                 };
-                self.slots.vacate(slot, held);
+                self.slots.release(slot, held);
             }
             None if sequence.parked.is_some() => {
-                self.waiting.remove(sequence.place, key);
+                self.waiting.remove(sequence.queue_key, key);
             }
             None => {
-                self.waiting.remove(sequence.place, key);
+                self.waiting.remove(sequence.queue_key, key);
                 sequence.timings.queue = now.saturating_sub(sequence.submitted);
-                self.notices.push(Notice::LeftQueue { id });
+                self.effects.push(Effect::LeftQueue { id });
             }
         }
         let slot = sequence.slot.map_or(0, |slot| self.slots.index(slot));
-        let notices = &mut self.notices;
-        sequence.show_rest(slot, &mut |delta| notices.push(Notice::Event { id, event: Event::Delta(delta) }));
+        let effects = &mut self.effects;
+        sequence.show_rest(slot, &mut |delta| effects.push(Effect::Event { id, event: Event::Delta(delta) }));
         self.totals.requests.count(reason);
         sequence.timings.e2e = now.saturating_sub(sequence.submitted);
         let finish = Finish { reason, stop, error, timings: sequence.timings };
-        self.notices.push(Notice::Event { id, event: Event::Finished(Box::new(finish)) });
+        self.effects.push(Effect::Event { id, event: Event::Finished(Box::new(finish)) });
     }
 
     /// Panics if any rule of the state is broken; for tests, after every step.
@@ -353,11 +353,11 @@ impl Scheduler {
         assert_eq!(self.keys.len(), self.sequences.len());
         assert_eq!(self.slots.len(), shape.contexts * shape.slots);
         self.embeddings.check_invariants(shape.n_ctx);
-        let mut seated = 0;
+        let mut owned = 0;
         for (id, slot) in self.slots.iter() {
             assert!(slot.held.len() <= shape.n_ctx, "held KV within the slot");
-            if let Some(key) = slot.occupant {
-                seated += 1;
+            if let Some(key) = slot.owner {
+                owned += 1;
                 assert!(slot.held.is_empty(), "an occupied slot holds nothing for others");
                 assert_eq!(self.sequences[key].slot, Some(id), "a slot is owned once");
             }
@@ -367,12 +367,12 @@ impl Scheduler {
             sequence.check_invariants(shape.n_ctx);
             assert_eq!(self.keys.get(&sequence.id), Some(&key));
             match sequence.slot {
-                Some(slot) => assert_eq!(self.slots.get(slot).occupant, Some(key)),
+                Some(slot) => assert_eq!(self.slots.get(slot).owner, Some(key)),
                 None if sequence.parked.is_some() && sequence.paused.is_some() => unread += 1,
                 None => waiting += 1,
             }
         }
-        assert_eq!(seated + waiting + unread, self.sequences.len());
+        assert_eq!(owned + waiting + unread, self.sequences.len());
         assert_eq!(waiting, self.waiting.len());
     }
 }

@@ -11,7 +11,7 @@ const PATIENCE: Duration = Duration::from_millis(250);
 impl Scheduler {
     /// Takes slots from requests that have not been read for a while, no more than are waited for.
     pub(super) fn park_unread(&mut self, now: Duration, ops: &mut Vec<Op>) {
-        let free = self.slots.iter().filter(|(_, slot)| slot.occupant.is_none()).count();
+        let free = self.slots.iter().filter(|(_, slot)| slot.owner.is_none()).count();
         let wanted = self.waiting.len().saturating_sub(free);
         if wanted == 0 {
             return;
@@ -24,7 +24,7 @@ impl Scheduler {
             sequence.slot = None;
             sequence.parked = Some(self.slots.get(slot).first);
             let held = sequence.tokens[..sequence.computed].to_vec();
-            self.slots.vacate(slot, held);
+            self.slots.release(slot, held);
         }
     }
 
@@ -39,7 +39,7 @@ impl Scheduler {
     /// Requests in slots that are not read, since when. None of a context in which a copy waits for the next call.
     fn unread(&self) -> impl Iterator<Item = (Duration, SeqKey, SlotId)> {
         self.slots.iter().filter_map(|(id, slot)| {
-            let key = slot.occupant?;
+            let key = slot.owner?;
             let sequence = &self.sequences[key];
             let since = sequence.paused.filter(|_| sequence.is_decoding() && !self.copying[id.context])?;
             Some((since, key, id))
@@ -50,8 +50,8 @@ impl Scheduler {
     pub(super) fn unpark(&mut self, key: SeqKey, ops: &mut Vec<Op>) -> bool {
         let sequence = &self.sequences[key];
         let Some(slot) = self.slot_for(sequence, ops) else { return false };
-        self.waiting.remove(sequence.place, key);
-        self.slots.seat(slot, key);
+        self.waiting.remove(sequence.queue_key, key);
+        self.slots.assign(slot, key);
         ops.push(Op::Unpark { key, slot });
         let sequence = &mut self.sequences[key];
         sequence.slot = Some(slot);
@@ -67,7 +67,7 @@ impl Scheduler {
         let copies = |op: &Op, context: usize| matches!(op, Op::Copy { dst, .. } if dst.context == context);
         let usable = |context: usize| !self.copying[context] && !ops.iter().any(|op| copies(op, context));
         let is_old =
-            self.slots.iter().find(|(id, slot)| slot.occupant.is_none() && usable(id.context) && slot.held == own);
+            self.slots.iter().find(|(id, slot)| slot.owner.is_none() && usable(id.context) && slot.held == own);
         is_old.map(|(id, _)| id).or_else(|| {
             (0..self.slots.contexts())
                 .filter(|&context| usable(context))

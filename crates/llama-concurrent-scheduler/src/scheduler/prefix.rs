@@ -27,11 +27,11 @@ pub(super) fn common_prefix(a: &[Token], b: &[Token]) -> usize {
 
 /// Decides where a prompt starts. There must be a free slot.
 ///
-/// `occupant` looks up a running sequence. The last prompt token is always computed, because its logits are needed.
+/// `owner` looks up a running sequence. The last prompt token is always computed, because its logits are needed.
 pub(super) fn find_start<'a>(
     prompt: &[Token],
     slots: &SlotTable,
-    occupant: impl Fn(usize) -> &'a Sequence,
+    owner: impl Fn(usize) -> &'a Sequence,
 ) -> Option<Start> {
     let reusable = &prompt[..prompt.len() - 1];
     let free_in: Vec<Option<SlotId>> = (0..slots.contexts()).map(|c| slots.cheapest_free(Some(c))).collect();
@@ -39,7 +39,7 @@ pub(super) fn find_start<'a>(
     let mut ready = (0, false, None);
     let mut coming = (0, None);
     for (id, slot) in slots.iter() {
-        match slot.occupant {
+        match slot.owner {
             None => {
                 let shared = slots.reusable(id, slot.held.len(), common_prefix(reusable, &slot.held));
                 if (shared, true) > (ready.0, ready.1) {
@@ -47,7 +47,7 @@ pub(super) fn find_start<'a>(
                 }
             }
             Some(key) if free_in[id.context].is_some() => {
-                let sequence = occupant(key);
+                let sequence = owner(key);
                 let shared = common_prefix(reusable, &sequence.tokens);
                 let there = slots.reusable(id, sequence.computed, shared.min(sequence.computed));
                 if (there, false) > (ready.0, ready.1) {

@@ -6,14 +6,14 @@ use llama_concurrent_types::Priority;
 
 use crate::backend::SeqKey;
 
-/// Place in line: smaller goes first. Fixed at submit, so nothing is ever re-sorted and nobody starves.
+/// The key by which requests wait, a virtual time: smaller goes first. Fixed at submit, so nothing is ever re-sorted and nobody starves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Place {
+pub(super) struct QueueKey {
     virtual_arrival: Duration,
     arrival: u64,
 }
 
-impl Place {
+impl QueueKey {
     /// A batch request stands where an interactive one would that arrives `batch_aging` later.
     pub(super) fn new(priority: Priority, submitted: Duration, arrival: u64, batch_aging: Duration) -> Self {
         let virtual_arrival = match priority {
@@ -24,18 +24,18 @@ impl Place {
     }
 }
 
-/// The waiting line.
+/// The queue.
 #[derive(Clone, Debug, Default)]
-pub(super) struct WaitingLine(BTreeSet<(Place, SeqKey)>);
+pub(super) struct WaitQueue(BTreeSet<(QueueKey, SeqKey)>);
 
-impl WaitingLine {
-    pub(super) fn insert(&mut self, place: Place, key: SeqKey) {
-        self.0.insert((place, key));
+impl WaitQueue {
+    pub(super) fn insert(&mut self, queue_key: QueueKey, key: SeqKey) {
+        self.0.insert((queue_key, key));
     }
 
     /// Whether it was there.
-    pub(super) fn remove(&mut self, place: Place, key: SeqKey) -> bool {
-        self.0.remove(&(place, key))
+    pub(super) fn remove(&mut self, queue_key: QueueKey, key: SeqKey) -> bool {
+        self.0.remove(&(queue_key, key))
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = SeqKey> + '_ {
@@ -54,7 +54,7 @@ mod tests {
     #[test]
     fn interactive_goes_first_until_batch_has_aged() {
         let aging = Duration::from_secs(10);
-        let at = |priority, second, arrival| Place::new(priority, Duration::from_secs(second), arrival, aging);
+        let at = |priority, second, arrival| QueueKey::new(priority, Duration::from_secs(second), arrival, aging);
         let batch = at(Priority::Batch, 0, 0);
         assert!(at(Priority::Interactive, 9, 1) < batch);
         assert!(batch < at(Priority::Interactive, 11, 2));

@@ -6,7 +6,7 @@ use llama_concurrent_types::{
     Delta, Matcher, Priority, RequestId, SamplingParams, SlotStats, Timings, Token, TokenLogprobs, TokenTable,
 };
 
-use super::queue::Place;
+use super::queue::QueueKey;
 use crate::{backend::SlotId, text::TokenText};
 
 /// A request in the scheduler's terms: tokenized, validated, with absolute times.
@@ -62,7 +62,7 @@ pub(super) struct Sequence {
     pub(super) paused: Option<Duration>,
     /// Its KV lies in the backend's memory, from this position on, since others waited for its slot.
     pub(super) parked: Option<usize>,
-    pub(super) place: Place,
+    pub(super) queue_key: QueueKey,
     pub(super) priority: Priority,
     pub(super) queue_deadline: Option<Duration>,
     pub(super) deadline: Option<Duration>,
@@ -76,7 +76,7 @@ pub(super) struct Sequence {
 }
 
 impl Sequence {
-    pub(super) fn new(new: NewSequence, place: Place, n_ctx: usize, vocab: &TokenTable) -> Self {
+    pub(super) fn new(new: NewSequence, queue_key: QueueKey, n_ctx: usize, vocab: &TokenTable) -> Self {
         let n_prompt = new.prompt.len();
         let max_output = new.params.max_tokens.map_or(usize::MAX, |n| n as usize);
         Self {
@@ -87,7 +87,7 @@ impl Sequence {
             slot: None,
             paused: None,
             parked: None,
-            place,
+            queue_key,
             priority: new.priority,
             queue_deadline: new.queue_deadline,
             deadline: new.deadline,

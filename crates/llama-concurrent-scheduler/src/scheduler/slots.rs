@@ -7,8 +7,8 @@ use crate::backend::{SeqKey, SlotId};
 /// One KV stream.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Slot {
-    pub(super) occupant: Option<SeqKey>,
-    /// Tokens whose KV is still there after its last occupant left; empty while occupied.
+    pub(super) owner: Option<SeqKey>,
+    /// Tokens whose KV is still there after its last owner left; empty while occupied.
     pub(super) held: Vec<Token>,
     /// First position that every layer still holds: those with a sliding window drop older ones. Never less than what is
     /// there.
@@ -73,13 +73,13 @@ impl SlotTable {
     }
 
     pub(super) fn has_free(&self) -> bool {
-        self.slots.iter().any(|slot| slot.occupant.is_none())
+        self.slots.iter().any(|slot| slot.owner.is_none())
     }
 
     /// The free slot whose loss costs least: an empty one, or the one left alone the longest.
     pub(super) fn cheapest_free(&self, context: Option<usize>) -> Option<SlotId> {
         self.iter()
-            .filter(|(id, slot)| slot.occupant.is_none() && context.is_none_or(|c| c == id.context))
+            .filter(|(id, slot)| slot.owner.is_none() && context.is_none_or(|c| c == id.context))
             .min_by_key(|(_, slot)| if slot.held.is_empty() { 0 } else { slot.last_used + 1 })
             .map(|(id, _)| id)
     }
@@ -97,19 +97,19 @@ impl SlotTable {
     }
 
     /// Seats a sequence; what the slot held is no longer its own. Returns how many tokens it held.
-    pub(super) fn seat(&mut self, id: SlotId, key: SeqKey) -> usize {
+    pub(super) fn assign(&mut self, id: SlotId, key: SeqKey) -> usize {
         let slot = self.get_mut(id);
-        debug_assert!(slot.occupant.is_none());
-        slot.occupant = Some(key);
+        debug_assert!(slot.owner.is_none());
+        slot.owner = Some(key);
         std::mem::take(&mut slot.held).len()
     }
 
     /// Frees a slot that still holds the KV of `held`.
-    pub(super) fn vacate(&mut self, id: SlotId, held: Vec<Token>) {
+    pub(super) fn release(&mut self, id: SlotId, held: Vec<Token>) {
         self.clock += 1;
         let clock = self.clock;
         let slot = self.get_mut(id);
-        slot.occupant = None;
+        slot.owner = None;
         slot.held = held;
         slot.last_used = clock;
     }
@@ -136,7 +136,7 @@ impl SlotTable {
 ///
 /// llama.cpp splits a decode at every gap in the sequence ids, and each part reads all weights.
 /// Takes which slots decode and which are free; moves the outer slot of the shorter end run into a free gap.
-pub(super) fn closing_move(decoding: &[bool], free: &[bool]) -> Option<(usize, usize)> {
+pub(super) fn compaction_move(decoding: &[bool], free: &[bool]) -> Option<(usize, usize)> {
     let first = decoding.iter().position(|&d| d)?;
     let last = decoding.iter().rposition(|&d| d)?;
     let mut gaps = (first..last).filter(|&i| free[i]);
@@ -170,7 +170,7 @@ mod tests {
             ("....", None),
             ("d.p.d", Some((4, 1))),
         ] {
-            assert_eq!(closing_move(&flags(slots, 'd'), &flags(slots, '.')), expected, "{slots}");
+            assert_eq!(compaction_move(&flags(slots, 'd'), &flags(slots, '.')), expected, "{slots}");
         }
     }
 
@@ -179,7 +179,7 @@ mod tests {
         for bits in 0..256u32 {
             let mut decoding: Vec<bool> = (0..8).map(|i| bits >> i & 1 == 1).collect();
             let mut moves = 0;
-            while let Some((from, to)) = closing_move(&decoding, &decoding.iter().map(|d| !d).collect::<Vec<_>>()) {
+            while let Some((from, to)) = compaction_move(&decoding, &decoding.iter().map(|d| !d).collect::<Vec<_>>()) {
                 decoding.swap(from, to);
                 moves += 1;
                 assert!(moves <= 8, "{bits:b}");

@@ -1,9 +1,9 @@
-//! The engine: one handle for callers of any thread. `start` loads and starts it, `intake` takes requests.
+//! The engine: one handle for callers of any thread. `start` loads and starts it, `submit` takes requests.
 
 mod chat;
-mod copies;
-mod intake;
+mod replicas;
 mod start;
+mod submit;
 
 use std::{
     fmt,
@@ -16,7 +16,7 @@ use std::{
 use crossbeam_channel::Sender;
 use llama_concurrent_constraint::Compiler;
 use llama_concurrent_gguf::ModelSummary;
-use llama_concurrent_llama::{Model, Wishes, affinity_of};
+use llama_concurrent_llama::{Model, TokenizeOptions, affinity_of};
 use llama_concurrent_scheduler::{Admission, Router, text::Utf8Decoder};
 use llama_concurrent_template::{Capabilities as ChatCapabilities, ChatMessage, ChatOptions};
 use llama_concurrent_topology::{Placement, WorkerPlan};
@@ -26,7 +26,7 @@ use llama_concurrent_types::{
     TokenTable, WorkerStats, WorkerTotals,
 };
 
-use self::{chat::Chat, copies::Copies, intake::Use, start::Started};
+use self::{chat::Chat, replicas::Replicas, start::Started, submit::Use};
 use crate::{
     generation::Generation,
     stream::{EventSink, Flow, stream},
@@ -44,7 +44,7 @@ pub struct Engine {
 struct Inner {
     /// One of the copies.
     model: Arc<Model>,
-    copies: Copies,
+    replicas: Replicas,
     summary: ModelSummary,
     products: Vec<ProductShare>,
     chat: Chat,
@@ -230,7 +230,9 @@ impl Engine {
     /// # Errors
     /// [`ErrorKind::InvalidRequest`] if the tokenizer refuses the text.
     pub fn tokenize(&self, text: &str) -> Result<Vec<Token>> {
-        self.inner.model.tokenize(text, &Wishes { begin: true, parse_special: true, ..Wishes::default() })
+        self.inner
+            .model
+            .tokenize(text, &TokenizeOptions { begin: true, parse_special: true, ..TokenizeOptions::default() })
     }
 
     /// Tokens of a text. `add_special` adds BOS and the like where the model wants them, before the text and behind it;
@@ -254,9 +256,14 @@ impl Engine {
         parse_special: bool,
         go_on: impl Fn() -> bool + Sync,
     ) -> Result<Vec<Token>> {
-        let wishes =
-            Wishes { begin: add_special, end: add_special, parse_special, go_on: Some(&go_on), ..Wishes::default() };
-        self.inner.model.tokenize(text, &wishes)
+        let options = TokenizeOptions {
+            begin: add_special,
+            end: add_special,
+            parse_special,
+            go_on: Some(&go_on),
+            ..TokenizeOptions::default()
+        };
+        self.inner.model.tokenize(text, &options)
     }
 
     /// The tokens that [`submit`](Self::submit) makes of a prompt. It gives up when `go_on` returns false, which it
@@ -321,7 +328,7 @@ impl Engine {
         &self.inner.placement
     }
 
-    /// Wishes of the configuration that were not granted, in words; they were logged as warnings too.
+    /// TokenizeOptions of the configuration that were not granted, in words; they were logged as warnings too.
     pub fn warnings(&self) -> &[String] {
         &self.inner.placement.warnings
     }
@@ -398,7 +405,7 @@ impl Inner {
             pack_cache: self.model.pack_cache(),
             memory: self.memory,
             totals,
-            weight_copies: self.copies.len(),
+            weight_copies: self.replicas.len(),
             per_worker: self.placement.workers.iter().zip(&self.workers).map(worker_stats).collect(),
         }
     }

@@ -8,12 +8,12 @@ use std::{
 
 use crossbeam_channel::{bounded, unbounded};
 use llama_concurrent_gguf::{Header, ModelSummary};
-use llama_concurrent_llama::{LlamaBackend, PackedFile, batch_invariance_obstacle, settle_worker};
+use llama_concurrent_llama::{LlamaBackend, PackedFile, batch_invariance_obstacle, bind_worker};
 use llama_concurrent_scheduler::{Admission, Router, Scheduler, SchedulerConfig};
 use llama_concurrent_topology::{Machine, MemoryPolicy, ModelSize, WeightCopy, WorkerPlan, plan};
 use llama_concurrent_types::{EngineConfig, Error, ErrorKind, MemoryStats, PoolShape, Result, Strategy};
 
-use super::{Inner, WorkerHandle, chat::Chat, copies::Copies, lock};
+use super::{Inner, WorkerHandle, chat::Chat, lock, replicas::Replicas};
 use crate::{
     turnstile::{Loading, Turnstile},
     worker::{Worker, WorkerShared},
@@ -46,8 +46,8 @@ impl Inner {
 
         let packed = config.pack_cache.as_ref().map(|place| PackedFile::of(place, &header)).transpose()?;
         let cpus: Vec<usize> = placement.workers.iter().flat_map(|worker| worker.cpus.iter().copied()).collect();
-        let copies = Copies::load(path, &taking_turns(config, &cpus), packed.as_ref(), &placement)?;
-        let model = copies.first().clone();
+        let replicas = Replicas::load(path, &taking_turns(config, &cpus), packed.as_ref(), &placement)?;
+        let model = replicas.first().clone();
         if config.reproducible && strategy == Strategy::Batched && !model.has_our_attention() {
             let why = "an engine without kernels was loaded at the same moment; load this one again";
             return Err(Error::new(ErrorKind::InvalidConfig, format!("reproducible cannot be had: {why}")));
@@ -61,7 +61,7 @@ impl Inner {
         let model_products = model.products(summary.work.n_expert_used);
         let mut inner = Inner {
             model,
-            copies,
+            replicas,
             products: model_products,
             summary,
             chat,
@@ -80,7 +80,7 @@ impl Inner {
         };
         inner.start_workers(config)?;
         if config.mmap && inner.memory.repack_bytes > 0 {
-            inner.copies.release_files();
+            inner.replicas.release_files();
         }
         Ok(inner)
     }
@@ -94,12 +94,12 @@ impl Inner {
             let (report, ready) = bounded(1);
             let n_slots = self.shape.contexts * self.shape.slots;
             let shared = Arc::new(WorkerShared::new(index * n_slots, n_slots));
-            let parts = (self.copies.of(plan), self.shape, config.clone(), plan.clone(), vocab.clone());
+            let parts = (self.replicas.of(plan), self.shape, config.clone(), plan.clone(), vocab.clone());
             let (admission, epoch, worker_shared) = (self.admission.clone(), self.epoch, shared.clone());
             let thread = std::thread::Builder::new().name(format!("llama-worker-{index}")).spawn(move || {
                 leave_signals_to_others();
                 let (model, shape, config, plan, vocab) = parts;
-                settle_worker(&plan);
+                bind_worker(&plan);
                 let backend = match LlamaBackend::new(model, shape, &config, &plan) {
                     Ok(backend) => backend,
                     Err(error) => {

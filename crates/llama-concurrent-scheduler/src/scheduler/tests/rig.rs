@@ -125,9 +125,9 @@ impl Rig {
         self.scheduler.check_invariants();
         let outcome = self.backend.run(&plan);
         self.now += outcome.elapsed;
-        let notices = self.scheduler.apply(outcome, self.now);
+        let effects = self.scheduler.apply(outcome, self.now);
         self.scheduler.check_invariants();
-        self.hear(notices);
+        self.hear(effects);
         let worked = plan.call.is_some() || plan.embed.is_some();
         self.embed_calls.extend(plan.embed.map(|call| (call, self.now)));
         self.swaps += plan.ops.iter().filter(|op| matches!(op, Op::Swap { .. })).count();
@@ -135,15 +135,15 @@ impl Rig {
         worked
     }
 
-    fn hear(&mut self, notices: Vec<Notice>) {
-        for notice in notices {
-            match notice {
-                Notice::LeftQueue { id } => match self.vectors.get_mut(&id) {
+    fn hear(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::LeftQueue { id } => match self.vectors.get_mut(&id) {
                     Some((left_queue, _)) => *left_queue += 1,
                     None => self.heard.get_mut(&id).unwrap().left_queue += 1,
                 },
-                Notice::Embedded { id, result } => self.vectors.get_mut(&id).unwrap().1.push(result),
-                Notice::Event { id, event } => {
+                Effect::Embedded { id, result } => self.vectors.get_mut(&id).unwrap().1.push(result),
+                Effect::Event { id, event } => {
                     let heard = self.heard.get_mut(&id).unwrap();
                     assert!(heard.finish.is_none(), "nothing follows the end");
                     match event {

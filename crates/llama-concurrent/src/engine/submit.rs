@@ -4,7 +4,7 @@ use std::sync::{Arc, PoisonError, atomic::Ordering};
 
 use crossbeam_channel::SendError;
 use llama_concurrent_constraint::{Compiler, Grammar};
-use llama_concurrent_llama::Wishes;
+use llama_concurrent_llama::TokenizeOptions;
 use llama_concurrent_scheduler::{NewEmbedding, NewSequence, WorkerLoad};
 use llama_concurrent_types::{
     Constraint, EmbedOptions, Embedding, Error, ErrorKind, Matcher, Pooling, Prompt, Request, Result, SamplingParams,
@@ -14,7 +14,7 @@ use llama_concurrent_types::{
 use super::{Inner, Ticket, shutting_down};
 use crate::{
     stream::EventSink,
-    worker::{Caller, Command, EmbedCaller, Outlet},
+    worker::{Caller, Command, EmbedCaller, EventSender},
 };
 
 /// Whether somebody still waits for the tokens.
@@ -58,12 +58,12 @@ impl Inner {
             deadline: request.timeout.map(|limit| submitted.saturating_add(limit)),
         };
         // Counted before it is sent: a worker that shuts down waits for what is on its way. If it has ended already, the
-        // outlet tells the caller.
+        // events tells the caller.
         permit.assign(&worker.shared.unfinished);
-        let caller = Caller { outlet: Outlet::new(sink), permit };
+        let caller = Caller { events: EventSender::new(sink), permit };
         if let Err(SendError(refused)) = worker.commands.send(Command::Submit(Box::new(sequence), caller)) {
             if let Command::Submit(_, caller) = refused {
-                caller.outlet.disarm();
+                caller.events.disarm();
             }
             return Err(shutting_down());
         }
@@ -119,19 +119,21 @@ impl Inner {
 
     /// The tokens of a prompt; with text that cannot fit it is refused before all of it is tokenized.
     pub(super) fn tokenize(&self, prompt: &Prompt, to: Use, go_on: GoOn<'_>) -> Result<Vec<Token>> {
-        let wishes = Wishes {
+        let options = TokenizeOptions {
             begin: true,
             // Behind a prompt it would say that the text is over, and the model would begin another.
             end: to == Use::Embed,
             go_on: Some(go_on),
             room: Some(self.shape.n_ctx),
-            ..Wishes::default()
+            ..TokenizeOptions::default()
         };
-        let parsed = Wishes { parse_special: true, ..wishes };
+        let parsed = TokenizeOptions { parse_special: true, ..options };
         match prompt {
             Prompt::Text(text) => self.model.tokenize(text, &parsed),
-            Prompt::PlainText(text) => self.model.tokenize(text, &wishes),
-            Prompt::Marked(marked) => self.model.tokenize(&marked.text, &Wishes { plain: &marked.plain, ..parsed }),
+            Prompt::PlainText(text) => self.model.tokenize(text, &options),
+            Prompt::Marked(marked) => {
+                self.model.tokenize(&marked.text, &TokenizeOptions { plain: &marked.plain, ..parsed })
+            }
             Prompt::Tokens(tokens) => {
                 let n_vocab = self.model.table().len();
                 match tokens.iter().find(|&&token| usize::try_from(token).map_or(true, |t| t >= n_vocab)) {

@@ -8,9 +8,9 @@ use crate::stream::{EventSink, Flow};
 
 /// The way to the reader of a request. One that is dropped before the request ended tells its reader so: wherever a
 /// request is lost, in a channel whose worker is gone or in a panic, nobody waits for it in vain.
-pub(crate) struct Outlet(Option<Box<dyn EventSink>>);
+pub(crate) struct EventSender(Option<Box<dyn EventSink>>);
 
-impl Outlet {
+impl EventSender {
     pub(crate) fn new(sink: Box<dyn EventSink>) -> Self {
         Self(Some(sink))
     }
@@ -32,7 +32,7 @@ impl Outlet {
     }
 }
 
-impl Drop for Outlet {
+impl Drop for EventSender {
     fn drop(&mut self) {
         let (reason, timings) = (FinishReason::Cancelled, Timings::default());
         self.send(Event::Finished(Box::new(Finish { reason, stop: None, error: None, timings })));
@@ -50,7 +50,7 @@ mod tests {
     fn a_request_that_is_lost_on_its_way_ends() {
         let (commands, inbox) = crossbeam_channel::unbounded();
         let (ended, ends) = mpsc::channel();
-        let outlet = |id| {
+        let events = |id| {
             let ended = ended.clone();
             let sink = move |event| {
                 if let Event::Finished(finish) = event {
@@ -58,14 +58,14 @@ mod tests {
                 }
                 Flow::Continue
             };
-            Outlet::new(Box::new(sink))
+            EventSender::new(Box::new(sink))
         };
-        commands.send(outlet(1)).unwrap();
+        commands.send(events(1)).unwrap();
         drop(inbox);
         assert_eq!(ends.try_recv(), Ok((1, FinishReason::Cancelled)));
         // One that was refused hears nothing.
-        match commands.send(outlet(2)) {
-            Err(crossbeam_channel::SendError(outlet)) => outlet.disarm(),
+        match commands.send(events(2)) {
+            Err(crossbeam_channel::SendError(events)) => events.disarm(),
             Ok(()) => panic!("nobody takes it"),
         }
         assert!(ends.try_recv().is_err());

@@ -8,14 +8,14 @@ use std::{
 };
 
 use crossbeam_channel::bounded;
-use llama_concurrent_llama::{Model, PackedFile, settle};
+use llama_concurrent_llama::{Model, PackedFile, bind_thread};
 use llama_concurrent_topology::{MemoryPolicy, Placement, WeightCopy, WorkerPlan};
 use llama_concurrent_types::{EngineConfig, Error, ErrorKind, LoadProgress, Result};
 
 /// A model for each copy of its weights.
-pub(super) struct Copies(Vec<(WeightCopy, Arc<Model>)>);
+pub(super) struct Replicas(Vec<(WeightCopy, Arc<Model>)>);
 
-impl Copies {
+impl Replicas {
     /// Loads one copy after the other: llama.cpp's complaints are of the process, and the file comes from the system's cache
     /// from the second on.
     pub(super) fn load(
@@ -89,7 +89,7 @@ fn load_on(
     let config = EngineConfig { progress: Some(Arc::new(progress)), ..config };
     thread::scope(|scope| {
         let loader = thread::Builder::new().name("llama-loader".into()).spawn_scoped(scope, move || {
-            settle(cpus, memory);
+            bind_thread(cpus, memory);
             // Dropped with the configuration when it is done, which ends the loop below.
             let config = config;
             Model::load(path, &config, packed)
@@ -128,9 +128,9 @@ mod tests {
             true
         };
         let config = EngineConfig { progress: Some(Arc::new(progress)), ..EngineConfig::default() };
-        let copies = Copies::load(Path::new(path), &config, None, &placement).unwrap();
-        assert_eq!(copies.len(), 2);
-        let models: Vec<_> = placement.workers.iter().map(|worker| copies.of(worker)).collect();
+        let replicas = Replicas::load(Path::new(path), &config, None, &placement).unwrap();
+        assert_eq!(replicas.len(), 2);
+        let models: Vec<_> = placement.workers.iter().map(|worker| replicas.of(worker)).collect();
         assert!(Arc::ptr_eq(&models[0], &models[2]) && !Arc::ptr_eq(&models[0], &models[1]));
         assert!(models[1].table().piece(5) == models[0].table().piece(5));
         let seen = seen.lock().unwrap();
@@ -141,7 +141,7 @@ mod tests {
             Arc::new(|_: f32| -> bool { panic!("a defect of the caller") }),
         ] {
             let config = EngineConfig { progress: Some(stop), ..EngineConfig::default() };
-            let error = Copies::load(Path::new(path), &config, None, &placement).err().unwrap();
+            let error = Replicas::load(Path::new(path), &config, None, &placement).err().unwrap();
             assert_eq!(*error.kind(), ErrorKind::LoadCancelled);
         }
     }

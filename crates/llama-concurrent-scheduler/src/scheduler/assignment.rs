@@ -1,9 +1,9 @@
-//! Seats: who gets a free slot, where in it the work starts, and keeping decoding slots side by side.
+//! Who gets a free slot, where in it the work starts, and keeping decoding slots side by side.
 
 use std::time::Duration;
 
 use super::{
-    Notice, Scheduler,
+    Effect, Scheduler,
     prefix::{self, Start},
     slots,
 };
@@ -15,7 +15,7 @@ const MAX_LOOKAHEAD: usize = 64;
 impl Scheduler {
     /// Moves one sequence per context so that decoding slots come to stand side by side. What a free slot held may be the
     /// beginning of somebody's next turn, and is kept in the slot that becomes free.
-    pub(super) fn close_gaps(&mut self, ops: &mut Vec<Op>) {
+    pub(super) fn compact(&mut self, ops: &mut Vec<Op>) {
         if self.config.shape.slots < 3 {
             return;
         }
@@ -24,16 +24,16 @@ impl Scheduler {
                 continue;
             }
             let is_decoding = |key: Option<SeqKey>| key.is_some_and(|key| self.sequences[key].is_decoding());
-            let decoding: Vec<bool> = self.slots.of_context(context).map(|(_, s)| is_decoding(s.occupant)).collect();
-            let free: Vec<bool> = self.slots.of_context(context).map(|(_, s)| s.occupant.is_none()).collect();
-            if let Some((from, to)) = slots::closing_move(&decoding, &free) {
+            let decoding: Vec<bool> = self.slots.of_context(context).map(|(_, s)| is_decoding(s.owner)).collect();
+            let free: Vec<bool> = self.slots.of_context(context).map(|(_, s)| s.owner.is_none()).collect();
+            if let Some((from, to)) = slots::compaction_move(&decoding, &free) {
                 self.move_sequence(SlotId { context, seq: from }, SlotId { context, seq: to }, ops);
             }
         }
     }
 
     fn move_sequence(&mut self, from: SlotId, to: SlotId, ops: &mut Vec<Op>) {
-        let Some(key) = self.slots.get(from).occupant else { return };
+        let Some(key) = self.slots.get(from).owner else { return };
         self.slots.swap(from, to);
         self.sequences[key].slot = Some(to);
         ops.push(Op::Swap { a: from, b: to });
@@ -62,7 +62,7 @@ impl Scheduler {
             match start {
                 None => return false,
                 Some(Start::Await { source, shared }) => self.stop_prefill(source, shared),
-                Some(start) => self.seat(key, start, now, ops),
+                Some(start) => self.assign(key, start, now, ops),
             }
         }
         false
@@ -72,23 +72,23 @@ impl Scheduler {
     /// what they need.
     fn stop_prefill(&mut self, source: SlotId, shared: usize) {
         if self.config.window > 0
-            && let Some(key) = self.slots.get(source).occupant
+            && let Some(key) = self.slots.get(source).owner
         {
             let stop = self.prefill_stops.entry(key).or_insert(shared);
             *stop = shared.min(*stop);
         }
     }
 
-    fn seat(&mut self, key: SeqKey, start: Start, now: Duration, ops: &mut Vec<Op>) {
+    fn assign(&mut self, key: SeqKey, start: Start, now: Duration, ops: &mut Vec<Op>) {
         let (slot, cached, source) = match start {
             Start::InPlace { slot, cached } => (slot, cached, None),
             Start::CopyFrom { source, slot, cached } => (slot, cached, Some(source)),
             Start::Await { .. } => return,
         };
-        let held = self.slots.seat(slot, key);
+        let held = self.slots.assign(slot, key);
         match source {
             Some(src) => {
-                if self.slots.get(src).occupant.is_none() {
+                if self.slots.get(src).owner.is_none() {
                     self.slots.touch(src);
                 }
                 self.slots.copy(src, slot);
@@ -98,14 +98,14 @@ impl Scheduler {
             None => {}
         }
         let sequence = &mut self.sequences[key];
-        self.waiting.remove(sequence.place, key);
+        self.waiting.remove(sequence.queue_key, key);
         sequence.slot = Some(slot);
         sequence.computed = cached;
         sequence.admitted = Some(now);
         sequence.timings.queue = now.saturating_sub(sequence.submitted);
         sequence.timings.n_cached_tokens = cached;
         self.totals.cached_tokens += cached as u64;
-        self.notices.push(Notice::LeftQueue { id: sequence.id });
+        self.effects.push(Effect::LeftQueue { id: sequence.id });
         ops.push(Op::Begin {
             key,
             params: sequence.params.clone(),
