@@ -2,8 +2,9 @@
 
 use crate::{
     error::Result,
+    ids::Token,
     logprobs::TokenLogprobs,
-    request::{Completion, Delta, Event, Finish, Token},
+    request::{Completion, Delta, Event, Finish},
 };
 
 /// Puts the events of a generation together to a completion.

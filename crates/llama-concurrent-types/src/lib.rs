@@ -2,6 +2,7 @@
 //!
 //! Values only: nothing here knows llama.cpp, a thread or a clock.
 
+mod choices;
 mod collector;
 mod config;
 mod constraint;
@@ -9,6 +10,7 @@ mod cpu_list;
 mod embedding;
 mod error;
 mod figures;
+mod ids;
 mod logprobs;
 pub mod parameters;
 mod placement;
@@ -18,21 +20,19 @@ mod sampling;
 mod stats;
 mod vocab;
 
+pub use choices::{KvType, LoadProgress, PackCache, Strategy};
 pub use collector::Collector;
-pub use config::{
-    DEFAULT_N_CTX, DEFAULT_SLOTS, EngineConfig, KvType, LoadProgress, MAX_SLOTS, PackCache, PoolShape, Strategy,
-};
+pub use config::{DEFAULT_N_CTX, DEFAULT_SLOTS, EngineConfig, MAX_SLOTS, PoolShape};
 pub use constraint::{Allowed, Constraint, Matcher, TokenMask};
 pub use cpu_list::{format_list, parse_list};
 pub use embedding::{EmbedOptions, Embedding, Pooling};
 pub use error::{Error, ErrorKind, Interfaces, Result};
 pub use figures::{Figure, FigureKind, FigureValue};
+pub use ids::{FinishReason, RequestId, Token};
 pub use logprobs::{TokenLogprob, TokenLogprobs};
 pub use placement::{PlacementPolicy, Replicate, WaitPolicy};
 pub use products::{GGML, ProductShare, describe_products, share_of_kernels};
-pub use request::{
-    Completion, Delta, Event, Finish, FinishReason, MarkedText, Priority, Prompt, Request, RequestId, Token,
-};
+pub use request::{Completion, Delta, Event, Finish, MarkedText, Priority, Prompt, Request};
 pub use sampling::SamplingParams;
 pub use stats::{
     CallTotals, EngineStats, MemoryStats, RequestTotals, SlotStats, Timings, WorkerStats, WorkerTotals, quantile,

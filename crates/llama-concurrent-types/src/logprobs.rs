@@ -1,6 +1,6 @@
 //! How likely the model found its tokens.
 
-use crate::request::Token;
+use crate::ids::Token;
 
 /// A token and its log probability.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -9,10 +9,10 @@ use std::{sync::Arc, time::Duration};
 use serde_json::Map;
 
 use crate::{
-    config::{KvType, LoadProgress, PackCache, Strategy},
+    choices::{KvType, LoadProgress, PackCache, Strategy},
     constraint::Constraint,
+    ids::Token,
     placement::{PlacementPolicy, Replicate, WaitPolicy},
-    request::Token,
 };
 
 /// A field of a struct of parameters, as every interface has to know it.

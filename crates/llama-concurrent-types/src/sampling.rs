@@ -8,8 +8,8 @@ use std::{
 use crate::{
     Constraint,
     error::{Error, ErrorKind, Result},
+    ids::Token,
     parameters::{above_to, from, from_to, no_number, whole},
-    request::Token,
 };
 
 crate::parameters! {

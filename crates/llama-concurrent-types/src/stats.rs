@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use crate::{
     ProductShare,
-    config::Strategy,
+    choices::Strategy,
+    ids::{FinishReason, RequestId},
     products::{describe_products, share_of_kernels},
-    request::{FinishReason, RequestId},
 };
 
 /// When what happened to one request, and how many tokens it had. All times count from submit.

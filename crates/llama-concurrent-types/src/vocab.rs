@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::request::Token;
+use crate::ids::Token;
 
 /// Bytes of every token and the set of end-of-generation tokens.
 #[derive(Clone, Debug, Default)]

@@ -5,7 +5,7 @@ use std::{convert::Infallible, ops::ControlFlow, time::Duration};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use llama_concurrent_types::{Completion, ErrorKind, Priority, Prompt, Request, Result, SamplingParams};
 
-use crate::engine::{Engine, Ticket};
+use crate::{engine::Engine, ticket::Ticket};
 
 /// The longest time between two looks at whether to go on.
 const TICK: Duration = Duration::from_millis(100);

@@ -10,8 +10,8 @@ use futures_core::Stream;
 use llama_concurrent_types::{Collector, Completion, Event, RequestId, Result};
 
 use crate::{
-    engine::Ticket,
     stream::{Received, StreamSource},
+    ticket::Ticket,
 };
 
 /// A running generation.

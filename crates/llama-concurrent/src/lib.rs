@@ -25,10 +25,11 @@ mod batch;
 mod engine;
 mod generation;
 mod stream;
+mod ticket;
 mod turnstile;
 mod worker;
 
-pub use engine::{Engine, Ticket};
+pub use engine::Engine;
 pub use generation::{Events, Generation};
 pub use llama_concurrent_gguf::ModelSummary;
 pub use llama_concurrent_llama::{NamedSampler, SAMPLERS, Tokenizer, system_info};
@@ -44,3 +45,4 @@ pub use llama_concurrent_types::{
     WaitPolicy, WorkerStats, WorkerTotals, parameters,
 };
 pub use stream::{EventSink, Flow};
+pub use ticket::Ticket;

@@ -30,6 +30,7 @@ use self::{chat::Chat, replicas::Replicas, start::Started, submit::Use};
 use crate::{
     generation::Generation,
     stream::{EventSink, Flow, stream},
+    ticket::Ticket,
     worker::{Command, WorkerShared},
 };
 
@@ -66,31 +67,6 @@ struct WorkerHandle {
     commands: Sender<Command>,
     shared: Arc<WorkerShared>,
     started: Started,
-}
-
-/// What [`Engine::submit_to`] returns: the way to cancel and resume a request. Dropping it does nothing.
-#[derive(Clone, Debug)]
-pub struct Ticket {
-    id: RequestId,
-    commands: Sender<Command>,
-}
-
-impl Ticket {
-    /// The request's id.
-    pub fn id(&self) -> RequestId {
-        self.id
-    }
-
-    /// Ends the request before its next token; its sink still gets the `Finished` event.
-    pub fn cancel(&self) {
-        // A worker that is gone has ended all requests.
-        let _ = self.commands.send(Command::Cancel(self.id));
-    }
-
-    /// Goes on with a request whose sink asked for a pause.
-    pub fn resume(&self) {
-        let _ = self.commands.send(Command::Resume(self.id));
-    }
 }
 
 impl Engine {

@@ -11,9 +11,10 @@ use llama_concurrent_types::{
     Token,
 };
 
-use super::{Inner, Ticket, shutting_down};
+use super::{Inner, shutting_down};
 use crate::{
     stream::EventSink,
+    ticket::Ticket,
     worker::{Caller, Command, EmbedCaller, EventSender},
 };
 
