@@ -82,6 +82,7 @@ fn prefix_lookup(c: &mut Criterion) {
             shape: PoolShape { contexts: 1, slots: slots as usize, n_ctx: 2048, n_batch: 512 },
             max_stall: Duration::from_millis(200),
             batch_aging: Duration::from_secs(10),
+            park_after: Duration::from_millis(250),
             prefix_reuse: true,
             window: 0,
             compact: true,

@@ -15,6 +15,7 @@ fn scheduler(contexts: usize, slots: usize) -> Scheduler {
         shape: PoolShape { contexts, slots, n_ctx: 1 << 20, n_batch: 512 },
         max_stall: Duration::from_millis(200),
         batch_aging: Duration::from_secs(10),
+        park_after: Duration::from_millis(250),
         prefix_reuse: true,
         window: 0,
         compact: true,

@@ -408,8 +408,11 @@ typedef struct llama_engine_params {
      * Default: AUTO.
      */
     int32_t wait_policy;
-    /** Unused. */
-    bool reserved_wait_policy[4];
+    /**
+     * How many milliseconds a request whose reader is behind keeps its slot while others wait for one. Then its KV is
+     * moved to memory, until the reader has caught up. Default: 250.
+     */
+    uint32_t park_after_ms;
 } llama_engine_params;
 
 /** A bias added to the logit of a token. */

@@ -97,7 +97,7 @@ class CEngineParams(ctypes.Structure):
         ("chat_template", c_char_p),
         ("chat_template_kwargs", c_char_p),
         ("wait_policy", c_int32),
-        ("reserved_wait_policy", c_bool * 4),
+        ("park_after_ms", c_uint32),
     ]
 
 

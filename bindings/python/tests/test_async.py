@@ -129,7 +129,7 @@ async def test_a_cancelled_task_cancels_its_request():
 
 async def test_a_cancelled_list_does_not_wait_for_its_prompts(engine):
     # One prompt runs, but pauses: a stream nobody reads holds the only slot, so no prompt of the list ever ends.
-    async with AsyncEngine(slots=1, threads=1, pin=False, stream_buffer=4) as narrow:
+    async with AsyncEngine(slots=1, threads=1, pin=False, stream_buffer=4, park_after_ms=3_600_000) as narrow:
         stream = narrow.stream(PROMPT, ENDLESS)
         task = asyncio.ensure_future(narrow.generate([PROMPT] * 3, SHORT))
         assert await eventually(lambda: narrow.stats().requests_waiting > 0)
@@ -167,7 +167,7 @@ async def test_leaving_closes_streams_that_nobody_reads():
 
 async def test_the_loop_goes_on_while_the_engine_computes():
     """What is awaited ends only after another task of the loop has let it."""
-    async with AsyncEngine(slots=1, threads=1, pin=False, stream_buffer=4) as engine:
+    async with AsyncEngine(slots=1, threads=1, pin=False, stream_buffer=4, park_after_ms=3_600_000) as engine:
         held = engine.stream(PROMPT, ENDLESS)
         await held.accepted()
 

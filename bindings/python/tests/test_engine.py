@@ -297,7 +297,7 @@ def test_numbers_of_errors(engine):
 
 
 def test_overload():
-    with Engine(slots=1, threads=1, pin=False, max_queued_requests=1) as engine:
+    with Engine(slots=1, threads=1, pin=False, max_queued_requests=1, park_after_ms=3_600_000) as engine:
         held = [engine.stream(PROMPT, ENDLESS) for _ in range(2)]
         with pytest.raises(llama.Overloaded) as caught:
             engine.generate(PROMPT, SHORT)

@@ -197,8 +197,9 @@ pub struct llama_engine_params {
     /// that they wait for a core suggests, where the system tells it (auto). One of `llama_engine_wait_policy`.
     /// Default: AUTO.
     pub wait_policy: i32,
-    /// Unused.
-    pub reserved_wait_policy: [c_bool; 4],
+    /// How many milliseconds a request whose reader is behind keeps its slot while others wait for one. Then its KV is
+    /// moved to memory, until the reader has caught up. Default: 250.
+    pub park_after_ms: u32,
     // last parameters: end
 }
 
@@ -208,7 +209,7 @@ unsafe impl Versioned for llama_engine_params {
 }
 
 // last member: begin
-crate::assert_no_tail_padding!(llama_engine_params, reserved_wait_policy: [c_bool; 4]);
+crate::assert_no_tail_padding!(llama_engine_params, park_after_ms: u32);
 // last member: end
 
 /// The caller's pointer, which is passed back and never dereferenced.
@@ -256,7 +257,7 @@ impl llama_engine_params {
             chat_template: std::ptr::null(),
             chat_template_kwargs: std::ptr::null(),
             wait_policy: llama_engine_wait_policy::of(default.wait_policy) as i32,
-            reserved_wait_policy: [0; 4],
+            park_after_ms: default.park_after.as_millis() as _,
             // defaults: end
             progress: None,
             progress_user_data: std::ptr::null_mut(),
@@ -317,6 +318,7 @@ impl llama_engine_params {
                 chat_template: pointers::optional_text(self.chat_template, "chat_template")?.map(str::to_owned),
                 chat_template_kwargs: object(self.chat_template_kwargs, "chat_template_kwargs")?,
                 wait_policy: llama_engine_wait_policy::read(self.wait_policy, "wait_policy")?,
+                park_after: Duration::from_millis(self.park_after_ms.into()),
                 // readers: end
                 pack_cache,
                 progress,

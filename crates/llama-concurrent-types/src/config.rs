@@ -106,6 +106,9 @@ crate::parameters! {
         /// sleeping, with the work left to whoever runs, which is fastest beside busy programs (passive); or as the time that
         /// they wait for a core suggests, where the system tells it (auto).
         wait_policy: WaitPolicy = WaitPolicy::default(), no_number().flags(&["wait-policy"], "HOW");
+        /// How many milliseconds a request whose reader is behind keeps its slot while others wait for one. Then its KV is moved
+        /// to memory, until the reader has caught up.
+        park_after: Duration = Duration::from_millis(250), from(0.0, "a number of milliseconds").flags(&["park-after-ms"], "MS");
     }
 }
 

@@ -364,6 +364,7 @@ mod tests {
             shape: SHAPE,
             max_stall: Duration::ZERO,
             batch_aging: Duration::ZERO,
+            park_after: Duration::MAX,
             prefix_reuse: true,
             window: 0,
             compact: true,

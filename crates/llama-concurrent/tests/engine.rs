@@ -337,9 +337,9 @@ fn a_slow_reader_stops_only_its_own_stream() {
 
 #[test]
 fn deadlines_end_requests_in_the_queue_and_in_their_slot() {
-    let engine = engine(EngineConfig { stream_buffer: 4, ..batched(1) });
+    let engine = engine(EngineConfig { stream_buffer: 4, park_after: Duration::from_secs(3600), ..batched(1) });
     let short = Duration::from_millis(150);
-    // A reader that never reads keeps its slot.
+    // A reader that never reads keeps its slot for an hour.
     let running = engine.submit(Request::new("a").with_params(endless())).unwrap();
     let waiting = engine.submit(Request::new("b").with_params(tokens(3)).with_queue_timeout(short)).unwrap();
     let (text, reason) = read_all(waiting);

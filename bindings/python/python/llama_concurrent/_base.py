@@ -75,6 +75,7 @@ class BaseEngine:
         chat_template: str | None = None,
         chat_template_kwargs: Mapping[str, Any] | None = None,
         wait_policy: Literal["auto", "active", "passive"] = "auto",
+        park_after_ms: int = 250,
         # keywords: end
         pack_cache: bool | os.PathLike[str] | str = False,
         progress: Callable[[float], bool | None] | None = None,
@@ -147,6 +148,8 @@ class BaseEngine:
             wait_policy: How compute threads wait for each other: by spinning, which is fastest where each has a
                 core to itself (active); by sleeping, with the work left to whoever runs, which is fastest beside busy
                 programs (passive); or as the time that they wait for a core suggests, where the system tells it (auto).
+            park_after_ms: How many milliseconds a request whose reader is behind keeps its slot while others wait
+                for one. Then its KV is moved to memory, until the reader has caught up.
             pack_cache: Keep weights as the kernels pack them in a file as large as the model, beside it (True) or in this
                 folder: the first load writes it, later ones map it, and processes share it. Needs `mmap`.
             progress: Called with the completed fraction, 0 to 1. Return False to cancel the load.

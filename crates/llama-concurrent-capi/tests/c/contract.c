@@ -930,6 +930,7 @@ static void test_overload(void) {
     engine_params.threads = 1;
     engine_params.pin = false;
     engine_params.max_queued_requests = 2;
+    engine_params.park_after_ms = 3600000;
     llama_engine *engine = NULL;
     CHECK_OK(llama_engine_load(model, &engine_params, &engine));
     llama_infer_params params = of_length(900);

@@ -48,6 +48,8 @@ pub struct SchedulerConfig {
     pub max_stall: Duration,
     /// A batch request counts as if it had arrived this much later.
     pub batch_aging: Duration,
+    /// A request whose reader is behind keeps its slot for so long while others wait.
+    pub park_after: Duration,
     /// Reuse equal prompt beginnings; needs a backend that can copy and cut KV.
     pub prefix_reuse: bool,
     /// The sliding window of the model, 0 without one: see [`Backend::window`](crate::backend::Backend::window).
@@ -68,6 +70,7 @@ impl SchedulerConfig {
             shape,
             max_stall: config.max_stall,
             batch_aging: config.batch_aging,
+            park_after: config.park_after,
             prefix_reuse: config.prefix_reuse && backend.can_reuse_prefix() && !fixed_calls,
             window: backend.window(),
             compact: backend.can_swap(),

@@ -5,9 +5,6 @@ use std::time::Duration;
 use super::{Scheduler, sequence::Sequence};
 use crate::backend::{Op, SeqKey, SlotId};
 
-/// How long a reader may be behind while others wait: a hiccup is no reason to move megabytes.
-const PATIENCE: Duration = Duration::from_millis(250);
-
 impl Scheduler {
     /// Takes slots from requests that have not been read for a while, no more than are waited for.
     pub(super) fn park_unread(&mut self, now: Duration, ops: &mut Vec<Op>) {
@@ -18,7 +15,11 @@ impl Scheduler {
         }
         let mut unread: Vec<(Duration, SeqKey, SlotId)> = self.unread().collect();
         unread.sort_unstable();
-        for (_, key, slot) in unread.into_iter().take_while(|(since, ..)| *since + PATIENCE <= now).take(wanted) {
+        for (_, key, slot) in unread
+            .into_iter()
+            .take_while(|(since, ..)| since.saturating_add(self.config.park_after) <= now)
+            .take(wanted)
+        {
             ops.push(Op::Park { key, slot });
             let sequence = &mut self.sequences[key];
             sequence.slot = None;
@@ -33,7 +34,7 @@ impl Scheduler {
         if self.waiting.len() == 0 {
             return None;
         }
-        self.unread().map(|(since, ..)| since + PATIENCE).min()
+        self.unread().map(|(since, ..)| since.saturating_add(self.config.park_after)).min()
     }
 
     /// Requests in slots that are not read, since when. None of a context in which a copy waits for the next call.

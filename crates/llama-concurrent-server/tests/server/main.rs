@@ -40,7 +40,9 @@ struct Server {
 
 /// One compute thread: tests run beside each other, and ggml's threads spin while they wait.
 fn engine_config(slots: usize) -> EngineConfig {
-    EngineConfig { slots: Some(slots), threads: Some(1), pin: false, ..EngineConfig::default() }
+    // What a test holds, it holds, however long others wait.
+    let park_after = Duration::from_secs(3600);
+    EngineConfig { slots: Some(slots), threads: Some(1), pin: false, park_after, ..EngineConfig::default() }
 }
 
 fn start() -> Server {

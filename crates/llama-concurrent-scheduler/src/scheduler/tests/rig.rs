@@ -70,6 +70,7 @@ impl Rig {
             shape,
             max_stall: Duration::from_millis(setup.max_stall_ms),
             batch_aging: Duration::from_secs(10),
+            park_after: Duration::from_millis(250),
             prefix_reuse: setup.prefix_reuse,
             window: setup.window.map_or(0, |window| window.positions),
             compact: true,
