@@ -105,6 +105,9 @@ class Files:
             return False
         name = code.rstrip("/")
         first, *rest = name.split("/")
+        # What a build makes is there after it.
+        if first == "target":
+            return False
         if not (OURS.search(name) or code.endswith("/") or (rest and first in self._top)):
             return False
         # The last part stands for any name where it is in capitals.
