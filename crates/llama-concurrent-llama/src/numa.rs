@@ -1,6 +1,6 @@
 //! Binds threads to CPUs and memory to NUMA nodes, and checks the result.
 
-use std::{fs, time::Duration};
+use std::{fs, os::unix::fs::FileExt, time::Duration};
 
 use llama_concurrent_topology::MemoryPolicy;
 use nix::{
@@ -131,14 +131,27 @@ pub(super) fn started_threads<T>(start: impl FnOnce() -> T) -> (T, Vec<i32>) {
     (started, std::iter::once(own).chain(others).collect())
 }
 
-/// The total time for which these threads were runnable and waited for a CPU; `None` if
-/// the system does not report it.
-pub(super) fn delayed<'a>(tids: impl Iterator<Item = &'a i32>) -> Option<Duration> {
-    let of = |tid: &i32| {
-        let text = fs::read_to_string(format!("/proc/self/task/{tid}/schedstat")).ok()?;
-        text.split_whitespace().nth(1)?.parse().map(Duration::from_nanos).ok()
-    };
-    tids.map(of).sum()
+/// How long threads of this process waited for a CPU, as the system counts it. Its files stay open, which halves the cost of a
+/// reading.
+pub(super) struct RunDelay(Vec<fs::File>);
+
+impl RunDelay {
+    /// Of these threads; of none where the system does not report it.
+    pub(super) fn of(tids: &[i32]) -> Self {
+        let files = tids.iter().map(|tid| fs::File::open(format!("/proc/self/task/{tid}/schedstat")));
+        Self(files.collect::<Result<_, _>>().unwrap_or_default())
+    }
+
+    /// The total of all threads so far.
+    pub(super) fn read(&self) -> Option<Duration> {
+        let of = |file: &fs::File| {
+            let mut text = [0; 96];
+            let n = file.read_at(&mut text, 0).ok()?;
+            let text = std::str::from_utf8(&text[..n]).ok()?;
+            text.split_whitespace().nth(1)?.parse().map(Duration::from_nanos).ok()
+        };
+        if self.0.is_empty() { None } else { self.0.iter().map(of).sum() }
+    }
 }
 
 /// The CPUs that a thread of this process may run on; empty if it has ended.

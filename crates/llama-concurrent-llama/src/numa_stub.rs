@@ -27,8 +27,16 @@ pub(super) fn started_threads<T>(start: impl FnOnce() -> T) -> (T, Vec<i32>) {
     (start(), Vec::new())
 }
 
-pub(super) fn delayed<'a>(_: impl Iterator<Item = &'a i32>) -> Option<Duration> {
-    None
+pub(super) struct RunDelay;
+
+impl RunDelay {
+    pub(super) fn of(_: &[i32]) -> Self {
+        Self
+    }
+
+    pub(super) fn read(&self) -> Option<Duration> {
+        None
+    }
 }
 
 pub fn affinity_of(_: i32) -> Vec<usize> {

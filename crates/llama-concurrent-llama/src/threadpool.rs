@@ -8,7 +8,7 @@ use llama_concurrent_topology::{MemoryPolicy, WorkerPlan};
 use llama_concurrent_types::{EngineConfig, Error, ErrorKind, Result, WaitPolicy};
 use llama_cpp_sys_2 as sys;
 
-use super::numa;
+use super::numa::{self, RunDelay};
 
 /// A ggml thread pool. The thread that creates it is its first member and must be the one that decodes.
 struct Pool {
@@ -43,13 +43,15 @@ pub(super) struct Threads {
     helpers: Helpers,
     contention: Contention,
     waiting: Waiting,
-    /// Ids of ggml's threads, the calling one first, and of the helpers.
+    /// Ids of ggml's threads, the calling one first.
     ids: Vec<i32>,
-    helper_ids: Vec<i32>,
+    /// How long ggml's threads, and this one with its helpers, have waited for a CPU.
+    active_delay: RunDelay,
+    passive_delay: RunDelay,
     /// The CPUs of this thread in ggml's pool, and those that it may use with helpers; empty if threads are not bound.
     own_cpus: Vec<usize>,
     all_cpus: Vec<usize>,
-    /// The total time that the threads had waited for a CPU at the last check.
+    /// The total time that the threads in use had waited for a CPU at the last check.
     delayed: Option<Duration>,
     /// Computing time since then.
     wall: Duration,
@@ -101,7 +103,8 @@ impl Threads {
                 WaitPolicy::Passive => Contention::fixed(Waiting::Passive),
             },
             waiting: Waiting::Active,
-            helper_ids: helper_ids.into_iter().skip(1).collect(),
+            active_delay: RunDelay::of(&ids),
+            passive_delay: RunDelay::of(&helper_ids),
             ids,
             own_cpus,
             all_cpus,
@@ -134,6 +137,7 @@ impl Threads {
         let waiting = self.contention.waiting();
         if waiting != self.waiting {
             self.waiting = waiting;
+            self.delayed = None;
             let cpus = if waiting == Waiting::Active { &self.own_cpus } else { &self.all_cpus };
             numa::bind_thread(cpus, &MemoryPolicy::System);
             tracing::debug!(?waiting, share = self.contention.share(), "compute threads change their way of waiting");
@@ -164,7 +168,10 @@ impl Threads {
             return;
         }
         let wall = std::mem::take(&mut self.wall);
-        let total = numa::delayed(self.ids.iter().chain(&self.helper_ids));
+        let total = match self.waiting {
+            Waiting::Active => self.active_delay.read(),
+            Waiting::Passive => self.passive_delay.read(),
+        };
         if let (Some(total), Some(before)) = (total, self.delayed) {
             self.contention.observe(wall, total.saturating_sub(before) / self.n_threads() as u32);
         }
