@@ -14,7 +14,7 @@ const OUTPUT: u32 = 64;
 
 fn decode(c: &mut Criterion) {
     let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/demo.gguf");
-    let params = SamplingParams { max_tokens: Some(OUTPUT), ignore_eos: true, ..SamplingParams::default() };
+    let params = SamplingParams::default().max_tokens(OUTPUT).ignore_eos(true);
     let mut group = c.benchmark_group("decode");
     group.sample_size(20);
     for (strategy, slots) in [
@@ -26,7 +26,7 @@ fn decode(c: &mut Criterion) {
         (Strategy::Batched, 16),
         (Strategy::Batched, 32),
     ] {
-        let config = EngineConfig { strategy, slots: Some(slots), n_ctx: Some(128), ..EngineConfig::default() };
+        let config = EngineConfig::default().strategy(strategy).slots(slots).n_ctx(128);
         let engine = Engine::load(&model, config).expect("the demo model");
         let prompts: Vec<String> = (0..slots).map(|i| format!("Story {i}.")).collect();
         group.throughput(Throughput::Elements(slots as u64 * u64::from(OUTPUT)));

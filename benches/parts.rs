@@ -41,9 +41,9 @@ fn sampling(c: &mut Criterion) {
         let vocab = TokenTable::new((0..n_vocab).map(|token| format!(" t{token}")), vec![2]);
         // Spread over the vocabulary and without order, as logits are.
         let logits: Vec<f32> = (0..n_vocab).map(|i| ((i * 7919) % 20_011) as f32 / 1000.0).collect();
-        let greedy = SamplingParams { temperature: 0.0, ..SamplingParams::default() };
-        let usual = SamplingParams { temperature: 0.8, top_k: 40, top_p: 0.95, ..SamplingParams::default() };
-        let nucleus = SamplingParams { temperature: 0.8, top_k: 0, top_p: 0.95, ..SamplingParams::default() };
+        let greedy = SamplingParams::default().temperature(0.0);
+        let usual = SamplingParams::default().temperature(0.8).top_k(40).top_p(0.95);
+        let nucleus = SamplingParams::default().temperature(0.8).top_k(0).top_p(0.95);
         for (name, params) in [("greedy", greedy), ("top-k 40, top-p 0.95", usual), ("top-p 0.95", nucleus)] {
             let mut sample = llama_concurrent_llama::sample_fn(&params, &vocab);
             let mut scratch = logits.clone();
@@ -64,7 +64,7 @@ fn request(id: u64, user: u64) -> NewSequence {
     NewSequence {
         id,
         prompt: (0..1000).map(|i| 3 + ((user * 31 + i * 7) % 900) as i32).collect(),
-        params: Arc::new(SamplingParams { max_tokens: Some(2), ..SamplingParams::default() }),
+        params: Arc::new(SamplingParams::default().max_tokens(2)),
         matcher: None,
         prefix_reuse: true,
         priority: Priority::Interactive,

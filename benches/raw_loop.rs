@@ -186,9 +186,9 @@ extern "C" fn silence(_: sys::ggml_log_level, _: *const std::ffi::c_char, _: *mu
 /// Wall time of the load, and time in decode calls.
 fn run_engine(engine: &Engine, args: &Args, slots: usize) -> Times {
     let before = engine.stats().totals.decode.busy;
-    let params = SamplingParams { max_tokens: Some(args.output as u32), ignore_eos: true, ..SamplingParams::default() };
+    let params = SamplingParams::default().max_tokens(args.output as u32).ignore_eos(true);
     let requests = (0..slots)
-        .map(|s| Request::new((0..args.prompt).map(|p| token(s, p)).collect::<Vec<_>>()).with_params(params.clone()))
+        .map(|s| Request::new((0..args.prompt).map(|p| token(s, p)).collect::<Vec<_>>()).params(params.clone()))
         .collect();
     let start = Instant::now();
     for result in engine.run_all(requests, |_, _| {}) {
@@ -213,16 +213,14 @@ fn main() {
     );
     for slots in [1, args.slots] {
         let raw = RawThread::start(model, &args, slots);
-        let config = EngineConfig {
-            strategy: if slots == 1 { Strategy::Sequential } else { Strategy::Batched },
-            slots: Some(slots),
-            n_ctx: Some(n_ctx(&args)),
-            threads: Some(args.threads),
+        let config = EngineConfig::default()
+            .strategy(if slots == 1 { Strategy::Sequential } else { Strategy::Batched })
+            .slots(slots)
+            .n_ctx(n_ctx(&args))
+            .threads(args.threads)
             // The bare loop knows no stalls: it computes all prompts first.
-            max_stall: Duration::MAX,
-            prefix_reuse: false,
-            ..EngineConfig::default()
-        };
+            .max_stall(Duration::MAX)
+            .prefix_reuse(false);
         let engine = Engine::load(&args.model, config).expect("the engine loads the model");
         run_engine(&engine, &args, slots);
         raw.run();

@@ -46,7 +46,7 @@ fn busy(contexts: usize, slots: usize) -> (Scheduler, Duration) {
         scheduler.submit(NewSequence {
             id,
             prompt: (0..48).map(|i| 3 + ((id as i32 * 31 + i * 7) % 900)).collect(),
-            params: Arc::new(SamplingParams { stop: vec!["END".into()], ..SamplingParams::default() }),
+            params: Arc::new(SamplingParams::default().stop(["END"])),
             matcher: None,
             prefix_reuse: true,
             priority: Priority::Interactive,

@@ -56,22 +56,20 @@ fn tokens(seed: usize, n: usize) -> Vec<Token> {
 }
 
 fn params(max_tokens: u32) -> SamplingParams {
-    SamplingParams { max_tokens: Some(max_tokens), ignore_eos: true, ..SamplingParams::default() }
+    SamplingParams::default().max_tokens(max_tokens).ignore_eos(true)
 }
 
 fn run(args: &Args, max_stall: Duration) -> Run {
-    let config = EngineConfig {
-        strategy: Strategy::Batched,
-        slots: Some(args.streams + 1),
-        n_ctx: Some((args.prompt + args.output as usize + 64).next_multiple_of(256)),
-        threads: args.threads,
-        max_stall,
-        prefix_reuse: false,
-        flash_attn: !args.no_flash_attn,
-        ..EngineConfig::default()
-    };
+    let config = EngineConfig::default()
+        .strategy(Strategy::Batched)
+        .slots(args.streams + 1)
+        .n_ctx((args.prompt + args.output as usize + 64).next_multiple_of(256))
+        .threads(args.threads)
+        .max_stall(max_stall)
+        .prefix_reuse(false)
+        .flash_attn(!args.no_flash_attn);
     let engine = Engine::load(&args.model, config).expect("the engine loads the model");
-    let submit = |prompt, n| engine.submit(Request::new(prompt).with_params(params(n))).expect("accepted");
+    let submit = |prompt, n| engine.submit(Request::new(prompt).params(params(n))).expect("accepted");
     let start = Instant::now();
     let mut streams: Vec<_> = (0..args.streams).map(|s| submit(tokens(s, 16), args.output)).collect();
     // All have decoded together for a while.

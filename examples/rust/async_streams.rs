@@ -13,11 +13,11 @@ fn main() -> Result<(), Error> {
 }
 
 async fn merge(engine: &Engine) -> Result<(), Error> {
-    let params = SamplingParams { max_tokens: Some(40), ignore_eos: true, ..SamplingParams::default() };
+    let params = SamplingParams::default().max_tokens(40).ignore_eos(true);
     let mut texts = vec![String::new(); 3];
     let mut streams = futures_util::stream::SelectAll::new();
     for (index, prompt) in ["A bird", "A river", "A lamp"].into_iter().enumerate() {
-        let generation = engine.submit(Request::new(prompt).with_params(params.clone()))?;
+        let generation = engine.submit(Request::new(prompt).params(params.clone()))?;
         let id = generation.id();
         streams.push(generation.map(move |event| (index, id, event)));
     }

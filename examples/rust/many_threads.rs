@@ -10,7 +10,7 @@ const PROMPTS: [&str; 4] =
 fn main() -> Result<(), Error> {
     let model = std::env::args().nth(1).unwrap_or_else(|| "models/demo.gguf".into());
     let engine = Engine::load(model, EngineConfig::default())?;
-    let params = SamplingParams { max_tokens: Some(60), ..SamplingParams::default() };
+    let params = SamplingParams::default().max_tokens(60);
 
     std::thread::scope(|scope| {
         for prompt in PROMPTS {

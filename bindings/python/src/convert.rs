@@ -102,7 +102,7 @@ impl<'py> FromPyObject<'_, 'py> for Sampling {
         let Served { json_schema, regex, grammar, .. } = &served;
         let constraint = Constraint::one_of(json_schema.as_deref(), regex.as_deref(), grammar.as_deref());
         let constraint = constraint.map_err(|error| errors::exception(&error))?;
-        let mut params = SamplingParams { constraint, ..SamplingParams::default() };
+        let mut params = SamplingParams::default().constraint(constraint);
         for field in SamplingParams::FIELDS.iter().filter(|field| field.kind != Kind::Constraint) {
             let value = object.getattr(PyString::intern(object.py(), field.name))?;
             (field.set)(&mut params, value_of(field.kind, &value)?);
@@ -169,14 +169,12 @@ impl Sampling {
             Some(Ok(limit)) => Ok(Some(limit)),
             Some(Err(error)) => Err(PyValueError::new_err(format!("{name} is no time in seconds: {error}"))),
         };
-        Ok(Request {
-            prompt,
-            params: self.params.clone(),
-            priority,
-            queue_timeout: limit("queue_timeout", queue_timeout)?,
-            timeout: limit("timeout", timeout)?,
-            prefix_reuse,
-        })
+        Ok(Request::new(prompt)
+            .params(self.params.clone())
+            .priority(priority)
+            .queue_timeout(limit("queue_timeout", queue_timeout)?)
+            .timeout(limit("timeout", timeout)?)
+            .prefix_reuse(prefix_reuse))
     }
 }
 
@@ -189,7 +187,7 @@ pub fn logprobs(one: &TokenLogprobs) -> Logprobs {
 
 /// The end of a generation as keyword arguments of `llama_concurrent.Result`.
 fn finish<'py>(py: Python<'py>, finish: &Finish) -> PyResult<Bound<'py, PyDict>> {
-    let Timings { queue, ttft, e2e, itl, n_prompt_tokens, n_cached_tokens, n_output_tokens } = &finish.timings;
+    let Timings { queue, ttft, e2e, itl, n_prompt_tokens, n_cached_tokens, n_output_tokens, .. } = &finish.timings;
     let result = PyDict::new(py);
     result.set_item("finish_reason", finish.reason.as_str())?;
     result.set_item("stop_index", finish.stop)?;

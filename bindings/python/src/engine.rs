@@ -36,7 +36,7 @@ impl<'py> FromPyObject<'_, 'py> for Options {
             true => PackCache::BesideModel,
             false => PackCache::Folder(folder),
         });
-        let mut config = EngineConfig { pack_cache, ..EngineConfig::default() };
+        let mut config = EngineConfig::default().pack_cache(pack_cache);
         for field in EngineConfig::FIELDS.iter().filter(|field| field.kind != Kind::ByHand) {
             (field.set)(&mut config, convert::value_of(field.kind, &item(&field.wire_name())?)?);
         }
@@ -63,7 +63,7 @@ impl Options {
                 false
             })
         });
-        EngineConfig { progress: Some(progress), ..self.config }
+        self.config.progress(progress)
     }
 }
 

@@ -80,7 +80,7 @@ pub fn beside_neighbours(
     let policies = [WaitPolicy::Active, WaitPolicy::Passive, WaitPolicy::Auto];
     let engines: Vec<Engine> = policies
         .iter()
-        .map(|&wait_policy| Engine::load(path, EngineConfig { wait_policy, ..config.clone() }))
+        .map(|&wait_policy| Engine::load(path, config.clone().wait_policy(wait_policy)))
         .collect::<Result<_>>()?;
     let cores = engines[0].stats().cpus.len().max(1);
     let alone = Neighbours { count: 0, bursts: false, pinned: false, nice: 0 };
@@ -188,8 +188,8 @@ impl Streams {
 fn read(engine: &Engine, stream: usize, times: &Mutex<Vec<Instant>>, stop: &AtomicBool) -> Result<()> {
     let mut seed = stream as u32;
     while !stop.load(Ordering::Relaxed) {
-        let params = SamplingParams { ignore_eos: true, seed, ..SamplingParams::default() };
-        let request = Request::new(format!("Stream number {stream} begins here")).with_params(params);
+        let params = SamplingParams::default().ignore_eos(true).seed(seed);
+        let request = Request::new(format!("Stream number {stream} begins here")).params(params);
         let mut generation = engine.submit(request)?;
         while !generation.is_finished() && !stop.load(Ordering::Relaxed) {
             if let Some(Event::Delta(delta)) = generation.next_within(Duration::from_millis(50))
@@ -297,7 +297,7 @@ mod tests {
             repeats: 1,
             neighbours: vec![beside(false, 0), beside(true, 10)],
         };
-        let config = EngineConfig { slots: Some(2), threads: Some(2), ..EngineConfig::default() };
+        let config = EngineConfig::default().slots(2).threads(2);
         let mut last = (0, 0);
         let lines = beside_neighbours(&model, &config, &setting, |done, total| last = (done, total)).unwrap();
         assert_eq!((lines.len(), last), (9, (9, 9)));

@@ -114,8 +114,8 @@ impl Call {
 
     /// Prompt `index` was refused or, without an error, cancelled before it was submitted.
     pub fn refuse(self: &Arc<Self>, index: usize, error: Option<Error>) {
-        let reason = if error.is_some() { FinishReason::Error } else { FinishReason::Cancelled };
-        let finish = Finish { reason, stop: None, error, timings: Timings::default() };
+        let cancelled = || Finish::new(FinishReason::Cancelled, Timings::default());
+        let finish = error.map_or_else(cancelled, Finish::failed);
         self.push(index, None, Some(Event::Finished(Box::new(finish))));
     }
 

@@ -236,7 +236,7 @@ pub unsafe extern "C" fn llama_infer_batch_async(
         let template = start.params.request(Prompt::Tokens(Vec::new()))?;
         start.engine.engine.check_params(&template.params)?;
         let requests = prompts.iter().enumerate().map(|(index, prompt)| {
-            let mut request = template.clone().with_priority(Priority::Batch);
+            let mut request = template.clone().priority(Priority::Batch);
             request.prompt = start.params.prompt(prompt);
             request.params.seed = template.params.seed.wrapping_add(index as u32);
             request

@@ -17,7 +17,7 @@ use clap::{
     Args,
     builder::{PossibleValuesParser, TypedValueParser},
 };
-use llama_concurrent::{EngineConfig, Strategy};
+use llama_concurrent::Strategy;
 use llama_concurrent_bench::{Load, ServerAddress, Setting, Slo, Workload, page, report::Comparison};
 
 use crate::{failure::Failure, model, options::EngineOptions};
@@ -255,7 +255,7 @@ fn systems(args: &BenchArgs, path: &Path, users: usize) -> Result<Vec<System>, F
         }
     }
     if args.beside_ggml {
-        all.push(System::engine("ggml's kernels", path, EngineConfig { kernels: false, ..config() }));
+        all.push(System::engine("ggml's kernels", path, config().kernels(false)));
     }
     all.extend(args.compare.iter().map(|(name, address)| System::server(name, address)));
     for (index, system) in all.iter().enumerate() {

@@ -149,8 +149,8 @@ impl Conversation {
     fn generate(&self, prompt: Vec<Token>) -> Result<String, Failure> {
         let left = self.engine.n_ctx().saturating_sub(prompt.len()).max(1);
         let max_tokens = self.params.max_tokens.map(|max| max.min(left as u32));
-        let params = SamplingParams { max_tokens, ..self.params.clone() };
-        let mut generation = self.engine.submit(Request::new(prompt).with_params(params))?;
+        let params = self.params.clone().max_tokens(max_tokens);
+        let mut generation = self.engine.submit(Request::new(prompt).params(params))?;
         let interrupts = Interrupts::listen();
         let mut collector = Collector::default();
         let completion = loop {

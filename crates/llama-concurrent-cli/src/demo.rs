@@ -87,10 +87,10 @@ pub fn demo(args: &DemoArgs) -> Result<(), Failure> {
 }
 
 fn show_texts(args: &DemoArgs, path: &Path) -> Result<(), Failure> {
-    let config = EngineConfig { slots: Some(args.slots), threads: args.threads, ..EngineConfig::default() };
+    let config = EngineConfig::default().slots(args.slots).threads(args.threads);
     let pace = args.pace();
     let stream_buffer = if pace.is_some() { PACED_BUFFER } else { config.stream_buffer };
-    let engine = model::load(path, EngineConfig { stream_buffer, ..config })?;
+    let engine = model::load(path, config.stream_buffer(stream_buffer))?;
     let title = title(&engine, args);
     let mut texts = Texts::submit(&engine, args.max_tokens)?;
     let screen = if stdout().is_terminal() { Screen::open().ok() } else { None };

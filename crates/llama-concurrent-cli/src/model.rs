@@ -45,7 +45,7 @@ pub fn load_quietly(path: &Path, config: EngineConfig) -> Result<Engine, Failure
         }
         true
     };
-    let engine = Engine::load(path, EngineConfig { progress: Some(Arc::new(progress)), ..config });
+    let engine = Engine::load(path, config.progress(Arc::new(progress)));
     bar.finish_and_clear();
     Ok(engine?)
 }

@@ -115,26 +115,21 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
 /// All prompts are in memory anyway, so neither the queue nor the streams need limits.
 fn config(args: &RunArgs, prompts: &[String]) -> EngineConfig {
     let config = args.engine.config();
-    EngineConfig {
-        max_queued_requests: config.max_queued_requests.max(prompts.len()),
-        max_queued_tokens: usize::MAX,
-        stream_buffer: usize::MAX,
-        ..config
-    }
+    let max_queued_requests = config.max_queued_requests.max(prompts.len());
+    config.max_queued_requests(max_queued_requests).max_queued_tokens(usize::MAX).stream_buffer(usize::MAX)
 }
 
 fn request(args: &RunArgs, sampling: &SamplingParams, index: usize, prompt: &str) -> Request {
-    let params = SamplingParams { seed: sampling.seed.wrapping_add(index as u32), ..sampling.clone() };
+    let params = sampling.clone().seed(sampling.seed.wrapping_add(index as u32));
     let priority = match args.priority {
         Class::Interactive => Priority::Interactive,
         Class::Batch => Priority::Batch,
     };
-    Request {
-        priority,
-        timeout: args.timeout_ms.map(Duration::from_millis),
-        queue_timeout: args.queue_timeout_ms.map(Duration::from_millis),
-        ..Request::new(prompt).with_params(params)
-    }
+    Request::new(prompt)
+        .params(params)
+        .priority(priority)
+        .timeout(args.timeout_ms.map(Duration::from_millis))
+        .queue_timeout(args.queue_timeout_ms.map(Duration::from_millis))
 }
 
 /// The totals of all requests.

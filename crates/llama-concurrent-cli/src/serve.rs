@@ -176,7 +176,7 @@ impl ServeArgs {
     }
 
     fn engine_config(&self) -> Result<EngineConfig, Failure> {
-        let mut config = EngineConfig { max_queued_requests: self.limits.max_queue, ..self.engine.config() };
+        let mut config = self.engine.config().max_queued_requests(self.limits.max_queue);
         if let Some(total) = self.server.ctx_size.filter(|&total| total > 0) {
             let slots = *config.slots.get_or_insert(llama_concurrent_types::DEFAULT_SLOTS);
             config.n_ctx = Some(total / slots.max(1));

@@ -358,7 +358,7 @@ mod tests {
     }
 
     fn warm_all(greedy: &SamplingParams) -> SamplingParams {
-        SamplingParams { top_k: 0, top_p: 1.0, min_p: 0.0, ..greedy.clone() }
+        greedy.clone().top_k(0).top_p(1.0).min_p(0.0)
     }
 
     #[test]
@@ -366,42 +366,38 @@ mod tests {
         let greedy = SamplingParams::default();
         let logits = [9.0, 5.0, 4.0, 3.0];
         assert_eq!(sample(&greedy, &logits), Some(0));
-        assert_eq!(sample(&SamplingParams { ignore_eos: true, ..greedy.clone() }, &logits), Some(1));
-        let biased = SamplingParams { logit_bias: vec![(0, f32::NEG_INFINITY), (3, 10.0)], ..greedy.clone() };
+        assert_eq!(sample(&greedy.clone().ignore_eos(true), &logits), Some(1));
+        let biased = greedy.clone().logit_bias(vec![(0, f32::NEG_INFINITY), (3, 10.0)]);
         assert_eq!(sample(&biased, &logits), Some(3));
-        let penalised = SamplingParams { ignore_eos: true, presence_penalty: 2.0, ..greedy.clone() };
+        let penalised = greedy.clone().ignore_eos(true).presence_penalty(2.0);
         assert_eq!(sample(&penalised, &logits), Some(2), "token 1 was in the prompt");
-        let warm = SamplingParams { temperature: 50.0, top_k: 0, top_p: 1.0, min_p: 0.0, ..greedy.clone() };
+        let warm = greedy.clone().temperature(50.0).top_k(0).top_p(1.0).min_p(0.0);
         let seen: std::collections::BTreeSet<_> =
-            (0..64).filter_map(|seed| sample(&SamplingParams { seed, ..warm.clone() }, &logits)).collect();
+            (0..64).filter_map(|seed| sample(&warm.clone().seed(seed), &logits)).collect();
         assert_eq!(seen.len(), 4, "a high temperature reaches every token");
-        let top_two = SamplingParams { top_k: 2, ..warm.clone() };
+        let top_two = warm.clone().top_k(2);
         let seen: std::collections::BTreeSet<_> =
-            (0..64).filter_map(|seed| sample(&SamplingParams { seed, ..top_two.clone() }, &logits)).collect();
+            (0..64).filter_map(|seed| sample(&top_two.clone().seed(seed), &logits)).collect();
         assert_eq!(seen.into_iter().collect::<Vec<_>>(), [0, 1]);
-        for cut in
-            [SamplingParams { top_p: 0.5, temperature: 1.0, ..warm.clone() }, SamplingParams { min_p: 0.9, ..warm }]
-        {
-            assert!((0..32).all(|seed| sample(&SamplingParams { seed, ..cut.clone() }, &logits) == Some(0)));
+        for cut in [warm.clone().top_p(0.5).temperature(1.0), warm.min_p(0.9)] {
+            assert!((0..32).all(|seed| sample(&cut.clone().seed(seed), &logits) == Some(0)));
         }
         // The history is 1, 1: a third 1 would continue the repetition.
-        let dry = SamplingParams { ignore_eos: true, dry_multiplier: 5.0, dry_allowed_length: 1, ..greedy.clone() };
+        let dry = greedy.clone().ignore_eos(true).dry_multiplier(5.0).dry_allowed_length(1);
         assert_eq!(sample(&dry, &logits), Some(2));
-        assert_eq!(sample(&SamplingParams { dry_penalty_last_n: 0, ..dry.clone() }, &logits), Some(1));
-        assert_eq!(sample(&SamplingParams { dry_allowed_length: 2, ..dry }, &logits), Some(1));
+        assert_eq!(sample(&dry.clone().dry_penalty_last_n(0), &logits), Some(1));
+        assert_eq!(sample(&dry.dry_allowed_length(2), &logits), Some(1));
         // Of tokens with 88, 9 and 3 %, the target takes the one in the middle.
-        let adaptive = SamplingParams { temperature: 1.0, adaptive_target: 0.1, ..warm_all(&greedy) };
-        let seen =
-            (0..32).filter(|&seed| sample(&SamplingParams { seed, ..adaptive.clone() }, &[4.0, 1.7, 0.6]) == Some(1));
-        let plain = SamplingParams { adaptive_target: -1.0, ..adaptive.clone() };
-        let rarely =
-            (0..32).filter(|&seed| sample(&SamplingParams { seed, ..plain.clone() }, &[4.0, 1.7, 0.6]) == Some(1));
+        let adaptive = warm_all(&greedy).temperature(1.0).adaptive_target(0.1);
+        let seen = (0..32).filter(|&seed| sample(&adaptive.clone().seed(seed), &[4.0, 1.7, 0.6]) == Some(1));
+        let plain = adaptive.clone().adaptive_target(-1.0);
+        let rarely = (0..32).filter(|&seed| sample(&plain.clone().seed(seed), &[4.0, 1.7, 0.6]) == Some(1));
         assert!(seen.count() > 2 * rarely.count());
-        let mut vocab_end = SamplingParams { min_tokens: 1, ..greedy.clone() };
+        let mut vocab_end = greedy.clone().min_tokens(1);
         assert_eq!(sample(&vocab_end, &logits), Some(1), "token 0 ends, which may not come yet");
         vocab_end.stop_token_ids = vec![1];
         assert_eq!(sample(&vocab_end, &logits), Some(2));
-        let nothing = SamplingParams { logit_bias: (0..4).map(|t| (t, f32::NEG_INFINITY)).collect(), ..greedy };
+        let nothing = greedy.logit_bias((0..4).map(|t| (t, f32::NEG_INFINITY)).collect::<Vec<_>>());
         assert_eq!(sample(&nothing, &logits), None);
     }
 }

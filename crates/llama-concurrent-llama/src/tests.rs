@@ -13,7 +13,7 @@ const SHAPE: PoolShape = PoolShape { contexts: 1, slots: 4, n_ctx: 256, n_batch:
 
 fn backend() -> LlamaBackend {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/demo.gguf");
-    let config = EngineConfig { strategy: Strategy::Batched, ..EngineConfig::default() };
+    let config = EngineConfig::default().strategy(Strategy::Batched);
     let model = Arc::new(Model::load(&path, &config, None).expect("the demo model loads"));
     let plan = WorkerPlan::anywhere(1);
     LlamaBackend::new(model, SHAPE, &config, &plan).expect("a small pool")
@@ -88,12 +88,11 @@ fn log_probabilities_are_those_of_the_model_whatever_the_sampling() {
     let mut by_likelihood: Vec<Token> = (0..raw.len() as Token).collect();
     by_likelihood.sort_by(|&a, &b| raw[b as usize].total_cmp(&raw[a as usize]));
 
-    let plain = SamplingParams { logprobs: Some(5), ..SamplingParams::default() };
-    let biased =
-        SamplingParams { logit_bias: vec![(by_likelihood[0], -50.0), (by_likelihood[7], 60.0)], ..plain.clone() };
-    let penalised = SamplingParams { frequency_penalty: 9.0, repetition_penalty: 2.0, ..plain.clone() };
-    let sampled = SamplingParams { temperature: 2.0, top_k: 3, seed: 5, ..plain.clone() };
-    let none = SamplingParams { logprobs: Some(0), ..plain.clone() };
+    let plain = SamplingParams::default().logprobs(5);
+    let biased = plain.clone().logit_bias(vec![(by_likelihood[0], -50.0), (by_likelihood[7], 60.0)]);
+    let penalised = plain.clone().frequency_penalty(9.0).repetition_penalty(2.0);
+    let sampled = plain.clone().temperature(2.0).top_k(3).seed(5);
+    let none = plain.clone().logprobs(0);
     for (key, params) in [plain, biased, penalised, sampled, none].into_iter().enumerate() {
         let n_top = params.logprobs.unwrap() as usize;
         let begin = Op::Begin { key, params: Arc::new(params), history: vec![by_likelihood[0]; 3], matcher: None };

@@ -128,8 +128,8 @@ mod tests {
     fn measured(unfinished: usize, ms: u64) -> WorkerLoad {
         let calls = CallTotals { calls: 100, rows: 100, busy: Duration::from_millis(100 * ms) };
         let requests = RequestTotals { length: 1, ..RequestTotals::default() };
-        let totals =
-            WorkerTotals { decode: calls, prefill: calls, requests, output_tokens: 100, ..WorkerTotals::default() };
+        let mut totals = WorkerTotals::default();
+        (totals.decode, totals.prefill, totals.requests, totals.output_tokens) = (calls, calls, requests, 100);
         WorkerLoad { unfinished, totals }
     }
 

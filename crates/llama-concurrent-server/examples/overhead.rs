@@ -28,7 +28,7 @@ fn main() -> Result<(), Failure> {
     let model = args.next().unwrap_or_else(|| "models/demo.gguf".into());
     let tokens: u32 = args.next().map_or(Ok(128), |text| text.parse())?;
     let rounds: usize = args.next().map_or(Ok(5), |text| text.parse())?;
-    let engine = Engine::load(model, EngineConfig { slots: Some(STREAMS), ..EngineConfig::default() })?;
+    let engine = Engine::load(model, EngineConfig::default().slots(STREAMS))?;
 
     let (stop, stopped) = oneshot::channel::<()>();
     let (sender, address) = mpsc::channel();
@@ -148,9 +148,9 @@ fn prompt(index: usize) -> String {
 }
 
 fn straight(engine: &Engine, tokens: u32, index: usize) -> Result<Vec<Instant>, Failure> {
-    let params = SamplingParams { max_tokens: Some(tokens), ignore_eos: true, ..SamplingParams::default() };
+    let params = SamplingParams::default().max_tokens(tokens).ignore_eos(true);
     let mut times = Vec::new();
-    for event in engine.submit(Request::new(prompt(index)).with_params(params))? {
+    for event in engine.submit(Request::new(prompt(index)).params(params))? {
         if let Event::Delta(delta) = event
             && !delta.text.is_empty()
         {

@@ -79,7 +79,7 @@ impl ActiveGeneration {
                     .map_err(|_| too_many_scores())?;
             }
             if let Some(result) = collector.take(event) {
-                let Completion { text, tokens, logprobs, finish } = result?;
+                let Completion { text, tokens, logprobs, finish, .. } = result?;
                 failure(&finish)?;
                 let logprobs = tokens.iter().copied().zip(logprobs).collect();
                 return Ok(FinishedGeneration { running: self, text, tokens, logprobs, finish });

@@ -40,7 +40,7 @@ impl Default for ServerConfig {
             model_name: "default".into(),
             model_path: String::new(),
             // As in llama-server.
-            defaults: SamplingParams { temperature: 0.8, ..SamplingParams::default() },
+            defaults: SamplingParams::default().temperature(0.8),
             seed: None,
             api_keys: Vec::new(),
             page: true,

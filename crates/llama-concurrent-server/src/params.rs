@@ -63,7 +63,7 @@ impl RequestOptions {
 
     /// The parameters of choice number `choice` of a prompt, with its own seed.
     pub(crate) fn params_of(&self, choice: usize) -> SamplingParams {
-        SamplingParams { seed: self.params.seed.wrapping_add(choice as u32), ..self.params.clone() }
+        self.params.clone().seed(self.params.seed.wrapping_add(choice as u32))
     }
 }
 
@@ -341,12 +341,7 @@ mod tests {
     fn samplers_that_are_left_out_are_off() {
         let read = |samplers: Value| {
             let body = json!({"samplers": samplers});
-            let mut params = SamplingParams {
-                temperature: 0.8,
-                xtc_probability: 0.5,
-                dry_multiplier: 0.5,
-                ..SamplingParams::default()
-            };
+            let mut params = SamplingParams::default().temperature(0.8).xtc_probability(0.5).dry_multiplier(0.5);
             self::samplers(&Fields::body(&body).unwrap(), &mut params).map(|()| params)
         };
         let params = read(json!(["top_k", "temperature"])).unwrap();

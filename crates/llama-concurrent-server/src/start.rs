@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use llama_concurrent::{Prompt, Request, SamplingParams, Token};
+use llama_concurrent::{Prompt, Request, Token};
 
 use crate::{
     active_generation::ActiveGeneration,
@@ -32,7 +32,7 @@ pub(crate) fn prepare(app: &App, prompts: &[PromptInput], options: RequestOption
         ));
     }
     // Before any work, and so that an invalid parameter is reported before a full queue.
-    app.engine.check_params(&SamplingParams { constraint: None, ..options.params.clone() })?;
+    app.engine.check_params(&options.params.clone().constraint(None))?;
     let prompts = prompt::tokenize(&app.engine, prompts, Use::Continue, job)?;
     for tokens in &prompts {
         check_length(app, tokens)?;
@@ -88,10 +88,10 @@ fn request(app: &App, options: &RequestOptions, choice: usize, tokens: &[Token])
         params.max_tokens = None;
     }
     let limits = &app.config.limits;
-    Request {
-        prefix_reuse: options.prefix_reuse,
-        queue_timeout: limits.queue_timeout,
-        timeout: limits.timeout,
-        ..Request::new(Prompt::Tokens(tokens.to_vec())).with_params(params).with_priority(options.priority)
-    }
+    Request::new(Prompt::Tokens(tokens.to_vec()))
+        .params(params)
+        .priority(options.priority)
+        .prefix_reuse(options.prefix_reuse)
+        .queue_timeout(limits.queue_timeout)
+        .timeout(limits.timeout)
 }

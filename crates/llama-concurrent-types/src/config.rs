@@ -218,7 +218,7 @@ mod tests {
     use super::*;
 
     fn shape(strategy: Strategy, slots: Option<usize>, workers: usize) -> (usize, usize) {
-        let config = EngineConfig { strategy, slots, ..EngineConfig::default() };
+        let config = EngineConfig::default().strategy(strategy).slots(slots);
         config.validate().unwrap();
         let shape = config.pool_shape(strategy, config.slots_of_each_worker(workers, 0.0, Some(1)), 4096);
         (shape.contexts, shape.slots)
@@ -250,17 +250,17 @@ mod tests {
     fn bad_fields_are_refused_with_words() {
         let base = EngineConfig::default();
         let bad = [
-            EngineConfig { slots: Some(0), ..base.clone() },
-            EngineConfig { slots: Some(MAX_SLOTS + 1), ..base.clone() },
-            EngineConfig { strategy: Strategy::Sequential, slots: Some(4), ..base.clone() },
-            EngineConfig { n_ctx: Some(1), ..base.clone() },
-            EngineConfig { n_batch: 1, ..base.clone() },
-            EngineConfig { threads: Some(0), ..base.clone() },
-            EngineConfig { poll: 101, ..base.clone() },
-            EngineConfig { pack_cache: Some(PackCache::BesideModel), mmap: false, ..base.clone() },
-            EngineConfig { cpus: Some(vec![]), ..base.clone() },
-            EngineConfig { nodes: Some(vec![]), ..base.clone() },
-            EngineConfig { flash_attn: false, type_v: KvType::Q8_0, ..base },
+            base.clone().slots(0),
+            base.clone().slots(MAX_SLOTS + 1),
+            base.clone().strategy(Strategy::Sequential).slots(4),
+            base.clone().n_ctx(1),
+            base.clone().n_batch(1),
+            base.clone().threads(0),
+            base.clone().poll(101),
+            base.clone().pack_cache(PackCache::BesideModel).mmap(false),
+            base.clone().cpus(vec![]),
+            base.clone().nodes(vec![]),
+            base.flash_attn(false).type_v(KvType::Q8_0),
         ];
         for config in bad {
             let error = config.validate().unwrap_err();

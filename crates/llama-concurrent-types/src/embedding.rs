@@ -1,5 +1,7 @@
 //! Embeddings: a text as one vector, from what the model makes of its tokens.
 
+use crate::parameters::IntoField;
+
 /// How the vectors of a text's tokens become one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -33,6 +35,7 @@ impl Pooling {
 
 /// How a text is embedded.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct EmbedOptions {
     /// How the vectors of the tokens become one; `None` takes what the model's file says, and the mean where it says nothing.
     pub pooling: Option<Pooling>,
@@ -46,11 +49,35 @@ impl Default for EmbedOptions {
     }
 }
 
+impl EmbedOptions {
+    /// Sets [`pooling`](Self::pooling).
+    #[must_use]
+    pub fn pooling(mut self, pooling: impl IntoField<Option<Pooling>>) -> Self {
+        self.pooling = pooling.into_field();
+        self
+    }
+
+    /// Sets [`normalize`](Self::normalize).
+    #[must_use]
+    pub fn normalize(mut self, normalize: bool) -> Self {
+        self.normalize = normalize;
+        self
+    }
+}
+
 /// A text as a vector.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Embedding {
     /// The vector; its length is the width of the model.
     pub values: Vec<f32>,
     /// Tokens of the text, special ones included.
     pub n_prompt_tokens: usize,
+}
+
+impl Embedding {
+    /// The vector of a text of so many tokens.
+    pub fn new(values: Vec<f32>, n_prompt_tokens: usize) -> Self {
+        Self { values, n_prompt_tokens }
+    }
 }

@@ -1,6 +1,6 @@
 //! One table for each struct of parameters: what a field does, its type, default, range and names.
 //!
-//! [`parameters!`](macro@crate::parameters) makes the struct, its `Default` and its `FIELDS` of one list. The interfaces follow
+//! [`parameters!`](macro@crate::parameters) makes the struct, its `Default`, its builder methods and its `FIELDS` of one list. The interfaces follow
 //! `FIELDS` where they can (HTTP, the command line, Python's native module); what has to stand in a file (the C struct, the
 //! Python class, tables in the documentation) is written by `tests/generated.rs`.
 
@@ -328,8 +328,58 @@ macro_rules! by_hand {
 
 by_hand! { Option<PackCache> Option<LoadProgress> }
 
-/// Makes a struct of parameters, its `Default` and its `FIELDS` of a table with lines of the form `name: type = default,
-/// traits;`.
+/// What the builder method of a field takes: a value of the field's type, or for an optional field what it holds.
+///
+/// `max_tokens(60)` and `max_tokens(None)` both set an `Option<u32>`.
+pub trait IntoField<T> {
+    /// The field's value.
+    fn into_field(self) -> T;
+}
+
+impl<T> IntoField<T> for T {
+    fn into_field(self) -> T {
+        self
+    }
+}
+
+impl<T> IntoField<Option<T>> for T {
+    fn into_field(self) -> Option<T> {
+        Some(self)
+    }
+}
+
+impl IntoField<Option<String>> for &str {
+    fn into_field(self) -> Option<String> {
+        Some(self.to_owned())
+    }
+}
+
+impl<F: Fn(f32) -> bool + Send + Sync + 'static> IntoField<Option<LoadProgress>> for Arc<F> {
+    fn into_field(self) -> Option<LoadProgress> {
+        Some(self)
+    }
+}
+
+impl<const N: usize> IntoField<Vec<String>> for [&str; N] {
+    fn into_field(self) -> Vec<String> {
+        self.map(str::to_owned).into()
+    }
+}
+
+impl<const N: usize> IntoField<Arc<[String]>> for [&str; N] {
+    fn into_field(self) -> Arc<[String]> {
+        self.map(str::to_owned).into()
+    }
+}
+
+impl IntoField<Arc<[String]>> for Vec<String> {
+    fn into_field(self) -> Arc<[String]> {
+        self.into()
+    }
+}
+
+/// Makes a struct of parameters, its `Default`, its builder methods and its `FIELDS` of a table with lines of the form `name:
+/// type = default, traits;`.
 #[macro_export]
 macro_rules! parameters {
     (
@@ -339,6 +389,9 @@ macro_rules! parameters {
         }
     ) => {
         $(#[$attribute])*
+        ///
+        /// Each field has a builder method of its name.
+        #[non_exhaustive]
         pub struct $struct {
             $( $(#[doc = $doc])+ pub $name: $type, )+
         }
@@ -350,6 +403,15 @@ macro_rules! parameters {
         }
 
         impl $struct {
+            $(
+                #[doc = concat!("Sets [`", stringify!($name), "`](Self::", stringify!($name), "): ", $($doc),+)]
+                #[must_use]
+                pub fn $name(mut self, $name: impl $crate::parameters::IntoField<$type>) -> Self {
+                    self.$name = $name.into_field();
+                    self
+                }
+            )+
+
             /// Every field, in the order of the table.
             pub const FIELDS: &'static [$crate::parameters::Field<Self>] = &[$(
                 $crate::parameters::Field {

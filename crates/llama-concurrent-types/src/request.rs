@@ -6,6 +6,7 @@ use crate::{
     error::{Error, Result},
     ids::{FinishReason, Token},
     logprobs::TokenLogprobs,
+    parameters::IntoField,
     sampling::SamplingParams,
     stats::Timings,
 };
@@ -104,8 +105,9 @@ pub enum Priority {
     Batch,
 }
 
-/// One generation to run.
+/// One generation to run. Each field but the prompt has a builder method of its name.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Request {
     /// What to continue.
     pub prompt: Prompt,
@@ -134,32 +136,37 @@ impl Request {
         }
     }
 
-    /// The same request with these sampling parameters.
-    pub fn with_params(mut self, params: SamplingParams) -> Self {
+    /// Sets [`params`](Self::params).
+    #[must_use]
+    pub fn params(mut self, params: SamplingParams) -> Self {
         self.params = params;
         self
     }
 
-    /// The same request in this priority class.
-    pub fn with_priority(mut self, priority: Priority) -> Self {
+    /// Sets [`priority`](Self::priority).
+    #[must_use]
+    pub fn priority(mut self, priority: Priority) -> Self {
         self.priority = priority;
         self
     }
 
-    /// The same request with a limit on its time in the queue.
-    pub fn with_queue_timeout(mut self, limit: Duration) -> Self {
-        self.queue_timeout = Some(limit);
+    /// Sets [`queue_timeout`](Self::queue_timeout).
+    #[must_use]
+    pub fn queue_timeout(mut self, limit: impl IntoField<Option<Duration>>) -> Self {
+        self.queue_timeout = limit.into_field();
         self
     }
 
-    /// The same request with a limit on its whole time.
-    pub fn with_timeout(mut self, limit: Duration) -> Self {
-        self.timeout = Some(limit);
+    /// Sets [`timeout`](Self::timeout).
+    #[must_use]
+    pub fn timeout(mut self, limit: impl IntoField<Option<Duration>>) -> Self {
+        self.timeout = limit.into_field();
         self
     }
 
-    /// The same request, starting from KV that is there already or not.
-    pub fn with_prefix_reuse(mut self, reuse: bool) -> Self {
+    /// Sets [`prefix_reuse`](Self::prefix_reuse).
+    #[must_use]
+    pub fn prefix_reuse(mut self, reuse: bool) -> Self {
         self.prefix_reuse = reuse;
         self
     }
@@ -176,7 +183,8 @@ pub enum Event {
 }
 
 /// One output token and the text that became certain with it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub struct Delta {
     /// Whole characters; empty while a character is incomplete. With stop strings, tokens wait until it is certain that
     /// their text is of none, and those of one that came are left out.
@@ -194,6 +202,7 @@ pub struct Delta {
 
 /// The last word on a request.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Finish {
     /// Why it ended.
     pub reason: FinishReason,
@@ -205,8 +214,21 @@ pub struct Finish {
     pub timings: Timings,
 }
 
+impl Finish {
+    /// An end without a stop string or an error.
+    pub fn new(reason: FinishReason, timings: Timings) -> Self {
+        Self { reason, stop: None, error: None, timings }
+    }
+
+    /// The end of a generation that failed.
+    pub fn failed(error: Error) -> Self {
+        Self { error: Some(error), ..Self::new(FinishReason::Error, Timings::default()) }
+    }
+}
+
 /// A whole generation.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Completion {
     /// All text.
     pub text: String,

@@ -202,46 +202,40 @@ mod tests {
         let good = SamplingParams::default();
         assert!(good.validate(10).is_ok());
         let bad: [(&str, SamplingParams); 27] = [
-            ("max_tokens", SamplingParams { max_tokens: Some(0), ..good.clone() }),
-            ("temperature", SamplingParams { temperature: f32::NAN, ..good.clone() }),
-            ("top_p", SamplingParams { top_p: 0.0, ..good.clone() }),
-            ("min_p", SamplingParams { min_p: 1.5, ..good.clone() }),
-            ("repetition_penalty", SamplingParams { repetition_penalty: 0.0, ..good.clone() }),
-            ("frequency_penalty", SamplingParams { frequency_penalty: f32::INFINITY, ..good.clone() }),
-            ("presence_penalty", SamplingParams { presence_penalty: f32::NAN, ..good.clone() }),
-            ("logprobs", SamplingParams { logprobs: Some(1001), ..good.clone() }),
-            ("typical_p", SamplingParams { typical_p: 0.0, ..good.clone() }),
-            ("top_n_sigma", SamplingParams { top_n_sigma: -1.0, ..good.clone() }),
-            ("xtc_probability", SamplingParams { xtc_probability: f32::NAN, ..good.clone() }),
-            ("xtc_threshold", SamplingParams { xtc_threshold: 2.0, ..good.clone() }),
-            ("dynatemp_range", SamplingParams { dynatemp_range: f32::INFINITY, ..good.clone() }),
-            ("mirostat", SamplingParams { mirostat: 3, ..good.clone() }),
-            ("mirostat_eta", SamplingParams { mirostat_eta: -0.1, ..good.clone() }),
-            ("dry_multiplier", SamplingParams { dry_multiplier: f32::NAN, ..good.clone() }),
-            ("dry_base", SamplingParams { dry_base: 0.5, ..good.clone() }),
-            (
-                "dry_sequence_breakers",
-                SamplingParams { dry_sequence_breakers: ["x".repeat(41)].into(), ..good.clone() },
-            ),
-            (
-                "dry_sequence_breakers",
-                SamplingParams { dry_sequence_breakers: vec!["x".into(); 17].into(), ..good.clone() },
-            ),
-            ("adaptive_target", SamplingParams { adaptive_target: 1.5, ..good.clone() }),
-            ("adaptive_decay", SamplingParams { adaptive_decay: 1.0, ..good.clone() }),
-            ("stop string", SamplingParams { stop: vec![String::new()], ..good.clone() }),
-            ("stop strings", SamplingParams { stop: vec!["a".into(); 1001], ..good.clone() }),
-            ("stop_token_ids", SamplingParams { stop_token_ids: vec![10], ..good.clone() }),
-            ("min_tokens", SamplingParams { min_tokens: 5, max_tokens: Some(4), ..good.clone() }),
-            ("logit_bias", SamplingParams { logit_bias: vec![(10, 0.0)], ..good.clone() }),
-            ("logit_bias", SamplingParams { logit_bias: vec![(1, f32::INFINITY)], ..good.clone() }),
+            ("max_tokens", good.clone().max_tokens(0)),
+            ("temperature", good.clone().temperature(f32::NAN)),
+            ("top_p", good.clone().top_p(0.0)),
+            ("min_p", good.clone().min_p(1.5)),
+            ("repetition_penalty", good.clone().repetition_penalty(0.0)),
+            ("frequency_penalty", good.clone().frequency_penalty(f32::INFINITY)),
+            ("presence_penalty", good.clone().presence_penalty(f32::NAN)),
+            ("logprobs", good.clone().logprobs(1001)),
+            ("typical_p", good.clone().typical_p(0.0)),
+            ("top_n_sigma", good.clone().top_n_sigma(-1.0)),
+            ("xtc_probability", good.clone().xtc_probability(f32::NAN)),
+            ("xtc_threshold", good.clone().xtc_threshold(2.0)),
+            ("dynatemp_range", good.clone().dynatemp_range(f32::INFINITY)),
+            ("mirostat", good.clone().mirostat(3)),
+            ("mirostat_eta", good.clone().mirostat_eta(-0.1)),
+            ("dry_multiplier", good.clone().dry_multiplier(f32::NAN)),
+            ("dry_base", good.clone().dry_base(0.5)),
+            ("dry_sequence_breakers", good.clone().dry_sequence_breakers(vec!["x".repeat(41)])),
+            ("dry_sequence_breakers", good.clone().dry_sequence_breakers(vec!["x".into(); 17])),
+            ("adaptive_target", good.clone().adaptive_target(1.5)),
+            ("adaptive_decay", good.clone().adaptive_decay(1.0)),
+            ("stop string", good.clone().stop(vec![String::new()])),
+            ("stop strings", good.clone().stop(vec!["a".into(); 1001])),
+            ("stop_token_ids", good.clone().stop_token_ids(vec![10])),
+            ("min_tokens", good.clone().min_tokens(5).max_tokens(4)),
+            ("logit_bias", good.clone().logit_bias(vec![(10, 0.0)])),
+            ("logit_bias", good.clone().logit_bias(vec![(1, f32::INFINITY)])),
         ];
         for (field, params) in bad {
             let error = params.validate(10).unwrap_err();
             assert_eq!(*error.kind(), ErrorKind::InvalidRequest);
             assert!(error.to_string().contains(field), "{error}");
         }
-        let forbid = SamplingParams { logit_bias: vec![(1, f32::NEG_INFINITY)], ..good };
+        let forbid = good.logit_bias(vec![(1, f32::NEG_INFINITY)]);
         assert!(forbid.validate(10).is_ok());
     }
 }

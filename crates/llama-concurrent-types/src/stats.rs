@@ -11,6 +11,7 @@ use crate::{
 
 /// When what happened to one request, and how many tokens it had. All times count from submit.
 #[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub struct Timings {
     /// Until a slot was found; the whole time if none was.
     pub queue: Duration,
@@ -125,6 +126,7 @@ impl RequestTotals {
 
 /// What one worker counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub struct WorkerTotals {
     /// Decode calls.
     pub decode: CallTotals,
@@ -197,7 +199,8 @@ pub struct MemoryStats {
 }
 
 /// The state of an engine at one moment.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub struct EngineStats {
     /// The strategy with `auto` decided.
     pub strategy: Strategy,
@@ -248,7 +251,8 @@ impl EngineStats {
 }
 
 /// Where a worker is, and what it did.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub struct WorkerStats {
     /// The NUMA node that it was planned for; `None` if it spans several or there are none.
     pub node: Option<usize>,

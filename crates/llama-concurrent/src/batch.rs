@@ -29,8 +29,8 @@ impl Engine {
             .into_iter()
             .enumerate()
             .map(|(index, prompt)| {
-                let params = SamplingParams { seed: params.seed.wrapping_add(index as u32), ..params.clone() };
-                Request::new(prompt).with_params(params).with_priority(Priority::Batch)
+                let params = params.clone().seed(params.seed.wrapping_add(index as u32));
+                Request::new(prompt).params(params).priority(Priority::Batch)
             })
             .collect();
         self.run_all(requests, progress)

@@ -4,7 +4,7 @@
 //! use llama_concurrent::{Engine, EngineConfig, SamplingParams};
 //!
 //! let engine = Engine::load("models/demo.gguf", EngineConfig::default())?;
-//! let params = SamplingParams { max_tokens: Some(64), ..SamplingParams::default() };
+//! let params = SamplingParams::default().max_tokens(64);
 //!
 //! // From any number of threads:
 //! let answer = engine.generate("Once upon a time", params.clone())?;

@@ -136,7 +136,9 @@ mod tests {
     use llama_concurrent_types::Delta;
 
     fn delta(index: usize) -> Event {
-        Event::Delta(Delta { text: String::new(), token: None, index, logprobs: None, slot: 0 })
+        let mut delta = Delta::default();
+        delta.index = index;
+        Event::Delta(delta)
     }
 
     #[test]

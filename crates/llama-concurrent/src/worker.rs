@@ -18,9 +18,7 @@ use llama_concurrent_scheduler::{
     Admission, Backend, CallClass, Effect, NewEmbedding, NewSequence, Permit, Scheduler, StepOutcome, StepPlan,
     Waiting, WorkerLoad,
 };
-use llama_concurrent_types::{
-    Error, ErrorKind, Event, Finish, FinishReason, RequestId, SlotStats, Timings, WorkerTotals,
-};
+use llama_concurrent_types::{Error, ErrorKind, Event, Finish, RequestId, SlotStats, WorkerTotals};
 
 use crate::{stream::Flow, turnstile::Turnstile};
 
@@ -224,12 +222,10 @@ impl<B: Backend> Worker<B> {
 
     fn publish(&self) {
         let contention = self.backend.contention();
-        let totals = WorkerTotals {
-            passive: usize::from(contention.waiting() == Waiting::Passive),
-            cpu_wait: contention.share(),
-            wait_switches: contention.switches(),
-            ..self.scheduler.totals()
-        };
+        let mut totals = self.scheduler.totals();
+        totals.passive = usize::from(contention.waiting() == Waiting::Passive);
+        totals.cpu_wait = contention.share();
+        totals.wait_switches = contention.switches();
         *self.shared.totals.lock().unwrap_or_else(PoisonError::into_inner) = totals;
         let mut slots = self.shared.slots.lock().unwrap_or_else(PoisonError::into_inner);
         slots.clear();
@@ -276,12 +272,7 @@ impl<B: Backend> Worker<B> {
 
     /// After a panic: nothing of the scheduler or the backend is trusted any more.
     fn refuse_everything(&mut self, error: &Error) {
-        let failed = || Finish {
-            reason: FinishReason::Error,
-            stop: None,
-            error: Some(error.clone()),
-            timings: Timings::default(),
-        };
+        let failed = || Finish::failed(error.clone());
         self.admission.close(error.clone());
         self.shared.slots.lock().unwrap_or_else(PoisonError::into_inner).fill(SlotStats::default());
         self.embed_callers.drain().for_each(|(_, caller)| caller.finish(Err(error.clone())));
@@ -345,7 +336,7 @@ mod tests {
         Box::new(NewSequence {
             id,
             prompt: vec![3; 8],
-            params: Arc::new(SamplingParams { ignore_eos: true, ..SamplingParams::default() }),
+            params: Arc::new(SamplingParams::default().ignore_eos(true)),
             matcher: None,
             prefix_reuse: true,
             priority: Priority::Interactive,

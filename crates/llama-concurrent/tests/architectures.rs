@@ -52,7 +52,7 @@ impl Model {
     }
 
     fn load(&self, config: EngineConfig) -> Engine {
-        let config = EngineConfig { n_ctx: Some(256), threads: Some(1), pin: false, ..config };
+        let config = config.n_ctx(256).threads(1).pin(false);
         Engine::load(&self.path, config).expect("it loads")
     }
 
@@ -68,7 +68,7 @@ impl Model {
 }
 
 fn slots(n: usize) -> EngineConfig {
-    EngineConfig { slots: Some(n), ..EngineConfig::default() }
+    EngineConfig::default().slots(n)
 }
 
 /// Some tokens, none of them special.
@@ -97,14 +97,8 @@ struct Answer {
 }
 
 fn request(prompt: &[Token], n: u32, reuse: bool) -> Request {
-    let params = SamplingParams {
-        max_tokens: Some(n),
-        temperature: 0.0,
-        ignore_eos: true,
-        logprobs: Some(N_VOCAB as u32),
-        ..SamplingParams::default()
-    };
-    let mut request = Request::new(Prompt::Tokens(prompt.to_vec())).with_params(params);
+    let params = SamplingParams::default().max_tokens(n).temperature(0.0).ignore_eos(true).logprobs(N_VOCAB as u32);
+    let mut request = Request::new(Prompt::Tokens(prompt.to_vec())).params(params);
     request.prefix_reuse = reuse;
     request
 }
@@ -152,7 +146,7 @@ fn prompts() -> Vec<Vec<Token>> {
 /// As plain llama.cpp, one text at a time: equal without our kernels, and within rounding with them, alone and together.
 fn as_plain_llama(model: &Model) {
     let mut is_used = ATTENTION.write().unwrap_or_else(PoisonError::into_inner);
-    let load_without_kernels = || model.load(EngineConfig { kernels: false, repack: false, ..slots(1) });
+    let load_without_kernels = || model.load(slots(1).kernels(false).repack(false));
     // The first one sees llama.cpp as it is before any kernels are installed; for all others they are switched off again.
     if std::mem::replace(&mut *is_used, true) {
         drop(load_without_kernels());
@@ -182,7 +176,7 @@ fn as_plain_llama(model: &Model) {
 /// reused or not, but never wrongly.
 fn moved_slots(model: &Model, config: EngineConfig) {
     for round in 0..2 {
-        let engine = model.load(EngineConfig { slots: Some(3), ..config.clone() });
+        let engine = model.load(config.clone().slots(3));
         let moving = text(3 * round + 2, 60);
         let long = engine.submit(request(&text(3 * round, 50), 30, true)).expect("it is taken");
         let short = engine.submit(request(&text(3 * round + 1, 20), 3, true)).expect("it is taken");
@@ -204,7 +198,7 @@ fn moved_slots(model: &Model, config: EngineConfig) {
 
 /// Ten callers on four slots, with beginnings in common, some of whom leave in the middle.
 fn crowd(model: &Model, config: EngineConfig) {
-    let engine = model.load(EngineConfig { slots: Some(4), ..config });
+    let engine = model.load(config.slots(4));
     let prompt = |i: usize| [text(i % 3, 30 + (i * 13) % 40), text(100 + i % 7, 10 + i % 20)].concat();
     let (next, answers) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
@@ -235,7 +229,7 @@ fn crowd(model: &Model, config: EngineConfig) {
 /// Reproducible results, to the last bit: in the default strategy, and if `batched` is taken, there too.
 fn reproducible(model: &Model) {
     for strategy in [Strategy::Auto, Strategy::Batched] {
-        let config = EngineConfig { reproducible: true, strategy, n_ctx: Some(256), threads: Some(1), ..slots(4) };
+        let config = slots(4).reproducible(true).strategy(strategy).n_ctx(256).threads(1);
         let engine = match Engine::load(&model.path, config) {
             Ok(engine) => engine,
             Err(error) if strategy == Strategy::Batched => {
@@ -257,7 +251,7 @@ fn check(name: &'static str) {
     let _shared = ATTENTION.read().unwrap_or_else(PoisonError::into_inner);
     let windows: &[bool] = if model.has_window() { &[false, true] } else { &[false] };
     for &swa_full in windows {
-        let config = EngineConfig { swa_full, ..EngineConfig::default() };
+        let config = EngineConfig::default().swa_full(swa_full);
         moved_slots(&model, config.clone());
         crowd(&model, config);
     }

@@ -10,13 +10,7 @@ use serde_json::{Value, json};
 
 fn load(path: PathBuf, slots: usize) -> Engine {
     // Reproducible, so that a text can be compared with the one that comes without company.
-    let config = EngineConfig {
-        slots: Some(slots),
-        n_ctx: Some(1024),
-        threads: Some(1),
-        reproducible: true,
-        ..EngineConfig::default()
-    };
+    let config = EngineConfig::default().slots(slots).n_ctx(1024).threads(1).reproducible(true);
     Engine::load(path, config).expect("the model loads")
 }
 
@@ -38,7 +32,7 @@ fn random() -> &'static Engine {
 }
 
 fn with(constraint: Constraint) -> SamplingParams {
-    SamplingParams { constraint: Some(constraint), max_tokens: Some(900), ..SamplingParams::default() }
+    SamplingParams::default().constraint(constraint).max_tokens(900)
 }
 
 fn schema(schema: Value) -> Constraint {
@@ -48,8 +42,8 @@ fn schema(schema: Value) -> Constraint {
 /// Greedy and at temperature 1 from the whole vocabulary, with several seeds.
 fn variants(constraint: &Constraint) -> Vec<SamplingParams> {
     let greedy = with(constraint.clone());
-    let wild = SamplingParams { temperature: 1.0, top_k: 0, top_p: 1.0, min_p: 0.0, ..greedy.clone() };
-    let random = (0..6).map(|seed| SamplingParams { seed, ..wild.clone() });
+    let wild = greedy.clone().temperature(1.0).top_k(0).top_p(1.0).min_p(0.0);
+    let random = (0..6).map(|seed| wild.clone().seed(seed));
     std::iter::once(greedy).chain(random).collect()
 }
 
@@ -58,7 +52,7 @@ fn texts(constraint: &Constraint) -> Vec<String> {
     let demo = demo(4);
     let mut texts = Vec::new();
     for engine in [&demo, random()] {
-        let requests = variants(constraint).into_iter().map(|params| Request::new("A fox").with_params(params));
+        let requests = variants(constraint).into_iter().map(|params| Request::new("A fox").params(params));
         for done in engine.run_all(requests.collect(), |_, _| ()) {
             let done = done.expect("generated");
             assert_eq!(done.finish.reason, FinishReason::Stop, "{}", done.text);
@@ -232,13 +226,13 @@ ws ::= | " " | "\n" [ \t]{0,4}
 #[test]
 fn others_write_what_they_would_write_alone() {
     let engine = demo(8);
-    let free = |seed| SamplingParams { temperature: 0.8, seed, max_tokens: Some(60), ..SamplingParams::default() };
+    let free = |seed| SamplingParams::default().temperature(0.8).seed(seed).max_tokens(60);
     let alone: Vec<_> = (0..8).map(|seed| engine.generate("Once upon a time", free(seed)).unwrap().tokens).collect();
     let digits = Constraint::Regex("([0-9]{4} ){10}".into());
     let requests = (0..24).map(|i| match i % 3 {
-        0 => Request::new("A fox").with_params(SamplingParams { temperature: 1.0, seed: i, ..with(digits.clone()) }),
-        1 => Request::new("A fox").with_params(SamplingParams { max_tokens: Some(50), ..with(Constraint::JsonObject) }),
-        _ => Request::new("Once upon a time").with_params(free(i / 3)),
+        0 => Request::new("A fox").params(with(digits.clone()).temperature(1.0).seed(i)),
+        1 => Request::new("A fox").params(with(Constraint::JsonObject).max_tokens(50)),
+        _ => Request::new("Once upon a time").params(free(i / 3)),
     });
     let done = engine.run_all(requests.collect(), |_, _| ());
     let numbers = Regex::new("^([0-9]{4} ){10}$").unwrap();
@@ -257,38 +251,36 @@ fn the_rest_of_the_sampling_goes_on_as_ever() {
     let engine = demo(2);
     let word = Constraint::Regex("[a-z]+".into());
     // The end is possible from the first letter on, unless it is forbidden.
-    let forever = SamplingParams { ignore_eos: true, max_tokens: Some(30), ..with(word.clone()) };
+    let forever = with(word.clone()).ignore_eos(true).max_tokens(30);
     let done = engine.generate("A fox", forever.clone()).unwrap();
     assert_eq!((done.finish.reason, done.tokens.len()), (FinishReason::Length, 30));
     // Where nothing can follow it ends all the same.
-    let three = SamplingParams { ignore_eos: true, ..with(Constraint::Regex("[a-z]{3}".into())) };
+    let three = with(Constraint::Regex("[a-z]{3}".into())).ignore_eos(true);
     let done = engine.generate("A fox", three).unwrap();
     assert_eq!((done.finish.reason, done.text.len()), (FinishReason::Stop, 3));
     // A text that is complete with the last token that it may have ended by itself.
-    let yes = SamplingParams { max_tokens: Some(3), ..with(Constraint::Regex("yes".into())) };
-    let yes = SamplingParams { logit_bias: long_tokens(&engine), ..yes };
+    let yes = with(Constraint::Regex("yes".into())).max_tokens(3);
+    let yes = yes.logit_bias(long_tokens(&engine));
     let done = engine.generate("A fox", yes).unwrap();
     assert_eq!((done.finish.reason, done.tokens.len(), done.text.as_str()), (FinishReason::Stop, 3, "yes"));
 
     let text = engine.generate("A fox", forever.clone()).unwrap().text;
-    let stop = SamplingParams { stop: vec![text[10..14].to_owned()], ..forever.clone() };
+    let stop = forever.clone().stop(vec![text[10..14].to_owned()]);
     let done = engine.generate("A fox", stop).unwrap();
     assert_eq!((done.finish.stop, done.finish.reason), (Some(0), FinishReason::Stop));
     assert!(text.starts_with(&done.text) && !done.text.contains(&text[10..14]), "{} of {text}", done.text);
 
-    let penalised = SamplingParams { repetition_penalty: 1.3, ..forever.clone() };
+    let penalised = forever.clone().repetition_penalty(1.3);
     let done = engine.generate("A fox", penalised).unwrap();
     assert!(done.text.bytes().all(|b| b.is_ascii_lowercase()), "{}", done.text);
     for mirostat in [1, 2] {
-        let params = SamplingParams { mirostat, temperature: 1.0, seed: 3, ..forever.clone() };
+        let params = forever.clone().mirostat(mirostat).temperature(1.0).seed(3);
         let done = engine.generate("A fox", params).unwrap();
         assert!(done.text.bytes().all(|b| b.is_ascii_lowercase()), "{}", done.text);
     }
 
-    let nothing = SamplingParams {
-        logit_bias: (0..engine.token_table().len() as i32).map(|token| (token, f32::NEG_INFINITY)).collect(),
-        ..forever
-    };
+    let nothing = forever
+        .logit_bias((0..engine.token_table().len() as i32).map(|token| (token, f32::NEG_INFINITY)).collect::<Vec<_>>());
     let error = engine.generate("A fox", nothing).unwrap_err();
     assert_eq!(*error.kind(), ErrorKind::Decode);
     assert!(error.to_string().contains("constraint"), "{error}");
@@ -353,7 +345,7 @@ fn what_cannot_be_held_to_is_refused_in_words() {
         (Constraint::Grammar(format!("start: {nested}")), "nested"),
     ];
     for (constraint, words) in refused {
-        let error = engine.submit(Request::new("A fox").with_params(with(constraint))).err();
+        let error = engine.submit(Request::new("A fox").params(with(constraint))).err();
         let error = error.unwrap_or_else(|| panic!("{words} is refused"));
         assert_eq!(*error.kind(), ErrorKind::InvalidRequest, "{error}");
         let text = error.to_string();
@@ -400,11 +392,7 @@ fn long_chains_of_references_do_not_end_the_process() {
 fn too_complex_a_grammar_ends_its_own_request() {
     let engine = demo(2);
     let other = engine
-        .submit(Request::new("Once upon a time").with_params(SamplingParams {
-            max_tokens: Some(100),
-            ignore_eos: true,
-            ..SamplingParams::default()
-        }))
+        .submit(Request::new("Once upon a time").params(SamplingParams::default().max_tokens(100).ignore_eos(true)))
         .unwrap();
     let optional = Constraint::Regex(format!("x{{20}}{}{}", "a?".repeat(3000), "a".repeat(3000)));
     let error = engine.generate("A fox", with(optional)).unwrap_err();
@@ -431,8 +419,7 @@ fn numbers_come_to_an_end() {
         (json!({}), 34),
         (json!({"type": "array", "items": {"type": "integer"}, "minItems": 1, "maxItems": 1}), 16),
     ] {
-        let params =
-            SamplingParams { logit_bias: seven.clone(), max_tokens: Some(100), ..with(self::schema(schema.clone())) };
+        let params = with(self::schema(schema.clone())).logit_bias(seven.clone()).max_tokens(100);
         let done = engine.generate("A fox", params).unwrap();
         assert_eq!(done.finish.reason, FinishReason::Stop, "{schema}: {}", done.text);
         let n_digits = done.text.bytes().filter(u8::is_ascii_digit).count();
@@ -481,7 +468,7 @@ fn schemas_of_common_libraries_are_taken() {
 #[test]
 fn many_seeds_find_many_ways() {
     let answers = Constraint::Regex("(red|green|blue)".into());
-    let wild = SamplingParams { temperature: 100.0, top_k: 0, top_p: 1.0, min_p: 0.0, ..with(answers) };
+    let wild = with(answers).temperature(100.0).top_k(0).top_p(1.0).min_p(0.0);
     let engine = demo(8);
     let found: BTreeSet<String> =
         engine.generate_batch(vec!["A fox"; 64], &wild, |_, _| ()).into_iter().map(|done| done.unwrap().text).collect();

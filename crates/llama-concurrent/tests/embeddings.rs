@@ -7,17 +7,17 @@ use llama_concurrent::{
 };
 
 fn engine(config: EngineConfig) -> Engine {
-    let config = EngineConfig { n_ctx: Some(512), threads: Some(1), ..config };
+    let config = config.n_ctx(512).threads(1);
     let model = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../models/demo.gguf");
     Engine::load(model, config).expect("the demo model loads")
 }
 
 fn small() -> EngineConfig {
-    EngineConfig { slots: Some(4), ..EngineConfig::default() }
+    EngineConfig::default().slots(4)
 }
 
 fn raw(pooling: Pooling) -> EmbedOptions {
-    EmbedOptions { pooling: Some(pooling), normalize: false }
+    EmbedOptions::default().pooling(pooling).normalize(false)
 }
 
 fn distance(a: &[f32], b: &[f32]) -> f32 {
@@ -52,16 +52,16 @@ fn pooling_does_what_it_says() {
 
 #[test]
 fn they_are_the_same_beside_generations_and_leave_those_as_they_are() {
-    let engine = engine(EngineConfig { reproducible: true, ..small() });
+    let engine = engine(small().reproducible(true));
     let texts: Vec<String> =
         (0..12).map(|i| format!("Text {i}. {}", "A long walk in the hills. ".repeat(i * 3))).collect();
     let options = EmbedOptions::default();
     let alone: Vec<Embedding> = texts.iter().map(|text| engine.embed(text, &options).unwrap()).collect();
-    let params = SamplingParams { max_tokens: Some(300), ignore_eos: true, ..SamplingParams::default() };
+    let params = SamplingParams::default().max_tokens(300).ignore_eos(true);
     let expected = engine.generate("Once upon a time", params.clone()).unwrap().tokens;
 
     let running: Vec<_> =
-        (0..4).map(|_| engine.submit(Request::new("Once upon a time").with_params(params.clone())).unwrap()).collect();
+        (0..4).map(|_| engine.submit(Request::new("Once upon a time").params(params.clone())).unwrap()).collect();
     std::thread::scope(|scope| {
         for (text, alone) in texts.iter().zip(&alone) {
             let (engine, options) = (engine.clone(), &options);
@@ -84,7 +84,7 @@ fn they_are_the_same_beside_generations_and_leave_those_as_they_are() {
 
 #[test]
 fn limits_are_those_of_requests() {
-    let engine = engine(EngineConfig { max_queued_requests: 3, slots: Some(1), ..EngineConfig::default() });
+    let engine = engine(EngineConfig::default().max_queued_requests(3).slots(1));
     let options = EmbedOptions::default();
     let refused = |text: Prompt| engine.embed(text, &options).unwrap_err();
     assert_eq!(*refused(Prompt::Tokens(vec![])).kind(), ErrorKind::InvalidRequest);
@@ -101,8 +101,8 @@ fn limits_are_those_of_requests() {
         let _ = go_on.recv();
         llama_concurrent::Flow::Continue
     };
-    let one = SamplingParams { max_tokens: Some(1), ..SamplingParams::default() };
-    engine.submit_to(&Request::new("A fox").with_params(one), Box::new(sink)).unwrap();
+    let one = SamplingParams::default().max_tokens(1);
+    engine.submit_to(&Request::new("A fox").params(one), Box::new(sink)).unwrap();
     is_in.recv().unwrap();
     let embed = || {
         let sender = sender.clone();

@@ -28,15 +28,15 @@ fn engine(mut config: EngineConfig) -> Engine {
 }
 
 fn batched(slots: usize) -> EngineConfig {
-    EngineConfig { strategy: Strategy::Batched, slots: Some(slots), n_ctx: Some(512), ..EngineConfig::default() }
+    EngineConfig::default().strategy(Strategy::Batched).slots(slots).n_ctx(512)
 }
 
 fn tokens(n: u32) -> SamplingParams {
-    SamplingParams { max_tokens: Some(n), ignore_eos: true, ..SamplingParams::default() }
+    SamplingParams::default().max_tokens(n).ignore_eos(true)
 }
 
 fn endless() -> SamplingParams {
-    SamplingParams { ignore_eos: true, ..SamplingParams::default() }
+    SamplingParams::default().ignore_eos(true)
 }
 
 /// Reads to the end; panics unless exactly one `Finished` comes, as the last event.
@@ -80,7 +80,7 @@ fn five_hundred_requests_from_thirty_two_threads_end_exactly_once() {
             scope.spawn(move || {
                 for i in (thread..500).step_by(32) {
                     let prompt = format!("The {} story about a small fox", "long ".repeat(i % 30));
-                    let request = Request::new(prompt).with_params(tokens(5 + (i % 40) as u32));
+                    let request = Request::new(prompt).params(tokens(5 + (i % 40) as u32));
                     let mut generation = engine.submit(request).unwrap();
                     match i % 6 {
                         0 => {
@@ -112,7 +112,7 @@ fn five_hundred_requests_from_thirty_two_threads_end_exactly_once() {
 
 /// The strategies that reproducible results can be had with on this machine.
 fn reproducible_strategies() -> Vec<Strategy> {
-    let auto = engine(EngineConfig { reproducible: true, slots: Some(1), ..EngineConfig::default() });
+    let auto = engine(EngineConfig::default().reproducible(true).slots(1));
     match auto.stats().strategy {
         Strategy::Batched => vec![Strategy::RoundRobin, Strategy::Batched],
         _ => {
@@ -125,18 +125,17 @@ fn reproducible_strategies() -> Vec<Strategy> {
 #[test]
 fn reproducible_tokens_do_not_depend_on_company() {
     for strategy in reproducible_strategies() {
-        let config =
-            EngineConfig { slots: Some(8), n_ctx: Some(256), reproducible: true, strategy, ..EngineConfig::default() };
+        let config = EngineConfig::default().slots(8).n_ctx(256).reproducible(true).strategy(strategy);
         let engine = engine(config);
         for seed in 0..20 {
             for temperature in [0.0, 1.2] {
-                let params = SamplingParams { temperature, seed, ..tokens(24) };
+                let params = tokens(24).temperature(temperature).seed(seed);
                 let prompt = format!("A story number {seed} about a boat {}", "and a bird ".repeat(seed as usize % 9));
                 let alone = engine.generate(prompt.as_str(), params.clone()).unwrap();
                 let others: Vec<_> = (0..7)
                     .map(|i| {
                         let prompt = format!("{} and {i} {}", "another".repeat(i), "tale ".repeat(i * 5));
-                        engine.submit(Request::new(prompt).with_params(tokens(20 + i as u32))).unwrap()
+                        engine.submit(Request::new(prompt).params(tokens(20 + i as u32))).unwrap()
                     })
                     .collect();
                 let among = engine.generate(prompt.as_str(), params).unwrap();
@@ -152,20 +151,20 @@ fn threads_caches_and_slots_do_not_change_what_is_reproducible() {
     if !reproducible_strategies().contains(&Strategy::Batched) {
         return;
     }
-    let params = |seed| SamplingParams { temperature: 1.0, seed, ..tokens(60) };
+    let params = |seed| tokens(60).temperature(1.0).seed(seed);
     let prompts: Vec<String> = (0..12).map(|i| format!("{} {i}", "a fox and an owl ".repeat(i * 3 % 17))).collect();
     let mut first: Option<Vec<_>> = None;
     for (threads, slots, prefix_reuse, n_batch) in [(1, 1, false, 512), (2, 12, true, 64), (3, 5, true, 512)] {
-        let engine = engine(EngineConfig {
-            threads: Some(threads),
-            slots: Some(slots),
-            n_batch,
-            prefix_reuse,
-            n_ctx: Some(512),
-            reproducible: true,
-            strategy: Strategy::Batched,
-            ..EngineConfig::default()
-        });
+        let engine = engine(
+            EngineConfig::default()
+                .threads(threads)
+                .slots(slots)
+                .n_batch(n_batch)
+                .prefix_reuse(prefix_reuse)
+                .n_ctx(512)
+                .reproducible(true)
+                .strategy(Strategy::Batched),
+        );
         let results = engine.generate_batch(prompts.iter().map(String::as_str), &params(3), |_, _| ());
         let tokens: Vec<_> = results.into_iter().map(|result| result.unwrap().tokens).collect();
         assert_eq!(first.get_or_insert_with(|| tokens.clone()), &tokens, "{threads} threads, {slots} slots");
@@ -174,7 +173,7 @@ fn threads_caches_and_slots_do_not_change_what_is_reproducible() {
 
 #[test]
 fn kernels_write_what_ggml_writes_and_engines_do_not_mix_them() {
-    let load = |kernels| engine(EngineConfig { kernels, slots: Some(4), n_ctx: Some(256), ..EngineConfig::default() });
+    let load = |kernels| engine(EngineConfig::default().kernels(kernels).slots(4).n_ctx(256));
     let prompts = ["Once upon a time", "A small boat", "The fox and the owl went", "One evening"];
     let write = |engine: &Engine| -> Vec<String> {
         let results = engine.generate_batch(prompts, &tokens(24), |_, _| ());
@@ -192,8 +191,7 @@ fn kernels_write_what_ggml_writes_and_engines_do_not_mix_them() {
     assert_eq!((&first, &second), (&expected, &expected));
     // Attention is then ggml's for both, whose results depend on company: nobody is promised otherwise.
     let reproducible = |strategy| {
-        let config =
-            EngineConfig { reproducible: true, slots: Some(2), threads: Some(1), strategy, ..Default::default() };
+        let config = EngineConfig::default().reproducible(true).slots(2).threads(1).strategy(strategy);
         Engine::load(demo_model(), config)
     };
     assert_eq!(reproducible(Strategy::Auto).unwrap().stats().strategy, Strategy::RoundRobin);
@@ -205,7 +203,7 @@ fn kernels_write_what_ggml_writes_and_engines_do_not_mix_them() {
 #[test]
 fn the_share_of_the_kernels_is_told() {
     let stats = |kernels| {
-        let engine = engine(EngineConfig { kernels, ..batched(2) });
+        let engine = engine(batched(2).kernels(kernels));
         let planned = planned_products(engine.model(), kernels);
         (engine.stats(), planned)
     };
@@ -225,7 +223,7 @@ fn the_share_of_the_kernels_is_told() {
 fn kernels_read_a_quantised_cache() {
     let write = |kernels, strategy, n| {
         let (type_k, type_v) = (KvType::Q8_0, KvType::Q8_0);
-        let config = EngineConfig { kernels, type_k, type_v, strategy, slots: Some(3), ..EngineConfig::default() };
+        let config = EngineConfig::default().kernels(kernels).type_k(type_k).type_v(type_v).strategy(strategy).slots(3);
         let results = engine(config).generate_batch(["A fox", "A boat", "An owl"], &tokens(n), |_, _| ());
         results.into_iter().map(|result| result.unwrap().tokens).collect::<Vec<_>>()
     };
@@ -238,9 +236,9 @@ fn kernels_read_a_quantised_cache() {
 
 #[test]
 fn sampling_depends_on_the_seed_alone() {
-    let engine = engine(EngineConfig { reproducible: true, slots: Some(2), ..EngineConfig::default() });
+    let engine = engine(EngineConfig::default().reproducible(true).slots(2));
     let run = |seed| {
-        let params = SamplingParams { temperature: 1.5, top_k: 0, top_p: 1.0, min_p: 0.0, seed, ..tokens(16) };
+        let params = tokens(16).temperature(1.5).top_k(0).top_p(1.0).min_p(0.0).seed(seed);
         engine.generate("Once upon a time", params).unwrap().tokens
     };
     assert_eq!(run(7), run(7));
@@ -259,24 +257,20 @@ fn repetitions_are_broken_unless_a_text_stands_between() {
         tokens.len()
     };
     let first = *colon.last().expect("a token");
-    let always = SamplingParams { logit_bias: vec![(first, 100.0)], ignore_eos: true, ..tokens(12) };
+    let always = tokens(12).logit_bias(vec![(first, 100.0)]).ignore_eos(true);
     assert_eq!(distinct(&always), 1);
-    let dry = SamplingParams { dry_multiplier: 1000.0, dry_sequence_breakers: [String::from("#")].into(), ..always };
+    let dry = always.dry_multiplier(1000.0).dry_sequence_breakers(["#"]);
     assert!(distinct(&dry) > 1);
-    assert_eq!(distinct(&SamplingParams { dry_penalty_last_n: 0, ..dry.clone() }), 1);
+    assert_eq!(distinct(&dry.clone().dry_penalty_last_n(0)), 1);
     // What is itself a break is no repetition; the colon is one by default.
-    assert_eq!(
-        distinct(&SamplingParams { dry_sequence_breakers: SamplingParams::default().dry_sequence_breakers, ..dry }),
-        1
-    );
+    assert_eq!(distinct(&dry.dry_sequence_breakers(SamplingParams::default().dry_sequence_breakers)), 1);
 }
 
 #[test]
 fn a_target_changes_what_is_drawn() {
     let engine = engine(batched(1));
-    let warm = SamplingParams { temperature: 1.0, top_k: 0, top_p: 1.0, min_p: 0.0, seed: 1, ..tokens(12) };
-    let text =
-        |adaptive_target| engine.generate("A fox", SamplingParams { adaptive_target, ..warm.clone() }).unwrap().text;
+    let warm = tokens(12).temperature(1.0).top_k(0).top_p(1.0).min_p(0.0).seed(1);
+    let text = |adaptive_target| engine.generate("A fox", warm.clone().adaptive_target(adaptive_target)).unwrap().text;
     assert_eq!(text(0.1), text(0.1));
     assert_ne!(text(-1.0), text(0.1));
     assert_ne!(text(0.9), text(0.1));
@@ -284,7 +278,7 @@ fn a_target_changes_what_is_drawn() {
 
 #[test]
 fn a_batch_keeps_its_order_and_outgrows_the_queue() {
-    let config = EngineConfig { max_queued_requests: 2, ..batched(2) };
+    let config = batched(2).max_queued_requests(2);
     let engine = engine(config);
     let prompts: Vec<String> = (0..40).map(|i| format!("Number {i} is {}", "so ".repeat(i % 7))).collect();
     let expected: Vec<usize> = prompts.iter().map(|p| engine.tokenize(p).unwrap().len()).collect();
@@ -312,20 +306,20 @@ fn a_bad_prompt_of_a_batch_disturbs_no_other() {
 
 #[test]
 fn a_full_queue_refuses_at_once_and_says_when_to_come_back() {
-    let engine = engine(EngineConfig { max_queued_requests: 1, ..batched(1) });
-    let _running = engine.submit(Request::new("a").with_params(endless())).unwrap();
-    let _waiting = engine.submit(Request::new("b").with_params(endless())).unwrap();
-    let error = engine.submit(Request::new("c").with_params(tokens(1))).err().unwrap();
+    let engine = engine(batched(1).max_queued_requests(1));
+    let _running = engine.submit(Request::new("a").params(endless())).unwrap();
+    let _waiting = engine.submit(Request::new("b").params(endless())).unwrap();
+    let error = engine.submit(Request::new("c").params(tokens(1))).err().unwrap();
     assert!(error.retry_after().is_some_and(|d| !d.is_zero()), "{error}");
     assert_eq!(engine.stats().totals.requests.rejected, 1);
 }
 
 #[test]
 fn a_slow_reader_stops_only_its_own_stream() {
-    let engine = engine(EngineConfig { stream_buffer: 8, ..batched(2) });
-    let mut slow = engine.submit(Request::new("slow").with_params(tokens(100))).unwrap();
+    let engine = engine(batched(2).stream_buffer(8));
+    let mut slow = engine.submit(Request::new("slow").params(tokens(100))).unwrap();
     let first = slow.next_event();
-    let (text, reason) = read_all(engine.submit(Request::new("quick").with_params(tokens(300))).unwrap());
+    let (text, reason) = read_all(engine.submit(Request::new("quick").params(tokens(300))).unwrap());
     assert_eq!(reason, FinishReason::Length);
     assert!(!text.is_empty() && first.is_some());
     let before = engine.stats().totals.output_tokens;
@@ -337,16 +331,16 @@ fn a_slow_reader_stops_only_its_own_stream() {
 
 #[test]
 fn deadlines_end_requests_in_the_queue_and_in_their_slot() {
-    let engine = engine(EngineConfig { stream_buffer: 4, park_after: Duration::from_secs(3600), ..batched(1) });
+    let engine = engine(batched(1).stream_buffer(4).park_after(Duration::from_secs(3600)));
     let short = Duration::from_millis(150);
     // A reader that never reads keeps its slot for an hour.
-    let running = engine.submit(Request::new("a").with_params(endless())).unwrap();
-    let waiting = engine.submit(Request::new("b").with_params(tokens(3)).with_queue_timeout(short)).unwrap();
+    let running = engine.submit(Request::new("a").params(endless())).unwrap();
+    let waiting = engine.submit(Request::new("b").params(tokens(3)).queue_timeout(short)).unwrap();
     let (text, reason) = read_all(waiting);
     assert_eq!((text.as_str(), reason), ("", FinishReason::Deadline));
     drop(running);
     // Its own deadline ends that. Reading earlier would resume it, and it might reach the end of its context in time.
-    let running = engine.submit(Request::new("c").with_params(endless()).with_timeout(short)).unwrap();
+    let running = engine.submit(Request::new("c").params(endless()).timeout(short)).unwrap();
     let begin = Instant::now();
     while engine.stats().totals.requests.deadline < 2 {
         assert!(begin.elapsed() < Duration::from_secs(60), "it keeps its slot");
@@ -358,8 +352,7 @@ fn deadlines_end_requests_in_the_queue_and_in_their_slot() {
 #[test]
 fn dropping_the_engine_ends_every_stream() {
     let engine = engine(batched(2));
-    let streams: Vec<_> =
-        (0..6).map(|_| engine.submit(Request::new("go on").with_params(tokens(400))).unwrap()).collect();
+    let streams: Vec<_> = (0..6).map(|_| engine.submit(Request::new("go on").params(tokens(400))).unwrap()).collect();
     drop(engine);
     for stream in streams {
         let reason = read_all(stream).1;
@@ -369,10 +362,10 @@ fn dropping_the_engine_ends_every_stream() {
 
 #[test]
 fn a_generation_is_a_stream_for_tasks() {
-    let engine = engine(EngineConfig { reproducible: true, slots: Some(4), ..EngineConfig::default() });
+    let engine = engine(EngineConfig::default().reproducible(true).slots(4));
     let expected = engine.generate("Once upon a time", tokens(20)).unwrap().text;
     let texts: Vec<String> = futures_executor(async {
-        let streams = (0..3).map(|_| engine.submit(Request::new("Once upon a time").with_params(tokens(20))).unwrap());
+        let streams = (0..3).map(|_| engine.submit(Request::new("Once upon a time").params(tokens(20))).unwrap());
         futures_util::future::join_all(streams.map(|stream| {
             stream.fold(String::new(), |mut text, event| async move {
                 if let Event::Delta(delta) = event {
@@ -409,12 +402,12 @@ fn futures_executor<T>(future: impl Future<Output = T>) -> T {
 fn equal_beginnings_are_computed_once() {
     let engine = engine(batched(4));
     let shared = "Once upon a time there was a small fox who lived near a river. ".repeat(4);
-    let requests = (0..4).map(|i| Request::new(format!("{shared}{i} ")).with_params(tokens(8))).collect();
+    let requests = (0..4).map(|i| Request::new(format!("{shared}{i} ")).params(tokens(8))).collect();
     let results: Vec<Completion> = engine.run_all(requests, |_, _| {}).into_iter().map(Result::unwrap).collect();
     let cached: Vec<_> = results.iter().map(|r| r.finish.timings.n_cached_tokens).collect();
     let shared_tokens = engine.tokenize(&shared).unwrap().len();
     assert!(cached.iter().filter(|&&n| n + 4 >= shared_tokens).count() >= 3, "{cached:?} of {shared_tokens}");
-    let config = EngineConfig { prefix_reuse: false, ..batched(4) };
+    let config = batched(4).prefix_reuse(false);
     let without = Engine::load(demo_model(), config).unwrap();
     without.generate(shared.as_str(), tokens(1)).unwrap();
     assert_eq!(without.generate(shared.as_str(), tokens(1)).unwrap().finish.timings.n_cached_tokens, 0);
@@ -425,7 +418,7 @@ fn stop_strings_are_never_shown() {
     let engine = engine(batched(1));
     let free = engine.generate("Once upon a time", tokens(40)).unwrap().text;
     let middle: String = free.chars().skip(20).take(7).collect();
-    let params = SamplingParams { stop: vec![middle.clone()], ..tokens(40) };
+    let params = tokens(40).stop(vec![middle.clone()]);
     let stopped = engine.generate("Once upon a time", params).unwrap();
     assert_eq!(stopped.text, free[..free.find(&middle).unwrap()]);
     assert_eq!((stopped.finish.reason, stopped.finish.stop), (FinishReason::Stop, Some(0)));
@@ -435,7 +428,7 @@ fn stop_strings_are_never_shown() {
 fn the_chat_template_of_the_model_is_used() {
     let engine = engine(batched(1));
     let prompt = engine.chat_prompt(&[ChatMessage::user("What is a cat?")], &ChatOptions::default()).unwrap();
-    let answer = engine.generate(prompt, SamplingParams { max_tokens: Some(80), ..Default::default() }).unwrap();
+    let answer = engine.generate(prompt, SamplingParams::default().max_tokens(80)).unwrap();
     assert!(!answer.text.is_empty());
     let nothing = engine.chat_prompt(&[], &ChatOptions::default()).unwrap_err();
     assert_eq!(*nothing.kind(), ErrorKind::InvalidRequest);
@@ -462,7 +455,7 @@ fn control_tokens_in_a_message_are_plain_text() {
 fn a_configured_template_replaces_that_of_the_file() {
     let load = |template: &str| {
         let kwargs = serde_json::json!({"mode": "M"}).as_object().cloned().unwrap_or_default();
-        let config = EngineConfig { chat_template: Some(template.into()), chat_template_kwargs: kwargs, ..batched(1) };
+        let config = batched(1).chat_template(template).chat_template_kwargs(kwargs);
         Engine::load(demo_model(), config)
     };
     let engine = load("{{ mode }}{{ messages[0].content }}").unwrap();
@@ -480,12 +473,7 @@ fn a_configured_template_replaces_that_of_the_file() {
 #[test]
 fn contexts_share_one_copy_of_the_weights() {
     let memory = |contexts| {
-        let config = EngineConfig {
-            strategy: Strategy::RoundRobin,
-            slots: Some(contexts),
-            n_ctx: Some(512),
-            ..EngineConfig::default()
-        };
+        let config = EngineConfig::default().strategy(Strategy::RoundRobin).slots(contexts).n_ctx(512);
         let engine = engine(config);
         let done = engine.generate_batch(vec!["A tale"; contexts], &tokens(5), |_, _| {});
         assert!(done.iter().all(Result::is_ok));
@@ -500,9 +488,9 @@ fn contexts_share_one_copy_of_the_weights() {
 #[test]
 fn two_engines_and_two_workers_live_side_by_side() {
     let one = engine(batched(2));
-    let two = engine(EngineConfig { workers: Some(2), threads: Some(2), ..batched(4) });
+    let two = engine(batched(4).workers(2).threads(2));
     let a = one.generate("Once upon a time", tokens(12)).unwrap().tokens;
-    let requests = (0..8).map(|_| Request::new("Once upon a time").with_params(tokens(12))).collect();
+    let requests = (0..8).map(|_| Request::new("Once upon a time").params(tokens(12))).collect();
     for result in two.run_all(requests, |_, _| {}) {
         assert_eq!(result.unwrap().tokens.len(), a.len());
     }
@@ -512,7 +500,7 @@ fn two_engines_and_two_workers_live_side_by_side() {
 #[test]
 fn a_panicking_sink_loses_only_its_own_request() {
     let engine = engine(batched(2));
-    let request = Request::new("a").with_params(endless()).with_priority(Priority::Batch);
+    let request = Request::new("a").params(endless()).priority(Priority::Batch);
     engine.submit_to(&request, Box::new(|_| panic!("a defect of the caller"))).unwrap();
     let (sender, receiver) = mpsc::channel();
     let sink = move |event| {
@@ -521,7 +509,7 @@ fn a_panicking_sink_loses_only_its_own_request() {
         }
         Flow::Continue
     };
-    engine.submit_to(&Request::new("b").with_params(tokens(30)), Box::new(sink)).unwrap();
+    engine.submit_to(&Request::new("b").params(tokens(30)), Box::new(sink)).unwrap();
     assert_eq!(receiver.recv().unwrap(), FinishReason::Length);
     engine.drain();
     assert_eq!(engine.stats().totals.requests.cancelled, 1);
@@ -531,8 +519,8 @@ fn a_panicking_sink_loses_only_its_own_request() {
 fn a_bias_that_forbids_everything_fails_alone() {
     let engine = engine(batched(2));
     let n_vocab = engine.token_table().len() as i32;
-    let other = engine.submit(Request::new("fine").with_params(tokens(30))).unwrap();
-    let params = SamplingParams { logit_bias: (0..n_vocab).map(|t| (t, f32::NEG_INFINITY)).collect(), ..tokens(5) };
+    let other = engine.submit(Request::new("fine").params(tokens(30))).unwrap();
+    let params = tokens(5).logit_bias((0..n_vocab).map(|t| (t, f32::NEG_INFINITY)).collect::<Vec<_>>());
     let error = engine.generate("a", params).unwrap_err();
     assert_eq!(*error.kind(), ErrorKind::Decode, "{error}");
     assert_eq!(read_all(other).1, FinishReason::Length);
@@ -561,7 +549,7 @@ fn bad_files_and_settings_are_refused_with_words() {
     other[foreign..foreign + 5].copy_from_slice(b"lemma");
     assert!(matches!(load(write("foreign.gguf", &other)), ErrorKind::ModelUnsupported | ErrorKind::ModelInvalid));
 
-    let many = EngineConfig { threads: Some(4096), ..batched(1) };
+    let many = batched(1).threads(4096);
     let engine = engine(many);
     assert!(engine.warnings()[0].contains("4096"), "{:?}", engine.warnings());
     assert!(engine.stats().threads < 4096);
@@ -571,16 +559,13 @@ fn bad_files_and_settings_are_refused_with_words() {
 fn loading_can_be_watched_and_stopped() {
     let calls = Arc::new(AtomicUsize::new(0));
     let counter = calls.clone();
-    let watch = EngineConfig {
-        progress: Some(Arc::new(move |_| {
-            counter.fetch_add(1, Ordering::Relaxed);
-            true
-        })),
-        ..batched(1)
-    };
+    let watch = batched(1).progress(Arc::new(move |_| {
+        counter.fetch_add(1, Ordering::Relaxed);
+        true
+    }));
     drop(engine(watch));
     assert!(calls.load(Ordering::Relaxed) > 0);
-    let stop = EngineConfig { progress: Some(Arc::new(|_| false)), ..batched(1) };
+    let stop = batched(1).progress(Arc::new(|_| false));
     assert_eq!(*Engine::load(demo_model(), stop).err().unwrap().kind(), ErrorKind::LoadCancelled);
 }
 
@@ -592,13 +577,12 @@ fn special_tokens_are_text_where_one_asks_for_them() {
     assert!(engine.detokenize_with(&tokens, true).ends_with(prompt));
     assert!(!engine.detokenize(&tokens).contains("<|"));
     let user = engine.tokenize_with("<|user|>", false, true).unwrap()[0];
-    let params = SamplingParams { max_tokens: Some(2), logit_bias: vec![(user, 1000.0)], ..SamplingParams::default() };
+    let params = SamplingParams::default().max_tokens(2).logit_bias(vec![(user, 1000.0)]);
     for (special, text) in [(false, ""), (true, "<|user|><|user|>")] {
-        let params = SamplingParams { special, ..params.clone() };
+        let params = params.clone().special(special);
         let shown = engine.generate("a", params.clone()).unwrap();
         assert_eq!((shown.text.as_str(), shown.tokens), (text, vec![user, user]));
-        let stopped =
-            engine.generate("a", SamplingParams { stop: vec!["x".into(), "<|user|>".into()], ..params }).unwrap();
+        let stopped = engine.generate("a", params.stop(["x", "<|user|>"])).unwrap();
         assert_eq!((stopped.finish.reason, stopped.finish.stop), (FinishReason::Stop, Some(1)));
         assert_eq!((stopped.text.as_str(), stopped.tokens.len()), ("", 0));
     }
@@ -607,13 +591,11 @@ fn special_tokens_are_text_where_one_asks_for_them() {
 #[test]
 fn tokens_and_log_probabilities_end_where_the_text_does() {
     let engine = engine(batched(2));
-    let params =
-        SamplingParams { max_tokens: Some(30), ignore_eos: true, logprobs: Some(1), ..SamplingParams::default() };
+    let params = SamplingParams::default().max_tokens(30).ignore_eos(true).logprobs(1);
     let whole = engine.generate("Once upon a time", params.clone()).unwrap();
     for cut in [3, 10, 20, 40] {
         let stop = whole.text[cut..cut + 4].to_owned();
-        let done =
-            engine.generate("Once upon a time", SamplingParams { stop: vec![stop.clone()], ..params.clone() }).unwrap();
+        let done = engine.generate("Once upon a time", params.clone().stop(vec![stop.clone()])).unwrap();
         assert_eq!(done.text, whole.text[..whole.text.find(&stop).unwrap()]);
         assert_eq!(done.tokens.len(), done.logprobs.len());
         assert!(whole.tokens.starts_with(&done.tokens));

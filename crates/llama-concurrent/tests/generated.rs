@@ -227,9 +227,11 @@ fn c_reader<P: Default>(field: &Field<P>) -> String {
         Kind::Flag => format!("self.{name} != 0"),
         Kind::OptionalCount if none_in_c(field) == "0" => format!("(self.{name} > 0).then_some(self.{name} as _)"),
         Kind::Choice(names) => format!("{}::read(self.{name}, \"{name}\")?", c_enum(names)),
-        Kind::OptionalText => format!("pointers::optional_text(self.{name}, \"{name}\")?.map(str::to_owned)"),
-        Kind::OptionalList => format!("list(self.{name}, \"{name}\")?"),
-        Kind::Object => format!("object(self.{name}, \"{name}\")?"),
+        Kind::OptionalText => {
+            format!("unsafe {{ pointers::optional_text(self.{name}, \"{name}\") }}?.map(str::to_owned)")
+        }
+        Kind::OptionalList => format!("unsafe {{ list(self.{name}, \"{name}\") }}?"),
+        Kind::Object => format!("unsafe {{ object(self.{name}, \"{name}\") }}?"),
         Kind::OptionalCount => format!("count_or_none(self.{name}, \"{name}\")?"),
         kind => {
             let reader = match kind {
@@ -238,16 +240,16 @@ fn c_reader<P: Default>(field: &Field<P>) -> String {
                 _ => "biases",
             };
             let arguments =
-                [format!("self.{name}"), format!("self.n_{name}"), format!("\"{name}\""), format!("default.{name}")];
-            let line = format!("                {name}: {reader}({})?,\n", arguments.join(", "));
+                [format!("self.{name}"), format!("self.n_{name}"), format!("\"{name}\""), format!("params.{name}")];
+            let line = format!("        params.{name} = unsafe {{ {reader}({}) }}?;\n", arguments.join(", "));
             if line.len() <= WIDTH {
                 return line;
             }
-            let arguments: String = arguments.iter().map(|one| format!("                    {one},\n")).collect();
-            return format!("                {name}: {reader}(\n{arguments}                )?,\n");
+            let arguments = arguments.join(", ");
+            return format!("        params.{name} =\n            unsafe {{ {reader}({arguments}) }}?;\n");
         }
     };
-    format!("                {name}: {value},\n")
+    format!("        params.{name} = {value};\n")
 }
 
 /// Compares or writes a struct of C, its defaults and its readers.

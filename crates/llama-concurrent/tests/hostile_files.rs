@@ -253,14 +253,12 @@ impl Seeds {
 /// Loads as anybody would, and asks for a little of everything.
 fn use_model(path: &Path, random: &mut Rng) -> &'static str {
     let is_sound = Header::read(path).and_then(|header| header.check_model()).is_ok();
-    let config = EngineConfig {
-        slots: Some(1 + random.usize(0..3)),
-        n_ctx: Some(64),
-        threads: Some(1),
-        kernels: random.bool(),
-        mmap: random.bool(),
-        ..EngineConfig::default()
-    };
+    let config = EngineConfig::default()
+        .slots(1 + random.usize(0..3))
+        .n_ctx(64)
+        .threads(1)
+        .kernels(random.bool())
+        .mmap(random.bool());
     let engine = match Engine::load(path, config) {
         Ok(engine) => engine,
         Err(error) => {
@@ -268,7 +266,7 @@ fn use_model(path: &Path, random: &mut Rng) -> &'static str {
             return if is_sound { "late" } else { "refused" };
         }
     };
-    let params = SamplingParams { max_tokens: Some(4), ..SamplingParams::default() };
+    let params = SamplingParams::default().max_tokens(4);
     for text in ["A fox", "\u{e9}\u{4e2d}\u{1f98a} <|end|>\n\n\u{0}x", "  "] {
         let tokens = engine.tokenize(text);
         let _ = tokens.map(|tokens| engine.detokenize_with(&tokens, true));
@@ -279,7 +277,7 @@ fn use_model(path: &Path, random: &mut Rng) -> &'static str {
         .into_iter()
         .filter_map(|prompt| {
             let request = llama_concurrent::Request::new(llama_concurrent::Prompt::Tokens(prompt));
-            engine.submit(request.with_params(params.clone())).ok()
+            engine.submit(request.params(params.clone())).ok()
         })
         .collect();
     running.into_iter().for_each(|generation| drop(generation.wait()));

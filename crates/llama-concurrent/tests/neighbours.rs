@@ -9,19 +9,19 @@ fn model() -> PathBuf {
 }
 
 fn engine(config: EngineConfig) -> Engine {
-    let config = EngineConfig { slots: Some(4), n_ctx: Some(512), ..config };
+    let config = config.slots(4).n_ctx(512);
     Engine::load(model(), config).expect("the demo model loads")
 }
 
 fn params(max_tokens: u32) -> SamplingParams {
-    SamplingParams { max_tokens: Some(max_tokens), ignore_eos: true, logprobs: Some(3), ..SamplingParams::default() }
+    SamplingParams::default().max_tokens(max_tokens).ignore_eos(true).logprobs(3)
 }
 
 /// Short and long prompts at once.
 fn requests() -> Vec<Request> {
     let long = "The keeper of the light walked down to the sea and back. ".repeat(12);
     let prompts = ["Once upon a time", &long, "A fox", "The old fisherman mended his net"];
-    prompts.into_iter().map(|prompt| Request::new(prompt).with_params(params(40))).collect()
+    prompts.into_iter().map(|prompt| Request::new(prompt).params(params(40))).collect()
 }
 
 fn run(engine: &Engine) -> Vec<Completion> {
@@ -40,13 +40,8 @@ fn assert_equal(a: &[Completion], b: &[Completion]) {
 fn how_threads_wait_changes_no_bit() {
     for threads in [1, 2, 3] {
         let with = |wait_policy| {
-            let engine = engine(EngineConfig {
-                threads: Some(threads),
-                pin: false,
-                reproducible: true,
-                wait_policy,
-                ..EngineConfig::default()
-            });
+            let engine =
+                engine(EngineConfig::default().threads(threads).pin(false).reproducible(true).wait_policy(wait_policy));
             (run(&engine), engine.stats())
         };
         let (active, stats) = with(WaitPolicy::Active);
@@ -60,7 +55,7 @@ fn how_threads_wait_changes_no_bit() {
 
 #[test]
 fn engines_that_share_processors_all_get_on() {
-    let config = || EngineConfig { threads: Some(2), reproducible: true, ..EngineConfig::default() };
+    let config = || EngineConfig::default().threads(2).reproducible(true);
     let engines: Vec<Engine> = (0..3).map(|_| engine(config())).collect();
     let alone = run(&engines[0]);
     std::thread::scope(|scope| {
@@ -75,7 +70,7 @@ fn engines_that_share_processors_all_get_on() {
         scope.spawn(|| {
             let other = engines[1].clone();
             let progress = move |_| other.generate("A boat", params(2)).is_ok();
-            let late = engine(EngineConfig { progress: Some(std::sync::Arc::new(progress)), ..config() });
+            let late = engine(config().progress(std::sync::Arc::new(progress)));
             assert_equal(&run(&late), &alone);
         });
     });
@@ -84,8 +79,8 @@ fn engines_that_share_processors_all_get_on() {
 
 #[test]
 fn streams_that_nobody_reads_do_not_hold_up_others() {
-    let engine = engine(EngineConfig { slots: Some(2), stream_buffer: 4, ..EngineConfig::default() });
-    let submit = |prompt: &str| engine.submit(Request::new(prompt).with_params(params(60))).expect("submitted");
+    let engine = engine(EngineConfig::default().slots(2).stream_buffer(4));
+    let submit = |prompt: &str| engine.submit(Request::new(prompt).params(params(60))).expect("submitted");
     let alone: Vec<Vec<i32>> = ["One", "Two", "Three"].map(|prompt| submit(prompt).wait().unwrap().tokens).into();
     let mut streams: Vec<_> = ["One", "Two", "Three"].map(submit).into();
     // The last one first: it waits for a slot that only unread ones have.
@@ -96,9 +91,9 @@ fn streams_that_nobody_reads_do_not_hold_up_others() {
 
 #[test]
 fn a_hundred_unread_streams_leave_the_slots_to_those_who_read() {
-    let config = EngineConfig { stream_buffer: 2, max_queued_requests: 200, ..EngineConfig::default() };
+    let config = EngineConfig::default().stream_buffer(2).max_queued_requests(200);
     let engine = engine(config);
-    let submit = |i: usize| engine.submit(Request::new(format!("{i} men")).with_params(params(30))).expect("submitted");
+    let submit = |i: usize| engine.submit(Request::new(format!("{i} men")).params(params(30))).expect("submitted");
     let unread: Vec<_> = (0..100).map(submit).collect();
     let read: Vec<_> = (0..20).map(submit).collect();
     let tokens: Vec<Vec<i32>> = read.into_iter().map(|stream| stream.wait().unwrap().tokens).collect();

@@ -19,11 +19,11 @@ fn load_with(parts: &Parts, config: EngineConfig) -> llama_concurrent::Result<En
 }
 
 fn load(parts: &Parts) -> llama_concurrent::Result<Engine> {
-    load_with(parts, EngineConfig { slots: Some(2), n_ctx: Some(256), threads: Some(1), ..EngineConfig::default() })
+    load_with(parts, EngineConfig::default().slots(2).n_ctx(256).threads(1))
 }
 
 fn write(engine: &Engine) -> String {
-    let params = SamplingParams { max_tokens: Some(8), temperature: 0.0, ..SamplingParams::default() };
+    let params = SamplingParams::default().max_tokens(8).temperature(0.0);
     engine.generate("Once upon a time", params).unwrap().text
 }
 
@@ -119,8 +119,7 @@ fn a_file_that_cannot_be_mapped_is_read() {
     fs::write(&path, bytes).unwrap();
     let pack_cache = Some(llama_concurrent::PackCache::BesideModel);
     for pack_cache in [None, pack_cache] {
-        let config =
-            EngineConfig { slots: Some(2), n_ctx: Some(256), threads: Some(1), pack_cache, ..EngineConfig::default() };
+        let config = EngineConfig::default().slots(2).n_ctx(256).threads(1).pack_cache(pack_cache);
         let engine = Engine::load(&path, config).unwrap();
         assert!(
             engine.warnings().iter().any(|warning| warning.contains("no multiple of 32")),
@@ -135,8 +134,7 @@ fn a_file_that_cannot_be_mapped_is_read() {
 fn a_context_length_of_nothing_is_a_warning() {
     let mut parts = demo();
     parts.set("llama.context_length", Value::U32(0));
-    let config =
-        EngineConfig { slots: Some(1), threads: Some(1), strategy: Strategy::Batched, ..EngineConfig::default() };
+    let config = EngineConfig::default().slots(1).threads(1).strategy(Strategy::Batched);
     let engine = load_with(&parts, config).unwrap();
     assert!(
         engine.warnings().iter().any(|warning| warning.contains("context_length' is 0")),

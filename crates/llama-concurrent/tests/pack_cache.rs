@@ -18,7 +18,7 @@ fn demo_copy() -> (TempDir, PathBuf) {
 }
 
 fn config(pack_cache: Option<PackCache>) -> EngineConfig {
-    EngineConfig { pack_cache, slots: Some(2), n_ctx: Some(128), threads: Some(1), ..EngineConfig::default() }
+    EngineConfig::default().pack_cache(pack_cache).slots(2).n_ctx(128).threads(1)
 }
 
 fn kept() -> EngineConfig {
@@ -26,7 +26,7 @@ fn kept() -> EngineConfig {
 }
 
 fn text(engine: &Engine) -> String {
-    let params = SamplingParams { max_tokens: Some(24), ignore_eos: true, ..SamplingParams::default() };
+    let params = SamplingParams::default().max_tokens(24).ignore_eos(true);
     engine.generate("Once upon a time", params).expect("generated").text
 }
 
@@ -117,7 +117,7 @@ fn what_cannot_be_kept_is_a_warning() {
     assert!(engine.warnings()[0].contains("cut short"), "{:?}", engine.warnings());
     assert_eq!((engine.stats().pack_cache, text(&engine)), ("written", expected));
 
-    let engine = Engine::load(&model, EngineConfig { kernels: false, ..place() }).expect("loads");
+    let engine = Engine::load(&model, place().kernels(false)).expect("loads");
     assert!(engine.warnings()[0].contains("kernels are off"), "{:?}", engine.warnings());
 }
 
@@ -129,7 +129,7 @@ fn load_until(model: &Path, config: EngineConfig, stop: f32) -> (Result<Engine, 
         shares.lock().expect("not poisoned").push(share);
         share < stop
     });
-    let engine = Engine::load(model, EngineConfig { progress: Some(progress), ..config });
+    let engine = Engine::load(model, config.progress(progress));
     let told = told.lock().expect("not poisoned").clone();
     (engine.map_err(|error| error.kind().clone()), told)
 }

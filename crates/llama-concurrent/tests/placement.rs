@@ -7,11 +7,11 @@ use llama_concurrent_topology::{Machine, plan};
 
 fn load(config: EngineConfig) -> llama_concurrent::Result<Engine> {
     let model = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../models/demo.gguf");
-    Engine::load(model, EngineConfig { n_ctx: Some(256), ..config })
+    Engine::load(model, config.n_ctx(256))
 }
 
 fn text(engine: &Engine) -> String {
-    let params = SamplingParams { max_tokens: Some(24), temperature: 0.0, ..SamplingParams::default() };
+    let params = SamplingParams::default().max_tokens(24).temperature(0.0);
     engine.generate("Once upon a time", params).unwrap().text
 }
 
@@ -21,11 +21,11 @@ fn threads_are_kept_where_the_plan_says() {
     let one = vec![machine.usable_cores().next().unwrap().allowed[0]];
     for config in [
         EngineConfig::default(),
-        EngineConfig { cpus: Some(one.clone()), ..EngineConfig::default() },
-        EngineConfig { pin: false, cpus: Some(one), ..EngineConfig::default() },
-        EngineConfig { placement: PlacementPolicy::L3, replicate: Replicate::Never, ..EngineConfig::default() },
-        EngineConfig { placement: PlacementPolicy::None, ..EngineConfig::default() },
-        EngineConfig { workers: Some(2), slots: Some(4), ..EngineConfig::default() },
+        EngineConfig::default().cpus(one.clone()),
+        EngineConfig::default().pin(false).cpus(one),
+        EngineConfig::default().placement(PlacementPolicy::L3).replicate(Replicate::Never),
+        EngineConfig::default().placement(PlacementPolicy::None),
+        EngineConfig::default().workers(2).slots(4),
     ] {
         let engine = load(config.clone()).unwrap();
         assert!(!text(&engine).is_empty());
@@ -50,9 +50,9 @@ fn threads_are_kept_where_the_plan_says() {
 #[test]
 fn what_cannot_be_had_is_refused_before_anything_is_loaded() {
     for config in [
-        EngineConfig { cpus: Some(vec![60_000]), ..EngineConfig::default() },
-        EngineConfig { nodes: Some(vec![60_000]), ..EngineConfig::default() },
-        EngineConfig { cpus: Some(vec![]), ..EngineConfig::default() },
+        EngineConfig::default().cpus(vec![60_000]),
+        EngineConfig::default().nodes(vec![60_000]),
+        EngineConfig::default().cpus(vec![]),
     ] {
         assert_eq!(*load(config).unwrap_err().kind(), ErrorKind::InvalidConfig);
     }
@@ -60,7 +60,7 @@ fn what_cannot_be_had_is_refused_before_anything_is_loaded() {
 
 #[test]
 fn too_many_threads_are_lowered_with_one_warning() {
-    let engine = load(EngineConfig { threads: Some(4096), ..EngineConfig::default() }).unwrap();
+    let engine = load(EngineConfig::default().threads(4096)).unwrap();
     let stats = engine.stats();
     assert!(stats.threads <= Machine::detect().usable_cores().count());
     let warnings = engine.warnings();

@@ -41,7 +41,7 @@ fn real_tokenizers_give_their_published_tokens() {
             SynthOptions { vocab_donor: Some(vocabulary.clone()), n_layer: Some(2), ..SynthOptions::new(shape) };
         let model = dir.path().join("model.gguf");
         synth::write(&options, &model, &mut |_, _| {}).unwrap();
-        let config = EngineConfig { slots: Some(1), threads: Some(1), ..EngineConfig::default() };
+        let config = EngineConfig::default().slots(1).threads(1);
         let engine = Engine::load(&model, config).unwrap();
 
         let read = |suffix| fs::read_to_string(with_suffix(&vocabulary, suffix)).unwrap();
@@ -54,7 +54,7 @@ fn real_tokenizers_give_their_published_tokens() {
             checked += 1;
         }
         assert!(checked >= 40, "{checked} texts");
-        let params = SamplingParams { max_tokens: Some(3), ignore_eos: true, ..SamplingParams::default() };
+        let params = SamplingParams::default().max_tokens(3).ignore_eos(true);
         assert_eq!(engine.generate("The vocabulary is real", params).unwrap().tokens.len(), 3);
     }
 }
@@ -64,20 +64,14 @@ fn a_tokenizer_alone_agrees_with_its_engine_and_leaves_it_alone() {
     let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/demo.gguf");
     // Batched and reproducible at once needs the attention kernels, which a first model without them would rule out.
     let demanding = || {
-        let config = EngineConfig {
-            strategy: Strategy::Batched,
-            reproducible: true,
-            slots: Some(2),
-            threads: Some(1),
-            ..EngineConfig::default()
-        };
+        let config = EngineConfig::default().strategy(Strategy::Batched).reproducible(true).slots(2).threads(1);
         Engine::load(&model, config).map_err(|error| error.to_string())
     };
     let alone = demanding().map(drop);
     let tokenizer = Tokenizer::load(&model).unwrap();
     assert_eq!(demanding().map(drop), alone);
 
-    let engine = Engine::load(&model, EngineConfig { threads: Some(1), ..EngineConfig::default() }).unwrap();
+    let engine = Engine::load(&model, EngineConfig::default().threads(1)).unwrap();
     for text in ["A fox and a boat.", "", "Ünï \u{1F98A}"] {
         for special in [false, true] {
             let (own, of_engine) =

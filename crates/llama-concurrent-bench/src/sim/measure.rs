@@ -150,17 +150,16 @@ struct Bench {
 impl Bench {
     fn new(path: &Path, config: &EngineConfig, threads: Option<usize>) -> Result<Self> {
         let n_ctx = (LONG + 128).min(Header::read(path)?.check_model()?.n_ctx_train as usize);
-        let config = EngineConfig {
-            strategy: Strategy::Batched,
-            workers: None,
-            slots: Some(32),
-            n_ctx: Some(n_ctx),
-            threads,
+        let config = config
+            .clone()
+            .strategy(Strategy::Batched)
+            .workers(None)
+            .slots(32)
+            .n_ctx(n_ctx)
+            .threads(threads)
             // All prompts before the first decode.
-            max_stall: Duration::from_secs(3600),
-            reproducible: false,
-            ..config.clone()
-        };
+            .max_stall(Duration::from_secs(3600))
+            .reproducible(false);
         let bench = Self { engine: Engine::load(path, config)?, n_ctx, seeds: AtomicUsize::new(1) };
         // The first calls touch memory for the first time.
         bench.decode(2, SHORT)?;
@@ -237,8 +236,7 @@ impl Bench {
 
     /// When each token of each request arrived.
     fn run(&self, prompts: Vec<Vec<Token>>, max_tokens: usize) -> Result<Vec<Vec<Instant>>> {
-        let params =
-            SamplingParams { max_tokens: Some(max_tokens as u32), ignore_eos: true, ..SamplingParams::default() };
+        let params = SamplingParams::default().max_tokens(max_tokens as u32).ignore_eos(true);
         let (ended, ends) = mpsc::channel();
         let mut all = Vec::new();
         for prompt in prompts {
@@ -256,7 +254,7 @@ impl Bench {
                 }
                 Flow::Continue
             };
-            self.engine.submit_to(&Request::new(Prompt::Tokens(prompt)).with_params(params.clone()), Box::new(sink))?;
+            self.engine.submit_to(&Request::new(Prompt::Tokens(prompt)).params(params.clone()), Box::new(sink))?;
         }
         drop(ended);
         ends.into_iter().find_map(|error| error).map_or(Ok(()), Err)?;

@@ -201,11 +201,7 @@ impl Run<'_> {
         worker.scheduler.submit(NewSequence {
             id: self.sent,
             prompt: prompt.clone(),
-            params: Arc::new(SamplingParams {
-                max_tokens: Some(request.max_tokens),
-                ignore_eos: true,
-                ..SamplingParams::default()
-            }),
+            params: Arc::new(SamplingParams::default().max_tokens(request.max_tokens).ignore_eos(true)),
             matcher: None,
             prefix_reuse: true,
             priority: if request.batch { Priority::Batch } else { Priority::Interactive },

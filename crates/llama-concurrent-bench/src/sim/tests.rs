@@ -41,7 +41,7 @@ fn run(load: &ReplayedLoad, strategy: Strategy, machine: &str, placement: Worker
     let (machine, calibration): (MachineSpec, _) = (machine.parse().unwrap(), calibration());
     let workers = placement.workers(&machine, machine.bandwidth(&calibration), calibration.remote);
     let slots = (strategy != Strategy::Sequential).then_some(8);
-    let config = EngineConfig { strategy, slots, n_ctx: Some(4096), ..EngineConfig::default() };
+    let config = EngineConfig::default().strategy(strategy).slots(slots).n_ctx(4096);
     let shape = config.pool_shape(strategy, config.slots_of_each_worker(workers.len(), 0.0, None), 4096);
     let worker = |resources| Timing::new(model().1, &calibration, resources, shape.n_ctx);
     play(load, &Pool { workers: workers.into_iter().map(worker).collect(), config, shape })

@@ -26,10 +26,9 @@ impl Target for EngineTarget {
     }
 
     fn send(&self, request: &RequestSpec, observer: Observer) {
-        let params =
-            SamplingParams { max_tokens: Some(request.max_tokens), ignore_eos: true, ..SamplingParams::default() };
+        let params = SamplingParams::default().max_tokens(request.max_tokens).ignore_eos(true);
         let priority = if request.batch { Priority::Batch } else { Priority::Interactive };
-        let submitted = Request::new(request.prompt.as_str()).with_params(params).with_priority(priority);
+        let submitted = Request::new(request.prompt.as_str()).params(params).priority(priority);
         // Shared, because a refused request drops its sink, and the refusal must still be recorded.
         let observer = Arc::new(Mutex::new(Some(observer)));
         let shared = observer.clone();

@@ -49,7 +49,7 @@ pub fn measure(path: &Path, threads: Option<usize>) -> Result<Comparison, Failur
         for (strategy, runs) in STRATEGIES.into_iter().zip(&mut runs) {
             bar.set_message(format!("{strategy}, run {repeat} of {REPEATS}"));
             let slots = (strategy != Strategy::Sequential).then_some(REQUESTS);
-            let config = EngineConfig { strategy, slots, threads, n_ctx: Some(N_CTX), ..EngineConfig::default() };
+            let config = EngineConfig::default().strategy(strategy).slots(slots).threads(threads).n_ctx(N_CTX);
             let engine = model::load_quietly(path, config)?;
             runs.push(run(&engine)?);
             setting = describe(&engine);
@@ -82,13 +82,13 @@ fn run(engine: &Engine) -> Result<Run, Failure> {
 
 /// Requests of equal length without a common prefix, so that all strategies compute the same.
 fn requests(engine: &Engine) -> Result<Vec<Request>, Failure> {
-    let params = SamplingParams { max_tokens: Some(OUTPUT_TOKENS), ignore_eos: true, ..SamplingParams::default() };
+    let params = SamplingParams::default().max_tokens(OUTPUT_TOKENS).ignore_eos(true);
     let words = engine.tokenize(&PROMPTS.join(". "))?;
     let prompt = |i: usize| -> Vec<Token> {
         let shift = i * words.len() / REQUESTS;
         words.iter().copied().cycle().skip(shift).take(PROMPT_TOKENS).collect()
     };
-    Ok((0..REQUESTS).map(|i| Request::new(Prompt::Tokens(prompt(i))).with_params(params.clone())).collect())
+    Ok((0..REQUESTS).map(|i| Request::new(Prompt::Tokens(prompt(i))).params(params.clone())).collect())
 }
 
 fn describe(engine: &Engine) -> String {

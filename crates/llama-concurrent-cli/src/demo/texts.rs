@@ -28,10 +28,10 @@ struct Text {
 
 impl Texts {
     pub fn submit(engine: &Engine, max_tokens: u32) -> Result<Self, Failure> {
-        let params = SamplingParams { max_tokens: Some(max_tokens), ..SamplingParams::default() };
+        let params = SamplingParams::default().max_tokens(max_tokens);
         let start = Instant::now();
         let submit = |&prompt: &&'static str| {
-            let generation = engine.submit(Request::new(prompt).with_params(params.clone()))?;
+            let generation = engine.submit(Request::new(prompt).params(params.clone()))?;
             Ok(Text { prompt, generation, collected: Collector::default(), since: start, until: start, finish: None })
         };
         Ok(Self { texts: PROMPTS.iter().map(submit).collect::<Result<_, Failure>>()?, start })

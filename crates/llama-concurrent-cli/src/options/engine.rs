@@ -75,9 +75,9 @@ impl Args for EngineOptions {
 impl FromArgMatches for EngineOptions {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         let Forms { model, kv_type, kernels, pack_cache, chat_template_file } = Forms::from_arg_matches(matches)?;
-        let kv_type = kv_type.parse().unwrap_or_default();
+        let kv_type: KvType = kv_type.parse().unwrap_or_default();
         let pack_cache = pack_cache.map(|folder| folder.map_or(PackCache::BesideModel, PackCache::Folder));
-        let mut config = EngineConfig { type_k: kv_type, type_v: kv_type, pack_cache, ..EngineConfig::default() };
+        let mut config = EngineConfig::default().type_k(kv_type).type_v(kv_type).pack_cache(pack_cache);
         for field in fields() {
             if let Some(value) = given(field, matches) {
                 (field.set)(&mut config, value);

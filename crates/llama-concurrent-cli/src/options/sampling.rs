@@ -38,7 +38,7 @@ impl Asks for Run {
     const HEADING: &'static str = "Sampling";
 
     fn defaults() -> SamplingParams {
-        SamplingParams { max_tokens: Some(128), ..SamplingParams::default() }
+        SamplingParams::default().max_tokens(128)
     }
 }
 
@@ -106,7 +106,7 @@ impl<C> SamplingOptions<C> {
     /// The parameters, with a random seed if none is set.
     pub fn params(&self) -> Result<SamplingParams, Failure> {
         let seed = self.seed.unwrap_or_else(|| fastrand::u32(..));
-        Ok(SamplingParams { seed, constraint: self.form.constraint()?, ..self.params.clone() })
+        Ok(self.params.clone().seed(seed).constraint(self.form.constraint()?))
     }
 }
 

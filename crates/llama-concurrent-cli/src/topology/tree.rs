@@ -192,7 +192,7 @@ mod tests {
             core.kind = (i >= 4).into();
         }
         machine.quota = Some(2.0);
-        let placement = plan(&machine, &EngineConfig { threads: Some(3), ..EngineConfig::default() }, None).unwrap();
+        let placement = plan(&machine, &EngineConfig::default().threads(3), None).unwrap();
         let text = of(&machine, &placement, None);
         for line in [
             "Machine: 1 package, 8 cores",
@@ -218,7 +218,7 @@ mod tests {
             n_batch: 512,
             one_sequence: None,
         };
-        let config = EngineConfig { slots: Some(4), ..EngineConfig::default() };
+        let config = EngineConfig::default().slots(4);
         let placement = plan(&Machine::flat(0..2), &config, Some(&model)).unwrap();
         let text = of(&Machine::flat(0..2), &placement, Some(&ModelMemory::of(&model, &config)));
         assert!(text.contains("one copy of the weights (512.00 MiB)"), "{text}");

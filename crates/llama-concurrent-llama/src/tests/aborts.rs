@@ -11,7 +11,7 @@ fn load(change: impl FnOnce(&mut Parts)) -> Result<LlamaBackend> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("unchecked.gguf");
     std::fs::write(&path, parts.encode()).unwrap();
-    let config = EngineConfig { kernels: false, ..EngineConfig::default() };
+    let config = EngineConfig::default().kernels(false);
     let model = Arc::new(Model::load(&path, &config, None)?);
     LlamaBackend::new(model, SHAPE, &config, &WorkerPlan::anywhere(1))
 }

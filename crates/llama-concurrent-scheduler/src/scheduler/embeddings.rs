@@ -146,7 +146,7 @@ impl Text {
             if self.new.normalize && length > 0.0 { 1.0 / length } else { 1.0 / self.new.pooling.divisor(n_tokens) };
         sums.iter_mut().for_each(|x| *x *= scale);
         let values = sums.into_iter().map(|x| x as f32).collect();
-        Ok(Embedding { values, n_prompt_tokens: n_tokens })
+        Ok(Embedding::new(values, n_tokens))
     }
 }
 

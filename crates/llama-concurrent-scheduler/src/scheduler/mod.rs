@@ -290,7 +290,9 @@ impl Scheduler {
         let waiting = self.waiting.len();
         let parked = self.sequences.iter().filter(|(_, s)| s.parked.is_some() && s.paused.is_some()).count();
         let running = self.sequences.len() - waiting - parked + embedding;
-        WorkerTotals { running, waiting: waiting + to_embed, parked, ..self.totals }
+        let mut totals = self.totals;
+        (totals.running, totals.waiting, totals.parked) = (running, waiting + to_embed, parked);
+        totals
     }
 
     /// What each slot is doing, in the order of their numbers.
@@ -346,7 +348,8 @@ impl Scheduler {
         sequence.show_rest(slot, &mut |delta| effects.push(Effect::Event { id, event: Event::Delta(delta) }));
         self.totals.requests.count(reason);
         sequence.timings.e2e = now.saturating_sub(sequence.submitted);
-        let finish = Finish { reason, stop, error, timings: sequence.timings };
+        let mut finish = Finish::new(reason, sequence.timings);
+        (finish.stop, finish.error) = (stop, error);
         self.effects.push(Effect::Event { id, event: Event::Finished(Box::new(finish)) });
     }
 

@@ -79,6 +79,8 @@ impl Sequence {
     pub(super) fn new(new: NewSequence, queue_key: QueueKey, n_ctx: usize, vocab: &TokenTable) -> Self {
         let n_prompt = new.prompt.len();
         let max_output = new.params.max_tokens.map_or(usize::MAX, |n| n as usize);
+        let mut timings = Timings::default();
+        timings.n_prompt_tokens = n_prompt;
         Self {
             id: new.id,
             n_prompt,
@@ -96,7 +98,7 @@ impl Sequence {
             last_token: None,
             text: TokenText::new(&new.params.stop),
             stop_tokens: stop_tokens(&new.params.stop, vocab),
-            timings: Timings { n_prompt_tokens: n_prompt, ..Timings::default() },
+            timings,
             tokens: new.prompt,
             params: new.params,
             matcher: new.matcher,
@@ -207,10 +209,12 @@ struct Shown {
 }
 
 fn delta(shown: Option<Shown>, text: String, next: usize, slot: usize) -> Delta {
-    match shown {
-        Some(Shown { token, index, logprobs }) => Delta { text, token: Some(token), index, logprobs, slot },
-        None => Delta { text, token: None, index: next, logprobs: None, slot },
+    let mut delta = Delta::default();
+    (delta.text, delta.index, delta.slot) = (text, next, slot);
+    if let Some(shown) = shown {
+        (delta.token, delta.index, delta.logprobs) = (Some(shown.token), shown.index, shown.logprobs);
     }
+    delta
 }
 
 fn stop_tokens(stops: &[String], vocab: &TokenTable) -> Vec<(Token, usize)> {

@@ -164,7 +164,7 @@ fn decodes_stay_in_one_part_after_sequences_end() {
 #[test]
 fn interactive_requests_overtake_batch_requests_until_those_have_aged() {
     let mut rig = Rig::new(Setup { slots: 1, ..Setup::default() });
-    let params = SamplingParams { max_tokens: Some(3), ignore_eos: true, ..SamplingParams::default() };
+    let params = SamplingParams::default().max_tokens(3).ignore_eos(true);
     rig.submit_with(0, prompt(0, 4), Priority::Interactive, params.clone());
     rig.submit_with(1, prompt(1, 4), Priority::Batch, params.clone());
     rig.submit_with(2, prompt(2, 4), Priority::Interactive, params.clone());
@@ -234,7 +234,7 @@ fn unread_requests_give_their_slots_up_to_those_who_wait() {
 #[test]
 fn a_hundred_unread_requests_leave_the_slots_to_those_who_read() {
     let mut rig = Rig::new(Setup { ..Setup::default() });
-    let params = SamplingParams { max_tokens: Some(60), ignore_eos: true, ..SamplingParams::default() };
+    let params = SamplingParams::default().max_tokens(60).ignore_eos(true);
     for id in 0..120 {
         rig.submit_with(id, prompt(id as usize, 9), Priority::Interactive, params.clone());
     }
@@ -268,7 +268,7 @@ fn a_hundred_unread_requests_leave_the_slots_to_those_who_read() {
 #[test]
 fn deadlines_strike_in_the_queue_and_in_total() {
     let mut rig = Rig::new(Setup { slots: 1, ..Setup::default() });
-    let params = Arc::new(SamplingParams { max_tokens: Some(200), ignore_eos: true, ..SamplingParams::default() });
+    let params = Arc::new(SamplingParams::default().max_tokens(200).ignore_eos(true));
     for (id, queue, total) in [(0, None, Some(3)), (1, Some(1), None)] {
         rig.heard.insert(id, Heard::default());
         rig.scheduler.submit(NewSequence {
@@ -296,12 +296,7 @@ fn the_end_of_generation_and_stop_strings_end_a_text() {
     let mut rig = Rig::new(Setup::default());
     let free_run = alone(&prompt(5, 9), 100);
     let natural_end = free_run.iter().position(|t| END.contains(t));
-    rig.submit_with(
-        0,
-        prompt(5, 9),
-        Priority::Interactive,
-        SamplingParams { max_tokens: Some(100), ..SamplingParams::default() },
-    );
+    rig.submit_with(0, prompt(5, 9), Priority::Interactive, SamplingParams::default().max_tokens(100));
     rig.run_until_idle();
     assert_eq!(rig.heard[&0].tokens.len(), natural_end.expect("one in twenty tokens ends"));
     assert_eq!(rig.reason(0), FinishReason::Stop);
@@ -312,12 +307,7 @@ fn the_end_of_generation_and_stop_strings_end_a_text() {
         1,
         prompt(5, 9),
         Priority::Interactive,
-        SamplingParams {
-            max_tokens: Some(100),
-            stop: vec!["????".into(), stop.clone()],
-            ignore_eos: true,
-            ..SamplingParams::default()
-        },
+        SamplingParams::default().max_tokens(100).stop(vec!["????".into(), stop.clone()]).ignore_eos(true),
     );
     rig.run_until_idle();
     assert_eq!(rig.heard[&1].text, whole[..whole.find(&stop).unwrap()]);

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use llama_concurrent::{EngineConfig, Prompt};
+use llama_concurrent::Prompt;
 use llama_concurrent_server::ServerConfig;
 use serde_json::{Value, json};
 
@@ -13,11 +13,8 @@ const TEMPLATE: &str = "{% for m in messages %}<{{ m.role }}{% if m.name %} {{ m
     {% if tools %}{{ tools | tojson }}{% endif %}{% if add_generation_prompt %}<assistant>{{ mode }}{% endif %}";
 
 fn with_template(template: &str, kwargs: Value) -> Server {
-    let config = EngineConfig {
-        chat_template: Some(template.into()),
-        chat_template_kwargs: kwargs.as_object().cloned().unwrap_or_default(),
-        ..engine_config(1)
-    };
+    let config =
+        engine_config(1).chat_template(template).chat_template_kwargs(kwargs.as_object().cloned().unwrap_or_default());
     start_with(config, ServerConfig::default())
 }
 
@@ -146,7 +143,7 @@ fn the_server_tells_its_template() {
 #[test]
 fn a_template_that_does_not_compile_is_told_when_the_engine_starts() {
     let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/demo.gguf");
-    let config = EngineConfig { chat_template: Some("a\n{% if %}".into()), ..engine_config(1) };
+    let config = engine_config(1).chat_template("a\n{% if %}");
     let error = llama_concurrent::Engine::load(model, config).unwrap_err();
     assert!(error.to_string().contains("chat_template") && error.to_string().contains("line 2"), "{error}");
 }

@@ -6,7 +6,6 @@ use std::{
     time::Duration,
 };
 
-use llama_concurrent::EngineConfig;
 use llama_concurrent_server::{Limits, ServerConfig};
 use serde_json::{Value, json};
 
@@ -119,7 +118,7 @@ fn a_client_that_reads_nothing_makes_way_for_those_that_wait() {
     // Paused generations keep their slots: for ever, if nobody else waits for one.
     let (write_timeout, stall_timeout) = (Duration::from_secs(3600), Duration::from_millis(200));
     let limits = Limits { write_timeout, stall_timeout, ..Limits::default() };
-    let engine = EngineConfig { stream_buffer: 4, ..engine_config(2) };
+    let engine = engine_config(2).stream_buffer(4);
     let server = start_with(engine, ServerConfig { limits, ..ServerConfig::default() });
     // More than the buffers of a connection hold: events of one answer are some hundred bytes each.
     let body = json!({"prompt": vec!["A"; 64], "n_predict": 900, "ignore_eos": true, "stream": true, "n_probs": 50});

@@ -5,15 +5,14 @@ mod mutate;
 #[path = "../../examples/hostile/storm.rs"]
 mod storm;
 
-use llama_concurrent::{EngineConfig, SamplingParams};
 use llama_concurrent_server::{Limits, ServerConfig};
 
 use super::{engine_config, start_with};
 
 #[test]
 fn mutated_requests_are_answered_and_end_nothing() {
-    let engine = EngineConfig { n_ctx: Some(128), ..engine_config(4) };
-    let defaults = SamplingParams { max_tokens: Some(4), ..ServerConfig::default().defaults };
+    let engine = engine_config(4).n_ctx(128);
+    let defaults = ServerConfig::default().defaults.max_tokens(4);
     let limits = Limits { max_generations: 4, ..Limits::default() };
     let server = start_with(engine, ServerConfig { defaults, limits, ..ServerConfig::default() });
     let report = storm::storm(server.address, 4000, 1);

@@ -6,7 +6,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use llama_concurrent::EngineConfig;
 use llama_concurrent_server::{Limits, ServerConfig};
 use serde_json::json;
 
@@ -44,7 +43,7 @@ fn a_closed_connection_frees_its_slot() {
 
 #[test]
 fn a_full_queue_is_a_429_that_says_when_to_come_back() {
-    let engine = EngineConfig { max_queued_requests: 1, ..engine_config(1) };
+    let engine = engine_config(1).max_queued_requests(1);
     let server = start_with(engine, ServerConfig::default());
     let running = server.hold_a_slot();
     let mut waiting = server.connect();

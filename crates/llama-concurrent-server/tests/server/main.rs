@@ -42,7 +42,7 @@ struct Server {
 fn engine_config(slots: usize) -> EngineConfig {
     // What a test holds, it holds, however long others wait.
     let park_after = Duration::from_secs(3600);
-    EngineConfig { slots: Some(slots), threads: Some(1), pin: false, park_after, ..EngineConfig::default() }
+    EngineConfig::default().slots(slots).threads(1).pin(false).park_after(park_after)
 }
 
 fn start() -> Server {
@@ -127,8 +127,8 @@ impl Server {
 
     /// A generation that decodes and stays, however fast the machine: it pauses since nobody reads it.
     fn hold_a_slot(&self) -> Generation {
-        let params = SamplingParams { ignore_eos: true, max_tokens: Some(900), ..SamplingParams::default() };
-        let held = self.engine.submit(Request::new("Once upon a time").with_params(params)).expect("a free slot");
+        let params = SamplingParams::default().ignore_eos(true).max_tokens(900);
+        let held = self.engine.submit(Request::new("Once upon a time").params(params)).expect("a free slot");
         let decodes = |slot: &SlotStats| slot.request == Some(held.id()) && slot.n_output_tokens > 0;
         self.until("it decodes", |_| self.engine.slots().iter().any(decodes));
         held

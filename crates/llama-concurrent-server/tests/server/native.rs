@@ -1,6 +1,6 @@
 //! llama-server's routes and request shapes.
 
-use llama_concurrent::{EngineConfig, Request, SamplingParams, parameters::Kind};
+use llama_concurrent::{Request, SamplingParams, parameters::Kind};
 use llama_concurrent_server::ServerConfig;
 use serde_json::{Value, json};
 
@@ -311,11 +311,11 @@ fn repetitions_are_broken_and_targets_change_what_is_drawn() {
 /// Every figure that the dashboard asks for is there.
 #[test]
 fn the_dashboard_shows_figures_that_exist() {
-    let server = start_with(EngineConfig { stream_buffer: 4, ..engine_config(1) }, ServerConfig::default());
+    let server = start_with(engine_config(1).stream_buffer(4), ServerConfig::default());
     server.post("/completion", &json!({"prompt": "A fox", "n_predict": 2, "ignore_eos": true}));
     // Figures with labels come into being with their first value: a refusal needs a slot that somebody holds.
-    let params = SamplingParams { ignore_eos: true, max_tokens: Some(200), ..SamplingParams::default() };
-    let unread = server.engine.submit(Request::new("The sea").with_params(params)).unwrap();
+    let params = SamplingParams::default().ignore_eos(true).max_tokens(200);
+    let unread = server.engine.submit(Request::new("The sea").params(params)).unwrap();
     server.until("the slot is held", |_| server.engine.slots()[0].request.is_some());
     assert_eq!(server.get("/slots?fail_on_no_slot=1").0, 503);
     drop(unread);

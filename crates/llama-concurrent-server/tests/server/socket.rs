@@ -2,7 +2,6 @@
 
 use std::net::TcpStream;
 
-use llama_concurrent::EngineConfig;
 use llama_concurrent_server::ServerConfig;
 use serde_json::{Value, json};
 use tungstenite::{Message, WebSocket, client::IntoClientRequest, http::HeaderValue};
@@ -73,7 +72,7 @@ fn generations_share_a_socket_by_their_ids() {
 #[test]
 fn one_is_cancelled_and_the_others_go_on() {
     // A context that is far longer than the model's, so that the long ones outlast whoever is to end them.
-    let engine = EngineConfig { n_ctx: Some(8192), ..engine_config(2) };
+    let engine = engine_config(2).n_ctx(8192);
     let server = start_with(engine, ServerConfig::default());
     let mut socket = open(&server, None).unwrap();
     send(&mut socket, &generate("long", 8000));

@@ -260,8 +260,7 @@ fn plans_for_machines_and_wishes() {
                 .into(),
         ),
     ] {
-        let config =
-            if name == "more workers than nodes" { EngineConfig { slots: Some(16), ..config } } else { config };
+        let config = if name == "more workers than nodes" { config.slots(16) } else { config };
         config.validate().unwrap();
         let placement = plan(&machine, &config, Some(&MODEL)).unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!(lines(&placement), expected, "{name}: {placement:#?}");
@@ -306,7 +305,7 @@ fn every_combination_of_limits_gives_a_sound_plan() {
                         if machine.usable_cores().next().is_none() {
                             continue;
                         }
-                        let config = EngineConfig { threads, workers, slots, placement, ..defaults() };
+                        let config = defaults().threads(threads).workers(workers).slots(slots).placement(placement);
                         check(&machine, &config, &plan(&machine, &config, None).unwrap());
                     }
                 }
@@ -319,15 +318,15 @@ fn every_combination_of_limits_gives_a_sound_plan() {
 fn what_was_asked_for_and_not_granted_is_said_once() {
     let words = |machine: &Machine, config: EngineConfig| plan(machine, &config, Some(&MODEL)).unwrap().warnings;
     for (config, expected) in [
-        (EngineConfig { threads: Some(8), ..defaults() }, "8 threads were asked for, but this process may use 2"),
-        (EngineConfig { workers: Some(3), ..defaults() }, "3 workers were asked for, but only 2 threads may run"),
+        (defaults().threads(8), "8 threads were asked for, but this process may use 2"),
+        (defaults().workers(3), "3 workers were asked for, but only 2 threads may run"),
     ] {
         let warnings = words(&this_vm(), config);
         assert!(warnings.len() == 1 && warnings[0].contains(expected), "{warnings:?}");
     }
-    let quota = words(&with_quota(this_vm(), 1.0), EngineConfig { threads: Some(2), ..defaults() });
+    let quota = words(&with_quota(this_vm(), 1.0), defaults().threads(2));
     assert!(quota.len() == 1 && quota[0].contains("the cgroup allows 1 CPUs"), "{quota:?}");
-    for fine in [defaults(), EngineConfig { threads: Some(2), ..defaults() }] {
+    for fine in [defaults(), defaults().threads(2)] {
         assert_eq!(words(&this_vm(), fine), Vec::<String>::new());
     }
 }
@@ -348,7 +347,7 @@ fn weights_that_do_not_fit_twice_are_shared() {
     machine.nodes[1].free = Some(46 * GIB);
     assert_eq!(plan(&machine, &defaults(), Some(&large)).unwrap().copies().len(), 2);
     machine.free_memory = Some(91 * GIB);
-    let always = EngineConfig { replicate: Replicate::Always, ..defaults() };
+    let always = defaults().replicate(Replicate::Always);
     let error = plan(&machine, &always, Some(&large)).unwrap_err();
     assert_eq!(*error.kind(), ErrorKind::OutOfMemory);
     assert!(error.to_string().contains("92.0 GiB"), "{error}");
@@ -361,8 +360,8 @@ fn cpus_and_nodes_that_cannot_be_had_are_refused() {
         assert_eq!(*error.kind(), ErrorKind::InvalidConfig);
         error.to_string()
     };
-    let cpus = |cpus: &[usize]| EngineConfig { cpus: Some(cpus.into()), ..defaults() };
-    let nodes = |nodes: &[usize]| EngineConfig { nodes: Some(nodes.into()), ..defaults() };
+    let cpus = |cpus: &[usize]| defaults().cpus(cpus.to_vec());
+    let nodes = |nodes: &[usize]| defaults().nodes(nodes.to_vec());
     assert!(refusal(this_vm(), cpus(&[0, 7])).contains("CPU 7 was asked for, but this process may use CPUs 0-1"));
     assert!(refusal(limited(this_vm(), "1"), cpus(&[0])).contains("CPUs 1"));
     assert!(refusal(two_sockets(), nodes(&[2])).contains("this machine has nodes 0-1"));

@@ -135,7 +135,7 @@ impl Engine {
     /// # Errors
     /// As [`submit`](Self::submit), and what failed on the way.
     pub fn generate(&self, prompt: impl Into<Prompt>, params: SamplingParams) -> Result<Completion> {
-        self.submit(Request::new(prompt).with_params(params))?.wait()
+        self.submit(Request::new(prompt).params(params))?.wait()
     }
 
     /// Embeds a text and waits for its vector. Embeddings are computed between the steps of the generations, in parts that
@@ -368,22 +368,22 @@ impl Inner {
         self.workers.iter().for_each(|worker| totals.merge(&worker.shared.totals()));
         totals.requests.rejected = self.admission.rejected();
         let n_workers = self.placement.workers.len();
-        EngineStats {
-            strategy: self.strategy,
-            workers: n_workers,
-            contexts: n_workers * self.shape.contexts,
-            slots: n_workers * self.shape.contexts * self.shape.slots,
-            n_ctx: self.shape.n_ctx,
-            threads: self.placement.workers.iter().map(|worker| worker.threads).sum(),
-            cpus: self.placement.workers.iter().flat_map(|worker| worker.cpus.iter().copied()).collect(),
-            kernels: self.model.kernels(),
-            products: self.products.clone(),
-            pack_cache: self.model.pack_cache(),
-            memory: self.memory,
-            totals,
-            weight_copies: self.replicas.len(),
-            per_worker: self.placement.workers.iter().zip(&self.workers).map(worker_stats).collect(),
-        }
+        let mut stats = EngineStats::default();
+        stats.strategy = self.strategy;
+        stats.workers = n_workers;
+        stats.contexts = n_workers * self.shape.contexts;
+        stats.slots = n_workers * self.shape.contexts * self.shape.slots;
+        stats.n_ctx = self.shape.n_ctx;
+        stats.threads = self.placement.workers.iter().map(|worker| worker.threads).sum();
+        stats.cpus = self.placement.workers.iter().flat_map(|worker| worker.cpus.iter().copied()).collect();
+        stats.kernels = self.model.kernels();
+        stats.products = self.products.clone();
+        stats.pack_cache = self.model.pack_cache();
+        stats.memory = self.memory;
+        stats.totals = totals;
+        stats.weight_copies = self.replicas.len();
+        stats.per_worker = self.placement.workers.iter().zip(&self.workers).map(worker_stats).collect();
+        stats
     }
 
     fn slots(&self) -> Vec<SlotStats> {
@@ -408,16 +408,16 @@ impl Inner {
 }
 
 fn worker_stats((plan, worker): (&WorkerPlan, &WorkerHandle)) -> WorkerStats {
-    WorkerStats {
-        node: plan.node,
-        cpus: plan.cpus.clone(),
-        slots: plan.slots,
-        affinity: worker.started.thread_ids.iter().map(|&tid| affinity_of(tid)).collect(),
-        is_bound: plan.pin,
-        local_weights: worker.started.local_weights,
-        local_kv: worker.started.local_kv,
-        totals: worker.shared.totals(),
-    }
+    let mut stats = WorkerStats::default();
+    stats.node = plan.node;
+    stats.cpus = plan.cpus.clone();
+    stats.slots = plan.slots;
+    stats.affinity = worker.started.thread_ids.iter().map(|&tid| affinity_of(tid)).collect();
+    stats.is_bound = plan.pin;
+    stats.local_weights = worker.started.local_weights;
+    stats.local_kv = worker.started.local_kv;
+    stats.totals = worker.shared.totals();
+    stats
 }
 
 impl Drop for Inner {

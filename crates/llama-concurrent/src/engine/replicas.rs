@@ -30,7 +30,7 @@ impl Replicas {
             let of_all = |callback: LoadProgress| -> LoadProgress {
                 Arc::new(move |share| callback((index as f32 + share) / n_copies))
             };
-            let config = EngineConfig { progress: config.progress.clone().map(of_all), ..config.clone() };
+            let config = config.clone().progress(config.progress.clone().map(of_all));
             let progress = config.progress.clone();
             let report = |share: f32| progress.as_ref().is_none_or(|callback| callback(share));
             let cpus_of_users: Vec<usize> =
@@ -40,7 +40,7 @@ impl Replicas {
                 (WeightCopy::Shared, memory) => load_on(&[], memory, path, config, packed, report),
                 (WeightCopy::OfNode(node), _) => {
                     // What is mapped, packed weights too, lies where it was first read, and is the same for all.
-                    let config = EngineConfig { mmap: false, ..config };
+                    let config = config.mmap(false);
                     let model = load_on(&cpus_of_users, &MemoryPolicy::Node(node), path, config, None, report);
                     model.inspect(|model| model.move_to(node))
                 }
@@ -86,7 +86,7 @@ fn load_on(
     let (shares, reported) = bounded(0);
     let (answer, answers) = bounded(1);
     let progress = move |share: f32| shares.send(share).is_ok() && answers.recv().unwrap_or(false);
-    let config = EngineConfig { progress: Some(Arc::new(progress)), ..config };
+    let config = config.progress(Arc::new(progress));
     thread::scope(|scope| {
         let loader = thread::Builder::new().name("llama-loader".into()).spawn_scoped(scope, move || {
             bind_thread(cpus, memory);
@@ -127,7 +127,7 @@ mod tests {
             written.lock().unwrap().push(share);
             true
         };
-        let config = EngineConfig { progress: Some(Arc::new(progress)), ..EngineConfig::default() };
+        let config = EngineConfig::default().progress(Arc::new(progress));
         let replicas = Replicas::load(Path::new(path), &config, None, &placement).unwrap();
         assert_eq!(replicas.len(), 2);
         let models: Vec<_> = placement.workers.iter().map(|worker| replicas.of(worker)).collect();
@@ -140,7 +140,7 @@ mod tests {
             Arc::new(|_: f32| false) as llama_concurrent_types::LoadProgress,
             Arc::new(|_: f32| -> bool { panic!("a defect of the caller") }),
         ] {
-            let config = EngineConfig { progress: Some(stop), ..EngineConfig::default() };
+            let config = EngineConfig::default().progress(stop);
             let error = Replicas::load(Path::new(path), &config, None, &placement).err().unwrap();
             assert_eq!(*error.kind(), ErrorKind::LoadCancelled);
         }

@@ -165,7 +165,7 @@ fn taking_turns(config: &EngineConfig, cpus: &[usize]) -> EngineConfig {
             true
         }
     };
-    EngineConfig { progress: Some(Arc::new(pausing)), ..config.clone() }
+    config.clone().progress(Arc::new(pausing))
 }
 
 /// What a worker says of itself once it is ready.
@@ -194,7 +194,7 @@ fn readable(config: &EngineConfig, model: &ModelSummary) -> (EngineConfig, Optio
     }
     let lost =
         config.pack_cache.is_some().then(|| "pack_cache keeps nothing for a model that cannot be mapped".to_owned());
-    (EngineConfig { mmap: false, pack_cache: None, ..config.clone() }, lost)
+    (config.clone().mmap(false).pack_cache(None), lost)
 }
 
 /// Decides `Auto`, and whether reproducible results can be had. `variance` is why a row's results may depend on others.

@@ -34,8 +34,7 @@ impl EventSender {
 
 impl Drop for EventSender {
     fn drop(&mut self) {
-        let (reason, timings) = (FinishReason::Cancelled, Timings::default());
-        self.send(Event::Finished(Box::new(Finish { reason, stop: None, error: None, timings })));
+        self.send(Event::Finished(Box::new(Finish::new(FinishReason::Cancelled, Timings::default()))));
     }
 }
 

@@ -5,7 +5,7 @@ use std::{
     path::Path,
 };
 
-use llama_concurrent::{EngineConfig, Strategy};
+use llama_concurrent::Strategy;
 use llama_concurrent_bench::{
     Load, Planner,
     numbers::count,
@@ -51,12 +51,8 @@ fn one(
     users: usize,
     strategy: Strategy,
 ) -> Result<Line, Failure> {
-    let config = EngineConfig {
-        threads: Some(threads),
-        max_queued_requests: usize::MAX,
-        max_queued_tokens: usize::MAX,
-        ..planner.config(strategy, users)
-    };
+    let config =
+        planner.config(strategy, users).threads(threads).max_queued_requests(usize::MAX).max_queued_tokens(usize::MAX);
     let system = System::engine(strategy.as_str(), path, config.clone());
     let here = MachineSpec { nodes: 1, cores: threads, bandwidth: Some(planner.calibration.node_bandwidth) };
     let (mut measured, mut predicted) = (Vec::new(), Vec::new());

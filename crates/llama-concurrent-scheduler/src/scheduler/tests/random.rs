@@ -70,7 +70,7 @@ fn survive(contexts: usize, slots: usize, window: Option<SimWindow>, fail_every:
                 rig.scheduler.submit(NewSequence {
                     id,
                     prompt: tokens.clone(),
-                    params: Arc::new(SamplingParams { max_tokens: Some(*max_tokens), ..SamplingParams::default() }),
+                    params: Arc::new(SamplingParams::default().max_tokens(*max_tokens)),
                     matcher: None,
                     prefix_reuse: true,
                     priority: *priority,

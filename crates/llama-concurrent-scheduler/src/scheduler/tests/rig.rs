@@ -95,7 +95,7 @@ impl Rig {
             id,
             prompt,
             Priority::Interactive,
-            SamplingParams { max_tokens: Some(max_tokens), ignore_eos: true, ..SamplingParams::default() },
+            SamplingParams::default().max_tokens(max_tokens).ignore_eos(true),
         );
     }
 
