@@ -6,7 +6,7 @@ use crate::{
     IsaLevel,
     activations::{self, ColumnBlocks},
     attention::WorkItem,
-    format::{Format, Iq4Nl, Iq4Xs, Q4_0, Q4K, Q5K, Q6K, Q8_0},
+    format::{Format, Iq4Nl, Iq4Xs, Mxfp4, Q2K, Q3K, Q4_0, Q4_1, Q4K, Q5_0, Q5_1, Q5K, Q6K, Q8_0},
     isa::{Avx2, Avx512, Avx512Vnni, AvxVnni, AvxVnniEvex, Isa},
     tile::{self, Tile},
 };
@@ -48,14 +48,20 @@ pub(crate) struct Packing {
 }
 
 /// All formats; a tensor stores the index of its format in this list.
-pub(crate) const PACKINGS: [Packing; 7] = [
+pub(crate) const PACKINGS: [Packing; 13] = [
     packing::<Q4_0>(),
+    packing::<Q4_1>(),
+    packing::<Q5_0>(),
+    packing::<Q5_1>(),
     packing::<Q8_0>(),
+    packing::<Q2K>(),
+    packing::<Q3K>(),
     packing::<Q4K>(),
     packing::<Q5K>(),
     packing::<Q6K>(),
     packing::<Iq4Nl>(),
     packing::<Iq4Xs>(),
+    packing::<Mxfp4>(),
 ];
 
 const fn packing<F: Format>() -> Packing {

@@ -151,7 +151,7 @@ unsafe fn add_block<I: Isa, F: Format, const N: usize, const VECTORS: usize>(
         if uses_i16::<I, F>() {
             // The even bytes, then the odd ones, in the order in which activations are stored.
             let even = q.map(|q| I::and(q, I::splat32(0x00ff_00ff)));
-            let odd = q.map(|q| I::shr::<8>(q));
+            let odd = q.map(|q| I::shift(q, -8));
             for (part, q) in [even, odd].into_iter().enumerate() {
                 for g in 0..N {
                     let a = I::splat4(activations.add(g * 2 * BLOCK + part * BLOCK + 4 * i));
@@ -179,7 +179,12 @@ unsafe fn add_block<I: Isa, F: Format, const N: usize, const VECTORS: usize>(
     });
     for v in 0..VECTORS {
         let scale = F::scale::<I>(unit.add(v * panel), block.add(v * panel), v * row, F::GROUPS - 1);
-        let min = if F::MINS { F::min::<I>(unit.add(v * panel), block.add(v * panel), v * row) } else { I::zero() };
+        let mut mins = [I::zero(); 2];
+        if F::MINS {
+            for group in 0..F::GROUPS {
+                mins[group] = F::min::<I>(unit.add(v * panel), block.add(v * panel), v * row, group);
+            }
+        }
         for g in 0..N {
             let sum = end::<I, F>(sums[v][g], corrections.add((F::GROUPS - 1) * N + g));
             let product = match F::GROUPS {
@@ -187,8 +192,8 @@ unsafe fn add_block<I: Isa, F: Format, const N: usize, const VECTORS: usize>(
                 _ => I::mul(sum, scale),
             };
             results[v][g] = I::fma(product, I::splat(scales.add(g)), results[v][g]);
-            if F::MINS {
-                results[v][g] = I::fma(min, I::splat(corrections.add(g)), results[v][g]);
+            for group in 0..if F::MINS { F::GROUPS } else { 0 } {
+                results[v][g] = I::fma(mins[group], I::splat(corrections.add(group * N + g)), results[v][g]);
             }
         }
     }

@@ -7,14 +7,20 @@ use llama_concurrent_kernels::{Mode, install, set_enabled, status};
 use llama_cpp_sys_2 as sys;
 use std::{ffi::CStr, ptr, sync::Mutex};
 
-const KINDS: [sys::ggml_type; 7] = [
+const KINDS: [sys::ggml_type; 13] = [
     sys::GGML_TYPE_Q4_0,
+    sys::GGML_TYPE_Q4_1,
+    sys::GGML_TYPE_Q5_0,
+    sys::GGML_TYPE_Q5_1,
     sys::GGML_TYPE_Q8_0,
+    sys::GGML_TYPE_Q2_K,
+    sys::GGML_TYPE_Q3_K,
     sys::GGML_TYPE_Q4_K,
     sys::GGML_TYPE_Q5_K,
     sys::GGML_TYPE_Q6_K,
     sys::GGML_TYPE_IQ4_NL,
     sys::GGML_TYPE_IQ4_XS,
+    sys::GGML_TYPE_MXFP4,
 ];
 
 /// One test switches the kernels off for a moment.
@@ -212,7 +218,7 @@ fn odd_shapes_and_switched_off_kernels_are_left_to_ggml() {
     install(Mode::Auto);
     let case = |kind, rows| Case { kind, k: 256, rows, experts: 0, slots: 0, tokens: 2, planes: 1 };
     assert!(case(sys::GGML_TYPE_Q4_0, 24).compute(true, 1).is_none());
-    assert!(case(sys::GGML_TYPE_Q5_0, 32).compute(true, 1).is_none());
+    assert!(case(sys::GGML_TYPE_TQ2_0, 32).compute(true, 1).is_none());
     assert!(case(sys::GGML_TYPE_F16, 32).compute(true, 1).is_none());
     set_enabled(false);
     // The buffer type still exists, but accepts no more weights; llama.cpp then asks the next.

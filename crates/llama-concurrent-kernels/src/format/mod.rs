@@ -14,14 +14,26 @@ mod super_blocks;
 use crate::isa::Isa;
 use llama_cpp_sys_2 as sys;
 pub(crate) use planes::quants;
-pub(crate) use simple::{Iq4Nl, Q4_0, Q8_0};
-pub(crate) use super_blocks::{Iq4Xs, Q4K, Q5K, Q6K};
+pub(crate) use simple::{Iq4Nl, Mxfp4, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0};
+pub(crate) use super_blocks::{Iq4Xs, Q2K, Q3K, Q4K, Q5K, Q6K};
 
 /// Rows of a panel.
 pub(crate) const ROWS: usize = 16;
 
 /// Weights of a row in a block.
 pub(crate) const BLOCK: usize = 32;
+
+/// The values that IQ4_NL and IQ4_XS index, plus 128.
+const IQ4_VALUES: [u8; 16] = {
+    let values: [i8; 16] = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
+    let mut unsigned = [0; 16];
+    let mut i = 0;
+    while i < 16 {
+        unsigned[i] = (values[i] as u8) ^ 0x80;
+        i += 1;
+    }
+    unsigned
+};
 
 /// A weight format, as a kernel sees it.
 pub(crate) trait Format: 'static {
@@ -43,7 +55,7 @@ pub(crate) trait Format: 'static {
     const GROUPS: usize;
     /// The bias added to make weights unsigned.
     const BIAS: i32;
-    /// Whether a multiple of a second scale, the minimum, is subtracted from all weights of a block.
+    /// Whether a second scale, the minimum, is subtracted from all weights of a group.
     const MINS: bool;
     /// How many vectors of weights fit into a 16-bit sum: 2 * largest weight * 127 * FIT < 32768; 0 for 8-bit weights, of
     /// which not even one fits.
@@ -64,7 +76,7 @@ pub(crate) trait Format: 'static {
     ///
     /// # Safety
     /// As for `scale`.
-    unsafe fn min<I: Isa>(_unit: *const u8, _block: *const u8, _row: usize) -> I::Float {
+    unsafe fn min<I: Isa>(_unit: *const u8, _block: *const u8, _row: usize, _group: usize) -> I::Float {
         I::zero()
     }
 
@@ -75,10 +87,14 @@ pub(crate) trait Format: 'static {
 /// How weights of a block are stored.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Coding {
+    /// Two bits of four vectors each in 64 bytes, twice.
+    TwoBits,
+    /// The same, and one more bit of all eight vectors in 64 bytes.
+    ThreeBits,
     /// Four bits: vectors 0 to 3 in the low halves of 256 bytes, 4 to 7 in the high ones.
     Nibbles,
-    /// Four bits that index ggml's table of non-linear values.
-    Table,
+    /// Four bits that index a table.
+    Table(&'static [u8; 16]),
     /// Nibbles, and one more bit of all eight vectors in 64 bytes.
     FiveBits,
     /// Nibbles, and two more bits of four vectors each in 64 bytes, twice.
@@ -91,7 +107,9 @@ impl Coding {
     /// Bytes of 16 x 32 weights.
     pub(crate) const fn bytes(self) -> usize {
         match self {
-            Self::Nibbles | Self::Table => 256,
+            Self::TwoBits => 128,
+            Self::ThreeBits => 128 + 64,
+            Self::Nibbles | Self::Table(_) => 256,
             Self::FiveBits => 256 + 64,
             Self::SixBits => 256 + 128,
             Self::Bytes => 512,

@@ -3,18 +3,6 @@
 use super::{BLOCK, Coding, ROWS};
 use crate::isa::Isa;
 
-/// The values that IQ4_NL and IQ4_XS index, plus 128.
-const KVALUES: [u8; 16] = {
-    let values: [i8; 16] = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
-    let mut unsigned = [0; 16];
-    let mut i = 0;
-    while i < 16 {
-        unsigned[i] = (values[i] as u8) ^ 0x80;
-        i += 1;
-    }
-    unsigned
-};
-
 /// Vector `i` of a block: four weights of each row from `row` on.
 ///
 /// # Safety
@@ -22,73 +10,79 @@ const KVALUES: [u8; 16] = {
 #[inline(always)]
 pub(crate) unsafe fn quants<I: Isa>(coding: Coding, block: *const u8, row: usize, i: usize) -> I::Int {
     let at = |vector: usize| I::load(block.add(vector * 64 + row * 4));
-    if coding == Coding::Bytes {
-        return at(i);
-    }
-    let nibbles = if i < 4 { at(i) } else { I::shr::<4>(at(i - 4)) };
-    let low = I::and(nibbles, I::splat8(15));
     match coding {
-        Coding::Nibbles | Coding::Bytes => low,
-        Coding::Table => I::lookup(&KVALUES, low),
-        Coding::FiveBits => {
-            let plane = at(4);
-            let moved = match i {
-                0 => I::shl::<4>(plane),
-                1 => I::shl::<3>(plane),
-                2 => I::shl::<2>(plane),
-                3 => I::shl::<1>(plane),
-                4 => plane,
-                5 => I::shr::<1>(plane),
-                6 => I::shr::<2>(plane),
-                _ => I::shr::<3>(plane),
-            };
-            I::or(low, I::and(moved, I::splat8(0x10)))
+        Coding::Bytes => at(i),
+        Coding::TwoBits => I::and(two_bits::<I>(at(i / 4), i % 4, 0), I::splat8(3)),
+        Coding::ThreeBits => {
+            let low = I::and(two_bits::<I>(at(i / 4), i % 4, 0), I::splat8(3));
+            I::or(low, I::and(one_bit::<I>(at(2), i, 2), I::splat8(4)))
         }
+        Coding::Nibbles => nibbles::<I>(at(i % 4), i),
+        Coding::Table(table) => I::lookup(table, nibbles::<I>(at(i % 4), i)),
+        Coding::FiveBits => I::or(nibbles::<I>(at(i % 4), i), I::and(one_bit::<I>(at(4), i, 4), I::splat8(0x10))),
         Coding::SixBits => {
-            let plane = at(4 + i / 4);
-            let moved = match i % 4 {
-                0 => I::shl::<4>(plane),
-                1 => I::shl::<2>(plane),
-                2 => plane,
-                _ => I::shr::<2>(plane),
-            };
-            I::or(low, I::and(moved, I::splat8(0x30)))
+            I::or(nibbles::<I>(at(i % 4), i), I::and(two_bits::<I>(at(4 + i / 4), i % 4, 4), I::splat8(0x30)))
         }
     }
+}
+
+/// The low halves of bytes for vectors 0 to 3, the high ones for 4 to 7.
+#[inline(always)]
+unsafe fn nibbles<I: Isa>(bytes: I::Int, i: usize) -> I::Int {
+    I::and(if i < 4 { bytes } else { I::shift(bytes, -4) }, I::splat8(15))
+}
+
+/// Moves pair `i` of the bits of each byte to bit `to`; a mask follows.
+#[inline(always)]
+unsafe fn two_bits<I: Isa>(plane: I::Int, i: usize, to: i32) -> I::Int {
+    I::shift(plane, to - 2 * i as i32)
+}
+
+/// Moves bit `i` of each byte to bit `to`; a mask follows.
+#[inline(always)]
+unsafe fn one_bit<I: Isa>(plane: I::Int, i: usize, to: i32) -> I::Int {
+    I::shift(plane, to - i as i32)
 }
 
 /// Writes the weights of one row into a block, as [`quants`] reads them.
 #[inline(always)]
 pub(super) fn put(coding: Coding, block: &mut [u8], row: usize, weights: &[u8; BLOCK]) {
     debug_assert!(row < ROWS && block.len() >= coding.bytes());
-    let vector = |i: usize| i * 64 + row * 4;
-    if coding == Coding::Bytes {
-        for (i, four) in weights.as_chunks::<4>().0.iter().enumerate() {
-            block[vector(i)..][..4].copy_from_slice(four);
-        }
-        return;
-    }
-    for i in 0..4 {
-        for j in 0..4 {
-            block[vector(i) + j] = (weights[i * 4 + j] & 15) | (weights[16 + i * 4 + j] << 4);
-        }
-    }
     match coding {
-        Coding::FiveBits => {
-            for j in 0..4 {
-                let bits = (0..8).map(|i| (weights[i * 4 + j] >> 4) << i);
-                block[vector(4) + j] = bits.fold(0, |byte, bit| byte | bit);
+        Coding::TwoBits | Coding::ThreeBits => {
+            gather::<2>(block, row, 0, weights, 0);
+            gather::<2>(block, row, 1, &weights[16..], 0);
+            if coding == Coding::ThreeBits {
+                gather::<1>(block, row, 2, weights, 2);
             }
         }
-        Coding::SixBits => {
-            for (half, plane) in [4, 5].into_iter().enumerate() {
+        Coding::Nibbles | Coding::Table(_) | Coding::FiveBits | Coding::SixBits => {
+            for i in 0..4 {
                 for j in 0..4 {
-                    let bits = (0..4).map(|i| (weights[half * 16 + i * 4 + j] >> 4) << (2 * i));
-                    block[vector(plane) + j] = bits.fold(0, |byte, bit| byte | bit);
+                    block[i * 64 + row * 4 + j] = (weights[i * 4 + j] & 15) | (weights[16 + i * 4 + j] << 4);
                 }
             }
+            if coding == Coding::FiveBits {
+                gather::<1>(block, row, 4, weights, 4);
+            } else if coding == Coding::SixBits {
+                gather::<2>(block, row, 4, weights, 4);
+                gather::<2>(block, row, 5, &weights[16..], 4);
+            }
         }
-        Coding::Nibbles | Coding::Table | Coding::Bytes => {}
+        Coding::Bytes => {
+            for (i, four) in weights.as_chunks::<4>().0.iter().enumerate() {
+                block[i * 64 + row * 4..][..4].copy_from_slice(four);
+            }
+        }
+    }
+}
+
+/// Gathers `BITS` bits of each of the first weights, from bit `from` on, in the row's four bytes of a vector.
+#[inline(always)]
+fn gather<const BITS: usize>(block: &mut [u8], row: usize, vector: usize, weights: &[u8], from: usize) {
+    for j in 0..4 {
+        let parts = (0..8 / BITS).map(|i| ((weights[i * 4 + j] >> from) & ((1 << BITS) - 1)) << (BITS * i));
+        block[vector * 64 + row * 4 + j] = parts.fold(0, |byte, part| byte | part);
     }
 }
 

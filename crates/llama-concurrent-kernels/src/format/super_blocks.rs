@@ -5,6 +5,12 @@ use super::{BLOCK, Coding, Format, ROWS, planes};
 use crate::isa::Isa;
 use llama_cpp_sys_2 as sys;
 
+/// Two bits, with a scale and a minimum for 16 weights.
+pub(crate) struct Q2K;
+
+/// Three bits, with a scale for 16 weights.
+pub(crate) struct Q3K;
+
 /// Four bits, with minimums.
 pub(crate) struct Q4K;
 
@@ -50,7 +56,7 @@ macro_rules! with_mins {
         }
 
         #[inline(always)]
-        unsafe fn min<I: Isa>(unit: *const u8, block: *const u8, row: usize) -> I::Float {
+        unsafe fn min<I: Isa>(unit: *const u8, block: *const u8, row: usize, _group: usize) -> I::Float {
             I::mul(I::halves(unit.add(2 * (ROWS + row))), I::bytes(block.add(Self::CODING.bytes() + ROWS + row)))
         }
 
@@ -68,6 +74,95 @@ macro_rules! with_mins {
             }
         }
     };
+}
+
+/// Thirty-two weights of two bits: pair `block % 4` of the bits of as many bytes.
+#[inline(always)]
+fn pairs(qs: &[u8], block: usize) -> [u8; BLOCK] {
+    let qs = &qs[block / 4 * 32..][..32];
+    std::array::from_fn(|k| (qs[k] >> (2 * (block % 4))) & 3)
+}
+
+impl Format for Q2K {
+    const NAME: &'static str = "Q2_K";
+    const TYPE: sys::ggml_type = sys::GGML_TYPE_Q2_K;
+    const FILE_BYTES: usize = 84;
+    const BLOCKS: usize = 8;
+    const HEADER: usize = 4 * ROWS;
+    const CODING: Coding = Coding::TwoBits;
+    const SCALES: usize = 4 * ROWS;
+    const GROUPS: usize = 2;
+    const BIAS: i32 = 0;
+    const MINS: bool = true;
+    const FIT: usize = 8;
+
+    #[inline(always)]
+    unsafe fn scale<I: Isa>(unit: *const u8, block: *const u8, row: usize, group: usize) -> I::Float {
+        I::mul(I::halves(unit.add(2 * row)), I::bytes(block.add(Self::CODING.bytes() + group * ROWS + row)))
+    }
+
+    #[inline(always)]
+    unsafe fn min<I: Isa>(unit: *const u8, block: *const u8, row: usize, group: usize) -> I::Float {
+        let mins = block.add(Self::CODING.bytes() + (2 + group) * ROWS + row);
+        I::mul(I::halves(unit.add(2 * (ROWS + row))), I::bytes(mins))
+    }
+
+    fn pack(rows: &[u8], row_bytes: usize, unit: &mut [u8]) {
+        for row in 0..ROWS {
+            let file = &rows[row * row_bytes..][..Self::FILE_BYTES];
+            let (scales, weights) = file[..80].split_at(16);
+            unit[2 * row..][..2].copy_from_slice(&file[80..82]);
+            unit[2 * (ROWS + row)..][..2].copy_from_slice(&file[82..]);
+            for (j, block) in unit[Self::HEADER..].chunks_exact_mut(Self::PACKED_BLOCK).enumerate() {
+                planes::put(Self::CODING, block, row, &pairs(weights, j));
+                for group in 0..2 {
+                    block[Self::CODING.bytes() + group * ROWS + row] = scales[2 * j + group] & 15;
+                    block[Self::CODING.bytes() + (2 + group) * ROWS + row] = scales[2 * j + group] >> 4;
+                }
+            }
+        }
+    }
+}
+
+impl Format for Q3K {
+    const NAME: &'static str = "Q3_K";
+    const TYPE: sys::ggml_type = sys::GGML_TYPE_Q3_K;
+    const FILE_BYTES: usize = 110;
+    const BLOCKS: usize = 8;
+    const HEADER: usize = 2 * ROWS;
+    const CODING: Coding = Coding::ThreeBits;
+    const SCALES: usize = 2 * ROWS;
+    const GROUPS: usize = 2;
+    const BIAS: i32 = 4;
+    const MINS: bool = false;
+    const FIT: usize = 8;
+
+    #[inline(always)]
+    unsafe fn scale<I: Isa>(unit: *const u8, block: *const u8, row: usize, group: usize) -> I::Float {
+        let scales = block.add(Self::CODING.bytes() + group * ROWS + row);
+        I::mul(I::halves(unit.add(2 * row)), I::signed_bytes(scales))
+    }
+
+    fn pack(rows: &[u8], row_bytes: usize, unit: &mut [u8]) {
+        for row in 0..ROWS {
+            let file = &rows[row * row_bytes..][..Self::FILE_BYTES];
+            let (high, low, scales) = (&file[..32], &file[32..96], &file[96..108]);
+            unit[2 * row..][..2].copy_from_slice(&file[108..]);
+            // Six bits, less 32: the low four of scales 0 to 7 and 8 to 15 share bytes, the high two follow.
+            let scale = |i: usize| {
+                let low = (scales[i % 8] >> (4 * (i / 8))) & 15;
+                (low | (((scales[8 + i % 4] >> (2 * (i / 4))) & 3) << 4)).wrapping_sub(32)
+            };
+            for (j, block) in unit[Self::HEADER..].chunks_exact_mut(Self::PACKED_BLOCK).enumerate() {
+                let low = pairs(low, j);
+                let weights = std::array::from_fn(|k| low[k] | (((high[k] >> j) & 1) << 2));
+                planes::put(Self::CODING, block, row, &weights);
+                for group in 0..2 {
+                    block[Self::CODING.bytes() + group * ROWS + row] = scale(2 * j + group);
+                }
+            }
+        }
+    }
 }
 
 impl Format for Q4K {
@@ -151,7 +246,7 @@ impl Format for Iq4Xs {
     const FILE_BYTES: usize = 136;
     const BLOCKS: usize = 8;
     const HEADER: usize = 2 * ROWS;
-    const CODING: Coding = Coding::Table;
+    const CODING: Coding = Coding::Table(&super::IQ4_VALUES);
     const SCALES: usize = ROWS;
     const GROUPS: usize = 1;
     const BIAS: i32 = 128;

@@ -60,12 +60,12 @@ macro_rules! vectors {
             _mm256_or_si256(a, b)
         }
         #[inline(always)]
-        unsafe fn shl<const BITS: u32>(a: __m256i) -> __m256i {
-            _mm256_sll_epi16(a, _mm_cvtsi32_si128(BITS.cast_signed()))
-        }
-        #[inline(always)]
-        unsafe fn shr<const BITS: u32>(a: __m256i) -> __m256i {
-            _mm256_srl_epi16(a, _mm_cvtsi32_si128(BITS.cast_signed()))
+        unsafe fn shift(a: __m256i, by: i32) -> __m256i {
+            match by {
+                0 => a,
+                1.. => _mm256_sll_epi16(a, _mm_cvtsi32_si128(by)),
+                _ => _mm256_srl_epi16(a, _mm_cvtsi32_si128(-by)),
+            }
         }
         #[inline(always)]
         unsafe fn lookup(table: &[u8; 16], index: __m256i) -> __m256i {
@@ -100,6 +100,10 @@ macro_rules! vectors {
         #[inline(always)]
         unsafe fn halves(p: *const u8) -> __m256 {
             _mm256_cvtph_ps(_mm_loadu_si128(p.cast()))
+        }
+        #[inline(always)]
+        unsafe fn upper_halves(p: *const u8) -> __m256 {
+            _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(_mm_loadu_si128(p.cast()))))
         }
         #[inline(always)]
         unsafe fn bytes(p: *const u8) -> __m256 {

@@ -47,12 +47,12 @@ macro_rules! vectors {
             _mm512_or_si512(a, b)
         }
         #[inline(always)]
-        unsafe fn shl<const BITS: u32>(a: __m512i) -> __m512i {
-            _mm512_slli_epi16::<BITS>(a)
-        }
-        #[inline(always)]
-        unsafe fn shr<const BITS: u32>(a: __m512i) -> __m512i {
-            _mm512_srli_epi16::<BITS>(a)
+        unsafe fn shift(a: __m512i, by: i32) -> __m512i {
+            match by {
+                0 => a,
+                1.. => _mm512_sll_epi16(a, _mm_cvtsi32_si128(by)),
+                _ => _mm512_srl_epi16(a, _mm_cvtsi32_si128(-by)),
+            }
         }
         #[inline(always)]
         unsafe fn lookup(table: &[u8; 16], index: __m512i) -> __m512i {
@@ -87,6 +87,10 @@ macro_rules! vectors {
         #[inline(always)]
         unsafe fn halves(p: *const u8) -> __m512 {
             _mm512_cvtph_ps(_mm256_loadu_si256(p.cast()))
+        }
+        #[inline(always)]
+        unsafe fn upper_halves(p: *const u8) -> __m512 {
+            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(_mm256_loadu_si256(p.cast()))))
         }
         #[inline(always)]
         unsafe fn bytes(p: *const u8) -> __m512 {

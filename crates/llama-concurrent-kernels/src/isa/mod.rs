@@ -38,9 +38,8 @@ pub(crate) trait Isa: Copy + 'static {
     unsafe fn add32(a: Self::Int, b: Self::Int) -> Self::Int;
     unsafe fn and(a: Self::Int, b: Self::Int) -> Self::Int;
     unsafe fn or(a: Self::Int, b: Self::Int) -> Self::Int;
-    /// Shifts 16-bit lanes; bits cross from byte to byte, so a mask follows.
-    unsafe fn shl<const BITS: u32>(a: Self::Int) -> Self::Int;
-    unsafe fn shr<const BITS: u32>(a: Self::Int) -> Self::Int;
+    /// Shifts 16-bit lanes to the left, or if `by` is negative to the right; bits cross from byte to byte, so a mask follows.
+    unsafe fn shift(a: Self::Int, by: i32) -> Self::Int;
     /// Replaces each byte below 16 by that entry of the table.
     unsafe fn lookup(table: &[u8; 16], index: Self::Int) -> Self::Int;
 
@@ -62,6 +61,8 @@ pub(crate) trait Isa: Copy + 'static {
     unsafe fn store(p: *mut f32, v: Self::Float);
     /// Half-precision numbers.
     unsafe fn halves(p: *const u8) -> Self::Float;
+    /// Numbers in the upper half of single precision (bfloat16).
+    unsafe fn upper_halves(p: *const u8) -> Self::Float;
     /// Unsigned bytes, as floats.
     unsafe fn bytes(p: *const u8) -> Self::Float;
     /// Signed bytes, as floats.
