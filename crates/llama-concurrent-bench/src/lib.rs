@@ -9,6 +9,7 @@
 //! All load is derived from a seed, so that two targets get the same.
 
 mod corpus;
+pub mod engines;
 pub mod neighbours;
 pub mod numbers;
 pub mod page;
@@ -21,6 +22,7 @@ mod script;
 mod setting;
 pub mod sim;
 mod stats;
+mod streams;
 mod summary;
 mod target;
 pub mod usage;

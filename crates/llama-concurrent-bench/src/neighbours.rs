@@ -4,17 +4,17 @@ use std::{
     hint::black_box,
     path::Path,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::JoinHandle,
     time::{Duration, Instant},
 };
 
-use llama_concurrent::{Engine, EngineConfig, Event, Request, Result, SamplingParams, WaitPolicy};
+use llama_concurrent::{Engine, EngineConfig, Result, WaitPolicy};
 use serde::Serialize;
 
-use crate::stats::Spread;
+use crate::{stats::Spread, streams::Streams};
 
 /// After a change, before something is measured: longer than any engine takes to notice it.
 const SETTLE: Duration = Duration::from_millis(1200);
@@ -136,75 +136,12 @@ fn sample(engine: &Engine, neighbours: Neighbours, setting: &NeighboursSetting, 
     let begin = Instant::now();
     let work = crowd.work_within(setting.time);
     let end = Instant::now();
-    let times = streams.stop()?;
-    let within = |times: &[Instant]| -> Vec<Instant> {
-        times.iter().copied().filter(|&time| begin <= time && time <= end).collect()
-    };
-    let times: Vec<Vec<Instant>> = times.iter().map(|times| within(times)).collect();
-    let tokens: usize = times.iter().map(Vec::len).sum();
-    let gap = times.iter().flat_map(|times| times.windows(2)).map(|pair| pair[1] - pair[0]).max();
+    let pace = streams.stop()?.within(begin, end);
     Ok(Sample {
-        rate: tokens as f64 / (end - begin).as_secs_f64(),
-        gap: gap.unwrap_or(end - begin),
+        rate: pace.tokens_per_second,
+        gap: pace.longest_gap,
         neighbours: if undisturbed > 0.0 { work / undisturbed } else { 1.0 },
     })
-}
-
-/// Generations that follow each other without a pause, and when each token came.
-struct Streams {
-    times: Vec<Arc<Mutex<Vec<Instant>>>>,
-    stop: Arc<AtomicBool>,
-    threads: Vec<JoinHandle<Result<()>>>,
-}
-
-impl Streams {
-    fn start(engine: &Engine, count: usize) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let times: Vec<Arc<Mutex<Vec<Instant>>>> = (0..count).map(|_| Arc::default()).collect();
-        let threads = times.iter().enumerate().map(|(stream, times)| {
-            let (engine, times, stop) = (engine.clone(), times.clone(), stop.clone());
-            std::thread::spawn(move || read(&engine, stream, &times, &stop))
-        });
-        Self { threads: threads.collect(), times, stop }
-    }
-
-    /// Waits until all have begun, or one failed.
-    fn wait_for_first_tokens(&self) {
-        let has_begun = |times: &Mutex<Vec<Instant>>| !lock(times).is_empty();
-        while !self.times.iter().all(|times| has_begun(times)) && !self.threads.iter().any(JoinHandle::is_finished) {
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    }
-
-    fn stop(self) -> Result<Vec<Vec<Instant>>> {
-        self.stop.store(true, Ordering::Relaxed);
-        for thread in self.threads {
-            thread.join().expect("a reader does not panic")?;
-        }
-        Ok(self.times.iter().map(|times| std::mem::take(&mut *lock(times))).collect())
-    }
-}
-
-fn read(engine: &Engine, stream: usize, times: &Mutex<Vec<Instant>>, stop: &AtomicBool) -> Result<()> {
-    let mut seed = stream as u32;
-    while !stop.load(Ordering::Relaxed) {
-        let params = SamplingParams::default().ignore_eos(true).seed(seed);
-        let request = Request::new(format!("Stream number {stream} begins here")).params(params);
-        let mut generation = engine.submit(request)?;
-        while !generation.is_finished() && !stop.load(Ordering::Relaxed) {
-            if let Some(Event::Delta(delta)) = generation.next_within(Duration::from_millis(50))
-                && delta.token.is_some()
-            {
-                lock(times).push(Instant::now());
-            }
-        }
-        seed = seed.wrapping_add(1);
-    }
-    Ok(())
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Neighbours at work, until they are dropped.

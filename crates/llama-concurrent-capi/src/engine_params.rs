@@ -42,6 +42,8 @@ pub enum llama_engine_kv_type {
     Q8_0 = 1,
     /// 32-bit floats: twice the memory of F16.
     F32 = 2,
+    /// 4-bit blocks: about a quarter of the memory of F16, and noticeably less exact.
+    Q4_0 = 3,
 }
 
 /// How workers are placed on the machine.
@@ -369,7 +371,7 @@ macro_rules! numbered {
 
 numbered! {
     llama_engine_strategy for Strategy: Auto Sequential RoundRobin Batched;
-    llama_engine_kv_type for KvType: F16 Q8_0 F32;
+    llama_engine_kv_type for KvType: F16 Q8_0 F32 Q4_0;
     llama_engine_placement for PlacementPolicy: Auto Node L3 None;
     llama_engine_replicate for Replicate: Auto Always Never;
     llama_engine_wait_policy for WaitPolicy: Auto Active Passive;

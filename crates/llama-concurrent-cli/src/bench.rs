@@ -1,6 +1,7 @@
 //! `bench`: named workloads against this engine, its strategies, and servers.
 
 mod capacity;
+mod engines;
 mod files;
 mod neighbours;
 mod plan;
@@ -49,6 +50,7 @@ Examples:
   llama-concurrent bench chat -m model.gguf --sim 2x16@150 --sweep 20,100,200
   llama-concurrent bench -m model.gguf --sim-check
   llama-concurrent bench -m model.gguf --neighbours 1,2,4,8 --users 8
+  llama-concurrent bench -m model.gguf --engines 2 --users 8
 
 All texts, lengths and times follow from --seed; each repeat has a seed of its own, and all systems get the same. They \
 take turns, so that a machine that slows down does so for all. Figures are medians over the repeats. Answers have their \
@@ -58,7 +60,7 @@ full length: the end that a model would choose is ignored.";
 #[command(after_help = EXAMPLES)]
 pub struct BenchArgs {
     /// Workload, described below [default with --sim: chat, with --sim-check: strategies]
-    #[arg(value_parser = workloads(), required_unless_present_any = ["sim", "sim_check", "neighbours"])]
+    #[arg(value_parser = workloads(), required_unless_present_any = ["sim", "sim_check", "neighbours", "engines"])]
     workload: Option<Workload>,
 
     /// Concurrent users [default: 8]
@@ -132,6 +134,17 @@ pub struct BenchArgs {
     #[command(flatten)]
     sim: plan::SimOptions,
 
+    /// Instead of a workload: so many engines of one process, each with --users streams that decode all the time; what each gets
+    /// alone and beside the others
+    #[arg(long, value_name = "N", conflicts_with_all = ["workload", "sim", "sim_check", "sweep", "rate", "find_capacity",
+        "strategies", "target", "compare", "beside_ggml", "html", "neighbours"],
+        value_parser = clap::value_parser!(u32).range(2..=16))]
+    engines: Option<u32>,
+
+    /// Seconds of each measurement of --neighbours and --engines
+    #[arg(long, value_name = "S", default_value_t = 3.0, conflicts_with = "workload", value_parser = positive)]
+    seconds: f64,
+
     #[command(flatten)]
     beside: neighbours::NeighbourOptions,
 
@@ -150,6 +163,9 @@ pub fn bench(args: &BenchArgs) -> Result<(), Failure> {
     }
     if args.beside.is_asked() {
         return neighbours::measure(args, &path);
+    }
+    if let Some(engines) = args.engines {
+        return engines::measure(args, engines as usize, &path);
     }
     let load = args.load();
     let systems = systems(args, &path, load.users)?;

@@ -6,9 +6,9 @@
 
 use crate::{
     dispatch::{Kernels, Packing},
-    format::{BLOCK, ROWS},
+    format::BLOCK,
     ggml::{Op, ThreadTeam},
-    mul_mat,
+    mul_mat, pack,
     product::Product,
 };
 use llama_cpp_sys_2 as sys;
@@ -113,7 +113,7 @@ pub(crate) unsafe fn compute(packing: &Packing, kernels: Kernels, op: Op, work: 
     let work = work.wrapping_add(work.align_offset(ALIGNMENT) % ALIGNMENT);
     let activations = work.add(team.threads * words * size_of::<usize>());
     let lists = Lists::new(op, ids, work.cast::<usize>().add(team.thread * words));
-    let expert_bytes = rows / ROWS * (blocks / packing.blocks) * packing.unit_bytes;
+    let expert_bytes = pack::panels(rows) * (blocks / packing.blocks) * packing.unit_bytes;
     let product = |expert: usize| {
         let (first, columns) = lists.of(expert);
         Product {
@@ -121,6 +121,7 @@ pub(crate) unsafe fn compute(packing: &Packing, kernels: Kernels, op: Op, work: 
             unit_bytes: packing.unit_bytes,
             blocks: packing.blocks,
             units: blocks / packing.blocks,
+            rows,
             columns,
             weights: weights.data.cast::<u8>().add(expert * expert_bytes),
             activations: activations.add(first * blocks * kernels.column_bytes),
@@ -141,7 +142,7 @@ pub(crate) unsafe fn compute(packing: &Packing, kernels: Kernels, op: Op, work: 
         }
     });
     team.begin_chunks();
-    let panels = rows / ROWS;
+    let panels = pack::panels(rows);
     let chunk = mul_mat::chunk(&product(0), panels * experts.min(columns), team).min(panels);
     let chunks = panels.div_ceil(chunk);
     let (mut expert, mut passed) = (0, 0);

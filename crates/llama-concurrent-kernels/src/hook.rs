@@ -8,7 +8,7 @@ use crate::{
     cache::{self, Memory, Weight},
     dispatch::{Kernels, PACKINGS, Packing},
     experts,
-    format::{BLOCK, ROWS},
+    format::BLOCK,
     ggml, helpers, mul_mat, pack, state,
 };
 use llama_cpp_sys_2 as sys;
@@ -88,7 +88,6 @@ extern "C" fn lck_format(weight: *const sys::ggml_tensor) -> i32 {
     let whole = k > 0
         && rows > 0
         && k % (BLOCK * packing.blocks) as i64 == 0
-        && rows % ROWS as i64 == 0
         && experts > 0
         && rest == 1
         && weight.view_src.is_null();
@@ -106,7 +105,7 @@ extern "C" fn lck_packed_size(format: i32, weight: *const sys::ggml_tensor) -> u
     let weight = unsafe { &*weight };
     let Some(packing) = packing(format) else { return 0 };
     let [k, rows, experts, _] = weight.ne.map(|n| n as usize);
-    k / (BLOCK * packing.blocks) * packing.unit_bytes * (rows / ROWS) * experts
+    k / (BLOCK * packing.blocks) * packing.unit_bytes * pack::panels(rows) * experts
 }
 
 /// Packs a whole weight from the file's layout.
@@ -127,8 +126,8 @@ extern "C" fn lck_pack(format: i32, weight: *mut sys::ggml_tensor, data: *const 
         address: weight.data.addr(),
         size,
     };
-    let k = weight.ne[0] as usize;
-    cache::load_or_pack(facts, file, packed, |file, packed| pack::pack(packing, k, file, packed));
+    let [k, rows, ..] = weight.ne.map(|n| n as usize);
+    cache::load_or_pack(facts, file, packed, |file, packed| pack::pack(packing, k, rows, file, packed));
 }
 
 /// Allocates memory for weights; null if that fails.

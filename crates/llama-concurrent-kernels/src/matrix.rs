@@ -2,12 +2,7 @@
 //! precision.
 
 use crate::{
-    IsaLevel,
-    activations::reference_quantise_block,
-    dispatch::Packing,
-    format::{BLOCK, ROWS},
-    pack,
-    product::Product,
+    IsaLevel, activations::reference_quantise_block, dispatch::Packing, format::BLOCK, pack, product::Product,
 };
 use llama_cpp_sys_2 as sys;
 use std::ptr;
@@ -23,10 +18,10 @@ pub(crate) struct Weights {
 }
 
 impl Weights {
-    /// Quantises `values`, rows of `k`, with ggml. `k` is a multiple of the format's unit, and there are whole panels.
+    /// Quantises `values`, rows of `k`, with ggml. `k` is a multiple of the format's unit, and ggml takes whole rows.
     pub(crate) fn quantise(packing: &'static Packing, k: usize, values: &[f32]) -> Self {
         let rows = values.len() / k;
-        assert!(k.is_multiple_of(packing.blocks * BLOCK) && rows.is_multiple_of(ROWS) && values.len() == rows * k);
+        assert!(k.is_multiple_of(packing.blocks * BLOCK) && values.len() == rows * k);
         let mut file = vec![0u8; rows * k / (packing.blocks * BLOCK) * packing.file_bytes];
         let mut read = vec![0f32; values.len()];
         // SAFETY: the file is as large as ggml makes it, and rows are whole blocks.
@@ -46,8 +41,8 @@ impl Weights {
         assert!(level.is_available());
         let columns = x.len() / self.k;
         let units = self.k / (self.packing.blocks * BLOCK);
-        let mut packed = vec![0u8; self.rows / ROWS * units * self.packing.unit_bytes];
-        pack::pack(self.packing, self.k, &self.file, &mut packed);
+        let mut packed = vec![0u8; pack::panels(self.rows) * units * self.packing.unit_bytes];
+        pack::pack(self.packing, self.k, self.rows, &self.file, &mut packed);
         let blocks = self.k / BLOCK;
         let kernels = (self.packing.kernels)(level);
         let mut activations = vec![0u8; columns * blocks * kernels.column_bytes];
@@ -57,6 +52,7 @@ impl Weights {
             unit_bytes: self.packing.unit_bytes,
             blocks: self.packing.blocks,
             units,
+            rows: self.rows,
             columns,
             weights: packed.as_ptr(),
             activations: activations.as_mut_ptr(),
@@ -71,7 +67,7 @@ impl Weights {
                 product.quantise(column, 0, blocks / 2, x.as_ptr());
                 product.quantise(column, blocks / 2, blocks, x.as_ptr());
             }
-            let panels = self.rows / ROWS;
+            let panels = pack::panels(self.rows);
             product.compute(panels / 2, panels, ptr::null());
             product.compute(0, panels / 2, packed.as_ptr());
         }

@@ -4,8 +4,9 @@
 
 use crate::{
     dispatch::{Kernels, Packing},
-    format::{BLOCK, ROWS},
+    format::BLOCK,
     ggml::{Op, ThreadTeam},
+    pack,
     product::Product,
 };
 use llama_cpp_sys_2 as sys;
@@ -63,6 +64,7 @@ pub(crate) unsafe fn compute(packing: &Packing, kernels: Kernels, op: Op, work: 
         unit_bytes: packing.unit_bytes,
         blocks: packing.blocks,
         units: blocks / packing.blocks,
+        rows,
         columns: ne[1] * ne[2] * ne[3],
         weights: weights.data.cast(),
         activations: work.wrapping_add(work.align_offset(ALIGNMENT) % ALIGNMENT),
@@ -84,7 +86,7 @@ pub(crate) unsafe fn compute(packing: &Packing, kernels: Kernels, op: Op, work: 
         }
     });
     team.begin_chunks();
-    let panels = rows / ROWS;
+    let panels = pack::panels(rows);
     let chunk = chunk(&product, panels, team);
     team.each_chunk(1, panels.div_ceil(chunk), |index, next| {
         let next = next.map_or(std::ptr::null(), |next| product.weights.add(next * chunk * product.panel_bytes()));

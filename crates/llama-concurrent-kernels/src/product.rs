@@ -4,10 +4,11 @@
 
 use crate::{
     activations::{self, ColumnBlocks},
-    dispatch::{Kernels, WIDEST},
+    dispatch::{Kernels, TileFn, WIDEST},
     format::ROWS,
     tile::Tile,
 };
+use std::ptr;
 
 /// A product of packed weights with quantised activations.
 #[derive(Clone, Copy)]
@@ -18,6 +19,8 @@ pub(crate) struct Product {
     pub(crate) blocks: usize,
     /// Units of a row.
     pub(crate) units: usize,
+    /// Rows of the matrix.
+    pub(crate) rows: usize,
     /// Columns.
     pub(crate) columns: usize,
     pub(crate) weights: *const u8,
@@ -56,8 +59,8 @@ impl Product {
     /// waits for memory and later ones that leave it idle would take longer.
     ///
     /// # Safety
-    /// The level of the kernels is available, all columns were quantised, the weights have `end` panels and each
-    /// column of `out` sixteen times as many floats.
+    /// The level of the kernels is available, all columns were quantised, the weights have `end` panels, and each
+    /// column of `out` has a float for each row.
     pub(crate) unsafe fn compute(&self, first: usize, end: usize, next: *const u8) {
         let column_bytes = self.units * self.blocks * self.kernels.column_bytes;
         let tiles = self.columns.div_ceil(self.kernels.widest);
@@ -67,11 +70,12 @@ impl Product {
             let (begin, width) = activations::tile(self.columns, self.kernels.widest, index);
             let mut panel = first;
             while panel < end {
-                let panels = at_once.min(end - panel);
+                let rows_left = self.rows - panel * ROWS;
+                let panels = at_once.min(end - panel).min(rows_left / ROWS).max(1);
                 let compute = self.kernels.tiles[(panels - 1) % 2][(width - 1) % WIDEST];
                 let bytes = panels * self.panel_bytes();
                 let next_bytes = if next.is_null() { 0 } else { bytes.div_ceil(tiles) };
-                compute(Tile {
+                let tile = Tile {
                     panel: self.weights.add(panel * self.panel_bytes()),
                     units: self.units,
                     next: next.wrapping_add((panel - first) * self.panel_bytes() + bytes * index / tiles),
@@ -80,9 +84,27 @@ impl Product {
                     out: self.out.add(begin * self.stride + panel * ROWS),
                     stride: self.stride,
                     offsets: if self.offsets.is_null() { self.offsets } else { self.offsets.add(begin) },
-                });
+                };
+                if rows_left >= ROWS {
+                    compute(tile);
+                } else {
+                    compute_part(compute, tile, width, rows_left);
+                }
                 panel += panels;
             }
         }
+    }
+}
+
+/// Computes a tile of one panel, of which only the first rows exist.
+///
+/// # Safety
+/// As for the tile.
+unsafe fn compute_part(compute: TileFn, tile: Tile, width: usize, rows: usize) {
+    let mut whole = [0.0f32; WIDEST * ROWS];
+    compute(Tile { out: whole.as_mut_ptr(), stride: ROWS, offsets: ptr::null(), ..tile });
+    for (column, values) in whole.chunks_exact(ROWS).take(width).enumerate() {
+        let offset = if tile.offsets.is_null() { column * tile.stride } else { *tile.offsets.add(column) };
+        ptr::copy_nonoverlapping(values.as_ptr(), tile.out.add(offset), rows);
     }
 }

@@ -20,7 +20,7 @@ fn odd_k(packing: &Packing) -> usize {
 fn products_are_right_for_every_number_of_columns() {
     for packing in &PACKINGS {
         let k = odd_k(packing);
-        let weights = Weights::quantise(packing, k, &noise(3 * ROWS * k, 7));
+        let weights = Weights::quantise(packing, k, &noise((3 * ROWS + 5) * k, 7));
         let x = noise(33 * k, 8);
         let (exact, near) = (weights.exactly(&quantised(&x)), weights.exactly(&x));
         for level in levels() {

@@ -20,6 +20,13 @@ fn noise(count: usize, mut seed: u64) -> Vec<f32> {
 struct Case {
     kind: sys::ggml_type,
     size: usize,
+    /// Values of a cell, the first of its key's; as many as those unless said otherwise.
+    value_size: usize,
+    soft_cap: f32,
+    /// Of ALiBi.
+    largest_bias: f32,
+    /// Of each query head, or none.
+    sinks: Vec<f32>,
     tokens: usize,
     heads: usize,
     shared: usize,
@@ -43,11 +50,32 @@ impl Case {
         }
         let cache = size * heads * streams * cells;
         let q = noise(size * heads * shared * tokens * streams, 1).into_iter().map(|v| v * 4.0).collect();
-        Self { kind, size, tokens, heads, shared, streams, cells, mask, q, k: noise(cache, 2), v: noise(cache, 3) }
+        let (k, v) = (noise(cache, 2), noise(cache, 3));
+        let (value_size, soft_cap, largest_bias, sinks) = (size, 0.0, 0.0, Vec::new());
+        Self {
+            kind,
+            size,
+            value_size,
+            soft_cap,
+            largest_bias,
+            sinks,
+            tokens,
+            heads,
+            shared,
+            streams,
+            cells,
+            mask,
+            q,
+            k,
+            v,
+        }
     }
 
     /// Quantises the cache; returns what is stored and what it means.
     fn stored(&self, values: &[f32]) -> (Vec<u8>, Vec<f32>) {
+        if self.kind == sys::GGML_TYPE_F32 {
+            return (values.iter().flat_map(|value| value.to_le_bytes()).collect(), values.to_vec());
+        }
         let rows = values.len() / self.size;
         let mut read = vec![0f32; values.len()];
         // SAFETY: both are as large as ggml makes them.
@@ -80,23 +108,59 @@ impl Case {
             let k = sys::ggml_new_tensor_4d(context, self.kind, size, n(self.heads), cells, streams);
             let v = sys::ggml_new_tensor_4d(context, self.kind, size, n(self.heads), cells, streams);
             let mask = sys::ggml_new_tensor_4d(context, sys::GGML_TYPE_F16, cells, tokens, 1, streams);
-            let seen = self.mask.iter().flat_map(|seen| if *seen { [0, 0] } else { [0, 0xfc] }).collect::<Vec<u8>>();
+            let seen = (0..self.mask.len()).flat_map(|at| self.mask_bits(at).to_le_bytes()).collect::<Vec<u8>>();
             fill(mask, &seen);
             let permuted = |tensor| sys::ggml_permute(context, tensor, 0, 2, 1, 3);
             let q = permuted(fill(q, &floats(&self.q)));
             let k = permuted(fill(k, &self.stored(&self.k).0));
             let v = permuted(fill(v, &self.stored(&self.v).0));
-            let out = sys::ggml_flash_attn_ext(context, q, k, v, mask, self.scale(), 0.0, 0.0);
+            let v = sys::ggml_view_4d(
+                context,
+                v,
+                n(self.value_size),
+                cells,
+                n(self.heads),
+                streams,
+                (*v).nb[1],
+                (*v).nb[2],
+                (*v).nb[3],
+                0,
+            );
+            let out = sys::ggml_flash_attn_ext(context, q, k, v, mask, self.scale(), self.largest_bias, self.soft_cap);
+            if !self.sinks.is_empty() {
+                let sinks = sys::ggml_new_tensor_1d(context, sys::GGML_TYPE_F32, heads);
+                sys::ggml_flash_attn_ext_add_sinks(out, fill(sinks, &floats(&self.sinks)));
+            }
             let graph = sys::ggml_new_graph(context);
             sys::ggml_build_forward_expand(graph, out);
             let backend = sys::ggml_backend_cpu_init();
             sys::ggml_backend_cpu_set_n_threads(backend, threads);
             assert_eq!(sys::ggml_backend_graph_compute(backend, graph), 0);
-            let result = std::slice::from_raw_parts((*out).data.cast::<f32>(), self.q.len()).to_vec();
+            let result =
+                std::slice::from_raw_parts((*out).data.cast::<f32>(), self.q.len() / self.size * self.value_size)
+                    .to_vec();
             sys::ggml_backend_free(backend);
             sys::ggml_free(context);
             result
         }
+    }
+
+    /// The mask in half precision: with ALiBi, minus the distance of token and cell.
+    fn mask_bits(&self, at: usize) -> u16 {
+        match (self.mask[at], self.largest_bias > 0.0) {
+            (false, _) => 0xfc00,
+            (true, false) => 0,
+            (true, true) => half::f16::from_f32(-((at % self.cells) as f32)).to_bits(),
+        }
+    }
+
+    fn bias(&self, at: usize, head: usize) -> f64 {
+        let heads = self.heads * self.shared;
+        let whole = 1 << heads.ilog2();
+        let (base, power) = if head < whole { (1.0, head + 1) } else { (0.5, 2 * (head - whole) + 1) };
+        let slope = (-f64::from(self.largest_bias) * base / f64::from(whole as u32) * power as f64).exp2();
+        let slope = if self.largest_bias > 0.0 { slope } else { 1.0 };
+        f64::from(half::f16::from_bits(self.mask_bits(at)).to_f32()) * slope
     }
 
     fn scale(&self) -> f32 {
@@ -117,11 +181,16 @@ impl Case {
                         f64::from(values[row * self.size + d])
                     };
                     let score = |cell| (0..self.size).map(|d| f64::from(q[d]) * at(&k, cell, d)).sum::<f64>();
-                    let weights: Vec<f64> = (0..self.cells)
-                        .map(|cell| if seen[cell] { (score(cell) * f64::from(self.scale())).exp() } else { 0.0 })
-                        .collect();
-                    let total: f64 = weights.iter().sum();
-                    out.extend((0..self.size).map(|d| {
+                    let cap = f64::from(self.soft_cap);
+                    let capped = |score: f64| if cap > 0.0 { cap * (score / cap).tanh() } else { score };
+                    let first = (stream * self.tokens + token) * self.cells;
+                    let weight =
+                        |cell| (capped(score(cell) * f64::from(self.scale())) + self.bias(first + cell, head)).exp();
+                    let weights: Vec<f64> =
+                        (0..self.cells).map(|cell| if seen[cell] { weight(cell) } else { 0.0 }).collect();
+                    let sink = self.sinks.get(head).map_or(0.0, |sink| f64::from(*sink).exp());
+                    let total: f64 = weights.iter().sum::<f64>() + sink;
+                    out.extend((0..self.value_size).map(|d| {
                         let sum: f64 = weights.iter().enumerate().map(|(cell, w)| w * at(&v, cell, d)).sum();
                         if total == 0.0 { 0.0 } else { sum / total }
                     }));
@@ -160,7 +229,40 @@ fn same(a: &[f32], b: &[f32]) -> bool {
     a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.to_bits() == b.to_bits())
 }
 
-const KINDS: [sys::ggml_type; 2] = [sys::GGML_TYPE_F16, sys::GGML_TYPE_Q8_0];
+const KINDS: [sys::ggml_type; 4] = [sys::GGML_TYPE_F32, sys::GGML_TYPE_F16, sys::GGML_TYPE_Q8_0, sys::GGML_TYPE_Q4_0];
+
+#[test]
+fn soft_caps_sinks_and_biases() {
+    for kind in KINDS {
+        for [tokens, heads, shared] in [[1, 2, 8], [9, 2, 3], [70, 1, 16], [3, 1, 12]] {
+            let plain = Case::new(kind, 64, [tokens, heads, shared, 2, 333], |stream, token, cell| {
+                cell + 40 * stream <= 250 + token
+            });
+            let sinks = noise(heads * shared, 9).into_iter().map(|v| v * 5.0).collect::<Vec<_>>();
+            check(&Case { soft_cap: 2.5, ..plain.clone() });
+            check(&Case { soft_cap: 50.0, ..plain.clone() });
+            check(&Case { sinks: sinks.clone(), ..plain.clone() });
+            check(&Case { largest_bias: 8.0, ..plain.clone() });
+            check(&Case { soft_cap: 20.0, largest_bias: 4.0, sinks, ..plain });
+        }
+    }
+}
+
+#[test]
+fn heads_of_all_sizes() {
+    for kind in KINDS {
+        let is_blocks = kind == sys::GGML_TYPE_Q8_0 || kind == sys::GGML_TYPE_Q4_0;
+        for (size, value_size) in [(40, 40), (80, 80), (72, 72), (192, 128), (576, 512), (288, 96), (64, 32)] {
+            if is_blocks && (size % 32 != 0 || value_size % 32 != 0) {
+                continue;
+            }
+            for [tokens, shared] in [[1, 16], [5, 3], [20, 1]] {
+                let case = Case::new(kind, size, [tokens, 2, shared, 2, 200], |_, token, cell| cell <= 150 + token);
+                check(&Case { value_size, ..case });
+            }
+        }
+    }
+}
 
 #[test]
 fn one_token_of_several_sequences() {

@@ -193,7 +193,8 @@ fn plain_products_are_no_worse_than_ggmls() {
     install(Mode::Auto);
     assert!(status().level.is_some(), "{}", status().reason);
     for kind in KINDS {
-        let shapes = [(16, 1, 1), (48, 5, 1), (208, 33, 1), (1040, 3, 4), (32, 40, 3)].into_iter();
+        let shapes =
+            [(16, 1, 1), (48, 5, 1), (208, 33, 1), (1040, 3, 4), (32, 40, 3), (7, 5, 1), (41, 9, 2)].into_iter();
         let case = |(rows, tokens, planes)| Case { kind, k: 768, rows, experts: 0, slots: 0, tokens, planes };
         check_all(kind, shapes.map(case));
     }
@@ -207,17 +208,16 @@ fn products_with_experts_are_no_worse_than_ggmls() {
         for (experts, slots, tokens, planes) in
             [(4, 2, 1, 1), (8, 2, 7, 1), (8, 3, 40, 3), (60, 4, 9, 1), (2, 2, 70, 2)]
         {
-            Case { kind, k: 512, rows: 96, experts, slots, tokens, planes }.check();
+            Case { kind, k: 512, rows: 91, experts, slots, tokens, planes }.check();
         }
     }
 }
 
 #[test]
-fn odd_shapes_and_switched_off_kernels_are_left_to_ggml() {
+fn unknown_formats_and_switched_off_kernels_are_left_to_ggml() {
     let _guard = SWITCH.lock();
     install(Mode::Auto);
     let case = |kind, rows| Case { kind, k: 256, rows, experts: 0, slots: 0, tokens: 2, planes: 1 };
-    assert!(case(sys::GGML_TYPE_Q4_0, 24).compute(true, 1).is_none());
     assert!(case(sys::GGML_TYPE_TQ2_0, 32).compute(true, 1).is_none());
     assert!(case(sys::GGML_TYPE_F16, 32).compute(true, 1).is_none());
     set_enabled(false);

@@ -6,12 +6,35 @@
 
 use llama_concurrent_gguf::ModelSummary;
 use llama_concurrent_kernels::{Mode, install};
-use llama_concurrent_types::{EngineConfig, KvType};
+use llama_concurrent_types::EngineConfig;
 
 use crate::{kernels::attention_is_left_to_ggml, products::our_kernels};
 
-/// Architectures whose attention the kernels compute: no ALiBi, no soft cap, no sinks.
-const PLAIN: [&str; 3] = ["llama", "qwen2", "qwen3"];
+/// Values of the largest head whose attention the kernels compute.
+const LARGEST_HEAD: u32 = 576;
+
+/// Architectures that consist of matrices, attention, and operations that ggml computes row by row.
+pub const ROW_BY_ROW: [&str; 18] = [
+    "cohere2",
+    "command-r",
+    "exaone4",
+    "gemma",
+    "gemma2",
+    "gemma3",
+    "glm4",
+    "granite",
+    "internlm2",
+    "llama",
+    "mistral3",
+    "olmo2",
+    "phi3",
+    "qwen2",
+    "qwen3",
+    "seed_oss",
+    "smollm3",
+    "starcoder2",
+];
+
 /// Why the results of a sequence may depend on the other sequences in its batch; `None` if they do not.
 pub fn batch_invariance_obstacle(config: &EngineConfig, summary: &ModelSummary) -> Option<String> {
     if !config.kernels || !config.repack {
@@ -27,13 +50,17 @@ pub fn batch_invariance_obstacle(config: &EngineConfig, summary: &ModelSummary) 
     if !config.flash_attn {
         return Some("flash attention is off".into());
     }
-    if config.type_k == KvType::F32 || config.type_v == KvType::F32 {
-        return Some("the KV cache is of f32".into());
+    if !ROW_BY_ROW.contains(&summary.architecture.as_str()) {
+        let architecture = &summary.architecture;
+        return Some(format!(
+            "the architecture {architecture} is not among those that are known to be computed row by row"
+        ));
     }
-    let fits = |width: u32| width.is_multiple_of(32) && (32..=256).contains(&width);
-    let heads = fits(summary.head_dim_k) && fits(summary.head_dim_v);
-    if !PLAIN.contains(&summary.architecture.as_str()) || !heads {
-        return Some(format!("the kernels may leave attention of {} to ggml", summary.architecture));
+    for (width, kv_type) in [(summary.head_dim_k, config.type_k), (summary.head_dim_v, config.type_v)] {
+        let fits = if kv_type.has_blocks() { 32 } else { 8 };
+        if !width.is_multiple_of(fits) || !(1..=LARGEST_HEAD).contains(&width) {
+            return Some(format!("the kernels leave attention with heads of {width} values to ggml"));
+        }
     }
     left_to_ggml(summary)
 }

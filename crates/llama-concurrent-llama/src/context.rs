@@ -286,6 +286,7 @@ fn ggml_type(kv: KvType) -> sys::ggml_type {
     match kv {
         KvType::F16 => sys::GGML_TYPE_F16,
         KvType::Q8_0 => sys::GGML_TYPE_Q8_0,
+        KvType::Q4_0 => sys::GGML_TYPE_Q4_0,
         KvType::F32 => sys::GGML_TYPE_F32,
     }
 }

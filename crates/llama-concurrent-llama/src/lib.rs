@@ -44,7 +44,7 @@ use self::{
     threadpool::Threads,
 };
 
-pub use self::batch_invariance::batch_invariance_obstacle;
+pub use self::batch_invariance::{ROW_BY_ROW, batch_invariance_obstacle};
 pub use self::log::system_info;
 pub use self::model::Model;
 pub use self::numa::{affinity_of, bind_thread, bind_worker};

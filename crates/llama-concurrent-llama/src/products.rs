@@ -6,8 +6,6 @@ use llama_concurrent_gguf::{MatrixGroup, ModelSummary};
 use llama_concurrent_kernels::{Mode, install};
 use llama_concurrent_types::{GGML, ProductShare};
 
-/// Rows of a weight that the kernels pack together (a panel).
-const PANEL: u64 = 16;
 /// Which kernels would compute the products of a model on this machine, judged by its file, with this library's kernels or
 /// without. The largest share comes first.
 pub fn planned_products(model: &ModelSummary, kernels: bool) -> Vec<ProductShare> {
@@ -25,7 +23,7 @@ pub(crate) fn our_kernels(group: &MatrixGroup) -> Option<&'static str> {
     let level = status.level?;
     let (kind, known) = (group.tensor_type, status.formats.contains(&group.tensor_type.name()));
     let whole = match (&group.dims[..], group.is_experts) {
-        ([k, rows], _) | ([k, rows, _], true) => k % kind.block_len() == 0 && rows % PANEL == 0,
+        ([k, rows], _) | ([k, rows, _], true) => k % kind.block_len() == 0 && *rows > 0,
         _ => false,
     };
     (known && whole).then(|| level.name())

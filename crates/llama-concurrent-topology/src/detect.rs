@@ -5,7 +5,12 @@ use super::{limits, machine::Machine};
 impl Machine {
     /// Looks at the machine that this process runs on, anew each time. What cannot be found out is taken as unlimited.
     pub fn detect() -> Self {
-        Self { quota: limits::cpu_quota(), free_memory: limits::free_memory(), ..hardware() }
+        Self {
+            quota: limits::cpu_quota(),
+            free_memory: limits::free_memory(),
+            cpu_pressure: limits::cpu_pressure(),
+            ..hardware()
+        }
     }
 }
 

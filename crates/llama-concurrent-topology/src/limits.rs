@@ -47,6 +47,18 @@ pub(super) fn cpu_quota() -> Option<f64> {
     })
 }
 
+/// The share of the last ten seconds in which some thread waited for a CPU.
+pub(super) fn cpu_pressure() -> Option<f64> {
+    parse_pressure(&fs::read_to_string("/proc/pressure/cpu").ok()?)
+}
+
+/// Pressure-stall information: the percentage of ten seconds in the line that begins with "some".
+fn parse_pressure(text: &str) -> Option<f64> {
+    let line = text.lines().find_map(|line| line.strip_prefix("some "))?;
+    let percent = line.split(' ').find_map(|field| field.strip_prefix("avg10="))?;
+    Some(percent.parse::<f64>().ok()? / 100.0)
+}
+
 /// `cpu.max` of cgroup v2: quota and period in microseconds, or `max`.
 fn parse_cpu_max(text: &str) -> Option<f64> {
     let (quota, period) = text.trim().split_once(' ')?;
@@ -77,6 +89,11 @@ mod tests {
 
     #[test]
     fn kernel_formats_are_read() {
+        assert_eq!(
+            parse_pressure("some avg10=50.00 avg60=37.71 avg300=42.80 total=88\nfull avg10=0.00\n"),
+            Some(0.5)
+        );
+        assert_eq!(parse_pressure("full avg10=0.00\n"), None);
         assert_eq!(parse_cpu_max("150000 100000\n"), Some(1.5));
         assert_eq!(parse_cpu_max("max 100000"), None);
     }

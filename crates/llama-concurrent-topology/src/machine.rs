@@ -43,6 +43,9 @@ pub struct Machine {
     pub quota: Option<f64>,
     /// Bytes of memory that can be had without swapping and that the cgroup allows.
     pub free_memory: Option<u64>,
+    /// The share of the last ten seconds in which some thread of this machine waited for a CPU, 0 to 1; `None` where the system
+    /// does not say.
+    pub cpu_pressure: Option<f64>,
 }
 
 impl Machine {

@@ -5,7 +5,7 @@ mod memory;
 mod tests;
 
 use llama_concurrent_gguf::{ModelSummary, SlidingWindow};
-use llama_concurrent_types::{EngineConfig, Error, ErrorKind, PlacementPolicy, Result, Strategy};
+use llama_concurrent_types::{EngineConfig, Error, ErrorKind, PlacementPolicy, Result, Strategy, WaitPolicy};
 
 use super::{
     cpu_list::format_list,
@@ -72,6 +72,7 @@ pub fn plan(machine: &Machine, config: &EngineConfig, model: Option<&ModelSize>)
     let slots = config.slots_of_each_worker(teams.len(), kv_of_slot, machine.free_memory);
     planner.explain_contexts(model, slots);
     let threads = spread(limit, &teams);
+    planner.explain_waiting(threads.iter().copied().max().unwrap_or(1));
     let memory_nodes = machine.nodes.iter().filter(|node| node.memory > 0 && node.allowed).count();
     let is_placed = config.placement != PlacementPolicy::None;
     let is_narrowed = config.cpus.is_some() || config.nodes.is_some();
@@ -103,6 +104,9 @@ pub fn plan(machine: &Machine, config: &EngineConfig, model: Option<&ModelSize>)
     Ok(placement)
 }
 
+/// The share of the time, waited for a CPU by some thread, that is worth a word.
+const NOTICEABLE_PRESSURE: f64 = 0.05;
+
 /// A core that may get a thread, by the CPU that the thread would run on.
 #[derive(Clone, Debug)]
 struct Seat {
@@ -126,6 +130,31 @@ impl Planner<'_> {
         if self.config.strategy == Strategy::Batched {
             self.warnings.push(format!("the strategy is 'round-robin' and not 'batched': {why}"));
         }
+    }
+
+    /// How threads wait for each other, and what is known now of others that want their CPUs.
+    fn explain_waiting(&mut self, threads: usize) {
+        if threads < 2 {
+            return;
+        }
+        self.because(match self.config.wait_policy {
+            WaitPolicy::Active => "threads spin for each other, as asked for (--wait-policy)".into(),
+            WaitPolicy::Passive => "threads share out their work and sleep, as asked for (--wait-policy)".into(),
+            WaitPolicy::Auto => {
+                let rule =
+                    "threads spin for each other, and share out their work and sleep while others want their CPUs";
+                match self.machine.cpu_pressure {
+                    Some(pressure) if pressure >= NOTICEABLE_PRESSURE => {
+                        let percent = 100.0 * pressure;
+                        format!(
+                            "{rule}, as seems the case: some thread waited for a CPU in {percent:.0} % of the last 10 s"
+                        )
+                    }
+                    Some(_) => format!("{rule}, which nobody does now"),
+                    None => rule.to_owned(),
+                }
+            }
+        });
     }
 
     fn because(&mut self, reason: impl Into<String>) {

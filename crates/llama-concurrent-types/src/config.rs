@@ -162,8 +162,9 @@ impl EngineConfig {
                 self.slots.unwrap_or(1)
             ));
         }
-        if !self.flash_attn && self.type_v == KvType::Q8_0 {
-            return invalid("a q8_0 V cache needs flash attention; leave it on, or use f16 for the V cache".into());
+        if !self.flash_attn && self.type_v.has_blocks() {
+            let message = "V cache needs flash attention; leave it on, or use f16 for the V cache";
+            return invalid(format!("a {} {message}", self.type_v));
         }
         if self.pack_cache.is_some() && !self.mmap {
             return invalid("pack_cache maps a file, but mmap is off; leave it on, or pack with each load".into());

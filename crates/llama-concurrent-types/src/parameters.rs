@@ -303,7 +303,7 @@ macro_rules! choices {
 
 choices! {
     Strategy: &["auto", "sequential", "round-robin", "batched"];
-    KvType: &["f16", "q8_0", "f32"];
+    KvType: &["f16", "q8_0", "f32", "q4_0"];
     PlacementPolicy: &["auto", "node", "l3", "none"];
     Replicate: &["auto", "always", "never"];
     WaitPolicy: &["auto", "active", "passive"];

@@ -36,10 +36,6 @@ pub struct NeighbourOptions {
     #[arg(long, value_name = "N", default_value_t = 0, requires = "neighbours",
         value_parser = clap::value_parser!(i32).range(0..=19))]
     nice: i32,
-
-    /// Seconds of each measurement
-    #[arg(long, value_name = "S", default_value_t = 3.0, requires = "neighbours", value_parser = super::positive)]
-    seconds: f64,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -55,7 +51,7 @@ impl NeighbourOptions {
 }
 
 pub fn measure(args: &BenchArgs, path: &Path) -> Result<(), Failure> {
-    let NeighbourOptions { neighbours, busy, pin_neighbours, nice, seconds } = &args.beside;
+    let NeighbourOptions { neighbours, busy, pin_neighbours, nice } = &args.beside;
     let streams = args.users.unwrap_or(8) as usize;
     let beside = |&count: &u32| Neighbours {
         count: count as usize,
@@ -65,7 +61,7 @@ pub fn measure(args: &BenchArgs, path: &Path) -> Result<(), Failure> {
     };
     let setting = NeighboursSetting {
         streams,
-        time: Duration::from_secs_f64(*seconds),
+        time: Duration::from_secs_f64(args.seconds),
         repeats: args.repeats as usize,
         neighbours: neighbours.iter().map(beside).collect(),
     };

@@ -10,6 +10,7 @@ pub fn of(machine: &Machine, placement: &Placement) -> Value {
             "usable_cpus": machine.allowed_cpus(),
             "quota_cpus": machine.quota,
             "free_memory_bytes": machine.free_memory,
+            "cpu_pressure": machine.cpu_pressure,
             "nodes": machine.nodes.iter().map(|node| json!({
                 "id": node.id,
                 "memory_bytes": node.memory,

@@ -9,18 +9,26 @@ use crate::isa::Isa;
 /// The element type of keys or values.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum KvDtype {
+    F32,
     F16,
     /// Blocks of 32 signed bytes after a half-precision scale.
     Q8_0,
+    /// Blocks of 32 nibbles after a half-precision scale, with 8 for zero: the low ones of sixteen bytes, then the high ones.
+    Q4_0,
 }
 
 /// Converts one cell.
 ///
 /// # Safety
-/// As for [`Isa`]; the cell holds `size` values, a multiple of 16 (of 32 for Q8_0), and `out` has room for them.
+/// As for [`Isa`]; the cell holds `size` values, a multiple of the lanes (of 32 where there are blocks), and `out` has room for them.
 #[inline(always)]
 pub(super) unsafe fn convert<I: Isa>(dtype: KvDtype, cell: *const u8, size: usize, out: *mut f32) {
     match dtype {
+        KvDtype::F32 => {
+            for i in (0..size).step_by(I::LANES) {
+                I::store(out.add(i), I::floats(cell.cast::<f32>().add(i)));
+            }
+        }
         KvDtype::F16 => {
             for i in (0..size).step_by(I::LANES) {
                 I::store(out.add(i), I::halves(cell.add(2 * i)));
@@ -30,13 +38,42 @@ pub(super) unsafe fn convert<I: Isa>(dtype: KvDtype, cell: *const u8, size: usiz
             for block in 0..size / 32 {
                 let bytes = cell.add(block * 34);
                 let scale = half::f16::from_bits(bytes.cast::<u16>().read_unaligned()).to_f32();
-                for i in (0..32).step_by(I::LANES) {
-                    let values = I::signed_bytes(bytes.add(2 + i));
-                    I::store(out.add(block * 32 + i), I::mul(values, I::splat(&scale)));
+                scaled_bytes::<I>(bytes.add(2), scale, out.add(block * 32));
+            }
+        }
+        KvDtype::Q4_0 => {
+            for block in 0..size / 32 {
+                let bytes = cell.add(block * 18);
+                let scale = half::f16::from_bits(bytes.cast::<u16>().read_unaligned()).to_f32();
+                let nibbles = bytes.add(2).cast::<[u8; 16]>().read();
+                let mut values = [0; 32];
+                for (i, byte) in nibbles.into_iter().enumerate() {
+                    values[i] = (byte & 15).wrapping_sub(8);
+                    values[16 + i] = (byte >> 4).wrapping_sub(8);
                 }
+                scaled_bytes::<I>(values.as_ptr(), scale, out.add(block * 32));
             }
         }
     }
+}
+
+/// Thirty-two signed bytes times a scale.
+#[inline(always)]
+unsafe fn scaled_bytes<I: Isa>(bytes: *const u8, scale: f32, out: *mut f32) {
+    for i in (0..32).step_by(I::LANES) {
+        I::store(out.add(i), I::mul(I::signed_bytes(bytes.add(i)), I::splat(&scale)));
+    }
+}
+
+/// The soft cap of scores: `cap` times the hyperbolic tangent of half of `z`, which is given as a power of two.
+#[inline(always)]
+unsafe fn soft_capped<I: Isa>(z: I::Float, cap: f32) -> I::Float {
+    let minus = I::mul(z, I::splat(&-1.0));
+    // One of the two powers is 1, and the other one at most that.
+    let minus_one = I::splat(&-1.0);
+    let (p, q) =
+        (I::exp2(I::mul(I::max(minus, I::zero()), minus_one)), I::exp2(I::mul(I::max(z, I::zero()), minus_one)));
+    I::mul(I::div(I::fma(q, minus_one, p), I::add(p, q)), I::splat(&cap))
 }
 
 /// The scores of eight cells: dot products of their keys with each row's query.
@@ -57,7 +94,7 @@ pub(super) unsafe fn scores<I: Isa>(queries: *const f32, keys: *const f32, size:
     }
 }
 
-/// Turns the scores of `count` cells into softmax weights relative to the largest score so far. Returns the factor for
+/// Turns the scores of `count` cells, which get a soft cap unless it is 0, into softmax weights relative to the largest score so far. Returns the factor for
 /// earlier weights.
 ///
 /// # Safety
@@ -65,6 +102,7 @@ pub(super) unsafe fn scores<I: Isa>(queries: *const f32, keys: *const f32, size:
 #[inline(always)]
 pub(super) unsafe fn weights<I: Isa>(
     scores: *mut f32,
+    soft_cap: f32,
     bias: *const f32,
     count: usize,
     largest: *mut f32,
@@ -75,8 +113,13 @@ pub(super) unsafe fn weights<I: Isa>(
     for cell in 0..count {
         let at = scores.add(cell * I::LANES);
         let mut score = I::floats(at);
+        if soft_cap > 0.0 {
+            score = soft_capped::<I>(score, soft_cap);
+        }
         if !bias.is_null() {
             score = I::add(score, I::floats(bias.add(cell * I::LANES)));
+        }
+        if soft_cap > 0.0 || !bias.is_null() {
             I::store(at, score);
         }
         most = I::max(most, score);

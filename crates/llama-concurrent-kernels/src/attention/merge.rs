@@ -45,6 +45,14 @@ impl<'a> Partial<'a> {
         }
     }
 
+    /// Adds a score that takes its part of the weights and has no value.
+    pub(crate) fn add_sink(&mut self, score: f32) {
+        let most = if score > self.head[0] { score } else { self.head[0] };
+        let old = (self.head[0] - most).exp2();
+        *self.head = [most, self.head[1] * old + (score - most).exp2()];
+        self.values.iter_mut().for_each(|value| *value *= old);
+    }
+
     /// Writes the result, which is zero if the mask excludes all cells.
     ///
     /// # Safety

@@ -2,16 +2,23 @@
 
 #![allow(unsafe_op_in_unsafe_fn)] // Whole functions here are unsafe for one reason, which each states.
 
-use super::{CHUNK, TILES, WorkItem, block::KvDtype, merge::Partial, work_item::Cache};
+use super::{
+    CHUNK, TILES, WorkItem,
+    block::KvDtype,
+    merge::Partial,
+    work_item::{Cache, Slopes},
+};
 use crate::{
     IsaLevel,
     dispatch::AttentionFn,
     ggml::{Op, ThreadTeam},
 };
 use llama_cpp_sys_2 as sys;
+use std::f32::consts::LOG2_E;
 
-/// The largest supported head: the scratch memory of one this size fits into the second-level cache.
-const LARGEST_HEAD: usize = 256;
+/// The largest supported head, that of multi-head latent attention; the scratch memory of one this size still fits into the
+/// second-level cache.
+const LARGEST_HEAD: usize = 576;
 
 /// If there are fewer items than this per thread, cells are divided among threads as well.
 const ITEMS_PER_THREAD: usize = 4;
@@ -21,6 +28,7 @@ const ITEMS_PER_THREAD: usize = 4;
 pub(crate) struct AttentionPlan<'a> {
     op: Op<'a>,
     sources: [&'a sys::ggml_tensor; 4],
+    sinks: Option<&'a sys::ggml_tensor>,
     dtype: [KvDtype; 2],
     /// Values of a key and of a value.
     sizes: [usize; 2],
@@ -37,8 +45,10 @@ pub(crate) struct AttentionPlan<'a> {
 fn dtype(tensor: &sys::ggml_tensor) -> Option<KvDtype> {
     let size = tensor.ne[0] as usize;
     let (dtype, multiple) = match tensor.type_ {
-        sys::GGML_TYPE_F16 => (KvDtype::F16, 16),
+        sys::GGML_TYPE_F32 => (KvDtype::F32, 8),
+        sys::GGML_TYPE_F16 => (KvDtype::F16, 8),
         sys::GGML_TYPE_Q8_0 => (KvDtype::Q8_0, 32),
+        sys::GGML_TYPE_Q4_0 => (KvDtype::Q4_0, 32),
         _ => return None,
     };
     (size > 0 && size.is_multiple_of(multiple) && size <= LARGEST_HEAD).then_some(dtype)
@@ -49,20 +59,18 @@ pub(crate) fn supports<'a>(op: Op<'a>, level: IsaLevel) -> Option<AttentionPlan<
     let [Some(q), Some(k), Some(v), Some(mask)] = [op.source(0), op.source(1), op.source(2), op.source(3)] else {
         return None;
     };
-    let [_, max_bias, softcap] = parameters(op);
     let size = |tensor: &sys::ggml_tensor| tensor.ne.map(|n| n as usize);
     let (qn, kn, vn, mn) = (size(q), size(k), size(v), size(mask));
     // SAFETY: a live tensor.
     let contiguous = unsafe { sys::ggml_is_contiguous(op.out) };
     let plain = op.out.op == sys::GGML_OP_FLASH_ATTN_EXT
-        && op.source(4).is_none()
-        && max_bias == 0.0
-        && softcap == 0.0
         && q.type_ == sys::GGML_TYPE_F32
         && q.nb[0] == size_of::<f32>()
         && mask.type_ == sys::GGML_TYPE_F16
         && mask.nb[0] == 2
         && contiguous;
+    let sinks = op.source(4);
+    let has_sinks = sinks.is_none_or(|sinks| sinks.type_ == sys::GGML_TYPE_F32 && sinks.ne[0] as usize == qn[2]);
     let fitting = qn[0] == kn[0]
         && kn[1..] == vn[1..]
         && kn[2] > 0
@@ -73,7 +81,8 @@ pub(crate) fn supports<'a>(op: Op<'a>, level: IsaLevel) -> Option<AttentionPlan<
         && mn[2] == 1
         && (mn[3] == 1 || mn[3] == qn[3])
         && qn.iter().all(|n| *n > 0)
-        && kn[1] > 0;
+        && kn[1] > 0
+        && has_sinks;
     if !plain || !fitting {
         return None;
     }
@@ -82,12 +91,13 @@ pub(crate) fn supports<'a>(op: Op<'a>, level: IsaLevel) -> Option<AttentionPlan<
     // A tile should contain rows of one sequence. A stream may contain several sequences with one token each.
     let alike = shared.is_multiple_of(16) || streams > 1 || tokens > 64;
     let (lanes, compute) = match wide {
-        Some(wide) if alike && tokens * shared >= 16 => (16, wide),
+        Some(wide) if alike && tokens * shared >= 16 && kn[0] % 16 == 0 && vn[0] % 16 == 0 => (16, wide),
         _ => (8, narrow),
     };
     Some(AttentionPlan {
         op,
         sources: [q, k, v, mask],
+        sinks,
         dtype: [dtype(k)?, dtype(v)?],
         sizes: [kn[0], vn[0]],
         tokens,
@@ -156,6 +166,15 @@ impl AttentionPlan<'_> {
         self.op.out.data.cast::<f32>().add(index * self.sizes[1])
     }
 
+    /// Writes a row's result.
+    unsafe fn finish(&self, mut partial: Partial, stream: usize, head: usize, row: usize) {
+        if let Some(sinks) = self.sinks {
+            let sink = *sinks.data.cast::<f32>().add(head * self.shared + row % self.shared);
+            partial.add_sink(sink * LOG2_E);
+        }
+        partial.finish(self.out(stream, head, row));
+    }
+
     unsafe fn cache(&self, index: usize, stream: usize, head: usize) -> Cache {
         let tensor = self.sources[1 + index];
         Cache {
@@ -179,6 +198,8 @@ pub(crate) unsafe fn compute(plan: &AttentionPlan, work: *mut u8, team: ThreadTe
     let parts = plan.parts(team.threads);
     let (groups, rows, floats) = (plan.groups(), plan.rows(), plan.partial_floats());
     let [q, .., mask] = plan.sources;
+    let [scale, largest_bias, soft_cap] = parameters(plan.op);
+    let slopes = (largest_bias > 0.0).then_some(Slopes { heads: plan.heads * plan.shared, largest_bias });
     team.begin_chunks();
     team.chunks(1, plan.streams * plan.heads * groups * parts, parts == 1, |index| {
         let (part, index) = (index % parts, index / parts);
@@ -192,7 +213,10 @@ pub(crate) unsafe fn compute(plan: &AttentionPlan, work: *mut u8, team: ThreadTe
             head_stride: q.nb[2],
             token_stride: q.nb[1],
             heads: plan.shared,
-            scale: parameters(plan.op)[0] * std::f32::consts::LOG2_E,
+            first_head: head * plan.shared,
+            scale: if soft_cap > 0.0 { 2.0 * LOG2_E * scale / soft_cap } else { LOG2_E * scale },
+            soft_cap: LOG2_E * soft_cap,
+            slopes,
             keys: plan.cache(0, stream, head),
             values: plan.cache(1, stream, head),
             mask: mask.data.cast::<u8>().add(stream % mask.ne[3] as usize * mask.nb[3]),
@@ -208,7 +232,7 @@ pub(crate) unsafe fn compute(plan: &AttentionPlan, work: *mut u8, team: ThreadTe
         if parts == 1 {
             for row in 0..count {
                 let partial = Partial::at(own_partials.add(row * floats), plan.sizes[1]);
-                partial.finish(plan.out(stream, head, first_row + row));
+                plan.finish(partial, stream, head, first_row + row);
             }
         }
     });
@@ -227,7 +251,7 @@ pub(crate) unsafe fn compute(plan: &AttentionPlan, work: *mut u8, team: ThreadTe
                     let later = at(part);
                     first.merge(later.head[0], later.head[1], later.values);
                 }
-                first.finish(plan.out(stream, head, row));
+                plan.finish(first, stream, head, row);
             }
         });
     }

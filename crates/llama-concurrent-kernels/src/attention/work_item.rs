@@ -29,6 +29,26 @@ impl Cache {
     }
 }
 
+/// The slopes of ALiBi: powers whose exponents fall evenly, as many as the largest power of two up to the number of heads, and
+/// for the other heads those between them.
+#[derive(Clone, Copy)]
+pub(crate) struct Slopes {
+    pub(crate) heads: usize,
+    pub(crate) largest_bias: f32,
+}
+
+impl Slopes {
+    fn of(self, head: usize) -> f32 {
+        let whole = 1 << self.heads.ilog2();
+        let step = self.largest_bias / whole as f32;
+        if head < whole {
+            (-step * (head + 1) as f32).exp2()
+        } else {
+            (-step / 2.0 * (2 * (head - whole) + 1) as f32).exp2()
+        }
+    }
+}
+
 /// The operands of a work item. A row is a query head of a token: row `token * heads + head`.
 #[derive(Clone, Copy)]
 pub(crate) struct WorkItem {
@@ -38,8 +58,14 @@ pub(crate) struct WorkItem {
     pub(crate) token_stride: usize,
     /// Query heads that share the keys.
     pub(crate) heads: usize,
+    /// The number of head 0 among all query heads.
+    pub(crate) first_head: usize,
     /// Multiplies scores; includes the factor from powers of e to powers of two.
     pub(crate) scale: f32,
+    /// The soft cap of scores as a power of two, or 0; the scale then makes them arguments of the cap.
+    pub(crate) soft_cap: f32,
+    /// How much of the mask each query head adds to its scores (ALiBi); `None` for all of it.
+    pub(crate) slopes: Option<Slopes>,
     pub(crate) keys: Cache,
     pub(crate) values: Cache,
     /// The mask's row for token 0, and bytes to the next.
@@ -212,9 +238,11 @@ impl Scratch {
         for lane in 0..I::LANES {
             let token = item.token(tile * I::LANES + lane);
             let mask = item.mask.add(token * item.mask_stride).cast::<u16>();
+            let row = item.first_row + (tile * I::LANES + lane).min(item.rows - 1);
+            let slope = item.slopes.map_or(1.0, |slopes| slopes.of(item.first_head + row % item.heads));
             for (index, cell) in cells.iter().enumerate() {
                 let value = half::f16::from_bits(mask.add(*cell).read_unaligned()).to_f32();
-                *self.bias.add(index * I::LANES + lane) = value * std::f32::consts::LOG2_E;
+                *self.bias.add(index * I::LANES + lane) = value * slope * std::f32::consts::LOG2_E;
             }
         }
         self.bias
@@ -230,7 +258,8 @@ impl Scratch {
             block::scores::<I>(queries, self.cells.add(cell * size), size, scores.add(cell * I::LANES));
         }
         let row = tile * I::LANES;
-        let factor = block::weights::<I>(scores, bias, count, self.largest.add(row), self.totals.add(row));
+        let factor =
+            block::weights::<I>(scores, item.soft_cap, bias, count, self.largest.add(row), self.totals.add(row));
         I::store(self.factors.add(row), factor);
     }
 

@@ -256,7 +256,7 @@ fn layout() -> u64 {
             let row_bytes = units * packing.file_bytes;
             let file: Vec<u8> = (0..2 * ROWS * row_bytes).map(|i| (i * 7 + i / 251) as u8).collect();
             let mut packed = vec![0; 2 * units * packing.unit_bytes];
-            crate::pack::pack(packing, units * packing.blocks * crate::format::BLOCK, &file, &mut packed);
+            crate::pack::pack(packing, units * packing.blocks * crate::format::BLOCK, 2 * ROWS, &file, &mut packed);
             all.extend(packing.ggml_type.to_le_bytes());
             all.extend(packed);
         }

@@ -71,6 +71,7 @@ pub(crate) trait Isa: Copy + 'static {
     unsafe fn add(a: Self::Float, b: Self::Float) -> Self::Float;
     unsafe fn max(a: Self::Float, b: Self::Float) -> Self::Float;
     unsafe fn mul(a: Self::Float, b: Self::Float) -> Self::Float;
+    unsafe fn div(a: Self::Float, b: Self::Float) -> Self::Float;
     /// a * b + c, rounded once.
     unsafe fn fma(a: Self::Float, b: Self::Float, c: Self::Float) -> Self::Float;
     /// Two to the power of `x`, for -125 <= x <= 0; smaller values and minus infinity give 0.

@@ -382,6 +382,8 @@ fn reasons_name_what_decided() {
         (without_memory(two_sockets(), 1), "node 1, which has no memory"),
         (epyc(), "--placement l3"),
         (limited(two_sockets(), "0-7,16"), "node 1 stays idle"),
+        (Machine { cpu_pressure: Some(0.5), ..epyc() }, "waited for a CPU in 50 % of the last 10 s"),
+        (Machine { cpu_pressure: Some(0.0), ..epyc() }, "which nobody does now"),
     ] {
         let reasons = plan(&machine, &defaults(), Some(&MODEL)).unwrap().reasons;
         assert!(reasons.iter().any(|reason| reason.contains(expected)), "{expected}: {reasons:#?}");

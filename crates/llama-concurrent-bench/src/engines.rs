@@ -1,0 +1,90 @@
+//! Several engines of one process, all of them busy: what each gets of what it has alone.
+
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use llama_concurrent::{Engine, EngineConfig, Result};
+use serde::Serialize;
+
+use crate::{stats::Spread, streams::Streams};
+
+/// After a change, before something is measured: longer than any engine takes to notice it.
+const SETTLE: Duration = Duration::from_millis(1200);
+
+/// What is measured.
+#[derive(Clone, Debug, Serialize)]
+pub struct EnginesSetting {
+    /// Engines of the same model.
+    pub engines: usize,
+    /// Streams of each.
+    pub streams: usize,
+    /// One measurement.
+    #[serde(skip)]
+    pub time: Duration,
+    /// Measurements, alone and together in turns.
+    pub repeats: usize,
+}
+
+/// One engine, alone and beside the others.
+#[derive(Clone, Debug, Serialize)]
+pub struct OneOfSeveral {
+    /// Output tokens per second of its streams while the others do nothing.
+    pub alone: Spread,
+    /// And while all are busy.
+    pub together: Spread,
+    /// The longest time between two tokens of a stream while all are busy, in milliseconds.
+    pub longest_gap_ms: f64,
+}
+
+/// Measures every engine alone and all at once, in turns.
+///
+/// # Errors
+/// As [`Engine::load`] and [`Engine::submit`].
+pub fn side_by_side(
+    path: &Path,
+    config: &EngineConfig,
+    setting: &EnginesSetting,
+    mut progress: impl FnMut(usize, usize),
+) -> Result<Vec<OneOfSeveral>> {
+    let engines: Vec<Engine> =
+        (0..setting.engines).map(|_| Engine::load(path, config.clone())).collect::<Result<_>>()?;
+    let mut alone = vec![Vec::new(); engines.len()];
+    let mut together = vec![Vec::new(); engines.len()];
+    let mut gaps = vec![Vec::new(); engines.len()];
+    let total = setting.repeats * (engines.len() + 1);
+    for repeat in 0..setting.repeats {
+        let done = repeat * (engines.len() + 1);
+        for (index, engine) in engines.iter().enumerate() {
+            let (rate, _) = measure(std::slice::from_ref(engine), setting)?.remove(0);
+            alone[index].push(rate);
+            progress(done + index + 1, total);
+        }
+        for (index, (rate, gap)) in measure(&engines, setting)?.into_iter().enumerate() {
+            together[index].push(rate);
+            gaps[index].push(gap.as_secs_f64() * 1000.0);
+        }
+        progress(done + engines.len() + 1, total);
+    }
+    let lines = alone.iter().zip(&together).zip(&gaps).map(|((alone, together), gaps)| OneOfSeveral {
+        alone: Spread::of(alone),
+        together: Spread::of(together),
+        longest_gap_ms: Spread::of(gaps).median,
+    });
+    Ok(lines.collect())
+}
+
+fn measure(engines: &[Engine], setting: &EnginesSetting) -> Result<Vec<(f64, Duration)>> {
+    let streams: Vec<Streams> = engines.iter().map(|engine| Streams::start(engine, setting.streams)).collect();
+    streams.iter().for_each(Streams::wait_for_first_tokens);
+    std::thread::sleep(SETTLE);
+    let begin = Instant::now();
+    std::thread::sleep(setting.time);
+    let end = Instant::now();
+    let paces = streams.into_iter().map(|streams| {
+        let pace = streams.stop()?.within(begin, end);
+        Ok((pace.tokens_per_second, pace.longest_gap))
+    });
+    paces.collect()
+}

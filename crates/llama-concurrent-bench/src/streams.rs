@@ -1,0 +1,95 @@
+//! Streams that decode all the time, and when each of their tokens came.
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use llama_concurrent::{Engine, Event, Request, Result, SamplingParams};
+
+/// Generations that follow each other without a pause, and when each token came.
+pub(crate) struct Streams {
+    times: Vec<Arc<Mutex<Vec<Instant>>>>,
+    stop: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<Result<()>>>,
+}
+
+impl Streams {
+    pub(crate) fn start(engine: &Engine, count: usize) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let times: Vec<Arc<Mutex<Vec<Instant>>>> = (0..count).map(|_| Arc::default()).collect();
+        let threads = times.iter().enumerate().map(|(stream, times)| {
+            let (engine, times, stop) = (engine.clone(), times.clone(), stop.clone());
+            std::thread::spawn(move || read(&engine, stream, &times, &stop))
+        });
+        Self { threads: threads.collect(), times, stop }
+    }
+
+    /// Waits until all have begun, or one failed.
+    pub(crate) fn wait_for_first_tokens(&self) {
+        let has_begun = |times: &Mutex<Vec<Instant>>| !lock(times).is_empty();
+        while !self.times.iter().all(|times| has_begun(times)) && !self.threads.iter().any(JoinHandle::is_finished) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    pub(crate) fn stop(self) -> Result<Written> {
+        self.stop.store(true, Ordering::Relaxed);
+        for thread in self.threads {
+            thread.join().expect("a reader does not panic")?;
+        }
+        Ok(Written { times: self.times.iter().map(|times| std::mem::take(&mut *lock(times))).collect() })
+    }
+}
+
+/// When each token of each stream came.
+pub(crate) struct Written {
+    times: Vec<Vec<Instant>>,
+}
+
+/// How fast streams went in some time.
+pub(crate) struct Pace {
+    /// Of all streams.
+    pub(crate) tokens_per_second: f64,
+    /// Between two tokens of a stream; the whole time if no stream had two.
+    pub(crate) longest_gap: Duration,
+}
+
+impl Written {
+    pub(crate) fn within(&self, begin: Instant, end: Instant) -> Pace {
+        let inside = |times: &Vec<Instant>| -> Vec<Instant> {
+            times.iter().copied().filter(|&time| begin <= time && time <= end).collect()
+        };
+        let times: Vec<Vec<Instant>> = self.times.iter().map(inside).collect();
+        let tokens: usize = times.iter().map(Vec::len).sum();
+        let gap = times.iter().flat_map(|times| times.windows(2)).map(|pair| pair[1] - pair[0]).max();
+        let seconds = (end - begin).as_secs_f64();
+        Pace { tokens_per_second: tokens as f64 / seconds, longest_gap: gap.unwrap_or(end - begin) }
+    }
+}
+
+fn read(engine: &Engine, stream: usize, times: &Mutex<Vec<Instant>>, stop: &AtomicBool) -> Result<()> {
+    let mut seed = stream as u32;
+    while !stop.load(Ordering::Relaxed) {
+        let params = SamplingParams::default().ignore_eos(true).seed(seed);
+        let request = Request::new(format!("Stream number {stream} begins here")).params(params);
+        let mut generation = engine.submit(request)?;
+        while !generation.is_finished() && !stop.load(Ordering::Relaxed) {
+            if let Some(Event::Delta(delta)) = generation.next_within(Duration::from_millis(50))
+                && delta.token.is_some()
+            {
+                lock(times).push(Instant::now());
+            }
+        }
+        seed = seed.wrapping_add(1);
+    }
+    Ok(())
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

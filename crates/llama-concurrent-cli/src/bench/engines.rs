@@ -1,0 +1,62 @@
+//! `bench --engines`: several engines of one process, alone and all at once.
+
+use std::{
+    io::{Write, stdout},
+    path::Path,
+    time::Duration,
+};
+
+use comfy_table::{Table, presets};
+use llama_concurrent_bench::engines::{EnginesSetting, OneOfSeveral, side_by_side};
+use serde_json::json;
+
+use super::{BenchArgs, files};
+use crate::{console, failure::Failure};
+
+pub fn measure(args: &BenchArgs, engines: usize, path: &Path) -> Result<(), Failure> {
+    let streams = args.users.unwrap_or(8) as usize;
+    let time = Duration::from_secs_f64(args.seconds);
+    let setting = EnginesSetting { engines, streams, time, repeats: args.repeats as usize };
+    let mut config = args.engine.config();
+    config.slots = config.slots.or(Some(streams));
+    config.max_queued_requests = config.max_queued_requests.max(streams);
+    let bar = console::progress_bar(0, "{bar:40} {pos} of {len} measurements");
+    let lines = side_by_side(path, &config, &setting, |done, total| {
+        bar.set_length(total as u64);
+        bar.set_position(done as u64);
+    });
+    bar.finish_and_clear();
+    let lines = lines?;
+    writeln!(stdout(), "{}", table(&lines, &setting))?;
+    if let Some(file) = &args.json {
+        files::write_json(&json!({"setting": setting, "engines": lines}), file)?;
+    }
+    Ok(())
+}
+
+fn table(lines: &[OneOfSeveral], setting: &EnginesSetting) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_BORDERS_ONLY);
+    table.set_header(["engine", "tok/s alone", "tok/s together", "of an equal share", "longest gap"]);
+    for (index, line) in lines.iter().enumerate() {
+        let share = line.alone.median / lines.len() as f64;
+        table.add_row([
+            (index + 1).to_string(),
+            format!("{:.1} ({:.1} to {:.1})", line.alone.median, line.alone.min, line.alone.max),
+            format!("{:.1} ({:.1} to {:.1})", line.together.median, line.together.min, line.together.max),
+            format!("{:.0} %", 100.0 * line.together.median / share),
+            format!("{:.0} ms", line.longest_gap_ms),
+        ]);
+    }
+    let alone = lines.iter().map(|line| line.alone.median).sum::<f64>() / lines.len() as f64;
+    let together: f64 = lines.iter().map(|line| line.together.median).sum();
+    format!(
+        "{} engines with {} streams each; medians of {} measurements of {:.1} s\n{table}\nAll together {together:.1} tok/s: \
+         {:.0} % of one alone.",
+        setting.engines,
+        setting.streams,
+        setting.repeats,
+        setting.time.as_secs_f64(),
+        100.0 * together / alone
+    )
+}
