@@ -89,10 +89,7 @@ mod tests {
 
     #[test]
     fn kernel_formats_are_read() {
-        assert_eq!(
-            parse_pressure("some avg10=50.00 avg60=37.71 avg300=42.80 total=88\nfull avg10=0.00\n"),
-            Some(0.5)
-        );
+        assert_eq!(parse_pressure("some avg10=50.00 avg60=37.71 avg300=42.80 total=88\nfull avg10=0.00\n"), Some(0.5));
         assert_eq!(parse_pressure("full avg10=0.00\n"), None);
         assert_eq!(parse_cpu_max("150000 100000\n"), Some(1.5));
         assert_eq!(parse_cpu_max("max 100000"), None);
