@@ -18,6 +18,11 @@ use crate::{stats::Spread, streams::Streams};
 
 /// After a change, before something is measured: longer than any engine takes to notice it.
 const SETTLE: Duration = Duration::from_millis(1200);
+/// How long the engine is watched after its neighbours have gone, and in which steps.
+const WATCHED: Duration = Duration::from_millis(2500);
+const WATCH_STEP: Duration = Duration::from_millis(250);
+/// Of what it had alone, what counts as full speed again.
+const FULL_SPEED: f64 = 0.9;
 /// Work of a burst, and the pause after it.
 const BURST: Duration = Duration::from_millis(50);
 /// Steps of a busy loop between two looks at the clock.
@@ -65,6 +70,9 @@ pub struct BesideNeighbours {
     pub longest_gap_ms: f64,
     /// What the neighbours got done, of what as many get done without the engine.
     pub neighbours_share: f64,
+    /// Milliseconds from the end of the neighbours until the engine has nine tenths of its speed alone for a quarter of a
+    /// second; `None` if it has not within two and a quarter seconds.
+    pub back_after_ms: Option<f64>,
 }
 
 /// Measures every way of waiting beside all neighbours, in turns.
@@ -99,6 +107,7 @@ pub fn beside_neighbours(
     }
     let rate = |run: &[Sample]| Spread::of(&run.iter().map(|sample| sample.rate).collect::<Vec<_>>());
     let quiet = rate(&runs[0]).median;
+    let alone: Vec<f64> = runs[..policies.len()].iter().map(|run| rate(run).median).collect();
     let lines = runs.iter().enumerate().map(|(run, samples)| {
         let neighbours = all[run / policies.len()];
         let median = |of: fn(&Sample) -> f64| Spread::of(&samples.iter().map(of).collect::<Vec<_>>()).median;
@@ -109,6 +118,7 @@ pub fn beside_neighbours(
             fair_share: quiet * cores as f64 / (cores as f64 + neighbours.wanted()),
             longest_gap_ms: median(|sample| sample.gap.as_secs_f64() * 1000.0),
             neighbours_share: median(|sample| sample.neighbours),
+            back_after_ms: back_after(samples, alone[run % policies.len()]),
         }
     });
     Ok(lines.collect())
@@ -121,11 +131,21 @@ impl Neighbours {
     }
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Sample {
     rate: f64,
     gap: Duration,
     neighbours: f64,
+    /// Tokens per second in each step after the neighbours have gone.
+    after: Vec<f64>,
+}
+
+/// The median time until the rate is what it was alone again.
+fn back_after(samples: &[Sample], alone: f64) -> Option<f64> {
+    let step = |sample: &Sample| sample.after.iter().position(|&rate| rate >= FULL_SPEED * alone);
+    let steps: Vec<f64> = samples.iter().map(|sample| step(sample).map_or(f64::INFINITY, |step| step as f64)).collect();
+    let median = Spread::of(&steps).median;
+    median.is_finite().then(|| median * WATCH_STEP.as_secs_f64() * 1000.0)
 }
 
 fn sample(engine: &Engine, neighbours: Neighbours, setting: &NeighboursSetting, undisturbed: f64) -> Result<Sample> {
@@ -136,10 +156,20 @@ fn sample(engine: &Engine, neighbours: Neighbours, setting: &NeighboursSetting, 
     let begin = Instant::now();
     let work = crowd.work_within(setting.time);
     let end = Instant::now();
-    let pace = streams.stop()?.within(begin, end);
+    drop(crowd);
+    let gone = Instant::now();
+    std::thread::sleep(WATCHED);
+    let written = streams.stop()?;
+    let pace = written.within(begin, end);
+    let steps = (WATCHED.as_millis() / WATCH_STEP.as_millis()) as u32;
+    let after = (0..steps).map(|step| {
+        let begin = gone + WATCH_STEP * step;
+        written.within(begin, begin + WATCH_STEP).tokens_per_second
+    });
     Ok(Sample {
         rate: pace.tokens_per_second,
         gap: pace.longest_gap,
+        after: after.collect(),
         neighbours: if undisturbed > 0.0 { work / undisturbed } else { 1.0 },
     })
 }

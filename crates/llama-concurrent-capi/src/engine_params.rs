@@ -287,41 +287,42 @@ impl llama_engine_params {
             })
         });
         let mut params = EngineConfig::default();
-        // SAFETY: of every block below, the caller's promise.
-        // readers: begin
-        params.strategy = llama_engine_strategy::read(self.strategy, "strategy")?;
-        params.slots = (self.slots > 0).then_some(self.slots as _);
-        params.n_ctx = (self.n_ctx > 0).then_some(self.n_ctx as _);
-        params.n_batch = self.n_batch as _;
-        params.threads = (self.threads > 0).then_some(self.threads as _);
-        params.workers = (self.workers > 0).then_some(self.workers as _);
-        params.max_stall = Duration::from_millis(self.max_stall_ms.into());
-        params.max_queued_requests = self.max_queued_requests as _;
-        params.max_queued_tokens = self.max_queued_tokens as _;
-        params.batch_aging = Duration::from_millis(self.batch_aging_ms.into());
-        params.stream_buffer = self.stream_buffer as _;
-        params.type_k = llama_engine_kv_type::read(self.type_k, "type_k")?;
-        params.type_v = llama_engine_kv_type::read(self.type_v, "type_v")?;
-        params.poll = self.poll as _;
-        params.prefix_reuse = self.prefix_reuse != 0;
-        params.reproducible = self.reproducible != 0;
-        params.mmap = self.mmap != 0;
-        params.repack = self.repack != 0;
-        params.check_tensors = self.check_tensors != 0;
-        params.flash_attn = self.flash_attn != 0;
-        params.pin = self.pin != 0;
-        params.kernels = self.kernels != 0;
-        params.placement = llama_engine_placement::read(self.placement, "placement")?;
-        params.replicate = llama_engine_replicate::read(self.replicate, "replicate")?;
-        params.cpus = unsafe { list(self.cpus, "cpus") }?;
-        params.nodes = unsafe { list(self.nodes, "nodes") }?;
-        params.swa_full = self.swa_full != 0;
-        params.chat_template =
-            unsafe { pointers::optional_text(self.chat_template, "chat_template") }?.map(str::to_owned);
-        params.chat_template_kwargs = unsafe { object(self.chat_template_kwargs, "chat_template_kwargs") }?;
-        params.wait_policy = llama_engine_wait_policy::read(self.wait_policy, "wait_policy")?;
-        params.park_after = Duration::from_millis(self.park_after_ms.into());
-        // readers: end
+        // SAFETY: the caller's promise.
+        unsafe {
+            // readers: begin
+            params.strategy = llama_engine_strategy::read(self.strategy, "strategy")?;
+            params.slots = (self.slots > 0).then_some(self.slots as _);
+            params.n_ctx = (self.n_ctx > 0).then_some(self.n_ctx as _);
+            params.n_batch = self.n_batch as _;
+            params.threads = (self.threads > 0).then_some(self.threads as _);
+            params.workers = (self.workers > 0).then_some(self.workers as _);
+            params.max_stall = Duration::from_millis(self.max_stall_ms.into());
+            params.max_queued_requests = self.max_queued_requests as _;
+            params.max_queued_tokens = self.max_queued_tokens as _;
+            params.batch_aging = Duration::from_millis(self.batch_aging_ms.into());
+            params.stream_buffer = self.stream_buffer as _;
+            params.type_k = llama_engine_kv_type::read(self.type_k, "type_k")?;
+            params.type_v = llama_engine_kv_type::read(self.type_v, "type_v")?;
+            params.poll = self.poll as _;
+            params.prefix_reuse = self.prefix_reuse != 0;
+            params.reproducible = self.reproducible != 0;
+            params.mmap = self.mmap != 0;
+            params.repack = self.repack != 0;
+            params.check_tensors = self.check_tensors != 0;
+            params.flash_attn = self.flash_attn != 0;
+            params.pin = self.pin != 0;
+            params.kernels = self.kernels != 0;
+            params.placement = llama_engine_placement::read(self.placement, "placement")?;
+            params.replicate = llama_engine_replicate::read(self.replicate, "replicate")?;
+            params.cpus = list(self.cpus, "cpus")?;
+            params.nodes = list(self.nodes, "nodes")?;
+            params.swa_full = self.swa_full != 0;
+            params.chat_template = pointers::optional_text(self.chat_template, "chat_template")?.map(str::to_owned);
+            params.chat_template_kwargs = object(self.chat_template_kwargs, "chat_template_kwargs")?;
+            params.wait_policy = llama_engine_wait_policy::read(self.wait_policy, "wait_policy")?;
+            params.park_after = Duration::from_millis(self.park_after_ms.into());
+            // readers: end
+        }
         params.pack_cache = pack_cache;
         params.progress = progress;
         Ok(params)

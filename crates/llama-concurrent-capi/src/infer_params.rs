@@ -324,51 +324,51 @@ impl llama_infer_params {
             n => return Err(Failure::unknown(Status::InvalidRequest, "priority", n, "llama_infer_priority")),
         };
         let mut params = SamplingParams::default();
-        // SAFETY: of every block below, the caller's promise.
-        // readers: begin
-        params.max_tokens = (self.max_tokens > 0).then_some(self.max_tokens as _);
-        params.temperature = self.temperature as _;
-        params.top_k = self.top_k as _;
-        params.top_p = self.top_p as _;
-        params.min_p = self.min_p as _;
-        params.repetition_penalty = self.repetition_penalty as _;
-        params.frequency_penalty = self.frequency_penalty as _;
-        params.presence_penalty = self.presence_penalty as _;
-        params.penalty_last_n = self.penalty_last_n as _;
-        params.seed = self.seed as _;
-        params.stop = unsafe { texts(self.stop, self.n_stop, "stop", params.stop) }?;
-        params.logit_bias = unsafe { biases(self.logit_bias, self.n_logit_bias, "logit_bias", params.logit_bias) }?;
-        params.ignore_eos = self.ignore_eos != 0;
-        params.logprobs = count_or_none(self.logprobs, "logprobs")?;
-        params.special = self.special != 0;
-        params.stop_token_ids =
-            unsafe { tokens(self.stop_token_ids, self.n_stop_token_ids, "stop_token_ids", params.stop_token_ids) }?;
-        params.min_tokens = self.min_tokens as _;
-        params.typical_p = self.typical_p as _;
-        params.top_n_sigma = self.top_n_sigma as _;
-        params.xtc_probability = self.xtc_probability as _;
-        params.xtc_threshold = self.xtc_threshold as _;
-        params.dynatemp_range = self.dynatemp_range as _;
-        params.dynatemp_exponent = self.dynatemp_exponent as _;
-        params.mirostat = self.mirostat as _;
-        params.mirostat_tau = self.mirostat_tau as _;
-        params.mirostat_eta = self.mirostat_eta as _;
-        params.dry_multiplier = self.dry_multiplier as _;
-        params.dry_base = self.dry_base as _;
-        params.dry_allowed_length = self.dry_allowed_length as _;
-        params.dry_penalty_last_n = self.dry_penalty_last_n as _;
-        params.dry_sequence_breakers = unsafe {
-            texts(
+        // SAFETY: the caller's promise.
+        unsafe {
+            // readers: begin
+            params.max_tokens = (self.max_tokens > 0).then_some(self.max_tokens as _);
+            params.temperature = self.temperature as _;
+            params.top_k = self.top_k as _;
+            params.top_p = self.top_p as _;
+            params.min_p = self.min_p as _;
+            params.repetition_penalty = self.repetition_penalty as _;
+            params.frequency_penalty = self.frequency_penalty as _;
+            params.presence_penalty = self.presence_penalty as _;
+            params.penalty_last_n = self.penalty_last_n as _;
+            params.seed = self.seed as _;
+            params.stop = texts(self.stop, self.n_stop, "stop", params.stop)?;
+            params.logit_bias = biases(self.logit_bias, self.n_logit_bias, "logit_bias", params.logit_bias)?;
+            params.ignore_eos = self.ignore_eos != 0;
+            params.logprobs = count_or_none(self.logprobs, "logprobs")?;
+            params.special = self.special != 0;
+            params.stop_token_ids =
+                tokens(self.stop_token_ids, self.n_stop_token_ids, "stop_token_ids", params.stop_token_ids)?;
+            params.min_tokens = self.min_tokens as _;
+            params.typical_p = self.typical_p as _;
+            params.top_n_sigma = self.top_n_sigma as _;
+            params.xtc_probability = self.xtc_probability as _;
+            params.xtc_threshold = self.xtc_threshold as _;
+            params.dynatemp_range = self.dynatemp_range as _;
+            params.dynatemp_exponent = self.dynatemp_exponent as _;
+            params.mirostat = self.mirostat as _;
+            params.mirostat_tau = self.mirostat_tau as _;
+            params.mirostat_eta = self.mirostat_eta as _;
+            params.dry_multiplier = self.dry_multiplier as _;
+            params.dry_base = self.dry_base as _;
+            params.dry_allowed_length = self.dry_allowed_length as _;
+            params.dry_penalty_last_n = self.dry_penalty_last_n as _;
+            params.dry_sequence_breakers = texts(
                 self.dry_sequence_breakers,
                 self.n_dry_sequence_breakers,
                 "dry_sequence_breakers",
                 params.dry_sequence_breakers,
-            )
-        }?;
-        params.adaptive_target = self.adaptive_target as _;
-        params.adaptive_decay = self.adaptive_decay as _;
-        // readers: end
-        params.constraint = unsafe { self.constraint() }?;
+            )?;
+            params.adaptive_target = self.adaptive_target as _;
+            params.adaptive_decay = self.adaptive_decay as _;
+            // readers: end
+            params.constraint = self.constraint()?;
+        }
         Ok(Request::new(prompt)
             .params(params)
             .priority(priority)

@@ -227,11 +227,9 @@ fn c_reader<P: Default>(field: &Field<P>) -> String {
         Kind::Flag => format!("self.{name} != 0"),
         Kind::OptionalCount if none_in_c(field) == "0" => format!("(self.{name} > 0).then_some(self.{name} as _)"),
         Kind::Choice(names) => format!("{}::read(self.{name}, \"{name}\")?", c_enum(names)),
-        Kind::OptionalText => {
-            format!("unsafe {{ pointers::optional_text(self.{name}, \"{name}\") }}?.map(str::to_owned)")
-        }
-        Kind::OptionalList => format!("unsafe {{ list(self.{name}, \"{name}\") }}?"),
-        Kind::Object => format!("unsafe {{ object(self.{name}, \"{name}\") }}?"),
+        Kind::OptionalText => format!("pointers::optional_text(self.{name}, \"{name}\")?.map(str::to_owned)"),
+        Kind::OptionalList => format!("list(self.{name}, \"{name}\")?"),
+        Kind::Object => format!("object(self.{name}, \"{name}\")?"),
         Kind::OptionalCount => format!("count_or_none(self.{name}, \"{name}\")?"),
         kind => {
             let reader = match kind {
@@ -241,15 +239,20 @@ fn c_reader<P: Default>(field: &Field<P>) -> String {
             };
             let arguments =
                 [format!("self.{name}"), format!("self.n_{name}"), format!("\"{name}\""), format!("params.{name}")];
-            let line = format!("        params.{name} = unsafe {{ {reader}({}) }}?;\n", arguments.join(", "));
-            if line.len() <= WIDTH {
-                return line;
-            }
-            let arguments = arguments.join(", ");
-            return format!("        params.{name} =\n            unsafe {{ {reader}({arguments}) }}?;\n");
+            let call = format!("{reader}({})?;", arguments.join(", "));
+            return match "            params. = ".len() + name.len() + call.len() {
+                0..=WIDTH => format!("            params.{name} = {call}\n"),
+                _ if "                ".len() + call.len() <= WIDTH => {
+                    format!("            params.{name} =\n                {call}\n")
+                }
+                _ => {
+                    let lines: String = arguments.iter().map(|one| format!("                {one},\n")).collect();
+                    format!("            params.{name} = {reader}(\n{lines}            )?;\n")
+                }
+            };
         }
     };
-    format!("        params.{name} = {value};\n")
+    format!("            params.{name} = {value};\n")
 }
 
 /// Compares or writes a struct of C, its defaults and its readers.

@@ -85,7 +85,15 @@ pub fn measure(args: &BenchArgs, path: &Path) -> Result<(), Failure> {
 fn table(lines: &[BesideNeighbours], config: &EngineConfig, setting: &NeighboursSetting) -> String {
     let mut table = Table::new();
     table.load_style(presets::UTF8_BORDERS_ONLY);
-    table.set_header(["neighbours", "wait policy", "tok/s", "of fair share", "longest gap", "neighbours get"]);
+    table.set_header([
+        "neighbours",
+        "wait policy",
+        "tok/s",
+        "of fair share",
+        "longest gap",
+        "neighbours get",
+        "back after",
+    ]);
     for line in lines {
         let count = line.neighbours.count;
         table.add_row([
@@ -98,12 +106,18 @@ fn table(lines: &[BesideNeighbours], config: &EngineConfig, setting: &Neighbours
             format!("{:.0} %", 100.0 * line.tokens_per_second.median / line.fair_share),
             format!("{:.0} ms", line.longest_gap_ms),
             if count == 0 { String::new() } else { format!("{:.0} %", 100.0 * line.neighbours_share) },
+            match line.back_after_ms {
+                _ if count == 0 => String::new(),
+                Some(ms) => format!("{ms:.0} ms"),
+                None => "not in 2.25 s".to_owned(),
+            },
         ]);
     }
     let threads = config.threads.map_or("as many threads as cores".to_owned(), |n| format!("{n} threads"));
     format!(
         "{} streams, {threads}; medians of {} measurements of {:.1} s\n{table}\nFair share: what it gets alone, by the number of \
-         threads that want the processors.\nNeighbours get: of what they get done without the engine.",
+         threads that want the processors.\nNeighbours get: of what they get done without the engine. Back after: from their end until it has nine tenths of its \
+         speed alone for a quarter of a second.",
         setting.streams,
         setting.repeats,
         setting.time.as_secs_f64()
