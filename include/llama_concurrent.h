@@ -167,6 +167,8 @@ enum {
     LLAMA_ENGINE_KV_TYPE_Q8_0 = 1,
     /** 32-bit floats: twice the memory of F16. */
     LLAMA_ENGINE_KV_TYPE_F32 = 2,
+    /** 4-bit blocks: about a quarter of the memory of F16, and noticeably less exact. */
+    LLAMA_ENGINE_KV_TYPE_Q4_0 = 3,
 };
 
 /** Scheduling priority: which requests go first when slots or prompt-processing time are short. */

@@ -19,8 +19,7 @@ use tower::ServiceExt;
 
 static SERVER: LazyLock<(Runtime, Router)> = LazyLock::new(|| {
     let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/demo.gguf");
-    let config =
-        EngineConfig::default().slots(2).n_ctx(128).threads(1).pin(false);
+    let config = EngineConfig::default().slots(2).n_ctx(128).threads(1).pin(false);
     let engine = Engine::load(model, config).expect("the demo model loads");
     let limits = Limits { timeout: Some(Duration::from_secs(5)), max_generations: 8, ..Limits::default() };
     let runtime = runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");

@@ -35,7 +35,7 @@ ENUMS: dict[str, dict[str, int]] = {
         "busy": 21,
     },
     "llama_engine_strategy": {"auto": 0, "sequential": 1, "round-robin": 2, "batched": 3},
-    "llama_engine_kv_type": {"f16": 0, "q8_0": 1, "f32": 2},
+    "llama_engine_kv_type": {"f16": 0, "q8_0": 1, "f32": 2, "q4_0": 3},
     "llama_infer_priority": {"interactive": 0, "batch": 1},
     "llama_infer_continuation": {"auto": 0, "never": 1, "last": 2, "content": 3, "reasoning_content": 4},
     "llama_engine_placement": {"auto": 0, "node": 1, "l3": 2, "none": 3},
