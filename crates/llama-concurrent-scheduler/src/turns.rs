@@ -255,8 +255,8 @@ mod tests {
         assert!(!turns.begin(a, TURN + ms(1)));
         turns.withdraw(b);
         assert!(turns.begin(a, TURN + ms(1)));
-        turns.end(a, ms(1), CallClass::Batch, true);
         turns.ask(b);
+        turns.end(a, ms(1), CallClass::Batch, true);
         assert!(turns.begin(b, TURN + ms(2)), "batch work goes on only where nobody else waits");
     }
 

@@ -68,11 +68,11 @@ unsafe fn scaled_bytes<I: Isa>(bytes: *const u8, scale: f32, out: *mut f32) {
 /// The soft cap of scores: `cap` times the hyperbolic tangent of half of `z`, which is given as a power of two.
 #[inline(always)]
 unsafe fn soft_capped<I: Isa>(z: I::Float, cap: f32) -> I::Float {
-    let minus = I::mul(z, I::splat(&-1.0));
-    // One of the two powers is 1, and the other one at most that.
     let minus_one = I::splat(&-1.0);
-    let (p, q) =
-        (I::exp2(I::mul(I::max(minus, I::zero()), minus_one)), I::exp2(I::mul(I::max(z, I::zero()), minus_one)));
+    let minus = I::mul(z, minus_one);
+    // One of the two powers is 1, and the other one at most that. A NaN is the second operand, which wins; both powers are then 0.
+    let p = I::exp2(I::mul(I::max(I::zero(), minus), minus_one));
+    let q = I::exp2(I::mul(I::max(I::zero(), z), minus_one));
     I::mul(I::div(I::fma(q, minus_one, p), I::add(p, q)), I::splat(&cap))
 }
 
