@@ -8,10 +8,10 @@ use std::{
 use llama_concurrent::{Engine, EngineConfig, Result};
 use serde::Serialize;
 
-use crate::{stats::Spread, streams::Streams};
-
-/// After a change, before something is measured: longer than any engine takes to notice it.
-const SETTLE: Duration = Duration::from_millis(1200);
+use crate::{
+    stats::Spread,
+    streams::{SETTLE, Streams},
+};
 
 /// What is measured.
 #[derive(Clone, Debug, Serialize)]
@@ -87,4 +87,20 @@ fn measure(engines: &[Engine], setting: &EnginesSetting) -> Result<Vec<(f64, Dur
         Ok((pace.tokens_per_second, pace.longest_gap))
     });
     paces.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_engine_writes_alone_and_beside_the_others() {
+        let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/demo.gguf");
+        let setting = EnginesSetting { engines: 2, streams: 2, time: Duration::from_millis(200), repeats: 1 };
+        let mut last = (0, 0);
+        let config = EngineConfig::default().slots(2).threads(2);
+        let lines = side_by_side(&model, &config, &setting, |done, total| last = (done, total)).unwrap();
+        assert_eq!((lines.len(), last), (2, (3, 3)));
+        assert!(lines.iter().all(|line| line.alone.min > 0.0 && line.together.min > 0.0), "{lines:?}");
+    }
 }

@@ -14,10 +14,11 @@ use std::{
 use llama_concurrent::{Engine, EngineConfig, Result, WaitPolicy};
 use serde::Serialize;
 
-use crate::{stats::Spread, streams::Streams};
+use crate::{
+    stats::Spread,
+    streams::{SETTLE, Streams},
+};
 
-/// After a change, before something is measured: longer than any engine takes to notice it.
-const SETTLE: Duration = Duration::from_millis(1200);
 /// How long the engine is watched after its neighbours have gone, and in which steps.
 const WATCHED: Duration = Duration::from_millis(2500);
 const WATCH_STEP: Duration = Duration::from_millis(250);

@@ -11,6 +11,9 @@ use std::{
 
 use llama_concurrent::{Engine, Event, Request, Result, SamplingParams};
 
+/// After a change, before something is measured: longer than any engine takes to notice it.
+pub(crate) const SETTLE: Duration = Duration::from_millis(1200);
+
 /// Generations that follow each other without a pause, and when each token came.
 pub(crate) struct Streams {
     times: Vec<Arc<Mutex<Vec<Instant>>>>,

@@ -18,10 +18,10 @@ use clap::{
     Args,
     builder::{PossibleValuesParser, TypedValueParser},
 };
-use llama_concurrent::Strategy;
+use llama_concurrent::{EngineConfig, Strategy};
 use llama_concurrent_bench::{Load, ServerAddress, Setting, Slo, Workload, page, report::Comparison};
 
-use crate::{failure::Failure, model, options::EngineOptions};
+use crate::{console, failure::Failure, model, options::EngineOptions};
 use system::System;
 
 const EXAMPLES: &str = "\
@@ -237,6 +237,32 @@ impl BenchArgs {
     fn slo(&self) -> Option<Slo> {
         self.slo_ttft_ms.zip(self.slo_itl_ms).map(|(ttft_ms, itl_ms)| Slo { ttft_ms, itl_ms })
     }
+}
+
+impl BenchArgs {
+    /// Streams that decode all the time, for the measurements that are no workloads.
+    fn streams(&self) -> usize {
+        self.users.unwrap_or(8) as usize
+    }
+
+    /// An engine that decodes so many streams at once.
+    fn config_for(&self, streams: usize) -> EngineConfig {
+        let mut config = self.engine.config();
+        config.slots = config.slots.or(Some(streams));
+        config.max_queued_requests = config.max_queued_requests.max(streams);
+        config
+    }
+}
+
+/// Shows how many measurements are done.
+fn with_progress<T>(measure: impl FnOnce(&mut dyn FnMut(usize, usize)) -> T) -> T {
+    let bar = console::progress_bar(0, "{bar:40} {pos} of {len} measurements");
+    let measured = measure(&mut |done, total| {
+        bar.set_length(total as u64);
+        bar.set_position(done as u64);
+    });
+    bar.finish_and_clear();
+    measured
 }
 
 fn systems(args: &BenchArgs, path: &Path, users: usize) -> Result<Vec<System>, Failure> {

@@ -28,6 +28,7 @@ mod experts;
 mod format;
 #[cfg(target_arch = "x86_64")]
 mod ggml;
+mod heads;
 #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
 mod helpers;
 #[cfg(target_arch = "x86_64")]
@@ -55,6 +56,7 @@ mod tile;
 #[cfg(target_arch = "x86_64")]
 mod unroll;
 
+pub use heads::computes_heads_of;
 pub use helpers::Helpers;
 pub use install::{ENVIRONMENT, Mode, Status, install, set_attention, set_enabled, status};
 pub use isa_level::IsaLevel;

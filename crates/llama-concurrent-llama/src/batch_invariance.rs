@@ -5,13 +5,10 @@
 //! together get bit-identical results to sequences decoded alone.
 
 use llama_concurrent_gguf::ModelSummary;
-use llama_concurrent_kernels::{Mode, install};
+use llama_concurrent_kernels::{Mode, computes_heads_of, install};
 use llama_concurrent_types::EngineConfig;
 
 use crate::{kernels::attention_is_left_to_ggml, products::our_kernels};
-
-/// Values of the largest head whose attention the kernels compute.
-const LARGEST_HEAD: u32 = 576;
 
 /// Architectures that consist of matrices, attention, and operations that ggml computes row by row.
 pub const ROW_BY_ROW: [&str; 18] = [
@@ -57,8 +54,7 @@ pub fn batch_invariance_obstacle(config: &EngineConfig, summary: &ModelSummary) 
         ));
     }
     for (width, kv_type) in [(summary.head_dim_k, config.type_k), (summary.head_dim_v, config.type_v)] {
-        let fits = if kv_type.has_blocks() { 32 } else { 8 };
-        if !width.is_multiple_of(fits) || !(1..=LARGEST_HEAD).contains(&width) {
+        if !computes_heads_of(width as usize, kv_type.has_blocks()) {
             return Some(format!("the kernels leave attention with heads of {width} values to ggml"));
         }
     }

@@ -40,7 +40,7 @@ fn write_model(name: &str, path: &Path) {
 }
 
 fn prompt(index: usize) -> Vec<Token> {
-    (0..5 + index * 23 % 90).map(|at| ((at * 37 + index * 101) as Token) % N_VOCAB).collect()
+    (0..5 + index * 67 % 300).map(|at| ((at * 37 + index * 101) as Token) % N_VOCAB).collect()
 }
 
 fn request(index: usize) -> Request {
@@ -55,23 +55,29 @@ fn assert_same(name: &str, alone: &Completion, together: &Completion) {
 }
 
 #[test]
-fn company_changes_no_bit() {
+fn company_threads_chunks_and_reuse_change_no_bit() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     for name in ROW_BY_ROW {
+        let path = folder.path().join(format!("{name}.gguf"));
+        write_model(name, &path);
         for kv_type in [KvType::F16, KvType::F32] {
-            let path = folder.path().join(format!("{name}.gguf"));
-            write_model(name, &path);
-            let config = EngineConfig::default().slots(6).n_ctx(256).threads(2).pin(false).reproducible(true);
-            let engine = Engine::load(&path, config.type_k(kv_type).type_v(kv_type)).expect("it loads");
-            if engine.stats().kernels == "off" {
-                println!("skipped: no kernels on this machine");
-                return;
-            }
-            assert_eq!(engine.stats().strategy, Strategy::Batched, "{name}: {:?}", engine.stats().products);
-            let together = engine.run_all((0..6).map(request).collect::<Vec<_>>(), |_, _| ());
-            for (index, together) in together.into_iter().enumerate() {
-                let alone = engine.submit(request(index)).and_then(|generation| generation.wait()).expect("generated");
-                assert_same(name, &alone, &together.expect("generated"));
+            let mut first: Option<Vec<Completion>> = None;
+            for (threads, slots, n_batch, prefix_reuse) in [(1, 1, 512, false), (2, 6, 64, true), (3, 4, 512, true)] {
+                let config = EngineConfig::default().threads(threads).slots(slots).n_batch(n_batch).pin(false);
+                let config = config.prefix_reuse(prefix_reuse).n_ctx(512).reproducible(true);
+                let engine = Engine::load(&path, config.type_k(kv_type).type_v(kv_type)).expect("it loads");
+                if engine.stats().kernels == "off" {
+                    println!("skipped: no kernels on this machine");
+                    return;
+                }
+                assert_eq!(engine.stats().strategy, Strategy::Batched, "{name}: {:?}", engine.stats().products);
+                // The second time, beginnings are there already.
+                for _ in 0..2 {
+                    let found = engine.run_all((0..6).map(request).collect(), |_, _| ());
+                    let found: Vec<Completion> = found.into_iter().map(|one| one.expect("generated")).collect();
+                    let first = first.get_or_insert_with(|| found.clone());
+                    first.iter().zip(&found).for_each(|(first, found)| assert_same(name, first, found));
+                }
             }
         }
     }

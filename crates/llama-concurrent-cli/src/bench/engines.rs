@@ -11,22 +11,13 @@ use llama_concurrent_bench::engines::{EnginesSetting, OneOfSeveral, side_by_side
 use serde_json::json;
 
 use super::{BenchArgs, files};
-use crate::{console, failure::Failure};
+use crate::failure::Failure;
 
 pub fn measure(args: &BenchArgs, engines: usize, path: &Path) -> Result<(), Failure> {
-    let streams = args.users.unwrap_or(8) as usize;
+    let streams = args.streams();
     let time = Duration::from_secs_f64(args.seconds);
     let setting = EnginesSetting { engines, streams, time, repeats: args.repeats as usize };
-    let mut config = args.engine.config();
-    config.slots = config.slots.or(Some(streams));
-    config.max_queued_requests = config.max_queued_requests.max(streams);
-    let bar = console::progress_bar(0, "{bar:40} {pos} of {len} measurements");
-    let lines = side_by_side(path, &config, &setting, |done, total| {
-        bar.set_length(total as u64);
-        bar.set_position(done as u64);
-    });
-    bar.finish_and_clear();
-    let lines = lines?;
+    let lines = super::with_progress(|progress| side_by_side(path, &args.config_for(streams), &setting, progress))?;
     writeln!(stdout(), "{}", table(&lines, &setting))?;
     if let Some(file) = &args.json {
         files::write_json(&json!({"setting": setting, "engines": lines}), file)?;

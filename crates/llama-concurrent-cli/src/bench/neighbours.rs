@@ -13,7 +13,7 @@ use llama_concurrent_bench::neighbours::{BesideNeighbours, Neighbours, Neighbour
 use serde_json::json;
 
 use super::{BenchArgs, files};
-use crate::{console, failure::Failure};
+use crate::failure::Failure;
 
 #[derive(Args)]
 pub struct NeighbourOptions {
@@ -52,7 +52,7 @@ impl NeighbourOptions {
 
 pub fn measure(args: &BenchArgs, path: &Path) -> Result<(), Failure> {
     let NeighbourOptions { neighbours, busy, pin_neighbours, nice } = &args.beside;
-    let streams = args.users.unwrap_or(8) as usize;
+    let streams = args.streams();
     let beside = |&count: &u32| Neighbours {
         count: count as usize,
         bursts: matches!(busy, Busy::Bursts),
@@ -65,16 +65,8 @@ pub fn measure(args: &BenchArgs, path: &Path) -> Result<(), Failure> {
         repeats: args.repeats as usize,
         neighbours: neighbours.iter().map(beside).collect(),
     };
-    let mut config = args.engine.config();
-    config.slots = config.slots.or(Some(streams));
-    config.max_queued_requests = config.max_queued_requests.max(streams);
-    let bar = console::progress_bar(0, "{bar:40} {pos} of {len} measurements");
-    let lines = beside_neighbours(path, &config, &setting, |done, total| {
-        bar.set_length(total as u64);
-        bar.set_position(done as u64);
-    });
-    bar.finish_and_clear();
-    let lines = lines?;
+    let config = args.config_for(streams);
+    let lines = super::with_progress(|progress| beside_neighbours(path, &config, &setting, progress))?;
     writeln!(stdout(), "{}", table(&lines, &config, &setting))?;
     if let Some(file) = &args.json {
         files::write_json(&json!({"setting": setting, "lines": lines}), file)?;

@@ -9,16 +9,12 @@ use super::{
     work_item::{Cache, Slopes},
 };
 use crate::{
-    IsaLevel,
+    IsaLevel, computes_heads_of,
     dispatch::AttentionFn,
     ggml::{Op, ThreadTeam},
 };
 use llama_cpp_sys_2 as sys;
 use std::f32::consts::LOG2_E;
-
-/// The largest supported head, that of multi-head latent attention; the scratch memory of one this size still fits into the
-/// second-level cache.
-const LARGEST_HEAD: usize = 576;
 
 /// If there are fewer items than this per thread, cells are divided among threads as well.
 const ITEMS_PER_THREAD: usize = 4;
@@ -44,14 +40,14 @@ pub(crate) struct AttentionPlan<'a> {
 
 fn dtype(tensor: &sys::ggml_tensor) -> Option<KvDtype> {
     let size = tensor.ne[0] as usize;
-    let (dtype, multiple) = match tensor.type_ {
-        sys::GGML_TYPE_F32 => (KvDtype::F32, 8),
-        sys::GGML_TYPE_F16 => (KvDtype::F16, 8),
-        sys::GGML_TYPE_Q8_0 => (KvDtype::Q8_0, 32),
-        sys::GGML_TYPE_Q4_0 => (KvDtype::Q4_0, 32),
+    let (dtype, has_blocks) = match tensor.type_ {
+        sys::GGML_TYPE_F32 => (KvDtype::F32, false),
+        sys::GGML_TYPE_F16 => (KvDtype::F16, false),
+        sys::GGML_TYPE_Q8_0 => (KvDtype::Q8_0, true),
+        sys::GGML_TYPE_Q4_0 => (KvDtype::Q4_0, true),
         _ => return None,
     };
-    (size > 0 && size.is_multiple_of(multiple) && size <= LARGEST_HEAD).then_some(dtype)
+    computes_heads_of(size, has_blocks).then_some(dtype)
 }
 
 /// The plan of an operation, if it is supported.

@@ -34,19 +34,26 @@ fn put_half(list: &mut [u8], row: usize, half: [u8; 2]) {
     list[2 * row..][..2].copy_from_slice(&half);
 }
 
-/// One scale in half precision, which comes first in the file.
-macro_rules! one_scale {
-    () => {
+/// One block in a unit, and scales of two bytes behind the weights, which a method of [`Isa`] reads.
+macro_rules! blocks_of_32 {
+    ($read:ident) => {
         const BLOCKS: usize = 1;
         const HEADER: usize = 0;
-        const SCALES: usize = 2 * ROWS;
         const GROUPS: usize = 1;
-        const MINS: bool = false;
 
         #[inline(always)]
         unsafe fn scale<I: Isa>(_unit: *const u8, block: *const u8, row: usize, _group: usize) -> I::Float {
-            I::halves(block.add(Self::CODING.bytes() + 2 * row))
+            I::$read(block.add(Self::CODING.bytes() + 2 * row))
         }
+    };
+}
+
+/// One scale in half precision, which comes first in the file.
+macro_rules! one_scale {
+    () => {
+        const SCALES: usize = 2 * ROWS;
+        const MINS: bool = false;
+        blocks_of_32!(halves);
 
         fn pack(rows: &[u8], row_bytes: usize, unit: &mut [u8]) {
             for row in 0..ROWS {
@@ -61,17 +68,10 @@ macro_rules! one_scale {
 /// A scale in half precision and the smallest value of the block: a minimum with the other sign.
 macro_rules! scale_and_least {
     () => {
-        const BLOCKS: usize = 1;
-        const HEADER: usize = 0;
         const SCALES: usize = 4 * ROWS;
-        const GROUPS: usize = 1;
         const BIAS: i32 = 0;
         const MINS: bool = true;
-
-        #[inline(always)]
-        unsafe fn scale<I: Isa>(_unit: *const u8, block: *const u8, row: usize, _group: usize) -> I::Float {
-            I::halves(block.add(Self::CODING.bytes() + 2 * row))
-        }
+        blocks_of_32!(halves);
 
         #[inline(always)]
         unsafe fn min<I: Isa>(_unit: *const u8, block: *const u8, row: usize, _group: usize) -> I::Float {
@@ -152,19 +152,12 @@ impl Format for Mxfp4 {
     const NAME: &'static str = "MXFP4";
     const TYPE: sys::ggml_type = sys::GGML_TYPE_MXFP4;
     const FILE_BYTES: usize = 17;
-    const BLOCKS: usize = 1;
-    const HEADER: usize = 0;
     const CODING: Coding = Coding::Table(&FP4_VALUES);
     const SCALES: usize = 2 * ROWS;
-    const GROUPS: usize = 1;
     const BIAS: i32 = 12;
     const MINS: bool = false;
     const FIT: usize = 4;
-
-    #[inline(always)]
-    unsafe fn scale<I: Isa>(_unit: *const u8, block: *const u8, row: usize, _group: usize) -> I::Float {
-        I::upper_halves(block.add(Self::CODING.bytes() + 2 * row))
-    }
+    blocks_of_32!(upper_halves);
 
     fn pack(rows: &[u8], row_bytes: usize, unit: &mut [u8]) {
         for row in 0..ROWS {

@@ -76,6 +76,36 @@ macro_rules! with_mins {
     };
 }
 
+/// Signed scales for 16 weights, as Q3_K and Q6_K have them; the scale of all comes last in the file.
+macro_rules! signed_scales {
+    () => {
+        const BLOCKS: usize = 8;
+        const HEADER: usize = 2 * ROWS;
+        const SCALES: usize = 2 * ROWS;
+        const GROUPS: usize = 2;
+        const MINS: bool = false;
+
+        #[inline(always)]
+        unsafe fn scale<I: Isa>(unit: *const u8, block: *const u8, row: usize, group: usize) -> I::Float {
+            let scales = block.add(Self::CODING.bytes() + group * ROWS + row);
+            I::mul(I::halves(unit.add(2 * row)), I::signed_bytes(scales))
+        }
+
+        fn pack(rows: &[u8], row_bytes: usize, unit: &mut [u8]) {
+            for row in 0..ROWS {
+                let file = &rows[row * row_bytes..][..Self::FILE_BYTES];
+                unit[2 * row..][..2].copy_from_slice(&file[Self::FILE_BYTES - 2..]);
+                for (j, block) in unit[Self::HEADER..].chunks_exact_mut(Self::PACKED_BLOCK).enumerate() {
+                    planes::put(Self::CODING, block, row, &Self::weights(file, j));
+                    for group in 0..2 {
+                        block[Self::CODING.bytes() + group * ROWS + row] = Self::scale_of(file, 2 * j + group);
+                    }
+                }
+            }
+        }
+    };
+}
+
 /// Thirty-two weights of two bits: pair `block % 4` of the bits of as many bytes.
 #[inline(always)]
 fn pairs(qs: &[u8], block: usize) -> [u8; BLOCK] {
@@ -128,40 +158,25 @@ impl Format for Q3K {
     const NAME: &'static str = "Q3_K";
     const TYPE: sys::ggml_type = sys::GGML_TYPE_Q3_K;
     const FILE_BYTES: usize = 110;
-    const BLOCKS: usize = 8;
-    const HEADER: usize = 2 * ROWS;
     const CODING: Coding = Coding::ThreeBits;
-    const SCALES: usize = 2 * ROWS;
-    const GROUPS: usize = 2;
     const BIAS: i32 = 4;
-    const MINS: bool = false;
     const FIT: usize = 8;
+    signed_scales!();
+}
 
+impl Q3K {
+    /// The scale of 16 weights: six bits, less 32. The low four of scales 0 to 7 and 8 to 15 share bytes, the high two follow.
     #[inline(always)]
-    unsafe fn scale<I: Isa>(unit: *const u8, block: *const u8, row: usize, group: usize) -> I::Float {
-        let scales = block.add(Self::CODING.bytes() + group * ROWS + row);
-        I::mul(I::halves(unit.add(2 * row)), I::signed_bytes(scales))
+    fn scale_of(file: &[u8], i: usize) -> u8 {
+        let scales = &file[96..108];
+        let low = (scales[i % 8] >> (4 * (i / 8))) & 15;
+        (low | (((scales[8 + i % 4] >> (2 * (i / 4))) & 3) << 4)).wrapping_sub(32)
     }
 
-    fn pack(rows: &[u8], row_bytes: usize, unit: &mut [u8]) {
-        for row in 0..ROWS {
-            let file = &rows[row * row_bytes..][..Self::FILE_BYTES];
-            let (high, low, scales) = (&file[..32], &file[32..96], &file[96..108]);
-            unit[2 * row..][..2].copy_from_slice(&file[108..]);
-            // Six bits, less 32: the low four of scales 0 to 7 and 8 to 15 share bytes, the high two follow.
-            let scale = |i: usize| {
-                let low = (scales[i % 8] >> (4 * (i / 8))) & 15;
-                (low | (((scales[8 + i % 4] >> (2 * (i / 4))) & 3) << 4)).wrapping_sub(32)
-            };
-            for (j, block) in unit[Self::HEADER..].chunks_exact_mut(Self::PACKED_BLOCK).enumerate() {
-                let low = pairs(low, j);
-                let weights = std::array::from_fn(|k| low[k] | (((high[k] >> j) & 1) << 2));
-                planes::put(Self::CODING, block, row, &weights);
-                for group in 0..2 {
-                    block[Self::CODING.bytes() + group * ROWS + row] = scale(2 * j + group);
-                }
-            }
-        }
+    #[inline(always)]
+    fn weights(file: &[u8], block: usize) -> [u8; BLOCK] {
+        let (high, low) = (&file[..32], pairs(&file[32..96], block));
+        std::array::from_fn(|k| low[k] | (((high[k] >> block) & 1) << 2))
     }
 }
 
@@ -203,40 +218,25 @@ impl Format for Q6K {
     const NAME: &'static str = "Q6_K";
     const TYPE: sys::ggml_type = sys::GGML_TYPE_Q6_K;
     const FILE_BYTES: usize = 210;
-    const BLOCKS: usize = 8;
-    const HEADER: usize = 2 * ROWS;
     const CODING: Coding = Coding::SixBits;
-    const SCALES: usize = 2 * ROWS;
-    const GROUPS: usize = 2;
     const BIAS: i32 = 32;
-    const MINS: bool = false;
     const FIT: usize = 2;
+    signed_scales!();
+}
 
+impl Q6K {
     #[inline(always)]
-    unsafe fn scale<I: Isa>(unit: *const u8, block: *const u8, row: usize, group: usize) -> I::Float {
-        let scales = block.add(Self::CODING.bytes() + group * ROWS + row);
-        I::mul(I::halves(unit.add(2 * row)), I::signed_bytes(scales))
+    fn scale_of(file: &[u8], i: usize) -> u8 {
+        file[192 + i]
     }
 
-    fn pack(rows: &[u8], row_bytes: usize, unit: &mut [u8]) {
-        for row in 0..ROWS {
-            let file = &rows[row * row_bytes..][..Self::FILE_BYTES];
-            let (low, high, scales) = (&file[..128], &file[128..192], &file[192..208]);
-            unit[2 * row..][..2].copy_from_slice(&file[208..]);
-            for (j, block) in unit[Self::HEADER..].chunks_exact_mut(Self::PACKED_BLOCK).enumerate() {
-                // Four blocks share 32 bytes of high bits; blocks 0 and 2, and 1 and 3, share bytes of low ones.
-                let (part, quarter) = (j / 4, j % 4);
-                let low = &low[part * 64 + quarter % 2 * 32..][..32];
-                let high = &high[part * 32..][..32];
-                let weights = std::array::from_fn(|k| {
-                    ((low[k] >> (quarter / 2 * 4)) & 15) | (((high[k] >> (2 * quarter)) & 3) << 4)
-                });
-                planes::put(Self::CODING, block, row, &weights);
-                for group in 0..2 {
-                    block[Self::CODING.bytes() + group * ROWS + row] = scales[2 * j + group];
-                }
-            }
-        }
+    #[inline(always)]
+    fn weights(file: &[u8], block: usize) -> [u8; BLOCK] {
+        // Four blocks share 32 bytes of high bits; blocks 0 and 2, and 1 and 3, share bytes of low ones.
+        let (part, quarter) = (block / 4, block % 4);
+        let low = &file[part * 64 + quarter % 2 * 32..][..32];
+        let high = &file[128 + part * 32..][..32];
+        std::array::from_fn(|k| ((low[k] >> (quarter / 2 * 4)) & 15) | (((high[k] >> (2 * quarter)) & 3) << 4))
     }
 }
 
