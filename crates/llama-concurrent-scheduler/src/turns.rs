@@ -1,15 +1,12 @@
 //! Several workers that want the same processors take turns, call by call.
 //!
 //! Each call then has its processors for itself. Who has used less goes first, with time weighed by the class of the call, so
-//! that everyone gets an equal share of the time, and nobody waits for more than one turn of each of the others. A turn is one
-//! call, or several short ones: threads that sleep have to be woken for each turn, which takes as long as a short call.
+//! that everyone gets an equal share of the time, and nobody waits for more than one call of each of the others.
 
 use std::time::Duration;
 
 /// What time of a call counts that only batch requests want: so many times what it is.
 const BATCH_WEIGHT: u32 = 4;
-/// Whoever comes back so soon after the beginning of its turn goes on with it.
-const TURN: Duration = Duration::from_millis(8);
 
 /// A worker among those that take turns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -38,8 +35,6 @@ struct State {
     /// Time used, weighed.
     used: Duration,
     phase: Phase,
-    /// Its turn lasts until then if it comes back.
-    turn_until: Duration,
 }
 
 impl State {
@@ -65,13 +60,7 @@ impl Turns {
     pub fn join(&mut self, cpus: &[usize]) -> Member {
         self.next += 1;
         let member = Member(self.next);
-        self.members.push(State {
-            member,
-            cpus: cpus.to_vec(),
-            used: Duration::ZERO,
-            phase: Phase::Idle,
-            turn_until: Duration::ZERO,
-        });
+        self.members.push(State { member, cpus: cpus.to_vec(), used: Duration::ZERO, phase: Phase::Idle });
         member
     }
 
@@ -97,39 +86,22 @@ impl Turns {
         self.members[index].phase = Phase::Waiting { arrival };
     }
 
-    /// Whether the member, which has asked, may compute now; it then does. Times count from any moment, the same for all.
-    pub fn begin(&mut self, member: Member, now: Duration) -> bool {
+    /// Whether the member, which has asked, may compute now; it then does.
+    pub fn begin(&mut self, member: Member) -> bool {
         let Some(index) = self.index(member) else { return true };
         let Phase::Waiting { arrival } = self.members[index].phase else {
             return self.members[index].phase == Phase::Computing;
         };
         let own = (self.members[index].used, arrival);
-        let goes_on = now < self.members[index].turn_until;
         let is_next = self.rivals(index).all(|rival| match rival.phase {
             Phase::Idle => true,
             Phase::Computing => false,
-            Phase::Waiting { .. } if goes_on => true,
-            Phase::Waiting { .. } if now < rival.turn_until => false,
             Phase::Waiting { arrival } => own < (rival.used, arrival),
         });
         if is_next {
-            let state = &mut self.members[index];
-            state.phase = Phase::Computing;
-            if !goes_on {
-                state.turn_until = now + TURN;
-            }
+            self.members[index].phase = Phase::Computing;
         }
         is_next
-    }
-
-    /// When to ask again whether the member may compute, unless something changes before: the end of another's turn.
-    pub fn next_end(&self, member: Member, now: Duration) -> Option<Duration> {
-        let rivals = self.rivals(self.index(member)?);
-        rivals
-            .filter(|rival| rival.phase != Phase::Computing)
-            .map(|rival| rival.turn_until)
-            .filter(|&end| end > now)
-            .min()
     }
 
     /// The member has computed for so long. With `more` to compute it asks again at once: those that have used more would
@@ -137,20 +109,15 @@ impl Turns {
     pub fn end(&mut self, member: Member, elapsed: Duration, class: CallClass, more: bool) {
         let Some(index) = self.index(member) else { return };
         let weight = if class == CallClass::Batch { BATCH_WEIGHT } else { 1 };
+        self.members[index].used += elapsed * weight;
         self.next += 1;
-        let state = &mut self.members[index];
-        state.used += elapsed * weight;
-        state.phase = if more { Phase::Waiting { arrival: self.next } } else { Phase::Idle };
-        if !more || class == CallClass::Batch {
-            state.turn_until = Duration::ZERO;
-        }
+        self.members[index].phase = if more { Phase::Waiting { arrival: self.next } } else { Phase::Idle };
     }
 
     /// The member, which has asked, does not want to compute after all.
     pub fn withdraw(&mut self, member: Member) {
         if let Some(index) = self.index(member) {
             self.members[index].phase = Phase::Idle;
-            self.members[index].turn_until = Duration::ZERO;
         }
     }
 
@@ -185,11 +152,8 @@ mod tests {
         let mut since = vec![Duration::ZERO; members.len()];
         members.iter().for_each(|&(member, ..)| turns.ask(member));
         while now < Duration::from_secs(10) {
-            let index =
-                (0..members.len()).find(|&index| turns.begin(members[index].0, now)).expect("somebody may compute");
-            assert!(
-                (0..members.len()).filter(|&other| other != index).all(|other| !turns.begin(members[other].0, now))
-            );
+            let index = (0..members.len()).find(|&index| turns.begin(members[index].0)).expect("somebody may compute");
+            assert!((0..members.len()).filter(|&other| other != index).all(|other| !turns.begin(members[other].0)));
             let (member, time, class) = members[index];
             got[index].1 = got[index].1.max(now - since[index]);
             now += time;
@@ -220,44 +184,18 @@ mod tests {
         // One that comes after a pause is next, and has no claim on what it left to others.
         turns.withdraw(long);
         turns.withdraw(short);
-        let mut now = ms(20_000);
         for _ in 0..100 {
             turns.ask(long);
-            assert!(turns.begin(long, now));
-            now += ms(50);
+            assert!(turns.begin(long));
             turns.end(long, ms(50), CallClass::Interactive, false);
         }
         turns.ask(long);
-        assert!(turns.begin(long, now));
+        assert!(turns.begin(long));
         turns.ask(short);
-        assert!(!turns.begin(short, now), "one call at a time");
+        assert!(!turns.begin(short), "one call at a time");
         assert!(turns.is_contended(long) && turns.is_contended(short));
-        now += ms(50);
         turns.end(long, ms(50), CallClass::Interactive, true);
-        assert!(!turns.begin(long, now) && turns.begin(short, now));
-    }
-
-    #[test]
-    fn a_turn_has_several_short_calls_and_an_end() {
-        let mut turns = Turns::default();
-        let (a, b) = (turns.join(&[0]), turns.join(&[0]));
-        turns.ask(a);
-        turns.ask(b);
-        assert!(turns.begin(a, ms(0)));
-        turns.end(a, ms(1), CallClass::Interactive, true);
-        assert!(!turns.begin(b, ms(1)), "the turn is not over");
-        assert_eq!(turns.next_end(b, ms(1)), Some(TURN));
-        assert!(turns.begin(a, ms(2)));
-        turns.end(a, ms(1), CallClass::Interactive, true);
-        // Whoever does not come back in time, or does not want to, keeps nobody waiting.
-        assert!(turns.begin(b, TURN));
-        turns.end(b, ms(1), CallClass::Interactive, true);
-        assert!(!turns.begin(a, TURN + ms(1)));
-        turns.withdraw(b);
-        assert!(turns.begin(a, TURN + ms(1)));
-        turns.ask(b);
-        turns.end(a, ms(1), CallClass::Batch, true);
-        assert!(turns.begin(b, TURN + ms(2)), "batch work goes on only where nobody else waits");
+        assert!(!turns.begin(long) && turns.begin(short));
     }
 
     #[test]
@@ -276,12 +214,12 @@ mod tests {
         for member in [a, b, c] {
             turns.ask(member);
         }
-        assert!(turns.begin(a, ms(0)) && turns.begin(b, ms(0)), "they share no CPU");
-        assert!(!turns.begin(c, ms(0)));
+        assert!(turns.begin(a) && turns.begin(b), "they share no CPU");
+        assert!(!turns.begin(c));
         turns.leave(a);
-        assert!(!turns.begin(c, ms(0)));
+        assert!(!turns.begin(c));
         turns.leave(b);
-        assert!(turns.begin(c, ms(0)));
-        assert!(turns.begin(a, ms(0)), "what is unknown waits for nobody");
+        assert!(turns.begin(c));
+        assert!(turns.begin(a), "what is unknown waits for nobody");
     }
 }

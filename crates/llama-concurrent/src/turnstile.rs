@@ -1,7 +1,7 @@
 //! Where the workers of all engines of this process take turns on the processors that they share.
 
 use std::{
-    sync::{Condvar, LazyLock, Mutex, MutexGuard, PoisonError},
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -9,7 +9,6 @@ use llama_concurrent_scheduler::{CallClass, Member, Turns};
 
 static TURNS: Mutex<Turns> = Mutex::new(Turns::new());
 static CHANGED: Condvar = Condvar::new();
-static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 fn turns() -> MutexGuard<'static, Turns> {
     TURNS.lock().unwrap_or_else(PoisonError::into_inner)
@@ -31,12 +30,8 @@ impl Turnstile {
     pub(crate) fn enter(&mut self) {
         let mut turns = turns();
         turns.ask(self.member);
-        while !turns.begin(self.member, START.elapsed()) {
-            let now = START.elapsed();
-            turns = match turns.next_end(self.member, now) {
-                None => CHANGED.wait(turns).unwrap_or_else(PoisonError::into_inner),
-                Some(end) => CHANGED.wait_timeout(turns, end - now).unwrap_or_else(PoisonError::into_inner).0,
-            };
+        while !turns.begin(self.member) {
+            turns = CHANGED.wait(turns).unwrap_or_else(PoisonError::into_inner);
         }
         self.since = Instant::now();
     }
