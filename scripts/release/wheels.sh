@@ -15,12 +15,17 @@ python3 -m venv "$tools"
 "$tools/bin/python" -m pip install --quiet --disable-pip-version-check "maturin>=1.9,<2" "wheel>=0.45"
 rm -rf "$parts"
 
-# build NAME RUSTFLAGS: one wheel with the native module for one kind of CPU.
+# build NAME RUSTFLAGS [OPTION...]: one wheel with the native module for one kind of CPU.
 build() {
-    echo "wheels: building for $1" >&2
-    RUSTFLAGS=$2 CARGO_TARGET_DIR=target/$1 "$tools/bin/maturin" build --release --strip \
-        --manifest-path bindings/python/Cargo.toml --interpreter python3 --out "$parts/$1"
+    local name=$1 flags=$2
+    shift 2
+    echo "wheels: building for $name" >&2
+    RUSTFLAGS=$flags CARGO_TARGET_DIR=target/$name "$tools/bin/maturin" build --release --strip "$@" \
+        --manifest-path bindings/python/Cargo.toml --interpreter python3 --out "$parts/$name"
 }
+# For a kind of CPU that this one need not be: where a target is named, the flags are not used for build scripts and macros,
+# which run here.
+elsewhere=(--target "$(rustc -vV | sed -n 's/^host: //p')")
 
 names=()
 case $(uname -s)-$(uname -m) in
@@ -28,14 +33,14 @@ Linux-x86_64)
     # AVX2, as of 2013; and AVX-512 with VNNI, as of 2019 (Intel Cascade Lake, AMD Zen 4). ggml takes its AVX-512 from this
     # variable, as the build script of the sys crate does not pass it on.
     build x86-64-v3 "-C target-cpu=x86-64-v3"
-    GGML_AVX512=ON build avx512-vnni "-C target-cpu=x86-64-v4 -C target-feature=+avx512vnni"
+    GGML_AVX512=ON build avx512-vnni "-C target-cpu=x86-64-v4 -C target-feature=+avx512vnni" "${elsewhere[@]}"
     names=(x86-64-v3 avx512-vnni)
     ;;
 Linux-aarch64)
     # A file that cmake reads later than the sys crate's words gives ggml more than the instructions of ARMv8.0.
     build armv8 ""
     ARM_ARCH=armv8.2-a+dotprod CMAKE_PROJECT_INCLUDE=$PWD/scripts/release/arm-arch.cmake \
-        build armv8-dotprod "-C target-feature=+dotprod"
+        build armv8-dotprod "-C target-feature=+dotprod" "${elsewhere[@]}"
     names=(armv8 armv8-dotprod)
     ;;
 Darwin-*)

@@ -14,6 +14,9 @@ use llama_concurrent::{Engine, Event, Request, Result, SamplingParams};
 /// After a change, before something is measured: longer than any engine takes to notice it.
 pub(crate) const SETTLE: Duration = Duration::from_millis(1200);
 
+/// After that, what has not begun counts as it is.
+const START: Duration = Duration::from_secs(5);
+
 /// Generations that follow each other without a pause, and when each token came.
 pub(crate) struct Streams {
     times: Vec<Arc<Mutex<Vec<Instant>>>>,
@@ -32,10 +35,13 @@ impl Streams {
         Self { threads: threads.collect(), times, stop }
     }
 
-    /// Waits until all have begun, or one failed.
+    /// Waits until all have begun, or one failed, but not for ever: beside many others it can take minutes.
     pub(crate) fn wait_for_first_tokens(&self) {
+        let end = Instant::now() + START;
         let has_begun = |times: &Mutex<Vec<Instant>>| !lock(times).is_empty();
-        while !self.times.iter().all(|times| has_begun(times)) && !self.threads.iter().any(JoinHandle::is_finished) {
+        let are_ready =
+            || self.times.iter().all(|times| has_begun(times)) || self.threads.iter().any(JoinHandle::is_finished);
+        while !are_ready() && Instant::now() < end {
             std::thread::sleep(Duration::from_millis(5));
         }
     }

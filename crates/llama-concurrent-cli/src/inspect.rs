@@ -84,7 +84,11 @@ fn print_text(
     let mut out = stdout().lock();
     if let Some(model) = model {
         writeln!(out, "{model}")?;
-        writeln!(out, "  kernels       {} of the products", describe_products(&planned_products(model, true)))?;
+        writeln!(
+            out,
+            "  kernels       {} of the products",
+            describe_products(&planned_products(model, &EngineConfig::default()))
+        )?;
     }
     writeln!(
         out,
@@ -157,7 +161,7 @@ fn kv_per_token(model: &ModelSummary) -> f64 {
 }
 
 fn model_json(model: &ModelSummary) -> Json {
-    let products = planned_products(model, true);
+    let products = planned_products(model, &EngineConfig::default());
     json!({
         "name": model.name,
         "architecture": model.architecture,

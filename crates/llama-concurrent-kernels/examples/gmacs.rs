@@ -6,7 +6,7 @@
 use llama_cpp_sys_2 as sys;
 use std::{env, ffi::CStr, ptr, time::Instant};
 
-const TYPES: [(&str, sys::ggml_type); 15] = [
+const TYPES: [(&str, sys::ggml_type); 21] = [
     ("Q4_0", sys::GGML_TYPE_Q4_0),
     ("Q4_1", sys::GGML_TYPE_Q4_1),
     ("Q5_0", sys::GGML_TYPE_Q5_0),
@@ -20,8 +20,14 @@ const TYPES: [(&str, sys::ggml_type); 15] = [
     ("IQ4_NL", sys::GGML_TYPE_IQ4_NL),
     ("IQ4_XS", sys::GGML_TYPE_IQ4_XS),
     ("MXFP4", sys::GGML_TYPE_MXFP4),
+    ("IQ2_XXS", sys::GGML_TYPE_IQ2_XXS),
+    ("IQ2_XS", sys::GGML_TYPE_IQ2_XS),
+    ("IQ2_S", sys::GGML_TYPE_IQ2_S),
+    ("IQ3_XXS", sys::GGML_TYPE_IQ3_XXS),
+    ("IQ3_S", sys::GGML_TYPE_IQ3_S),
     ("F16", sys::GGML_TYPE_F16),
     ("BF16", sys::GGML_TYPE_BF16),
+    ("F32", sys::GGML_TYPE_F32),
 ];
 const COLUMNS: [usize; 7] = [1, 2, 4, 8, 16, 32, 128];
 
@@ -63,6 +69,7 @@ impl Product {
             let row = sys::ggml_row_size(kind, k as i64);
             let mut file = vec![0u8; row * rows];
             let few = 64.min(rows);
+            let importance = vec![1.0f32; k];
             sys::ggml_quantize_chunk(
                 kind,
                 values.as_ptr(),
@@ -70,7 +77,7 @@ impl Product {
                 0,
                 few as i64,
                 k as i64,
-                ptr::null(),
+                importance.as_ptr(),
             );
             let (first, rest) = file.split_at_mut(row * few);
             for part in rest.chunks_mut(row * few) {
@@ -140,6 +147,7 @@ fn main() {
     let seconds = numbers.next().unwrap_or(0.15);
     let only: Option<String> = env::args().nth(5);
     eprintln!("{}", llama_concurrent_kernels::install(llama_concurrent_kernels::Mode::Auto).reason);
+    llama_concurrent_kernels::set_floats(true);
     let buffer_types = buffer_types();
     println!("{rows} x {k}, {threads} threads, GMAC/s: stock, ours");
     println!("{:8}{}", "", COLUMNS.map(|n| format!("{n:>16}")).concat());

@@ -3,7 +3,7 @@
 //! Columns are grouped into tiles. For each block of 32 values, a tile holds the values of all its columns, then their
 //! scales, then a correction per column (and per half block if the format has two scales). Values are bytes, or 16-bit
 //! integers with the even elements before the odd ones. The correction undoes the weights' bias or, for formats with
-//! minimums, is the scaled sum that minimums multiply.
+//! minimums, is the scaled sum that minimums multiply. For weights that are floats they are copied as they are.
 
 #![allow(unsafe_op_in_unsafe_fn)] // Whole functions here are unsafe for one reason, which each states.
 
@@ -38,6 +38,10 @@ pub(crate) unsafe fn quantise<I: Isa, F: Format>(span: ColumnBlocks, x: *const f
     let tile = out.add(begin * span.all_blocks * column_bytes::<I, F>());
     for index in span.first_block..span.end_block {
         let block = tile.add(index * width * column_bytes::<I, F>());
+        if F::CODING.is_float() {
+            x.add(index * BLOCK).copy_to_nonoverlapping(block.cast::<f32>().add(n * BLOCK), BLOCK);
+            continue;
+        }
         let scales = block.add(width * value_bytes::<I, F>()).cast::<f32>();
         let corrections = scales.add(width);
         let (values, scale, halves) = quantise_block(x.add(index * BLOCK));

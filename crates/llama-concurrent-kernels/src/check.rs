@@ -4,7 +4,7 @@ use crate::{
     IsaLevel,
     dispatch::PACKINGS,
     format::ROWS,
-    matrix::{Weights, error, noise, quantised},
+    matrix::{Weights, error, noise},
 };
 
 /// Above the rounding error of single precision, and far below the error of a wrong instruction.
@@ -21,7 +21,7 @@ pub(crate) fn find_fault(level: IsaLevel) -> Option<String> {
         COLUMNS.into_iter().find_map(|columns| {
             let x = noise(columns * k, 2);
             let result = weights.multiply(level, &x).into_iter().map(f64::from);
-            let error = error(result, &weights.exactly(&quantised(&x)));
+            let error = error(result, &weights.exactly(&weights.quantised(&x)));
             // Not "greater than": a NaN is a fault as well.
             let right = error < TOLERANCE;
             (!right).then(|| format!("{} times {columns} columns is wrong by {error:.1e} of its size", packing.name))

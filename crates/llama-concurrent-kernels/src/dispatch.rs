@@ -6,7 +6,10 @@ use crate::{
     IsaLevel,
     activations::{self, ColumnBlocks},
     attention::WorkItem,
-    format::{Format, Iq4Nl, Iq4Xs, Mxfp4, Q2K, Q3K, Q4_0, Q4_1, Q4K, Q5_0, Q5_1, Q5K, Q6K, Q8_0},
+    format::{
+        Bf16, F16, F32, Format, Iq2S, Iq2Xs, Iq2Xxs, Iq3S, Iq3Xxs, Iq4Nl, Iq4Xs, Mxfp4, Q2K, Q3K, Q4_0, Q4_1, Q4K,
+        Q5_0, Q5_1, Q5K, Q6K, Q8_0,
+    },
     isa::{Avx2, Avx512, Avx512Vnni, AvxVnni, AvxVnniEvex, Isa},
     tile::{self, Tile},
 };
@@ -40,6 +43,10 @@ pub(crate) struct Packing {
     pub(crate) file_bytes: usize,
     /// Blocks of a unit.
     pub(crate) blocks: usize,
+    /// Whether weights are floats, for which activations are not quantised.
+    pub(crate) is_float: bool,
+    /// [`Format::CODEBOOK`].
+    pub(crate) codebook: bool,
     /// Bytes of a packed unit.
     pub(crate) unit_bytes: usize,
     /// Packs one unit of sixteen rows ([`Format::pack`]).
@@ -48,7 +55,7 @@ pub(crate) struct Packing {
 }
 
 /// All formats; a tensor stores the index of its format in this list.
-pub(crate) const PACKINGS: [Packing; 13] = [
+pub(crate) const PACKINGS: [Packing; 21] = [
     packing::<Q4_0>(),
     packing::<Q4_1>(),
     packing::<Q5_0>(),
@@ -62,6 +69,14 @@ pub(crate) const PACKINGS: [Packing; 13] = [
     packing::<Iq4Nl>(),
     packing::<Iq4Xs>(),
     packing::<Mxfp4>(),
+    packing::<Iq2Xxs>(),
+    packing::<Iq2Xs>(),
+    packing::<Iq2S>(),
+    packing::<Iq3Xxs>(),
+    packing::<Iq3S>(),
+    packing::<F16>(),
+    packing::<Bf16>(),
+    packing::<F32>(),
 ];
 
 const fn packing<F: Format>() -> Packing {
@@ -70,6 +85,8 @@ const fn packing<F: Format>() -> Packing {
         ggml_type: F::TYPE,
         file_bytes: F::FILE_BYTES,
         blocks: F::BLOCKS,
+        is_float: F::CODING.is_float(),
+        codebook: F::CODEBOOK,
         unit_bytes: F::PACKED_UNIT,
         pack: F::pack,
         kernels: kernels::<F>,

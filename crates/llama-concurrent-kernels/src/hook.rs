@@ -23,7 +23,7 @@ use std::{
 };
 
 /// Denotes attention in place of a format index; must equal that of shim.cpp.
-const ATTENTION: i32 = 16;
+const ATTENTION: i32 = 32;
 const _: () = assert!(PACKINGS.len() <= ATTENTION as usize);
 
 /// The functions that shim.cpp calls. A table, because functions found by name would be exported by every library that
@@ -31,7 +31,7 @@ const _: () = assert!(PACKINGS.len() <= ATTENTION as usize);
 #[repr(C)]
 pub(crate) struct Functions {
     format: extern "C" fn(*const sys::ggml_tensor) -> i32,
-    accepts_weights: extern "C" fn() -> bool,
+    accepts_weights: extern "C" fn(i32) -> bool,
     packed_size: extern "C" fn(i32, *const sys::ggml_tensor) -> usize,
     pack: extern "C" fn(i32, *mut sys::ggml_tensor, *const c_void),
     supports: extern "C" fn(i32, *const sys::ggml_tensor) -> bool,
@@ -94,9 +94,9 @@ extern "C" fn lck_format(weight: *const sys::ggml_tensor) -> i32 {
     if whole { format as i32 } else { -1 }
 }
 
-/// Whether the weights of models loaded from now on are packed.
-extern "C" fn lck_accepts_weights() -> bool {
-    state::is_enabled()
+/// Whether weights of this format, of models loaded from now on, are packed.
+extern "C" fn lck_accepts_weights(format: i32) -> bool {
+    packing(format).is_some_and(state::accepts)
 }
 
 /// Bytes of a weight once packed.

@@ -70,6 +70,15 @@ pub fn set_enabled(enabled: bool) {
     let _ = enabled;
 }
 
+/// Sets whether weights that are floats (F32, F16, BF16) are packed, too; initially false. ggml is as fast with those, and computes
+/// them where the file is mapped. Does not affect models loaded before.
+pub fn set_floats(enabled: bool) {
+    #[cfg(target_arch = "x86_64")]
+    crate::state::set_floats(enabled);
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = enabled;
+}
+
 /// Sets whether attention is computed with the kernels; initially true. Affects every model, so it must not be called while
 /// any computes: the threads of an operation must agree.
 pub fn set_attention(enabled: bool) {

@@ -18,7 +18,8 @@ pub(crate) struct Weights {
 }
 
 impl Weights {
-    /// Quantises `values`, rows of `k`, with ggml. `k` is a multiple of the format's unit, and ggml takes whole rows.
+    /// Quantises `values`, rows of `k`, with ggml; if that would be a search, takes arbitrary weights instead. `k` is a multiple
+    /// of the format's unit, and ggml takes whole rows.
     pub(crate) fn quantise(packing: &'static Packing, k: usize, values: &[f32]) -> Self {
         let rows = values.len() / k;
         assert!(k.is_multiple_of(packing.blocks * BLOCK) && values.len() == rows * k);
@@ -26,11 +27,24 @@ impl Weights {
         let mut read = vec![0f32; values.len()];
         // SAFETY: the file is as large as ggml makes it, and rows are whole blocks.
         unsafe {
-            let out = file.as_mut_ptr().cast();
-            sys::ggml_quantize_chunk(packing.ggml_type, values.as_ptr(), out, 0, rows as i64, k as i64, ptr::null());
+            if packing.codebook {
+                fill(&mut file, packing.file_bytes, values);
+            } else {
+                let out = file.as_mut_ptr().cast();
+                sys::ggml_quantize_chunk(
+                    packing.ggml_type,
+                    values.as_ptr(),
+                    out,
+                    0,
+                    rows as i64,
+                    k as i64,
+                    ptr::null(),
+                );
+            }
             let traits = sys::ggml_get_type_traits(packing.ggml_type);
-            if let Some(to_float) = (*traits).to_float {
-                to_float(file.as_ptr().cast(), read.as_mut_ptr(), read.len() as i64);
+            match (*traits).to_float {
+                Some(to_float) => to_float(file.as_ptr().cast(), read.as_mut_ptr(), read.len() as i64),
+                None => read.copy_from_slice(values), // single precision
             }
         }
         Self { packing, k, rows, file, values: read }
@@ -74,6 +88,20 @@ impl Weights {
         out
     }
 
+    /// The values of columns as the kernels take them: quantised, unless weights are floats.
+    pub(crate) fn quantised(&self, x: &[f32]) -> Vec<f32> {
+        if self.packing.is_float {
+            return x.to_vec();
+        }
+        let blocks = x.as_chunks::<BLOCK>().0.iter();
+        blocks
+            .flat_map(|block| {
+                let (values, scale) = reference_quantise_block(block);
+                values.map(|v| v as f32 * scale)
+            })
+            .collect()
+    }
+
     /// The product in double precision.
     pub(crate) fn exactly(&self, x: &[f32]) -> Vec<f64> {
         let dot = |row: &[f32], x: &[f32]| row.iter().zip(x).map(|(w, x)| f64::from(*w) * f64::from(*x)).sum();
@@ -82,15 +110,14 @@ impl Weights {
     }
 }
 
-/// The values of columns after quantisation.
-pub(crate) fn quantised(x: &[f32]) -> Vec<f32> {
-    let blocks = x.as_chunks::<BLOCK>().0.iter();
-    blocks
-        .flat_map(|block| {
-            let (values, scale) = reference_quantise_block(block);
-            values.map(|v| v as f32 * scale)
-        })
-        .collect()
+/// Fills units with bytes made from values, after a scale between 2^-7 and 2^-6.
+fn fill(file: &mut [u8], unit_bytes: usize, values: &[f32]) {
+    for (byte, value) in file.iter_mut().zip(values.iter().cycle()) {
+        *byte = (value.to_bits() >> 7) as u8;
+    }
+    for unit in file.chunks_exact_mut(unit_bytes) {
+        unit[1] = 0x20 | (unit[1] & 3);
+    }
 }
 
 /// Root mean square of the differences, relative to that of the reference.

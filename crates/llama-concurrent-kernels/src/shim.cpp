@@ -13,7 +13,7 @@
 // library that links this one.
 struct lck_functions {
     int    (*format)(const ggml_tensor * weight);
-    bool   (*accepts_weights)();
+    bool   (*accepts_weights)(int format);
     size_t (*packed_size)(int format, const ggml_tensor * weight);
     void   (*pack)(int format, ggml_tensor * weight, const void * data);
     bool   (*supports)(int format, const ggml_tensor * op);
@@ -32,7 +32,7 @@ namespace {
 lck_functions rust;
 
 // Must equal those of hook.rs: one per weight format, and one for attention.
-constexpr int max_formats = 16;
+constexpr int max_formats = 32;
 constexpr int attention   = max_formats;
 
 struct traits : ggml::cpu::tensor_traits {
@@ -78,7 +78,7 @@ struct extra : ggml::cpu::extra_buffer_type {
         // Before a weight is allocated, this asks whether we want it; afterwards, whether we can compute with it.
         const bool packed = weight->extra != nullptr;
         const int  format = packed ? static_cast<traits *>(weight->extra)->format : rust.format(weight);
-        if (format < 0 || (!packed && !rust.accepts_weights())) {
+        if (format < 0 || (!packed && !rust.accepts_weights(format))) {
             return false;
         }
         const ggml_tensor * x = op->src[1];

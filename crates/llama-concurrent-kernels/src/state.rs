@@ -2,7 +2,7 @@
 
 use crate::{
     IsaLevel,
-    dispatch::{Kernels, PACKINGS},
+    dispatch::{Kernels, PACKINGS, Packing},
 };
 use std::sync::{
     OnceLock,
@@ -12,6 +12,7 @@ use std::sync::{
 static LEVEL: OnceLock<IsaLevel> = OnceLock::new();
 static KERNELS: OnceLock<Vec<Kernels>> = OnceLock::new();
 static ENABLED: AtomicBool = AtomicBool::new(true);
+static FLOATS: AtomicBool = AtomicBool::new(false);
 static ATTENTION: AtomicBool = AtomicBool::new(true);
 
 /// The kernels of each format, in the order of [`PACKINGS`]; empty before installation.
@@ -30,12 +31,17 @@ pub(crate) fn set_level(level: IsaLevel) {
     KERNELS.get_or_init(|| PACKINGS.iter().map(|packing| (packing.kernels)(level)).collect());
 }
 
-pub(crate) fn is_enabled() -> bool {
-    ENABLED.load(Ordering::Relaxed)
+/// Whether weights of this format, of models loaded from now on, are packed.
+pub(crate) fn accepts(packing: &Packing) -> bool {
+    ENABLED.load(Ordering::Relaxed) && (!packing.is_float || FLOATS.load(Ordering::Relaxed))
 }
 
 pub(crate) fn set_enabled(enabled: bool) {
     ENABLED.store(enabled, Ordering::Relaxed);
+}
+
+pub(crate) fn set_floats(enabled: bool) {
+    FLOATS.store(enabled, Ordering::Relaxed);
 }
 
 pub(crate) fn computes_attention() -> bool {

@@ -4,7 +4,7 @@ use crate::{
     IsaLevel,
     dispatch::{PACKINGS, Packing},
     format::ROWS,
-    matrix::{Weights, error, noise, quantised},
+    matrix::{Weights, error, noise},
 };
 
 fn levels() -> impl Iterator<Item = IsaLevel> {
@@ -22,7 +22,7 @@ fn products_are_right_for_every_number_of_columns() {
         let k = odd_k(packing);
         let weights = Weights::quantise(packing, k, &noise((3 * ROWS + 5) * k, 7));
         let x = noise(33 * k, 8);
-        let (exact, near) = (weights.exactly(&quantised(&x)), weights.exactly(&x));
+        let (exact, near) = (weights.exactly(&weights.quantised(&x)), weights.exactly(&x));
         for level in levels() {
             let single: Vec<f32> = x.chunks_exact(k).flat_map(|x| weights.multiply(level, x)).collect();
             for columns in 1..=33 {
@@ -58,7 +58,7 @@ fn extremes_do_not_overflow() {
             }
             let weights = Weights::quantise(packing, k, &values);
             for x in [vec![1.0f32; k], vec![-1.0; k]] {
-                let exact = weights.exactly(&quantised(&x));
+                let exact = weights.exactly(&weights.quantised(&x));
                 for level in levels() {
                     let error = error(weights.multiply(level, &x).into_iter().map(f64::from), &exact);
                     assert!(error < 2e-6, "{} {level}: {error:e}", packing.name);

@@ -7,7 +7,7 @@
 #![allow(clippy::needless_range_loop)] // Arrays stand for registers: each index is one, known once unrolled.
 
 use crate::{
-    format::{BLOCK, Format, ROWS, quants},
+    format::{BLOCK, Format, ROWS, floats, quants},
     isa::{Isa, Sum},
     unroll::unroll,
 };
@@ -39,17 +39,21 @@ pub(crate) struct Tile {
 /// Whether weights and activations are multiplied as 16-bit integers: for 8-bit weights without VNNI, because the pairwise
 /// sums of AVX2's byte products would overflow 16 bits.
 pub(crate) const fn uses_i16<I: Isa, F: Format>() -> bool {
-    !I::VNNI && F::FIT == 0
+    !I::VNNI && F::FIT == 0 && !F::CODING.is_float()
 }
 
 /// Bytes of the values of a column's block.
 pub(crate) const fn value_bytes<I: Isa, F: Format>() -> usize {
-    if uses_i16::<I, F>() { 2 * BLOCK } else { BLOCK }
+    match F::CODING.is_float() {
+        true => size_of::<f32>() * BLOCK,
+        false if uses_i16::<I, F>() => 2 * BLOCK,
+        false => BLOCK,
+    }
 }
 
-/// Bytes of one column of activations in a block: values, scale, and one correction per group.
+/// Bytes of one column of activations in a block: values and, if they are quantised, scale and one correction per group.
 pub(crate) const fn column_bytes<I: Isa, F: Format>() -> usize {
-    value_bytes::<I, F>() + 4 + 4 * F::GROUPS
+    value_bytes::<I, F>() + if F::CODING.is_float() { 0 } else { 4 + 4 * F::GROUPS }
 }
 
 /// Computes a tile of `N` columns and `PANELS` panels.
@@ -94,7 +98,11 @@ unsafe fn pass<I: Isa, F: Format, const N: usize, const VECTORS: usize>(tile: Ti
                 _mm_prefetch::<_MM_HINT_T1>(next.wrapping_add(line * 64).cast());
             }
             next = next.wrapping_add(tile.next_lines * 64);
-            add_block::<I, F, N, VECTORS>(&mut results, panel, row, unit, block, activations);
+            if F::CODING.is_float() {
+                add_floats::<I, F, N, VECTORS>(&mut results, panel, row, block, activations);
+            } else {
+                add_block::<I, F, N, VECTORS>(&mut results, panel, row, unit, block, activations);
+            }
             block = block.add(F::PACKED_BLOCK);
             activations = activations.add(N * column_bytes::<I, F>());
         }
@@ -194,6 +202,29 @@ unsafe fn add_block<I: Isa, F: Format, const N: usize, const VECTORS: usize>(
             results[v][g] = I::fma(product, I::splat(scales.add(g)), results[v][g]);
             for group in 0..if F::MINS { F::GROUPS } else { 0 } {
                 results[v][g] = I::fma(mins[group], I::splat(corrections.add(group * N + g)), results[v][g]);
+            }
+        }
+    }
+}
+
+/// The same for weights that are floats.
+#[inline(always)]
+unsafe fn add_floats<I: Isa, F: Format, const N: usize, const VECTORS: usize>(
+    results: &mut [[I::Float; N]; VECTORS],
+    panel: usize,
+    row: usize,
+    block: *const u8,
+    activations: *const u8,
+) {
+    for k in 0..BLOCK {
+        let mut weights = [I::zero(); VECTORS];
+        for v in 0..VECTORS {
+            weights[v] = floats::<I>(F::CODING, block.add(v * panel), v * row, k);
+        }
+        for g in 0..N {
+            let a = I::splat(activations.cast::<f32>().add(g * BLOCK + k));
+            for v in 0..VECTORS {
+                results[v][g] = I::fma(weights[v], a, results[v][g]);
             }
         }
     }

@@ -3,11 +3,11 @@
 #![allow(unsafe_code)] // It calls ggml itself.
 #![cfg(target_arch = "x86_64")]
 
-use llama_concurrent_kernels::{Mode, install, set_enabled, status};
+use llama_concurrent_kernels::{Mode, install, set_enabled, set_floats, status};
 use llama_cpp_sys_2 as sys;
 use std::{ffi::CStr, ptr, sync::Mutex};
 
-const KINDS: [sys::ggml_type; 13] = [
+const KINDS: [sys::ggml_type; 17] = [
     sys::GGML_TYPE_Q4_0,
     sys::GGML_TYPE_Q4_1,
     sys::GGML_TYPE_Q5_0,
@@ -21,6 +21,10 @@ const KINDS: [sys::ggml_type; 13] = [
     sys::GGML_TYPE_IQ4_NL,
     sys::GGML_TYPE_IQ4_XS,
     sys::GGML_TYPE_MXFP4,
+    sys::GGML_TYPE_IQ2_XS,
+    sys::GGML_TYPE_IQ3_S,
+    sys::GGML_TYPE_F16,
+    sys::GGML_TYPE_BF16,
 ];
 
 /// One test switches the kernels off for a moment.
@@ -85,8 +89,23 @@ impl Case {
         // SAFETY: both are as large as ggml makes them.
         unsafe {
             let mut bytes = vec![0u8; sys::ggml_row_size(self.kind, self.k as i64) * rows];
-            let out = bytes.as_mut_ptr().cast();
-            sys::ggml_quantize_chunk(self.kind, values.as_ptr(), out, 0, rows as i64, self.k as i64, ptr::null());
+            if [sys::GGML_TYPE_IQ2_XS, sys::GGML_TYPE_IQ3_S].contains(&self.kind) {
+                // ggml would search for seconds, and any bytes are weights: after a scale for 256 of them.
+                bytes.iter_mut().zip(values.iter().cycle()).for_each(|(byte, v)| *byte = (v.to_bits() >> 7) as u8);
+                let block = sys::ggml_row_size(self.kind, 256);
+                bytes.chunks_exact_mut(block).for_each(|block| block[1] = 0x20 | (block[1] & 3));
+            } else {
+                let (n_rows, k) = (rows as i64, self.k as i64);
+                sys::ggml_quantize_chunk(
+                    self.kind,
+                    values.as_ptr(),
+                    bytes.as_mut_ptr().cast(),
+                    0,
+                    n_rows,
+                    k,
+                    ptr::null(),
+                );
+            }
             let to_float = (*sys::ggml_get_type_traits(self.kind)).to_float.expect("a quantised type");
             to_float(bytes.as_ptr().cast(), read.as_mut_ptr(), read.len() as i64);
             (bytes, read)
@@ -219,8 +238,11 @@ fn unknown_formats_and_switched_off_kernels_are_left_to_ggml() {
     install(Mode::Auto);
     let case = |kind, rows| Case { kind, k: 256, rows, experts: 0, slots: 0, tokens: 2, planes: 1 };
     assert!(case(sys::GGML_TYPE_TQ2_0, 32).compute(true, 1).is_none());
-    assert!(case(sys::GGML_TYPE_F16, 32).compute(true, 1).is_none());
+    assert!(refused(&case(sys::GGML_TYPE_F16, 32)));
+    set_floats(true);
+    assert!(!refused(&case(sys::GGML_TYPE_F16, 32)));
     set_enabled(false);
+    assert!(refused(&case(sys::GGML_TYPE_F16, 32)));
     // The buffer type still exists, but accepts no more weights; llama.cpp then asks the next.
     assert!(refused(&case(sys::GGML_TYPE_Q4_0, 32)));
     set_enabled(true);

@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use llama_concurrent_kernels::{Mode, install, set_attention, set_enabled};
+use llama_concurrent_kernels::{Mode, install, set_attention, set_enabled, set_floats};
 
 /// The models in memory.
 struct Models {
@@ -26,8 +26,9 @@ pub(super) struct Kernels {
 }
 
 impl Kernels {
-    /// Selects the kernels of the model that is about to be loaded. Loads are serialised.
-    pub(super) fn acquire(requested: bool) -> Self {
+    /// Selects the kernels of the model that is about to be loaded, also for weights that are floats or not. Loads are
+    /// serialised.
+    pub(super) fn acquire(requested: bool, floats: bool) -> Self {
         let status = install(Mode::Auto);
         let mut models = MODELS.lock().unwrap_or_else(PoisonError::into_inner);
         if models.count == 0 {
@@ -36,6 +37,7 @@ impl Kernels {
         }
         models.count += 1;
         set_enabled(requested);
+        set_floats(floats);
         Self {
             attention: status.level.is_some() && models.own_attention,
             level: status.level.filter(|_| requested).map(|level| level.name()),

@@ -80,7 +80,7 @@ impl Model {
     /// Loads a file whose header has been validated. Packed weights are read from `packed`, or written there.
     pub fn load(path: &Path, config: &EngineConfig, packed: Option<&PackedFile>) -> Result<Self> {
         let requested = config.kernels && config.repack;
-        Self::open(path, config, packed, || Some(Kernels::acquire(requested)), false)
+        Self::open(path, config, packed, || Some(Kernels::acquire(requested, config.reproducible)), false)
     }
 
     /// Loads only the vocabulary of a file whose header has been validated. Does not affect the selection of kernels.

@@ -4,26 +4,29 @@ use std::collections::BTreeMap;
 
 use llama_concurrent_gguf::{MatrixGroup, ModelSummary};
 use llama_concurrent_kernels::{Mode, install};
-use llama_concurrent_types::{GGML, ProductShare};
+use llama_concurrent_types::{EngineConfig, GGML, ProductShare};
 
-/// Which kernels would compute the products of a model on this machine, judged by its file, with this library's kernels or
-/// without. The largest share comes first.
-pub fn planned_products(model: &ModelSummary, kernels: bool) -> Vec<ProductShare> {
+/// The kernels take so many weights of a row at a time, or a multiple of it.
+const BLOCK: u64 = 32;
+
+/// Which kernels would compute the products of a model on this machine, judged by its file. The largest share comes first.
+pub fn planned_products(model: &ModelSummary, config: &EngineConfig) -> Vec<ProductShare> {
     let mut shares = Shares::default();
     for group in &model.matrices {
-        let ours = our_kernels(group).filter(|_| kernels);
+        let ours = our_kernels(group, config.reproducible).filter(|_| config.kernels && config.repack);
         shares.add(ours, group.tensor_type.name(), group.products(model.work.n_expert_used), group.bytes);
     }
     shares.sorted()
 }
 
-/// Our kernels that compute these matrices; `None` if ggml does.
-pub(crate) fn our_kernels(group: &MatrixGroup) -> Option<&'static str> {
+/// Our kernels that compute these matrices, if also `floats` are packed or not; `None` if ggml does.
+pub(crate) fn our_kernels(group: &MatrixGroup, floats: bool) -> Option<&'static str> {
     let status = install(Mode::Auto);
     let level = status.level?;
-    let (kind, known) = (group.tensor_type, status.formats.contains(&group.tensor_type.name()));
+    let kind = group.tensor_type;
+    let known = status.formats.contains(&kind.name()) && (floats || kind.block_len() > 1);
     let whole = match (&group.dims[..], group.is_experts) {
-        ([k, rows], _) | ([k, rows, _], true) => k % kind.block_len() == 0 && *rows > 0,
+        ([k, rows], _) | ([k, rows, _], true) => k % kind.block_len().max(BLOCK) == 0 && *rows > 0,
         _ => false,
     };
     (known && whole).then(|| level.name())

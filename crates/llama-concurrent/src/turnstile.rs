@@ -36,8 +36,8 @@ impl Turnstile {
         self.since = Instant::now();
     }
 
-    /// Lets others compute; with `more` to come, this one is among those that wait at once. Whether there are others.
-    pub(crate) fn leave(&mut self, class: CallClass, more: bool) -> bool {
+    /// Lets others compute; with `more` to come, this one is among those that wait at once.
+    pub(crate) fn leave(&mut self, class: CallClass, more: bool) {
         let mut turns = turns();
         turns.end(self.member, self.since.elapsed(), class, more);
         let contended = turns.is_contended(self.member);
@@ -45,7 +45,11 @@ impl Turnstile {
         if contended {
             CHANGED.notify_all();
         }
-        contended
+    }
+
+    /// Whether others want these CPUs now.
+    pub(crate) fn is_contended(&self) -> bool {
+        turns().is_contended(self.member)
     }
 
     /// Does not want to compute after all.

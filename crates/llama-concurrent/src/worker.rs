@@ -147,6 +147,8 @@ impl<B: Backend> Worker<B> {
     fn serve(&mut self) {
         while self.running || self.shared.unfinished.load(Ordering::Acquire) > 0 {
             self.take_commands();
+            self.crowded = self.turnstile.is_contended();
+            self.scheduler.set_crowded(self.crowded);
             let plan = self.scheduler.plan(self.epoch.elapsed());
             let outcome = self.compute(&plan);
             let effects = self.scheduler.apply(outcome, self.epoch.elapsed());
@@ -168,8 +170,7 @@ impl<B: Backend> Worker<B> {
             self.backend.rest();
         }
         // Whoever has just computed mostly goes on; if not, it withdraws.
-        self.crowded = self.turnstile.leave(class, true);
-        self.scheduler.set_crowded(self.crowded);
+        self.turnstile.leave(class, true);
         outcome
     }
 

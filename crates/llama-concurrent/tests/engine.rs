@@ -203,8 +203,9 @@ fn kernels_write_what_ggml_writes_and_engines_do_not_mix_them() {
 #[test]
 fn the_share_of_the_kernels_is_told() {
     let stats = |kernels| {
-        let engine = engine(batched(2).kernels(kernels));
-        let planned = planned_products(engine.model(), kernels);
+        let config = batched(2).kernels(kernels);
+        let engine = engine(config.clone());
+        let planned = planned_products(engine.model(), &config);
         (engine.stats(), planned)
     };
     let (ours, planned) = stats(true);

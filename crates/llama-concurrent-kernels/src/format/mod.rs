@@ -7,13 +7,17 @@
 
 #![allow(unsafe_op_in_unsafe_fn)] // Whole functions here are unsafe for one reason, which each states.
 
+mod codebook;
+mod floats;
 mod planes;
 mod simple;
 mod super_blocks;
 
 use crate::isa::Isa;
+pub(crate) use codebook::{Iq2S, Iq2Xs, Iq2Xxs, Iq3S, Iq3Xxs};
+pub(crate) use floats::{Bf16, F16, F32};
 use llama_cpp_sys_2 as sys;
-pub(crate) use planes::quants;
+pub(crate) use planes::{floats, quants};
 pub(crate) use simple::{Iq4Nl, Mxfp4, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0};
 pub(crate) use super_blocks::{Iq4Xs, Q2K, Q3K, Q4K, Q5K, Q6K};
 
@@ -61,6 +65,10 @@ pub(crate) trait Format: 'static {
     /// which not even one fits.
     const FIT: usize;
 
+    /// Whether ggml would search a codebook to quantise weights. In a file of such a format any bytes are weights, after a scale
+    /// in half precision for each unit.
+    const CODEBOOK: bool = false;
+
     /// Bytes of a packed block.
     const PACKED_BLOCK: usize = Self::CODING.bytes() + Self::SCALES;
     /// Bytes of a packed unit of sixteen rows.
@@ -93,6 +101,8 @@ pub(crate) enum Coding {
     ThreeBits,
     /// Four bits: vectors 0 to 3 in the low halves of 256 bytes, 4 to 7 in the high ones.
     Nibbles,
+    /// Three bits that index a table.
+    SmallTable(&'static [u8; 16]),
     /// Four bits that index a table.
     Table(&'static [u8; 16]),
     /// Nibbles, and one more bit of all eight vectors in 64 bytes.
@@ -101,6 +111,12 @@ pub(crate) enum Coding {
     SixBits,
     /// Bytes.
     Bytes,
+    /// Floats in half precision, a weight of each row after the other.
+    Halves,
+    /// The upper halves of floats, likewise.
+    UpperHalves,
+    /// Floats, likewise.
+    Floats,
 }
 
 impl Coding {
@@ -108,11 +124,18 @@ impl Coding {
     pub(crate) const fn bytes(self) -> usize {
         match self {
             Self::TwoBits => 128,
-            Self::ThreeBits => 128 + 64,
+            Self::ThreeBits | Self::SmallTable(_) => 128 + 64,
             Self::Nibbles | Self::Table(_) => 256,
             Self::FiveBits => 256 + 64,
             Self::SixBits => 256 + 128,
-            Self::Bytes => 512,
+            Self::Bytes => ROWS * BLOCK,
+            Self::Halves | Self::UpperHalves => 2 * ROWS * BLOCK,
+            Self::Floats => 4 * ROWS * BLOCK,
         }
+    }
+
+    /// Whether weights are multiplied as floats, with activations that are not quantised.
+    pub(crate) const fn is_float(self) -> bool {
+        matches!(self, Self::Halves | Self::UpperHalves | Self::Floats)
     }
 }

@@ -13,17 +13,37 @@ pub(crate) unsafe fn quants<I: Isa>(coding: Coding, block: *const u8, row: usize
     match coding {
         Coding::Bytes => at(i),
         Coding::TwoBits => I::and(two_bits::<I>(at(i / 4), i % 4, 0), I::splat8(3)),
-        Coding::ThreeBits => {
-            let low = I::and(two_bits::<I>(at(i / 4), i % 4, 0), I::splat8(3));
-            I::or(low, I::and(one_bit::<I>(at(2), i, 2), I::splat8(4)))
-        }
+        Coding::ThreeBits => three_bits::<I>(at(i / 4), at(2), i),
+        Coding::SmallTable(table) => I::lookup(table, three_bits::<I>(at(i / 4), at(2), i)),
         Coding::Nibbles => nibbles::<I>(at(i % 4), i),
         Coding::Table(table) => I::lookup(table, nibbles::<I>(at(i % 4), i)),
         Coding::FiveBits => I::or(nibbles::<I>(at(i % 4), i), I::and(one_bit::<I>(at(4), i, 4), I::splat8(0x10))),
         Coding::SixBits => {
             I::or(nibbles::<I>(at(i % 4), i), I::and(two_bits::<I>(at(4 + i / 4), i % 4, 4), I::splat8(0x30)))
         }
+        Coding::Halves | Coding::UpperHalves | Coding::Floats => unreachable!(),
     }
+}
+
+/// Weight `k` of each row from `row` on, of a block of floats.
+///
+/// # Safety
+/// As for [`Isa`]; `block` points to a whole block.
+#[inline(always)]
+pub(crate) unsafe fn floats<I: Isa>(coding: Coding, block: *const u8, row: usize, k: usize) -> I::Float {
+    let at = k * ROWS + row;
+    match coding {
+        Coding::Halves => I::halves(block.add(2 * at)),
+        Coding::UpperHalves => I::upper_halves(block.add(2 * at)),
+        _ => I::floats(block.add(4 * at).cast()),
+    }
+}
+
+/// Two bits and a third.
+#[inline(always)]
+unsafe fn three_bits<I: Isa>(pairs: I::Int, thirds: I::Int, i: usize) -> I::Int {
+    let low = I::and(two_bits::<I>(pairs, i % 4, 0), I::splat8(3));
+    I::or(low, I::and(one_bit::<I>(thirds, i, 2), I::splat8(4)))
 }
 
 /// The low halves of bytes for vectors 0 to 3, the high ones for 4 to 7.
@@ -49,10 +69,10 @@ unsafe fn one_bit<I: Isa>(plane: I::Int, i: usize, to: i32) -> I::Int {
 pub(super) fn put(coding: Coding, block: &mut [u8], row: usize, weights: &[u8; BLOCK]) {
     debug_assert!(row < ROWS && block.len() >= coding.bytes());
     match coding {
-        Coding::TwoBits | Coding::ThreeBits => {
+        Coding::TwoBits | Coding::ThreeBits | Coding::SmallTable(_) => {
             gather::<2>(block, row, 0, weights, 0);
             gather::<2>(block, row, 1, &weights[16..], 0);
-            if coding == Coding::ThreeBits {
+            if coding != Coding::TwoBits {
                 gather::<1>(block, row, 2, weights, 2);
             }
         }
@@ -74,6 +94,7 @@ pub(super) fn put(coding: Coding, block: &mut [u8], row: usize, weights: &[u8; B
                 block[i * 64 + row * 4..][..4].copy_from_slice(four);
             }
         }
+        Coding::Halves | Coding::UpperHalves | Coding::Floats => unreachable!(),
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
     ptr,
 };
 
-pub const KINDS: [sys::ggml_type; 13] = [
+pub const KINDS: [sys::ggml_type; 14] = [
     sys::GGML_TYPE_Q4_0,
     sys::GGML_TYPE_Q4_1,
     sys::GGML_TYPE_Q5_0,
@@ -22,6 +22,7 @@ pub const KINDS: [sys::ggml_type; 13] = [
     sys::GGML_TYPE_IQ4_NL,
     sys::GGML_TYPE_IQ4_XS,
     sys::GGML_TYPE_MXFP4,
+    sys::GGML_TYPE_IQ3_S,
 ];
 
 const N_LAYER: usize = 6;
