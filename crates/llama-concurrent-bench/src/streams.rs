@@ -17,6 +17,9 @@ pub(crate) const SETTLE: Duration = Duration::from_millis(1200);
 /// After that, what has not begun counts as it is.
 const START: Duration = Duration::from_secs(5);
 
+/// Tokens of a generation. Without an end the faster of two measurements would soon have the longer contexts to attend to.
+const LENGTH: u32 = 100;
+
 /// Generations that follow each other without a pause, and when each token came.
 pub(crate) struct Streams {
     times: Vec<Arc<Mutex<Vec<Instant>>>>,
@@ -84,7 +87,7 @@ impl Written {
 fn read(engine: &Engine, stream: usize, times: &Mutex<Vec<Instant>>, stop: &AtomicBool) -> Result<()> {
     let mut seed = stream as u32;
     while !stop.load(Ordering::Relaxed) {
-        let params = SamplingParams::default().ignore_eos(true).seed(seed);
+        let params = SamplingParams::default().max_tokens(LENGTH).ignore_eos(true).seed(seed);
         let request = Request::new(format!("Stream number {stream} begins here")).params(params);
         let mut generation = engine.submit(request)?;
         while !generation.is_finished() && !stop.load(Ordering::Relaxed) {

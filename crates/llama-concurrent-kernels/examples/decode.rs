@@ -3,17 +3,48 @@
 //! `LLAMA_CONCURRENT_KERNELS=off` times llama.cpp as it is. One process does one of the two, because what is installed
 //! stays; alternate processes to compare. `CHECK=1` also prints a digest of the logits. `ROWS="7 8 9"` times these
 //! numbers of sequences, at most 40, and `REPEATS` sets how often; `PREFILLS="15 16"` times calls with so many rows of one
-//! prompt, at most 640, `PREFILLS=0` none.
+//! prompt, at most 640, `PREFILLS=0` none. `OPS=1` also lists what each kind of operation takes, each computed by itself, so
+//! that all together take longer than a call does.
 
 #![allow(unsafe_code)] // It calls llama.cpp itself.
 
 use llama_cpp_sys_2 as sys;
-use std::{env, ffi::CString, ptr, time::Instant};
+use std::{
+    collections::BTreeMap,
+    env,
+    ffi::{CStr, CString},
+    ptr,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 const SEQUENCES: usize = 40;
 /// Positions of one sequence.
 const LENGTH: usize = 640;
 const BATCH: usize = 1024;
+
+/// Time of each kind of operation, and how many there were, since the list was begun; and when the last one ended.
+static OPS: Mutex<Option<(BTreeMap<String, (Duration, usize)>, Instant)>> = Mutex::new(None);
+
+/// llama.cpp asks this before an operation, which it then computes by itself, and after it.
+unsafe extern "C" fn on_op(op: *mut sys::ggml_tensor, before: bool, _: *mut std::os::raw::c_void) -> bool {
+    let mut ops = OPS.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some((list, last)) = ops.as_mut() else { return false };
+    if !before {
+        // SAFETY: a live operation; names end with a zero, and there is room for four sources and more.
+        let (kind, weight) = unsafe {
+            let weight = (*op).src[0].as_ref().map(|source| CStr::from_ptr(source.name.as_ptr()));
+            (CStr::from_ptr(sys::ggml_op_desc(op)).to_string_lossy(), weight.map(CStr::to_string_lossy))
+        };
+        let weight = weight.filter(|name| name.ends_with(".weight")).unwrap_or_default();
+        let weight = weight.rsplit_once(".weight").map_or("", |(name, _)| name.rsplit('.').next().unwrap_or(name));
+        let (time, count) = list.entry(format!("{kind} {weight}")).or_default();
+        *time += last.elapsed();
+        *count += 1;
+    }
+    *last = Instant::now();
+    true
+}
 
 struct Bench {
     context: *mut sys::llama_context,
@@ -61,6 +92,24 @@ impl Bench {
     fn copy(&self, sequence: i32) {
         // SAFETY: the context lives.
         unsafe { sys::llama_memory_seq_cp(sys::llama_get_memory(self.context), 0, sequence, -1, -1) };
+    }
+
+    /// What the operations of calls with so many rows take, the longest first.
+    fn list_ops(&mut self, rows: usize, context: usize) {
+        const CALLS: usize = 10;
+        let set = |list| std::mem::replace(&mut *OPS.lock().unwrap_or_else(PoisonError::into_inner), list);
+        set(Some((BTreeMap::new(), Instant::now())));
+        for _ in 0..CALLS {
+            self.decode(0..rows, context, 1);
+            (0..rows).for_each(|sequence| self.forget(sequence as i32, context as i32));
+        }
+        let mut list: Vec<_> = set(None).map_or_else(Vec::new, |(list, _)| list.into_iter().collect());
+        list.sort_by_key(|(_, (time, _))| std::cmp::Reverse(*time));
+        println!("  {rows} rows:");
+        for (kind, (time, count)) in list {
+            let (ms, count) = (time.as_secs_f64() * 1000.0 / CALLS as f64, count / CALLS);
+            println!("  {ms:8.3} ms  {count:4} x {kind}");
+        }
     }
 
     fn digest(&self) -> String {
@@ -116,6 +165,9 @@ fn main() {
         params.n_threads_batch = params.n_threads;
         params.kv_unified = number("UNIFIED", 0) != 0;
         params.flash_attn_type = sys::LLAMA_FLASH_ATTN_TYPE_ENABLED;
+        if number("OPS", 0) != 0 {
+            params.cb_eval = Some(on_op);
+        }
         if number("KV_Q8", 0) != 0 {
             (params.type_k, params.type_v) = (sys::GGML_TYPE_Q8_0, sys::GGML_TYPE_Q8_0);
         }
@@ -158,6 +210,9 @@ fn main() {
         println!(" tok/s");
         if number("CHECK", 0) != 0 {
             println!("  {}", bench.digest());
+        }
+        for rows in rows.iter().copied().filter(|_| number("OPS", 0) != 0) {
+            bench.list_ops(rows, context);
         }
     }
 }

@@ -154,6 +154,16 @@ impl RunDelay {
     }
 }
 
+/// Whether more than twice as many threads want to run on this machine as it has CPUs. Where the system does not say, they do not.
+pub(super) fn is_overrun() -> bool {
+    // The last but one field of the load: threads that want to run now, of all threads.
+    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let running = load.split_whitespace().nth(3).and_then(|threads| threads.split_once('/')?.0.parse().ok());
+    // SAFETY: a plain question.
+    let cpus = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) };
+    running.is_some_and(|running: i64| cpus > 0 && running > 2 * cpus)
+}
+
 /// The CPUs that a thread of this process may run on; empty if it has ended.
 pub fn affinity_of(tid: i32) -> Vec<usize> {
     let set = sched_getaffinity(Pid::from_raw(tid));

@@ -1,6 +1,9 @@
 //! The compute threads of one worker: our own, to control affinity, polling and waiting.
 
-use std::{ptr::NonNull, time::Duration};
+use std::{
+    ptr::NonNull,
+    time::{Duration, Instant},
+};
 
 use llama_concurrent_kernels::Helpers;
 use llama_concurrent_scheduler::{Contention, Waiting};
@@ -55,10 +58,15 @@ pub(super) struct Threads {
     delayed: Option<Duration>,
     /// Computing time since then.
     wall: Duration,
+    /// When the last call ended.
+    last_call: Option<Instant>,
 }
 
 /// Computing time between two checks of the threads, each of which reads a small system file.
 const INTERVAL: Duration = Duration::from_millis(20);
+
+/// After a pause this long nothing is known of the neighbours.
+const PAUSE: Duration = Duration::from_millis(100);
 
 impl Threads {
     /// Creates `plan.threads - 1` threads of each kind and pins them and the calling thread according to the plan.
@@ -110,6 +118,7 @@ impl Threads {
             all_cpus,
             delayed: None,
             wall: Duration::ZERO,
+            last_call: None,
         })
     }
 
@@ -132,8 +141,11 @@ impl Threads {
         unsafe { sys::ggml_threadpool_pause(self.active.raw.as_ptr()) }
     }
 
-    /// Selects the wait policy for the next calls.
+    /// Selects the wait policy for the next call.
     pub(super) fn select_mode(&mut self) {
+        if self.last_call.is_none_or(|last| last.elapsed() > PAUSE) && numa::is_overrun() {
+            self.contention.expect_neighbours();
+        }
         let waiting = self.contention.waiting();
         if waiting != self.waiting {
             self.waiting = waiting;
@@ -163,6 +175,7 @@ impl Threads {
 
     /// Updates the statistics after a call of this duration.
     pub(super) fn observe(&mut self, elapsed: Duration) {
+        self.last_call = Some(Instant::now());
         self.wall += elapsed;
         if self.wall < INTERVAL {
             return;

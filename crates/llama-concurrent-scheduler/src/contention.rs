@@ -109,6 +109,13 @@ impl Contention {
         }
     }
 
+    /// Others want the processors before anything was computed: a first call of spinning threads could take seconds.
+    pub fn expect_neighbours(&mut self) {
+        if !self.is_fixed && self.waiting == Waiting::Active {
+            self.change(Waiting::Passive);
+        }
+    }
+
     fn change(&mut self, waiting: Waiting) {
         self.waiting = waiting;
         self.calm = Duration::ZERO;
@@ -159,6 +166,17 @@ mod tests {
         }
         until_change(&mut contention, 0.3);
         assert!(until_change(&mut contention, 0.0) < Duration::from_millis(300));
+    }
+
+    #[test]
+    fn neighbours_that_are_expected_and_do_not_come_cost_little() {
+        let mut contention = Contention::default();
+        contention.expect_neighbours();
+        assert_eq!(contention.waiting(), Waiting::Passive);
+        assert!(until_change(&mut contention, 0.0) < Duration::from_millis(300));
+        let mut fixed = Contention::fixed(Waiting::Active);
+        fixed.expect_neighbours();
+        assert_eq!((fixed.waiting(), fixed.switches()), (Waiting::Active, 0));
     }
 
     #[test]

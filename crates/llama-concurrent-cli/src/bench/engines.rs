@@ -28,7 +28,15 @@ pub fn measure(args: &BenchArgs, engines: usize, path: &Path) -> Result<(), Fail
 fn table(lines: &[OneOfSeveral], setting: &EnginesSetting) -> String {
     let mut table = Table::new();
     table.load_style(presets::UTF8_BORDERS_ONLY);
-    table.set_header(["engine", "tok/s alone", "tok/s together", "of an equal share", "longest gap"]);
+    table.set_header([
+        "engine",
+        "tok/s alone",
+        "tok/s together",
+        "of an equal share",
+        "call alone",
+        "together",
+        "longest gap",
+    ]);
     for (index, line) in lines.iter().enumerate() {
         let share = line.alone.median / lines.len() as f64;
         table.add_row([
@@ -36,6 +44,8 @@ fn table(lines: &[OneOfSeveral], setting: &EnginesSetting) -> String {
             format!("{:.1} ({:.1} to {:.1})", line.alone.median, line.alone.min, line.alone.max),
             format!("{:.1} ({:.1} to {:.1})", line.together.median, line.together.min, line.together.max),
             format!("{:.0} %", 100.0 * line.together.median / share),
+            format!("{:.1} ms", line.call_ms_alone),
+            format!("{:.1} ms", line.call_ms_together),
             format!("{:.0} ms", line.longest_gap_ms),
         ]);
     }
