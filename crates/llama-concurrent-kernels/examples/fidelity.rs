@@ -67,6 +67,8 @@ impl Model {
             assert!(!model.is_null(), "{} is loaded", path.display());
             let mut params = sys::llama_context_default_params();
             (params.n_ctx, params.n_batch, params.n_ubatch) = (WINDOW as u32, WINDOW as u32, WINDOW as u32);
+            let threads = std::thread::available_parallelism().map_or(1, |n| n.get() as i32);
+            (params.n_threads, params.n_threads_batch) = (threads, threads);
             params.flash_attn_type = sys::LLAMA_FLASH_ATTN_TYPE_ENABLED;
             // What a cache rounds is not the matter here.
             (params.type_k, params.type_v) = (sys::GGML_TYPE_F32, sys::GGML_TYPE_F32);

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use llama_concurrent::{Engine, EngineConfig, ErrorKind, PlacementPolicy, Replicate, SamplingParams};
+use llama_concurrent::{Engine, EngineConfig, ErrorKind, PlacementPolicy, Replicate, SamplingParams, WaitPolicy};
 use llama_concurrent_topology::{Machine, plan};
 
 fn load(config: EngineConfig) -> llama_concurrent::Result<Engine> {
@@ -27,7 +27,8 @@ fn threads_are_kept_where_the_plan_says() {
         EngineConfig::default().placement(PlacementPolicy::None),
         EngineConfig::default().workers(2).slots(4),
     ] {
-        let engine = load(config.clone()).unwrap();
+        // Beside busy programs, threads that wait passively would be bound to no core of their own.
+        let engine = load(config.clone().wait_policy(WaitPolicy::Active)).unwrap();
         assert!(!text(&engine).is_empty());
         let (stats, placement) = (engine.stats(), engine.placement());
         let planned = plan(&machine, &config, None).unwrap();
