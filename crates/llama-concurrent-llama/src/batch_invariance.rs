@@ -67,8 +67,9 @@ mod tests {
     };
 
     use super::*;
-    use llama_concurrent_gguf::{Header, Value};
+    use llama_concurrent_gguf::{Header, TensorType, Value};
     use llama_concurrent_gguf_synth::{Parts, Shape, SynthOptions, WeightType, write};
+    use llama_cpp_sys_2 as sys;
 
     /// Splits a file into one with its metadata and one with its tensors, as `llama-gguf-split --no-tensor-first-split` does.
     fn split(file: &Path, folder: &Path) -> PathBuf {
@@ -91,13 +92,19 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let whole = folder.path().join("whole.gguf");
         let left = |path: &Path| left_to_ggml(&Header::read(path).unwrap().check_model().unwrap());
-        for (weight_type, width, fits) in
-            [(WeightType::F16, 144, false), (WeightType::F16, 128, true), (WeightType::Q8_0, 128, true)]
-        {
-            let shape =
-                Shape { n_embd: width, n_ff: width, n_head: 4, n_head_kv: 2, n_vocab: 1024, ..Shape::SMOLLM_135M };
-            let options = SynthOptions { weight_type, n_layer: Some(1), ..SynthOptions::new(shape) };
+        // Rows of one block of the type that is left to ggml: two bits for 256 weights, and a scale.
+        let shape = Shape { n_embd: 256, n_ff: 256, n_head: 4, n_head_kv: 2, n_vocab: 1024, ..Shape::SMOLLM_135M };
+        let ternary = TensorType::from_id(sys::GGML_TYPE_TQ2_0).unwrap();
+        for (weight_type, fits) in [(WeightType::F16, true), (WeightType::Q8_0, true), (WeightType::Q8_0, false)] {
+            let options = SynthOptions { weight_type, n_layer: Some(1), ..SynthOptions::new(shape.clone()) };
             write(&options, &whole, &mut |_, _| ()).unwrap();
+            if !fits {
+                let mut parts = Parts::read(&whole).unwrap();
+                let tensor = parts.tensors.iter_mut().find(|tensor| tensor.name == "blk.0.ffn_up.weight").unwrap();
+                tensor.tensor_type = ternary;
+                tensor.data = vec![0; 256 * ternary.block_bytes() as usize];
+                fs::write(&whole, parts.encode()).unwrap();
+            }
             let parts = split(&whole, folder.path());
             assert_eq!(left(&parts), left(&whole));
             if install(Mode::Auto).level.is_some() {
