@@ -2,8 +2,8 @@
 //!
 //! With ggml's kernels they do: these sum in a different order when a call has more rows. With ours they do not, nor do
 //! the operations that ggml computes row by row. If our kernels compute all matrices and attention, sequences decoded
-//! together get bit-identical results to sequences decoded alone. For that, weights that are floats are packed as well
-//! ([`EngineConfig::reproducible`]): the routers of experts are such matrices.
+//! together get bit-identical results to sequences decoded alone. With `reproducible`, weights that are floats are packed as
+//! well: the routers of experts are such matrices.
 
 use llama_concurrent_gguf::ModelSummary;
 use llama_concurrent_kernels::{Mode, computes_heads_of, install};
