@@ -195,7 +195,7 @@ pub(crate) unsafe fn compute(plan: &AttentionPlan, work: *mut u8, team: ThreadTe
     let (groups, rows, floats) = (plan.groups(), plan.rows(), plan.partial_floats());
     let [q, .., mask] = plan.sources;
     let [scale, largest_bias, soft_cap] = parameters(plan.op);
-    let slopes = (largest_bias > 0.0).then_some(Slopes { heads: plan.heads * plan.shared, largest_bias });
+    let slopes = Slopes::new(plan.heads * plan.shared, largest_bias.max(0.0));
     team.begin_chunks();
     team.chunks(1, plan.streams * plan.heads * groups * parts, parts == 1, |index| {
         let (part, index) = (index % parts, index / parts);

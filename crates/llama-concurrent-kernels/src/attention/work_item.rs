@@ -29,23 +29,32 @@ impl Cache {
     }
 }
 
-/// The slopes of ALiBi: powers whose exponents fall evenly, as many as the largest power of two up to the number of heads, and
-/// for the other heads those between them.
+/// The slopes of ALiBi, how much of the mask each query head adds to its scores: powers whose exponents fall evenly, as many as
+/// the largest power of two up to the number of heads, and for the other heads those between them.
+///
+/// Not an `Option`: the compiler reads what is inside of one before it looks at whether it is there, which a memory checker reports.
 #[derive(Clone, Copy)]
 pub(crate) struct Slopes {
-    pub(crate) heads: usize,
-    pub(crate) largest_bias: f32,
+    /// The largest power of two up to the number of heads.
+    whole: usize,
+    /// How much exponents fall from head to head.
+    step: f32,
 }
 
 impl Slopes {
+    /// Without a bias, that is with one of 0, every head adds the mask as it is.
+    pub(crate) fn new(heads: usize, largest_bias: f32) -> Self {
+        let whole = 1 << heads.ilog2();
+        Self { whole, step: largest_bias / whole as f32 }
+    }
+
     fn of(self, head: usize) -> f32 {
-        let whole = 1 << self.heads.ilog2();
-        let step = self.largest_bias / whole as f32;
-        if head < whole {
-            (-step * (head + 1) as f32).exp2()
+        let exponent = if head < self.whole {
+            self.step * (head + 1) as f32
         } else {
-            (-step / 2.0 * (2 * (head - whole) + 1) as f32).exp2()
-        }
+            self.step / 2.0 * (2 * (head - self.whole) + 1) as f32
+        };
+        if exponent == 0.0 { 1.0 } else { (-exponent).exp2() }
     }
 }
 
@@ -64,8 +73,7 @@ pub(crate) struct WorkItem {
     pub(crate) scale: f32,
     /// The soft cap of scores as a power of two, or 0; the scale then makes them arguments of the cap.
     pub(crate) soft_cap: f32,
-    /// How much of the mask each query head adds to its scores (ALiBi); `None` for all of it.
-    pub(crate) slopes: Option<Slopes>,
+    pub(crate) slopes: Slopes,
     pub(crate) keys: Cache,
     pub(crate) values: Cache,
     /// The mask's row for token 0, and bytes to the next.
@@ -239,7 +247,7 @@ impl Scratch {
             let token = item.token(tile * I::LANES + lane);
             let mask = item.mask.add(token * item.mask_stride).cast::<u16>();
             let row = item.first_row + (tile * I::LANES + lane).min(item.rows - 1);
-            let slope = item.slopes.map_or(1.0, |slopes| slopes.of(item.first_head + row % item.heads));
+            let slope = item.slopes.of(item.first_head + row % item.heads);
             for (index, cell) in cells.iter().enumerate() {
                 let value = half::f16::from_bits(mask.add(*cell).read_unaligned()).to_f32();
                 *self.bias.add(index * I::LANES + lane) = value * slope * std::f32::consts::LOG2_E;
