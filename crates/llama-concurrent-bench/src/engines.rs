@@ -114,14 +114,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_engine_writes_alone_and_beside_the_others() {
+    fn every_engine_is_measured_alone_and_beside_the_others() {
         let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/demo.gguf");
         let setting = EnginesSetting { engines: 2, streams: 2, time: Duration::from_millis(200), repeats: 1 };
         let mut last = (0, 0);
         let config = EngineConfig::default().slots(2).threads(2);
         let lines = side_by_side(&model, &config, &setting, |done, total| last = (done, total)).unwrap();
         assert_eq!((lines.len(), last), (2, (3, 3)));
-        // On a busy machine nothing may come in so short a time.
-        assert!(lines.iter().all(|line| line.alone.min >= 0.0 && line.together.min >= 0.0), "{lines:?}");
     }
 }

@@ -105,3 +105,37 @@ fn read(engine: &Engine, stream: usize, times: &Mutex<Vec<Instant>>, stop: &Atom
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use llama_concurrent::EngineConfig;
+
+    #[test]
+    fn a_pace_counts_what_came_inside_and_the_longest_gap_within_a_stream() {
+        let begin = Instant::now();
+        let at = |milliseconds| begin + Duration::from_millis(milliseconds);
+        let written = Written { times: vec![vec![at(0), at(10), at(40)], vec![at(5), at(90), at(400)], vec![]] };
+        let pace = written.within(at(5), at(105));
+        assert_eq!((pace.tokens_per_second, pace.longest_gap), (40.0, Duration::from_millis(85)));
+        let pace = written.within(at(200), at(300));
+        assert_eq!((pace.tokens_per_second, pace.longest_gap), (0.0, Duration::from_millis(100)), "nothing came");
+    }
+
+    #[test]
+    fn streams_write_until_they_are_stopped() {
+        let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/demo.gguf");
+        let engine = Engine::load(model, EngineConfig::default().slots(2).threads(2)).unwrap();
+        let streams = Streams::start(&engine, 2);
+        // More than one generation of each.
+        let have_gone_on = |streams: &Streams| streams.times.iter().all(|times| lock(times).len() > LENGTH as usize);
+        while !have_gone_on(&streams) {
+            assert!(!streams.threads.iter().any(JoinHandle::is_finished), "a reader has ended early");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let written = streams.stop().unwrap();
+        assert!(written.times.iter().all(|times| times.is_sorted()));
+    }
+}
