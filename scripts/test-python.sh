@@ -39,9 +39,14 @@ PYTHONPATH=../python-ctypes/as_package:../python-ctypes "$environment/bin/python
     -k "not message_cannot_close_itself and not sub_interpreters" \
     tests/test_engine.py tests/test_async.py tests/test_constraints.py
 
-# The wheel, in an environment without a compiler's leftovers: every module in it that this CPU can run.
+# The wheel, in an environment without a compiler's leftovers: every module in it that this CPU can run. Each kind builds llama.cpp
+# once more, so without ALL_WHEELS only that for the oldest CPUs is made, whose build the test of memory uses too.
 cd ../..
-scripts/release/wheels.sh target/wheels/test
+if [ -n "${ALL_WHEELS:-}" ]; then
+    scripts/release/wheels.sh target/wheels/test
+else
+    OLDEST_ONLY=1 scripts/release/wheels.sh target/wheels/test
+fi
 wheel=$(ls -t target/wheels/test/*.whl | head -n 1)
 python3 -m venv --clear target/wheels/environment
 python=target/wheels/environment/bin/python
