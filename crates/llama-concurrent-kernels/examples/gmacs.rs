@@ -6,29 +6,6 @@
 use llama_cpp_sys_2 as sys;
 use std::{env, ffi::CStr, ptr, time::Instant};
 
-const TYPES: [(&str, sys::ggml_type); 21] = [
-    ("Q4_0", sys::GGML_TYPE_Q4_0),
-    ("Q4_1", sys::GGML_TYPE_Q4_1),
-    ("Q5_0", sys::GGML_TYPE_Q5_0),
-    ("Q5_1", sys::GGML_TYPE_Q5_1),
-    ("Q8_0", sys::GGML_TYPE_Q8_0),
-    ("Q2_K", sys::GGML_TYPE_Q2_K),
-    ("Q3_K", sys::GGML_TYPE_Q3_K),
-    ("Q4_K", sys::GGML_TYPE_Q4_K),
-    ("Q5_K", sys::GGML_TYPE_Q5_K),
-    ("Q6_K", sys::GGML_TYPE_Q6_K),
-    ("IQ4_NL", sys::GGML_TYPE_IQ4_NL),
-    ("IQ4_XS", sys::GGML_TYPE_IQ4_XS),
-    ("MXFP4", sys::GGML_TYPE_MXFP4),
-    ("IQ2_XXS", sys::GGML_TYPE_IQ2_XXS),
-    ("IQ2_XS", sys::GGML_TYPE_IQ2_XS),
-    ("IQ2_S", sys::GGML_TYPE_IQ2_S),
-    ("IQ3_XXS", sys::GGML_TYPE_IQ3_XXS),
-    ("IQ3_S", sys::GGML_TYPE_IQ3_S),
-    ("F16", sys::GGML_TYPE_F16),
-    ("BF16", sys::GGML_TYPE_BF16),
-    ("F32", sys::GGML_TYPE_F32),
-];
 const COLUMNS: [usize; 7] = [1, 2, 4, 8, 16, 32, 128];
 
 /// A product with weights in a buffer of one type, ready to be computed again and again.
@@ -146,20 +123,19 @@ fn main() {
     let threads = numbers.next().unwrap_or(1.0) as i32;
     let seconds = numbers.next().unwrap_or(0.15);
     let only: Option<String> = env::args().nth(5);
-    eprintln!("{}", llama_concurrent_kernels::install(llama_concurrent_kernels::Mode::Auto).reason);
+    let status = llama_concurrent_kernels::install(llama_concurrent_kernels::Mode::Auto);
+    eprintln!("{}", status.reason);
     llama_concurrent_kernels::set_floats(true);
     let buffer_types = buffer_types();
     println!("{rows} x {k}, {threads} threads, GMAC/s: stock, ours");
     println!("{:8}{}", "", COLUMNS.map(|n| format!("{n:>16}")).concat());
-    for (name, kind) in TYPES {
-        if only.as_ref().is_some_and(|only| only != name) {
-            continue;
-        }
-        print!("{name:8}");
+    for format in status.formats.iter().filter(|format| only.as_ref().is_none_or(|only| only == format.name)) {
+        print!("{:8}", format.name);
         for n in COLUMNS {
             let make = |ours: bool| {
                 let mut buffer_types = buffer_types.iter().filter(|(name, _)| (name == "CPU_CONCURRENT") == ours);
-                buffer_types.find_map(|(_, buffer_type)| Product::new(kind, rows, k, n, *buffer_type, threads))
+                buffer_types
+                    .find_map(|(_, buffer_type)| Product::new(format.ggml_type, rows, k, n, *buffer_type, threads))
             };
             let products = [make(false), make(true)];
             let mut times = [Vec::new(), Vec::new()];

@@ -3,12 +3,12 @@
 #![allow(unsafe_op_in_unsafe_fn)] // Whole functions here are unsafe for one reason, which each states.
 
 use crate::{
-    IsaLevel,
+    IsaLevel, WeightFormat,
     activations::{self, ColumnBlocks},
     attention::WorkItem,
     format::{
-        Bf16, F16, F32, Format, Iq2S, Iq2Xs, Iq2Xxs, Iq3S, Iq3Xxs, Iq4Nl, Iq4Xs, Mxfp4, Q2K, Q3K, Q4_0, Q4_1, Q4K,
-        Q5_0, Q5_1, Q5K, Q6K, Q8_0,
+        BLOCK, Bf16, F16, F32, Format, Iq2S, Iq2Xs, Iq2Xxs, Iq3S, Iq3Xxs, Iq4Nl, Iq4Xs, Mxfp4, Q2K, Q3K, Q4_0, Q4_1,
+        Q4K, Q5_0, Q5_1, Q5K, Q6K, Q8_0,
     },
     isa::{Avx2, Avx512, Avx512Vnni, AvxVnni, AvxVnniEvex, Isa},
     tile::{self, Tile},
@@ -52,6 +52,18 @@ pub(crate) struct Packing {
     /// Packs one unit of sixteen rows ([`Format::pack`]).
     pub(crate) pack: fn(&[u8], usize, &mut [u8]),
     pub(crate) kernels: fn(IsaLevel) -> Kernels,
+}
+
+impl Packing {
+    pub(crate) fn weight_format(&self) -> WeightFormat {
+        WeightFormat {
+            name: self.name,
+            ggml_type: self.ggml_type,
+            block_len: self.blocks * BLOCK,
+            is_float: self.is_float,
+            has_codebook: self.codebook,
+        }
+    }
 }
 
 /// All formats; a tensor stores the index of its format in this list.

@@ -24,12 +24,29 @@ pub enum Mode {
 pub struct Status {
     /// The level of the kernels in use; `None` if ggml computes everything.
     pub level: Option<IsaLevel>,
-    /// The weight formats that are computed with them, as named in files.
-    pub formats: Vec<&'static str>,
+    /// The weight formats that are computed with them.
+    pub formats: Vec<WeightFormat>,
     /// Which kernels were installed, or why none were.
     pub reason: String,
     /// Whether the reason is a fault that the user should be warned of.
     pub warning: bool,
+}
+
+/// A format of weights that there are kernels for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WeightFormat {
+    /// As named in files.
+    pub name: &'static str,
+    /// Its number in ggml (`ggml_type`).
+    pub ggml_type: u32,
+    /// The elements of a row are a multiple of this.
+    pub block_len: usize,
+    /// Whether weights are floats, which are computed with the kernels only where [`set_floats`] asks for it.
+    pub is_float: bool,
+    /// Whether quantising searches a codebook, which takes ggml seconds. In a file of such a format any bytes are weights, after a
+    /// scale in half precision at the beginning of each block.
+    pub has_codebook: bool,
 }
 
 impl Status {
@@ -104,7 +121,11 @@ fn wanted(mode: Mode) -> Result<Mode, Status> {
 
 #[cfg(target_arch = "x86_64")]
 fn install_now(mode: Mode) -> Status {
-    use crate::{check, dispatch::PACKINGS, hook, state};
+    use crate::{
+        check,
+        dispatch::{PACKINGS, Packing},
+        hook, state,
+    };
 
     let level = match mode {
         Mode::Only(level) if level.is_available() => level,
@@ -125,7 +146,7 @@ fn install_now(mode: Mode) -> Status {
     match unsafe { lck_register(&hook::FUNCTIONS) } {
         0 => Status {
             level: Some(level),
-            formats: PACKINGS.iter().map(|packing| packing.name).collect(),
+            formats: PACKINGS.iter().map(Packing::weight_format).collect(),
             reason: format!("kernels for {level}"),
             warning: false,
         },

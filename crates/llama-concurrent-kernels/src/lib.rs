@@ -58,5 +58,5 @@ mod unroll;
 
 pub use heads::computes_heads_of;
 pub use helpers::Helpers;
-pub use install::{ENVIRONMENT, Mode, Status, install, set_attention, set_enabled, set_floats, status};
+pub use install::{ENVIRONMENT, Mode, Status, WeightFormat, install, set_attention, set_enabled, set_floats, status};
 pub use isa_level::IsaLevel;

@@ -3,29 +3,9 @@
 #![allow(unsafe_code)] // It calls ggml itself.
 #![cfg(target_arch = "x86_64")]
 
-use llama_concurrent_kernels::{Mode, install, set_enabled, set_floats, status};
+use llama_concurrent_kernels::{Mode, WeightFormat, install, set_enabled, set_floats};
 use llama_cpp_sys_2 as sys;
 use std::{ffi::CStr, ptr, sync::Mutex};
-
-const KINDS: [sys::ggml_type; 17] = [
-    sys::GGML_TYPE_Q4_0,
-    sys::GGML_TYPE_Q4_1,
-    sys::GGML_TYPE_Q5_0,
-    sys::GGML_TYPE_Q5_1,
-    sys::GGML_TYPE_Q8_0,
-    sys::GGML_TYPE_Q2_K,
-    sys::GGML_TYPE_Q3_K,
-    sys::GGML_TYPE_Q4_K,
-    sys::GGML_TYPE_Q5_K,
-    sys::GGML_TYPE_Q6_K,
-    sys::GGML_TYPE_IQ4_NL,
-    sys::GGML_TYPE_IQ4_XS,
-    sys::GGML_TYPE_MXFP4,
-    sys::GGML_TYPE_IQ2_XS,
-    sys::GGML_TYPE_IQ3_S,
-    sys::GGML_TYPE_F16,
-    sys::GGML_TYPE_BF16,
-];
 
 /// One test switches the kernels off for a moment.
 static SWITCH: Mutex<()> = Mutex::new(());
@@ -58,7 +38,7 @@ fn buffer_type(ours: bool) -> sys::ggml_backend_buffer_type_t {
 
 /// A product with `experts` matrices, or a plain one if there is none.
 struct Case {
-    kind: sys::ggml_type,
+    format: WeightFormat,
     k: usize,
     rows: usize,
     experts: usize,
@@ -88,26 +68,21 @@ impl Case {
         let mut read = vec![0f32; values.len()];
         // SAFETY: both are as large as ggml makes them.
         unsafe {
-            let mut bytes = vec![0u8; sys::ggml_row_size(self.kind, self.k as i64) * rows];
-            if [sys::GGML_TYPE_IQ2_XS, sys::GGML_TYPE_IQ3_S].contains(&self.kind) {
-                // ggml would search for seconds, and any bytes are weights: after a scale for 256 of them.
+            let kind = self.format.ggml_type;
+            let mut bytes = vec![0u8; sys::ggml_row_size(kind, self.k as i64) * rows];
+            if self.format.has_codebook {
+                // Arbitrary weights, after a scale between 2^-7 and 2^-6.
                 bytes.iter_mut().zip(values.iter().cycle()).for_each(|(byte, v)| *byte = (v.to_bits() >> 7) as u8);
-                let block = sys::ggml_row_size(self.kind, 256);
+                let block = sys::ggml_row_size(kind, self.format.block_len as i64);
                 bytes.chunks_exact_mut(block).for_each(|block| block[1] = 0x20 | (block[1] & 3));
             } else {
                 let (n_rows, k) = (rows as i64, self.k as i64);
-                sys::ggml_quantize_chunk(
-                    self.kind,
-                    values.as_ptr(),
-                    bytes.as_mut_ptr().cast(),
-                    0,
-                    n_rows,
-                    k,
-                    ptr::null(),
-                );
+                sys::ggml_quantize_chunk(kind, values.as_ptr(), bytes.as_mut_ptr().cast(), 0, n_rows, k, ptr::null());
             }
-            let to_float = (*sys::ggml_get_type_traits(self.kind)).to_float.expect("a quantised type");
-            to_float(bytes.as_ptr().cast(), read.as_mut_ptr(), read.len() as i64);
+            match (*sys::ggml_get_type_traits(kind)).to_float {
+                Some(to_float) => to_float(bytes.as_ptr().cast(), read.as_mut_ptr(), read.len() as i64),
+                None => read = values, // single precision
+            }
             (bytes, read)
         }
     }
@@ -122,12 +97,12 @@ impl Case {
             let (k, rows) = (n(self.k), n(self.rows));
             let (weights, x, ids, out);
             if self.experts == 0 {
-                weights = sys::ggml_new_tensor_2d(context, self.kind, k, rows);
+                weights = sys::ggml_new_tensor_2d(context, self.format.ggml_type, k, rows);
                 x = sys::ggml_new_tensor_3d(context, sys::GGML_TYPE_F32, k, n(self.tokens), n(self.planes));
                 ids = ptr::null_mut();
                 out = sys::ggml_mul_mat(context, weights, x);
             } else {
-                weights = sys::ggml_new_tensor_3d(context, self.kind, k, rows, n(self.experts));
+                weights = sys::ggml_new_tensor_3d(context, self.format.ggml_type, k, rows, n(self.experts));
                 x = sys::ggml_new_tensor_3d(context, sys::GGML_TYPE_F32, k, n(self.planes), n(self.tokens));
                 ids = sys::ggml_new_tensor_2d(context, sys::GGML_TYPE_I32, n(self.slots), n(self.tokens));
                 out = sys::ggml_mul_mat_id(context, weights, x, ids);
@@ -185,68 +160,96 @@ impl Case {
             .collect()
     }
 
-    /// Squares of what ours and ggml's results are wrong by.
-    fn check(&self) -> [f64; 2] {
+    /// Squares of what ours and ggml's results are wrong by, and of the results. Other numbers of threads give the same bits.
+    fn check(&self, threads: &[i32]) -> [f64; 3] {
         let exact = self.exactly();
         let error = |result: &[f32]| result.iter().zip(&exact).map(|(a, b)| (f64::from(*a) - b).powi(2)).sum();
         let stock = self.compute(false, 1).expect("ggml takes everything");
         let result = self.compute(true, 1).expect("a supported shape");
-        for threads in [2, 3, 8] {
+        for &threads in threads {
             let other = self.compute(true, threads).expect("a supported shape");
             assert!(result.iter().zip(&other).all(|(a, b)| a.to_bits() == b.to_bits()), "{threads} threads");
         }
-        [error(&result), error(&stock)]
+        [error(&result), error(&stock), exact.iter().map(|value| value * value).sum()]
     }
 }
 
 /// Over all columns of all shapes together: a single column's error is a matter of luck.
-fn check_all(kind: sys::ggml_type, cases: impl Iterator<Item = Case>) {
-    let [ours, stock] = cases.map(|case| case.check()).fold([0.0; 2], |sum, case| [sum[0] + case[0], sum[1] + case[1]]);
-    println!("type {kind}: errors are {:.3} of ggml's", (ours / stock).sqrt());
-    assert!(ours < 1.05 * stock, "type {kind}: ours is wrong by {ours:e}, ggml by {stock:e}");
+fn check_all(name: &str, cases: impl Iterator<Item = Case>) {
+    let sums =
+        cases.map(|case| case.check(&[2, 3])).fold([0.0; 3], |sums, case| std::array::from_fn(|i| sums[i] + case[i]));
+    let [ours, stock, size] = sums;
+    println!("{name}: errors are {:.3} of ggml's", (ours / stock).sqrt());
+    // With weights in single precision only the order of sums is left to be wrong by.
+    assert!(ours < 1.05 * stock || ours < 1e-12 * size, "{name}: ours is wrong by {ours:e}, ggml by {stock:e}");
+}
+
+/// All formats, those of floats too.
+fn formats() -> &'static [WeightFormat] {
+    let status = install(Mode::Auto);
+    assert!(status.level.is_some(), "{}", status.reason);
+    set_floats(true);
+    &status.formats
 }
 
 #[test]
 fn plain_products_are_no_worse_than_ggmls() {
     let _guard = SWITCH.lock();
-    install(Mode::Auto);
-    assert!(status().level.is_some(), "{}", status().reason);
-    for kind in KINDS {
+    for &format in formats() {
         let shapes =
             [(16, 1, 1), (48, 5, 1), (208, 33, 1), (1040, 3, 4), (32, 40, 3), (7, 5, 1), (41, 9, 2)].into_iter();
-        let case = |(rows, tokens, planes)| Case { kind, k: 768, rows, experts: 0, slots: 0, tokens, planes };
-        check_all(kind, shapes.map(case));
+        let case = |(rows, tokens, planes)| Case { format, k: 768, rows, experts: 0, slots: 0, tokens, planes };
+        check_all(format.name, shapes.map(case));
     }
 }
 
 #[test]
 fn products_with_experts_are_no_worse_than_ggmls() {
     let _guard = SWITCH.lock();
-    install(Mode::Auto);
-    for kind in KINDS {
+    for &format in formats() {
         for (experts, slots, tokens, planes) in
             [(4, 2, 1, 1), (8, 2, 7, 1), (8, 3, 40, 3), (60, 4, 9, 1), (2, 2, 70, 2)]
         {
-            Case { kind, k: 512, rows: 91, experts, slots, tokens, planes }.check();
+            Case { format, k: 512, rows: 91, experts, slots, tokens, planes }.check(&[2, 3]);
         }
+    }
+}
+
+#[test]
+fn many_threads_compute_the_same_bits() {
+    let _guard = SWITCH.lock();
+    let format = formats()[0];
+    for (experts, slots) in [(0, 0), (8, 2)] {
+        Case { format, k: 512, rows: 200, experts, slots, tokens: 7, planes: 1 }.check(&[8]);
     }
 }
 
 #[test]
 fn unknown_formats_and_switched_off_kernels_are_left_to_ggml() {
     let _guard = SWITCH.lock();
-    install(Mode::Auto);
-    let case = |kind, rows| Case { kind, k: 256, rows, experts: 0, slots: 0, tokens: 2, planes: 1 };
-    assert!(case(sys::GGML_TYPE_TQ2_0, 32).compute(true, 1).is_none());
-    assert!(refused(&case(sys::GGML_TYPE_F16, 32)));
+    let case =
+        |format: &WeightFormat| Case { format: *format, k: 256, rows: 32, experts: 0, slots: 0, tokens: 2, planes: 1 };
+    let mut unknown = formats()[0];
+    unknown.ggml_type = sys::GGML_TYPE_TQ2_0;
+    assert!(formats().iter().all(|format| format.ggml_type != unknown.ggml_type), "TQ2_0 is not unknown any more");
+    assert!(case(&unknown).compute(true, 1).is_none());
+
+    let (floats, quants): (Vec<WeightFormat>, Vec<WeightFormat>) = formats().iter().partition(|one| one.is_float);
+    let are_packed = |formats: &[WeightFormat], expected: bool| {
+        assert!(formats.iter().all(|format| refused(&case(format)) != expected), "{formats:?}");
+    };
+    are_packed(&quants, true);
+    are_packed(&floats, true);
+    set_floats(false);
+    are_packed(&quants, true);
+    are_packed(&floats, false);
     set_floats(true);
-    assert!(!refused(&case(sys::GGML_TYPE_F16, 32)));
-    set_enabled(false);
-    assert!(refused(&case(sys::GGML_TYPE_F16, 32)));
     // The buffer type still exists, but accepts no more weights; llama.cpp then asks the next.
-    assert!(refused(&case(sys::GGML_TYPE_Q4_0, 32)));
+    set_enabled(false);
+    are_packed(&quants, false);
+    are_packed(&floats, false);
     set_enabled(true);
-    assert!(!refused(&case(sys::GGML_TYPE_Q4_0, 32)));
+    are_packed(&quants, true);
 }
 
 /// Whether weights that are not allocated yet are refused, as llama.cpp asks while it loads.
@@ -255,7 +258,7 @@ fn refused(case: &Case) -> bool {
     unsafe {
         let params = sys::ggml_init_params { mem_size: 1 << 20, mem_buffer: ptr::null_mut(), no_alloc: true };
         let context = sys::ggml_init(params);
-        let weights = sys::ggml_new_tensor_2d(context, case.kind, case.k as i64, case.rows as i64);
+        let weights = sys::ggml_new_tensor_2d(context, case.format.ggml_type, case.k as i64, case.rows as i64);
         let x = sys::ggml_new_tensor_2d(context, sys::GGML_TYPE_F32, case.k as i64, 512);
         let out = sys::ggml_mul_mat(context, weights, x);
         (*weights).buffer = sys::ggml_backend_buft_alloc_buffer(buffer_type(true), 0);

@@ -6,9 +6,6 @@ use llama_concurrent_gguf::{MatrixGroup, ModelSummary};
 use llama_concurrent_kernels::{Mode, install};
 use llama_concurrent_types::{EngineConfig, GGML, ProductShare};
 
-/// The kernels take so many weights of a row at a time, or a multiple of it.
-const BLOCK: u64 = 32;
-
 /// Which kernels would compute the products of a model on this machine, judged by its file. The largest share comes first.
 pub fn planned_products(model: &ModelSummary, config: &EngineConfig) -> Vec<ProductShare> {
     let mut shares = Shares::default();
@@ -23,13 +20,12 @@ pub fn planned_products(model: &ModelSummary, config: &EngineConfig) -> Vec<Prod
 pub(crate) fn our_kernels(group: &MatrixGroup, floats: bool) -> Option<&'static str> {
     let status = install(Mode::Auto);
     let level = status.level?;
-    let kind = group.tensor_type;
-    let known = status.formats.contains(&kind.name()) && (floats || kind.block_len() > 1);
+    let format = status.formats.iter().find(|format| format.name == group.tensor_type.name())?;
     let whole = match (&group.dims[..], group.is_experts) {
-        ([k, rows], _) | ([k, rows, _], true) => k % kind.block_len().max(BLOCK) == 0 && *rows > 0,
+        ([k, rows], _) | ([k, rows, _], true) => k % format.block_len as u64 == 0 && *rows > 0,
         _ => false,
     };
-    (known && whole).then(|| level.name())
+    (whole && (floats || !format.is_float)).then(|| level.name())
 }
 
 /// Sums by kernels and format.

@@ -8,23 +8,6 @@ use std::{
     ptr,
 };
 
-pub const KINDS: [sys::ggml_type; 14] = [
-    sys::GGML_TYPE_Q4_0,
-    sys::GGML_TYPE_Q4_1,
-    sys::GGML_TYPE_Q5_0,
-    sys::GGML_TYPE_Q5_1,
-    sys::GGML_TYPE_Q8_0,
-    sys::GGML_TYPE_Q2_K,
-    sys::GGML_TYPE_Q3_K,
-    sys::GGML_TYPE_Q4_K,
-    sys::GGML_TYPE_Q5_K,
-    sys::GGML_TYPE_Q6_K,
-    sys::GGML_TYPE_IQ4_NL,
-    sys::GGML_TYPE_IQ4_XS,
-    sys::GGML_TYPE_MXFP4,
-    sys::GGML_TYPE_IQ3_S,
-];
-
 const N_LAYER: usize = 6;
 const N_EMBD: usize = 256;
 const N_FF: usize = 512;
