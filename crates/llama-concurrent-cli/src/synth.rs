@@ -21,6 +21,7 @@ const EXAMPLES: &str = "\
 Examples:
   llama-concurrent synth --preset tinyllama-1.1b -o tiny.gguf
   llama-concurrent synth --preset qwen2.5-0.5b --type q8_0 --vocab real-qwen.gguf -o qwen.gguf
+  llama-concurrent synth --preset gpt-oss-20b --type mxfp4 --layers 6 -o part-of-gpt-oss.gguf
   llama-concurrent synth --arch gemma3 -o gemma3.gguf
 
 The file is as large and as fast as the real model and says nothing sensible. Equal options give equal files.";
@@ -36,7 +37,7 @@ pub struct SynthArgs {
     #[arg(long, value_name = "NAME", conflicts_with_all = ["preset", "weight_type", "vocab", "layers"])]
     arch: Option<String>,
 
-    /// Quantization of the weights: q4_0, q8_0 or f16
+    /// Quantization of the weights: q4_0, q8_0, f16, or, for models with experts, mxfp4, which leaves all but these in Q8_0
     #[arg(long = "type", value_name = "TYPE", default_value_t = WeightType::Q4_0)]
     weight_type: WeightType,
 
@@ -48,8 +49,8 @@ pub struct SynthArgs {
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
 
-    /// Number of layers [default: the preset's]
-    #[arg(long, value_name = "N", hide = true)]
+    /// Number of layers, for a model that is as wide and takes less memory [default: the preset's]
+    #[arg(long, value_name = "N")]
     layers: Option<u32>,
 
     /// Output file

@@ -72,6 +72,7 @@ pub fn write(options: &SynthOptions, out: &Path, progress: &mut dyn FnMut(u64, u
     let mut shape = options.shape.clone();
     shape.n_layer = options.n_layer.unwrap_or(shape.n_layer);
     shape.check(out)?;
+    options.weight_type.check(&shape, out)?;
     let tokenizer = match &options.vocab_donor {
         Some(donor) => {
             let (tokenizer, n_vocab) = donated_tokenizer(donor)?;
@@ -148,30 +149,50 @@ impl Shape {
             ("attention.head_count", Value::U32(self.n_head)),
             ("attention.head_count_kv", Value::U32(self.n_head_kv)),
             ("attention.layer_norm_rms_epsilon", Value::F32(self.norm_epsilon)),
-            ("rope.dimension_count", Value::U32(self.head_dim())),
+            ("attention.key_length", Value::U32(self.head_dim)),
+            ("attention.value_length", Value::U32(self.head_dim)),
+            ("rope.dimension_count", Value::U32(self.head_dim)),
             ("rope.freq_base", Value::F32(self.rope_freq_base)),
             ("vocab_size", Value::U32(self.n_vocab)),
         ];
-        let sizes = sizes.into_iter().map(|(key, value)| (format!("{arch}.{key}"), value));
+        let windows = [("attention.sliding_window", Value::U32(self.window))];
+        let experts = [
+            ("expert_count", Value::U32(self.n_expert)),
+            ("expert_used_count", Value::U32(self.n_expert_used)),
+            ("expert_feed_forward_length", Value::U32(self.n_ff)),
+        ];
+        let sizes = sizes
+            .into_iter()
+            .chain(windows.into_iter().filter(|_| self.window > 0))
+            .chain(experts.into_iter().filter(|_| self.n_expert > 0));
+        let sizes = sizes.map(|(key, value)| (format!("{arch}.{key}"), value));
         general.into_iter().map(|(key, value)| (key.to_owned(), value)).chain(sizes).collect()
     }
 
     /// What would make llama.cpp refuse the model, or this module write nonsense.
     fn check(&self, out: &Path) -> Result<(), GgufError> {
-        let zero = [self.n_layer, self.n_embd, self.n_ff, self.n_head, self.n_head_kv, self.n_ctx_train].contains(&0);
+        let sizes =
+            [self.n_layer, self.n_embd, self.n_ff, self.n_head, self.n_head_kv, self.head_dim, self.n_ctx_train];
+        let n_heads = self.n_head.saturating_mul(self.head_dim);
+        let zero = sizes.contains(&0);
         let wrong = if zero {
             "a size of 0".to_owned()
         } else if self.n_layer > 512 {
             format!("{} layers, and llama.cpp takes 512 at most", self.n_layer)
         } else if !self.n_embd.is_multiple_of(32) || !self.n_ff.is_multiple_of(32) {
             format!("rows of {} and {} weights, and both must be multiples of 32", self.n_embd, self.n_ff)
-        } else if !self.n_embd.is_multiple_of(self.n_head) || !self.head_dim().is_multiple_of(2) {
-            format!("{} weights for {} heads, which must be of equal and even width", self.n_embd, self.n_head)
+        } else if !self.head_dim.is_multiple_of(2) || !n_heads.is_multiple_of(32) {
+            format!(
+                "{} heads of {} values, which must be an even number, and a multiple of 32 in all",
+                self.n_head, self.head_dim
+            )
         } else if !self.n_head.is_multiple_of(self.n_head_kv) {
             format!("{} heads and {} for keys and values, which must divide them", self.n_head, self.n_head_kv)
+        } else if self.n_expert > 0 && !(1..=self.n_expert).contains(&self.n_expert_used) {
+            format!("{} experts of which {} are used", self.n_expert, self.n_expert_used)
         } else if self.n_vocab < vocabulary::FEWEST_TOKENS {
             format!("{} tokens, and {} are the fewest", self.n_vocab, vocabulary::FEWEST_TOKENS)
-        } else if self.n_vocab > 1 << 20 || self.n_embd.max(self.n_ff) > 1 << 20 {
+        } else if self.n_vocab > 1 << 20 || self.n_embd.max(self.n_ff).max(n_heads) > 1 << 20 {
             "a size of more than a million".to_owned()
         } else {
             return Ok(());

@@ -7,11 +7,12 @@
 //! instead of averaging over all, and what attention adds is smaller than what the feed-forward network adds.
 
 use std::fmt;
+use std::path::Path;
 use std::str::FromStr;
 
 use half::f16;
 
-use llama_concurrent_gguf::{GgufError, TensorType};
+use llama_concurrent_gguf::{GgufError, GgufErrorKind, TensorType};
 
 use crate::encode::TensorPlan;
 use crate::shape::{Family, Shape};
@@ -27,18 +28,32 @@ pub enum WeightType {
     Q8_0,
     /// 16 bits per weight.
     F16,
+    /// 4.25 bits per weight of experts, and Q8_0 for all else, as in files of gpt-oss. For models with experts.
+    MXFP4,
 }
 
 impl WeightType {
     /// All of them.
-    pub const ALL: [WeightType; 3] = [WeightType::Q4_0, WeightType::Q8_0, WeightType::F16];
+    pub const ALL: [WeightType; 4] = [WeightType::Q4_0, WeightType::Q8_0, WeightType::F16, WeightType::MXFP4];
 
-    fn tensor_type(self) -> TensorType {
+    /// The type of a matrix, or of those of experts.
+    fn tensor_type(self, is_experts: bool) -> TensorType {
         match self {
             WeightType::Q4_0 => TensorType::Q4_0,
-            WeightType::Q8_0 => TensorType::Q8_0,
+            WeightType::MXFP4 if is_experts => TensorType::MXFP4,
+            WeightType::Q8_0 | WeightType::MXFP4 => TensorType::Q8_0,
             WeightType::F16 => TensorType::F16,
         }
+    }
+
+    /// Whether a model of this shape can be stored so.
+    pub(super) fn check(self, shape: &Shape, out: &Path) -> Result<(), GgufError> {
+        if self == WeightType::MXFP4 && shape.n_expert == 0 {
+            let message =
+                format!("mxfp4 is a type for experts, and '{}' has none; choose q4_0, q8_0 or f16", shape.name);
+            return Err(GgufError::new(GgufErrorKind::Invalid, out, message));
+        }
+        Ok(())
     }
 
     /// The number in `general.file_type`.
@@ -47,6 +62,7 @@ impl WeightType {
             WeightType::Q4_0 => 2,
             WeightType::Q8_0 => 7,
             WeightType::F16 => 1,
+            WeightType::MXFP4 => 38,
         }
     }
 }
@@ -57,6 +73,7 @@ impl fmt::Display for WeightType {
             WeightType::Q4_0 => "q4_0",
             WeightType::Q8_0 => "q8_0",
             WeightType::F16 => "f16",
+            WeightType::MXFP4 => "mxfp4",
         })
     }
 }
@@ -66,7 +83,7 @@ impl FromStr for WeightType {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let found = WeightType::ALL.into_iter().find(|weight_type| text.eq_ignore_ascii_case(&weight_type.to_string()));
-        found.ok_or_else(|| format!("unknown weight type '{text}'; choose q4_0, q8_0 or f16"))
+        found.ok_or_else(|| format!("unknown weight type '{text}'; choose q4_0, q8_0, f16 or mxfp4"))
     }
 }
 
@@ -77,50 +94,112 @@ pub(super) enum Fill {
     Matrix { deviation: f64 },
     /// F32 from 0.9 to 1.1.
     Norm,
-    /// F32 from -0.05 to 0.05.
-    Bias,
+    /// F32 from -0.05 to 0.05: biases, sinks, and what chooses among experts, each of which is then as likely.
+    Small,
 }
 
 /// Scores of attention get this standard deviation.
 const QUERY_FACTOR: f64 = 2.0;
 const ATTENTION_OUTPUT_FACTOR: f64 = 0.5;
+/// Gemma multiplies embeddings by the root of their width, and they are its output matrix as well: at full size each token would
+/// call for itself.
+const GEMMA_EMBEDDING_FACTOR: f64 = 0.1;
 
 /// The tensors of a model of this shape, in the order in which llama.cpp's converter writes them.
 pub(super) fn tensors(shape: &Shape, weight_type: WeightType) -> Vec<(TensorPlan, Fill)> {
-    let [n_embd, n_ff, n_vocab] = [shape.n_embd, shape.n_ff, shape.n_vocab].map(u64::from);
-    let n_kv = u64::from(shape.head_dim() * shape.n_head_kv);
-
-    let mut all = Vec::new();
-    let mut put = |name: String, dims: Vec<u64>, fill: Fill| {
-        let tensor_type = match fill {
-            Fill::Matrix { .. } => weight_type.tensor_type(),
-            Fill::Norm | Fill::Bias => TensorType::F32,
-        };
-        all.push((TensorPlan { name, dims, tensor_type }, fill));
-    };
-    let matrix = |fan_in: u64, factor: f64| Fill::Matrix { deviation: factor / (fan_in as f64).sqrt() };
-
-    put("token_embd.weight".to_owned(), vec![n_embd, n_vocab], matrix(n_embd, 1.0));
+    let mut list = Tensors { shape, weight_type, all: Vec::new() };
+    let (n_embd, n_vocab) = (u64::from(shape.n_embd), u64::from(shape.n_vocab));
+    let factor = if shape.family == Family::Gemma3 { GEMMA_EMBEDDING_FACTOR } else { 1.0 };
+    list.matrix("token_embd", &[n_embd, n_vocab], factor);
     for layer in 0..shape.n_layer {
+        list.attention(layer);
+        list.feed_forward(layer);
+    }
+    list.vector("output_norm.weight", &[n_embd], Fill::Norm);
+    if !shape.tied_embeddings {
+        list.matrix("output", &[n_embd, n_vocab], 1.0);
+    }
+    list.all
+}
+
+struct Tensors<'s> {
+    shape: &'s Shape,
+    weight_type: WeightType,
+    all: Vec<(TensorPlan, Fill)>,
+}
+
+impl Tensors<'_> {
+    fn put(&mut self, name: String, dims: &[u64], tensor_type: TensorType, fill: Fill) {
+        self.all.push((TensorPlan { name, dims: dims.to_vec(), tensor_type }, fill));
+    }
+
+    /// Weights of the size that keeps what they compute of order one, times a factor. Three dimensions are experts'.
+    fn matrix(&mut self, name: &str, dims: &[u64], factor: f64) {
+        let fill = Fill::Matrix { deviation: factor / (dims[0] as f64).sqrt() };
+        self.put(format!("{name}.weight"), dims, self.weight_type.tensor_type(dims.len() == 3), fill);
+    }
+
+    /// What is always in single precision.
+    fn vector(&mut self, name: &str, dims: &[u64], fill: Fill) {
+        self.put(name.to_owned(), dims, TensorType::F32, fill);
+    }
+
+    fn attention(&mut self, layer: u32) {
+        let Shape { family, n_head, n_head_kv, head_dim, n_embd, .. } = *self.shape;
+        let n_embd = u64::from(n_embd);
+        let [n_q, n_kv] = [n_head, n_head_kv].map(|heads| u64::from(heads * head_dim));
         let name = |what: &str| format!("blk.{layer}.{what}");
-        put(name("attn_norm.weight"), vec![n_embd], Fill::Norm);
-        for (which, rows, factor) in [("attn_q", n_embd, QUERY_FACTOR), ("attn_k", n_kv, 1.0), ("attn_v", n_kv, 1.0)] {
-            put(name(&format!("{which}.weight")), vec![n_embd, rows], matrix(n_embd, factor));
-            if shape.family == Family::Qwen2 {
-                put(name(&format!("{which}.bias")), vec![rows], Fill::Bias);
+        self.vector(&name("attn_norm.weight"), &[n_embd], Fill::Norm);
+        for (which, rows, factor) in [("attn_q", n_q, QUERY_FACTOR), ("attn_k", n_kv, 1.0), ("attn_v", n_kv, 1.0)] {
+            self.matrix(&name(which), &[n_embd, rows], factor);
+            if matches!(family, Family::Qwen2 | Family::GptOss) {
+                self.vector(&name(&format!("{which}.bias")), &[rows], Fill::Small);
             }
         }
-        put(name("attn_output.weight"), vec![n_embd, n_embd], matrix(n_embd, ATTENTION_OUTPUT_FACTOR));
-        put(name("ffn_norm.weight"), vec![n_embd], Fill::Norm);
-        put(name("ffn_gate.weight"), vec![n_embd, n_ff], matrix(n_embd, 1.0));
-        put(name("ffn_up.weight"), vec![n_embd, n_ff], matrix(n_embd, 1.0));
-        put(name("ffn_down.weight"), vec![n_ff, n_embd], matrix(n_ff, 1.0));
+        self.matrix(&name("attn_output"), &[n_q, n_embd], ATTENTION_OUTPUT_FACTOR);
+        match family {
+            Family::Llama | Family::Qwen2 => {}
+            Family::Gemma3 | Family::Qwen3Moe => {
+                self.vector(&name("attn_q_norm.weight"), &[u64::from(head_dim)], Fill::Norm);
+                self.vector(&name("attn_k_norm.weight"), &[u64::from(head_dim)], Fill::Norm);
+            }
+            Family::GptOss => {
+                self.vector(&name("attn_output.bias"), &[n_embd], Fill::Small);
+                self.vector(&name("attn_sinks.weight"), &[u64::from(n_head)], Fill::Small);
+            }
+        }
+        if matches!(family, Family::Gemma3 | Family::GptOss) {
+            self.vector(&name("post_attention_norm.weight"), &[n_embd], Fill::Norm);
+        }
     }
-    put("output_norm.weight".to_owned(), vec![n_embd], Fill::Norm);
-    if !shape.tied_embeddings {
-        put("output.weight".to_owned(), vec![n_embd, n_vocab], matrix(n_embd, 1.0));
+
+    fn feed_forward(&mut self, layer: u32) {
+        let [n_embd, n_ff, n_expert] = [self.shape.n_embd, self.shape.n_ff, self.shape.n_expert].map(u64::from);
+        let family = self.shape.family;
+        let name = |what: &str| format!("blk.{layer}.{what}");
+        // gpt-oss calls this one after attention.
+        if family != Family::GptOss {
+            self.vector(&name("ffn_norm.weight"), &[n_embd], Fill::Norm);
+        }
+        let parts = [("ffn_gate", n_embd, n_ff), ("ffn_up", n_embd, n_ff), ("ffn_down", n_ff, n_embd)];
+        if n_expert == 0 {
+            parts.into_iter().for_each(|(part, k, rows)| self.matrix(&name(part), &[k, rows], 1.0));
+        } else {
+            self.vector(&name("ffn_gate_inp.weight"), &[n_embd, n_expert], Fill::Small);
+            for (part, k, rows) in parts {
+                self.matrix(&name(&format!("{part}_exps")), &[k, rows, n_expert], 1.0);
+                if family == Family::GptOss {
+                    self.vector(&name(&format!("{part}_exps.bias")), &[rows, n_expert], Fill::Small);
+                }
+            }
+            if family == Family::GptOss {
+                self.vector(&name("ffn_gate_inp.bias"), &[n_expert], Fill::Small);
+            }
+        }
+        if family == Family::Gemma3 {
+            self.vector(&name("post_ffw_norm.weight"), &[n_embd], Fill::Norm);
+        }
     }
-    all
 }
 
 /// Elements that are generated and written together: a few MiB in each type.
@@ -188,6 +267,7 @@ const LEVELS: usize = 256;
 enum Blocks {
     Q4_0 { scales: [[u8; 2]; LEVELS] },
     Q8_0 { scales: [[u8; 2]; LEVELS] },
+    MXFP4 { exponents: [u8; LEVELS] },
     F16 { values: [[u8; 2]; LEVELS] },
     F32 { lowest: f32, highest: f32 },
 }
@@ -197,16 +277,20 @@ const Q4_DEVIATION: f64 = 4.183_300_132_670_378; // sqrt(2 * (1 + 4 + 9 + 16 + 2
 /// Standard deviation of the values -127..=127 where 0 is twice as likely as each other.
 const Q8_DEVIATION: f64 = 73.468_816_508_827_82; // sqrt(2 * (127 * 128 * 255 / 6) / 256)
 
+/// Root mean square of the values that a nibble stands for in MXFP4, twice what they are: 0, 1, 2, 3, 4, 6, 8, 12 and their opposites.
+const MXFP4_DEVIATION: f64 = 5.852_349_955_359_813; // sqrt((1 + 4 + 9 + 16 + 36 + 64 + 144) / 8)
+
 impl Blocks {
     fn new(tensor_type: TensorType, fill: Fill) -> Blocks {
         let deviation = match fill {
             Fill::Matrix { deviation } => deviation,
             Fill::Norm => return Blocks::F32 { lowest: 0.9, highest: 1.1 },
-            Fill::Bias => return Blocks::F32 { lowest: -0.05, highest: 0.05 },
+            Fill::Small => return Blocks::F32 { lowest: -0.05, highest: 0.05 },
         };
         match tensor_type {
             TensorType::Q4_0 => Blocks::Q4_0 { scales: levels(deviation / Q4_DEVIATION, 0.75, 1.25) },
             TensorType::Q8_0 => Blocks::Q8_0 { scales: levels(deviation / Q8_DEVIATION, 0.75, 1.25) },
+            TensorType::MXFP4 => Blocks::MXFP4 { exponents: exponents(deviation / MXFP4_DEVIATION) },
             // Uniform from -sqrt(3) to sqrt(3) has the deviation 1.
             _ => Blocks::F16 { values: levels(deviation * 3_f64.sqrt(), -1.0, 1.0) },
         }
@@ -229,6 +313,13 @@ impl Blocks {
                         // -128 has no counterpart; as 0 it leaves the mean at 0.
                         eight.copy_from_slice(&drawn.map(|byte| if byte == 0x80 { 0 } else { byte }));
                     }
+                }
+            }
+            Blocks::MXFP4 { exponents } => {
+                for block in out.chunks_exact_mut(TensorType::MXFP4.block_bytes() as usize) {
+                    block[0] = exponents[random.byte()];
+                    block[1..9].copy_from_slice(&random.next().to_le_bytes());
+                    block[9..].copy_from_slice(&random.next().to_le_bytes());
                 }
             }
             Blocks::F16 { values } => {
@@ -255,6 +346,13 @@ fn levels(unit: f64, lowest: f64, highest: f64) -> [[u8; 2]; LEVELS] {
         let position = level as f64 / (LEVELS - 1) as f64;
         f16::from_f64(unit * (lowest + position * (highest - lowest))).to_le_bytes()
     })
+}
+
+/// Exponents of powers of two that have this root mean square; 128 stands for the first power.
+fn exponents(unit: f64) -> [u8; LEVELS] {
+    let lower = unit.log2().floor();
+    let doubled = ((unit / lower.exp2()).powi(2) - 1.0) / 3.0;
+    std::array::from_fn(|level| (lower as i32 + 128 + i32::from((level as f64) < doubled * LEVELS as f64)) as u8)
 }
 
 /// Sixteen random values of four bits, each 0 made 8. Q4_0 subtracts 8, so 0 would be the one value (-8) without a
@@ -320,9 +418,9 @@ mod tests {
         }
     }
 
-    /// What ggml would read back, by the formulas of `dequantize_row_q4_0` and `dequantize_row_q8_0`.
+    /// What ggml would read back, by the formulas of `dequantize_row_q4_0`, `dequantize_row_q8_0` and `dequantize_row_mxfp4`.
     fn draw(weight_type: WeightType, deviation: f64) -> Vec<f64> {
-        let plan = TensorPlan { name: String::new(), dims: vec![64, 1000], tensor_type: weight_type.tensor_type() };
+        let plan = TensorPlan { name: String::new(), dims: vec![64, 1000], tensor_type: weight_type.tensor_type(true) };
         let mut bytes = Vec::new();
         let collect = |chunk: &[u8]| {
             bytes.extend_from_slice(chunk);
@@ -332,6 +430,15 @@ mod tests {
         let float = |pair: &[u8]| f16::from_le_bytes([pair[0], pair[1]]).to_f64();
         match weight_type {
             WeightType::F16 => bytes.chunks_exact(2).map(float).collect(),
+            WeightType::MXFP4 => bytes
+                .chunks_exact(17)
+                .flat_map(|block| {
+                    let values =
+                        [0.0, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0].map(|v| v * f64::from(block[0] as i16 - 128).exp2());
+                    let value = move |q: u8| if q < 8 { values[q as usize] } else { -values[q as usize - 8] };
+                    block[1..].iter().flat_map(move |&q| [value(q & 15), value(q >> 4)]).collect::<Vec<_>>()
+                })
+                .collect(),
             WeightType::Q8_0 => bytes
                 .chunks_exact(34)
                 .flat_map(|block| block[2..].iter().map(|&q| float(block) * f64::from(q as i8)))

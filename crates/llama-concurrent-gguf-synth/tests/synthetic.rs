@@ -13,8 +13,12 @@ const TINY: Shape = Shape {
     n_layer: 2,
     n_embd: 64,
     n_ff: 96,
+    n_expert: 0,
+    n_expert_used: 0,
     n_head: 4,
     n_head_kv: 2,
+    head_dim: 16,
+    window: 0,
     n_vocab: 300,
     n_ctx_train: 128,
     rope_freq_base: 10_000.0,
@@ -22,8 +26,11 @@ const TINY: Shape = Shape {
     tied_embeddings: false,
 };
 
+/// With experts where the type wants them.
 fn options(weight_type: WeightType) -> SynthOptions {
-    SynthOptions { weight_type, ..SynthOptions::new(TINY) }
+    let with_experts = Shape { family: Family::Qwen3Moe, n_expert: 4, n_expert_used: 2, ..TINY };
+    let shape = if weight_type == WeightType::MXFP4 { with_experts } else { TINY };
+    SynthOptions { weight_type, ..SynthOptions::new(shape) }
 }
 
 fn write(options: &SynthOptions, out: &Path) -> Result<SynthReport, GgufError> {
@@ -79,16 +86,26 @@ impl Drop for TestDir {
 #[test]
 fn what_is_written_passes_every_check() {
     let dir = TestDir::new();
-    for family in [Family::Llama, Family::Qwen2] {
+    for family in [Family::Llama, Family::Qwen2, Family::Gemma3, Family::Qwen3Moe, Family::GptOss] {
         for tied_embeddings in [false, true] {
             for weight_type in WeightType::ALL {
-                let shape = Shape { family, tied_embeddings, ..TINY };
+                let n_expert = if matches!(family, Family::Qwen3Moe | Family::GptOss) { 4 } else { 0 };
+                let shape = Shape { family, tied_embeddings, n_expert, n_expert_used: n_expert / 2, ..TINY };
                 let path = dir.path("model.gguf");
-                let report = write(&SynthOptions { shape, ..options(weight_type) }, &path).unwrap();
+                let options = SynthOptions { shape, ..options(weight_type) };
+                if weight_type == WeightType::MXFP4 && n_expert == 0 {
+                    assert_refused(write(&options, &path), GgufErrorKind::Invalid, "'tiny' has none; choose q4_0");
+                    continue;
+                }
+                let report = write(&options, &path).unwrap();
                 let header = Header::read(&path).unwrap();
                 let summary = header.check_model().unwrap();
                 assert_eq!(summary.architecture, family.architecture());
-                assert_eq!(summary.file_type, weight_type.to_string().to_uppercase());
+                assert!(
+                    summary.file_type.starts_with(&weight_type.to_string().to_uppercase()),
+                    "{}",
+                    summary.file_type
+                );
                 assert_eq!((summary.n_layer, summary.n_vocab, summary.n_head_kv), (2, 300, 2));
                 assert!(summary.has_chat_template);
                 assert_eq!(report.parameters, summary.parameters);
@@ -96,9 +113,14 @@ fn what_is_written_passes_every_check() {
                 assert_eq!(report.n_tensors, header.tensors().len());
                 assert_eq!(header.tensor("output.weight").is_some(), !tied_embeddings);
                 // Two layers of queries, keys, values, output and three matrices of the feed-forward network.
-                assert_eq!(summary.work.body_weights, 2 * (2 * 64 * 64 + 2 * 64 * 32 + 3 * 64 * 96));
-                assert_eq!((summary.work.output_weights, summary.work.expert_weights), (64 * 300, 0));
-                assert_eq!(header.tensor("blk.1.attn_k.bias").is_some(), family == Family::Qwen2);
+                let (attention, feed_forward) = (2 * 64 * 64 + 2 * 64 * 32, 3 * 64 * 96);
+                if n_expert == 0 {
+                    assert_eq!(summary.work.body_weights, 2 * (attention + feed_forward));
+                }
+                assert_eq!(summary.work.output_weights, 64 * 300);
+                assert_eq!(summary.work.expert_weights, 2 * u64::from(n_expert) * feed_forward);
+                let has_bias = matches!(family, Family::Qwen2 | Family::GptOss);
+                assert_eq!(header.tensor("blk.1.attn_k.bias").is_some(), has_bias);
             }
         }
     }
@@ -114,6 +136,9 @@ fn sizes_are_those_of_the_real_models() {
         ("llama-3.2-1b", 1_235_814_400),
         ("qwen2.5-0.5b", 494_032_768),
         ("llama-3-8b", 8_030_261_248),
+        ("gemma-3-1b", 999_885_952),
+        ("qwen3-30b-a3b", 30_532_122_624),
+        ("gpt-oss-20b", 20_914_757_184),
     ] {
         assert_eq!(synth::parameters(Shape::by_name(name).unwrap()), parameters, "{name}");
     }
@@ -193,7 +218,9 @@ fn shapes_that_are_no_models() {
     for (shape, words) in [
         (Shape { n_layer: 0, ..TINY }, "a size of 0"),
         (Shape { n_embd: 48, ..TINY }, "multiples of 32"),
-        (Shape { n_head: 5, ..TINY }, "equal and even width"),
+        (Shape { n_head: 5, ..TINY }, "5 heads of 16 values"),
+        (Shape { head_dim: 25, ..TINY }, "an even number"),
+        (Shape { n_expert: 4, ..TINY }, "4 experts of which 0 are used"),
         (Shape { n_head_kv: 3, ..TINY }, "divide them"),
         (Shape { n_vocab: 200, ..TINY }, "the fewest"),
         (Shape { n_embd: 1 << 21, ..TINY }, "more than a million"),

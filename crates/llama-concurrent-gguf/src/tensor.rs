@@ -65,6 +65,8 @@ impl TensorType {
     pub const Q4_0: TensorType = tensor_type(2, "Q4_0", 32, 18);
     /// Blocks of 32: an f16 scale, then 32 signed bytes.
     pub const Q8_0: TensorType = tensor_type(8, "Q8_0", 32, 34);
+    /// Blocks of 32: an exponent of two, then 32 four-bit floats.
+    pub const MXFP4: TensorType = tensor_type(39, "MXFP4", 32, 17);
 
     /// The type with this number in `enum ggml_type`.
     pub fn from_id(id: u32) -> Option<TensorType> {

@@ -15,6 +15,7 @@ use llama_concurrent::{
     ChatMessage, ChatOptions, Completion, Engine, EngineConfig, ErrorKind, Event, FinishReason, Flow, Generation,
     KvType, Priority, ProductShare, Prompt, Request, SamplingParams, Strategy,
 };
+use llama_concurrent_gguf_synth::{self as synth, Shape, SynthOptions, WeightType};
 use llama_concurrent_llama::planned_products;
 
 fn demo_model() -> PathBuf {
@@ -496,6 +497,30 @@ fn two_engines_and_two_workers_live_side_by_side() {
         assert_eq!(result.unwrap().tokens.len(), a.len());
     }
     assert!(two.stats().workers <= 2);
+}
+
+#[test]
+fn every_synthetic_shape_is_a_model_that_writes() {
+    let folder = tempfile::tempdir().unwrap();
+    for preset in Shape::PRESETS {
+        let (n_expert, n_expert_used) = (preset.n_expert.min(4), preset.n_expert_used.min(2));
+        // As wide as the real one, with little of what is large.
+        let shape = Shape { n_layer: 2, n_ff: 256, n_vocab: 1000, n_expert, n_expert_used, ..preset.clone() };
+        for weight_type in WeightType::ALL {
+            if weight_type == WeightType::MXFP4 && n_expert == 0 {
+                continue;
+            }
+            let path = folder.path().join("model.gguf");
+            synth::write(&SynthOptions { weight_type, ..SynthOptions::new(shape.clone()) }, &path, &mut |_, _| ())
+                .unwrap();
+            let engine = Engine::load(&path, batched(2).threads(1)).expect(preset.name);
+            // Not one token again and again, as broken weights make it.
+            let mut written = engine.generate("The old man went to the sea", tokens(24)).unwrap().tokens;
+            written.sort_unstable();
+            written.dedup();
+            assert!(written.len() > 3, "{} in {weight_type}: {written:?}", preset.name);
+        }
+    }
 }
 
 #[test]
