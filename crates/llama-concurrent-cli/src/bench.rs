@@ -138,7 +138,7 @@ pub struct BenchArgs {
     /// alone and beside the others
     #[arg(long, value_name = "N", conflicts_with_all = ["workload", "sim", "sim_check", "sweep", "rate", "find_capacity",
         "strategies", "target", "compare", "beside_ggml", "html", "neighbours"],
-        value_parser = clap::value_parser!(u32).range(2..=16))]
+        value_parser = clap::value_parser!(u32).range(1..=16))]
     engines: Option<u32>,
 
     /// Seconds of each measurement of --neighbours and --engines

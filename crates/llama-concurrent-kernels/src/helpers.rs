@@ -34,6 +34,8 @@ struct Shared {
     ticket: AtomicU32,
     /// Helpers that sleep until it changes.
     sleeping: AtomicU32,
+    /// Helpers that may join, the first ones; the others sleep until it changes.
+    invited: AtomicU32,
     stop: AtomicBool,
     /// The job that may be joined; null between jobs.
     job: AtomicPtr<Job>,
@@ -71,8 +73,12 @@ thread_local! {
 /// The number of threads that this thread's operations are offered to, including itself; `None` without helpers.
 pub(crate) fn threads() -> Option<usize> {
     let helpers = OWN.get();
+    if helpers.is_null() {
+        return None;
+    }
     // SAFETY: set by the owner for the duration of a call.
-    (!helpers.is_null()).then(|| unsafe { (*helpers).threads.len() + 1 })
+    let invited = unsafe { (*helpers).invited() };
+    (invited > 0).then_some(invited + 1)
 }
 
 /// Runs `work` on this thread and on those of its helpers that join.
@@ -98,37 +104,46 @@ impl Helpers {
         let shared = Arc::new(Shared {
             ticket: AtomicU32::new(0),
             sleeping: AtomicU32::new(0),
+            invited: AtomicU32::new(count as u32),
             stop: AtomicBool::new(false),
             job: AtomicPtr::new(std::ptr::null_mut()),
             inside: AtomicU32::new(0),
         });
         let start = Arc::new(start);
         let threads = (0..count)
-            .map(|_| {
+            .map(|index| {
                 let (shared, start) = (shared.clone(), start.clone());
                 std::thread::Builder::new().name("llama-helper".into()).spawn(move || {
                     start();
-                    shared.help();
+                    shared.help(index as u32);
                 })
             })
             .collect::<std::io::Result<_>>()?;
         Ok(Self { shared, threads })
     }
 
-    /// Offers the operations that this thread computes during `call` to the helpers.
-    pub fn during<T>(&self, call: impl FnOnce() -> T) -> T {
+    /// Offers the operations that this thread computes during `call` to `count` of the helpers, or to all if there are fewer.
+    pub fn during<T>(&self, count: usize, call: impl FnOnce() -> T) -> T {
         struct Reset(*const Helpers);
         impl Drop for Reset {
             fn drop(&mut self) {
                 OWN.set(self.0);
             }
         }
+        let count = count.min(self.threads.len()) as u32;
+        if self.shared.invited.swap(count, Ordering::SeqCst) < count {
+            atomic_wait::wake_all(&self.shared.invited);
+        }
         let _reset = Reset(OWN.replace(self));
         call()
     }
 
+    fn invited(&self) -> usize {
+        self.shared.invited.load(Ordering::SeqCst) as usize
+    }
+
     fn run(&self, run: unsafe fn(*const (), Worker), data: *const ()) {
-        let threads = self.threads.len() + 1;
+        let threads = self.invited() + 1;
         let job = Job { run, data, threads, joined: AtomicUsize::new(1), phases: Default::default() };
         let shared = &*self.shared;
         shared.job.store(std::ptr::from_ref(&job).cast_mut(), Ordering::SeqCst);
@@ -159,6 +174,8 @@ impl Helpers {
 impl Drop for Helpers {
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::SeqCst);
+        self.shared.invited.store(u32::MAX, Ordering::SeqCst);
+        atomic_wait::wake_all(&self.shared.invited);
         self.shared.ticket.fetch_add(1, Ordering::SeqCst);
         atomic_wait::wake_all(&self.shared.ticket);
         for thread in self.threads.drain(..) {
@@ -168,9 +185,14 @@ impl Drop for Helpers {
 }
 
 impl Shared {
-    fn help(&self) {
+    fn help(&self, index: u32) {
         let mut seen = 0;
         loop {
+            let invited = self.invited.load(Ordering::SeqCst);
+            if index >= invited {
+                atomic_wait::wait(&self.invited, invited);
+                continue;
+            }
             let mut spins = 0;
             let ticket = loop {
                 let ticket = self.ticket.load(Ordering::SeqCst);
@@ -253,12 +275,13 @@ mod tests {
 
     #[test]
     fn each_piece_goes_to_one_thread_and_phases_follow_each_other() {
-        for helpers in [0, 1, 3] {
+        // All helpers, or only some of them.
+        for (helpers, invited) in [(1, 1), (3, 3), (3, 1), (3, 2)] {
             let helpers = Helpers::new(helpers, || ()).unwrap();
             for round in 0..200 {
                 let (first, second) = (round % 17, 1 + round % 40);
                 let seen: Vec<AtomicU32> = (0..first + second).map(|_| AtomicU32::new(0)).collect();
-                let threads = Mutex::new(Vec::new());
+                let seen_threads = Mutex::new(Vec::new());
                 let work = |worker: Worker| {
                     worker.pieces(0, first, false, |piece| {
                         seen[piece].fetch_add(1, Ordering::Relaxed);
@@ -270,23 +293,22 @@ mod tests {
                     worker.pieces(1, second, true, |piece| {
                         seen[first + piece].fetch_add(1, Ordering::Relaxed);
                     });
-                    threads.lock().unwrap().push(worker.thread);
+                    seen_threads.lock().unwrap().push(worker.thread);
                 };
-                assert_eq!(threads_of(&helpers), helpers.threads.len() + 1);
+                assert_eq!(helpers.during(invited, threads), Some(invited + 1));
                 // SAFETY: called while the operations of this thread are shared out.
-                helpers.during(|| unsafe { run(&work) });
+                helpers.during(invited, || unsafe { run(&work) });
                 assert!(seen.iter().all(|n| n.load(Ordering::Relaxed) == 1));
-                let mut threads = threads.into_inner().unwrap();
+                let mut threads = seen_threads.into_inner().unwrap();
                 threads.sort_unstable();
                 threads.dedup();
-                assert!(threads.contains(&0) && threads.iter().all(|&thread| thread <= helpers.threads.len()));
+                assert!(threads.contains(&0) && threads.iter().all(|&thread| thread <= invited));
             }
         }
         assert_eq!(threads(), None, "outside of a call nothing is shared out");
-    }
-
-    fn threads_of(helpers: &Helpers) -> usize {
-        helpers.during(|| threads().expect("inside of a call"))
+        let helpers = Helpers::new(2, || ()).unwrap();
+        assert_eq!(helpers.during(0, threads), None, "without helpers neither");
+        assert_eq!(helpers.during(5, threads), Some(3));
     }
 
     #[test]
@@ -304,7 +326,22 @@ mod tests {
                 });
             };
             // SAFETY: called while the operations of this thread are shared out.
-            helpers.during(|| unsafe { run(&work) });
+            helpers.during(2, || unsafe { run(&work) });
+        }
+        // Those that are left out for a while come back.
+        for count in [0, 1, 0, 2] {
+            let met = std::sync::Barrier::new(count + 1);
+            let work = |worker: Worker| {
+                worker.pieces(0, count + 1, true, |_| {
+                    met.wait();
+                });
+            };
+            if count > 0 {
+                // SAFETY: as above.
+                helpers.during(count, || unsafe { run(&work) });
+            } else {
+                helpers.during(count, || assert_eq!(threads(), None));
+            }
         }
     }
 }

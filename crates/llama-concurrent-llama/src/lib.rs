@@ -222,6 +222,10 @@ impl Backend for LlamaBackend {
         self.model.window()
     }
 
+    fn share(&mut self, sharers: usize) {
+        self.threads.share(sharers);
+    }
+
     fn rest(&mut self) {
         self.threads.rest();
     }

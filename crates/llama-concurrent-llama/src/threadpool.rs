@@ -45,6 +45,8 @@ pub(super) struct Threads {
     alone: Pool,
     helpers: Helpers,
     contention: Contention,
+    /// Workers that compute on the same CPUs, this one included.
+    sharers: usize,
     waiting: Waiting,
     /// Ids of ggml's threads, the calling one first.
     ids: Vec<i32>,
@@ -110,6 +112,7 @@ impl Threads {
                 WaitPolicy::Active => Contention::fixed(Waiting::Active),
                 WaitPolicy::Passive => Contention::fixed(Waiting::Passive),
             },
+            sharers: 1,
             waiting: Waiting::Active,
             active_delay: RunDelay::of(&ids),
             passive_delay: RunDelay::of(&helper_ids),
@@ -135,6 +138,11 @@ impl Threads {
         self.contention
     }
 
+    /// So many workers, this one included, compute on these CPUs in the next calls.
+    pub(super) fn share(&mut self, sharers: usize) {
+        self.sharers = sharers;
+    }
+
     /// Lets ggml's threads sleep instead of spinning until the next call.
     pub(super) fn rest(&self) {
         // SAFETY: alive, and no call is under way. The next call wakes them.
@@ -146,7 +154,7 @@ impl Threads {
         if self.last_call.is_none_or(|last| last.elapsed() > PAUSE) && numa::is_overrun() {
             self.contention.expect_neighbours();
         }
-        let waiting = self.contention.waiting();
+        let waiting = if self.sharers > 1 { Waiting::Passive } else { self.contention.waiting() };
         if waiting != self.waiting {
             self.waiting = waiting;
             self.delayed = None;
@@ -169,7 +177,7 @@ impl Threads {
         }
         match self.waiting {
             Waiting::Active => call(),
-            Waiting::Passive => self.helpers.during(call),
+            Waiting::Passive => self.helpers.during(self.n_threads().div_ceil(self.sharers) - 1, call),
         }
     }
 
@@ -185,7 +193,8 @@ impl Threads {
             Waiting::Active => self.active_delay.read(),
             Waiting::Passive => self.passive_delay.read(),
         };
-        if let (Some(total), Some(before)) = (total, self.delayed) {
+        // Workers of this process that compute beside it are no neighbours.
+        if let (Some(total), Some(before), 1) = (total, self.delayed, self.sharers) {
             self.contention.observe(wall, total.saturating_sub(before) / self.n_threads() as u32);
         }
         self.delayed = total;

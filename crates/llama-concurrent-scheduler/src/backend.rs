@@ -237,6 +237,9 @@ pub trait Backend {
         Contention::default()
     }
 
+    /// So many workers, this one included, compute on its processors in the next calls. With more than one, no thread may spin.
+    fn share(&mut self, _sharers: usize) {}
+
     /// Others compute on the same processors until the next plan comes: nothing may spin meanwhile.
     fn rest(&mut self) {}
 

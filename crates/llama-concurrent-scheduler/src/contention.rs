@@ -7,6 +7,8 @@
 
 use std::time::Duration;
 
+use crate::turns::Sharing;
+
 /// Computing time that is looked at as one: long enough that a hiccup of the system is none.
 const WINDOW: Duration = Duration::from_millis(60);
 /// Of its threads' time, the share spent waiting for a processor from which on a worker stops spinning.
@@ -70,6 +72,15 @@ impl Contention {
     /// How to wait in the next call.
     pub fn waiting(&self) -> Waiting {
         self.waiting
+    }
+
+    /// Whether the next call can run beside those of other workers.
+    pub fn sharing(&self) -> Sharing {
+        match self.waiting {
+            Waiting::Passive => Sharing::Always,
+            Waiting::Active if self.is_fixed => Sharing::Never,
+            Waiting::Active => Sharing::IfNeeded,
+        }
     }
 
     /// Of the threads' time, the share that they lately waited for a processor.
@@ -177,6 +188,7 @@ mod tests {
         let mut fixed = Contention::fixed(Waiting::Active);
         fixed.expect_neighbours();
         assert_eq!((fixed.waiting(), fixed.switches()), (Waiting::Active, 0));
+        assert_eq!((fixed.sharing(), contention.sharing()), (Sharing::Never, Sharing::IfNeeded));
     }
 
     #[test]

@@ -17,4 +17,4 @@ pub use backend::*;
 pub use contention::{Contention, Waiting};
 pub use router::{Router, WorkerLoad};
 pub use scheduler::*;
-pub use turns::{CallClass, Member, Turns};
+pub use turns::{CallClass, Member, Sharing, Turns};

@@ -1,24 +1,41 @@
-//! Several workers that want the same processors take turns, call by call.
+//! Several workers that want the same processors: who computes when, and with how many of them.
 //!
-//! Each call then has its processors for itself. Who has used less goes first, with time weighed by the class of the call, so
-//! that everyone gets an equal share of the time, and nobody waits for more than one call of each of the others.
+//! Threads that spin need their processors for themselves, so a call that spins takes turns with all others. A call whose threads
+//! share out the work and sleep can run beside others of its kind, each with its part of the threads: that has no hand-over to
+//! wait for, and what one call leaves idle another uses. So workers spin while they are alone, and share while they are not.
+//!
+//! Among those that take turns, who has used less goes first, with time weighed by the class of the call, so that everyone gets
+//! an equal share of the time, and nobody waits for more than one call of each of the others.
 
 use std::time::Duration;
 
 /// What time of a call counts that only batch requests want: so many times what it is.
 const BATCH_WEIGHT: u32 = 4;
 
-/// A worker among those that take turns.
+/// A worker among those that share processors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Member(u64);
 
 /// Which class a call is of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CallClass {
     /// Somebody waits for it.
+    #[default]
     Interactive,
     /// Only requests of the batch class want it, or a model is being loaded.
     Batch,
+}
+
+/// Whether a call can run beside others on the same processors.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sharing {
+    /// No: its threads spin.
+    Never,
+    /// If there are others; alone, its threads spin.
+    #[default]
+    IfNeeded,
+    /// Yes: its threads never spin.
+    Always,
 }
 
 /// Who computes and who waits to.
@@ -34,20 +51,33 @@ struct State {
     cpus: Vec<usize>,
     /// Time used, weighed.
     used: Duration,
+    /// Of the present call, or of the last.
+    class: CallClass,
+    sharing: Sharing,
     phase: Phase,
-}
-
-impl State {
-    fn shares_a_cpu(&self, other: &State) -> bool {
-        self.cpus.is_empty() || other.cpus.is_empty() || self.cpus.iter().any(|cpu| other.cpus.contains(cpu))
-    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Idle,
     Waiting { arrival: u64 },
-    Computing,
+    Computing { is_shared: bool },
+}
+
+impl State {
+    fn shares_a_cpu(&self, other: &State) -> bool {
+        self.cpus.is_empty() || other.cpus.is_empty() || self.cpus.iter().any(|cpu| other.cpus.contains(cpu))
+    }
+
+    /// Whether calls of both can run at once, as far as their threads are concerned.
+    fn can_share_with(&self, other: &State) -> bool {
+        self.sharing != Sharing::Never && other.sharing != Sharing::Never
+    }
+
+    /// Whether a call of its class goes without asking who has used less: batch work shares what others leave of their time.
+    fn has_a_claim_beside(&self, other: &State) -> bool {
+        self.class == CallClass::Interactive || other.class == CallClass::Batch || self.used <= other.used
+    }
 }
 
 impl Turns {
@@ -60,7 +90,14 @@ impl Turns {
     pub fn join(&mut self, cpus: &[usize]) -> Member {
         self.next += 1;
         let member = Member(self.next);
-        self.members.push(State { member, cpus: cpus.to_vec(), used: Duration::ZERO, phase: Phase::Idle });
+        self.members.push(State {
+            member,
+            cpus: cpus.to_vec(),
+            used: Duration::ZERO,
+            class: CallClass::default(),
+            sharing: Sharing::default(),
+            phase: Phase::Idle,
+        });
         member
     }
 
@@ -70,11 +107,13 @@ impl Turns {
     }
 
     /// The member wants to compute.
-    pub fn ask(&mut self, member: Member) {
+    pub fn ask(&mut self, member: Member, class: CallClass, sharing: Sharing) {
         self.next += 1;
         let arrival = self.next;
         let Some(index) = self.index(member) else { return };
-        if self.members[index].phase != Phase::Idle {
+        let state = &mut self.members[index];
+        (state.class, state.sharing) = (class, sharing);
+        if state.phase != Phase::Idle {
             return;
         }
         // Whoever did nothing for a while has saved nothing up by that.
@@ -86,32 +125,38 @@ impl Turns {
         self.members[index].phase = Phase::Waiting { arrival };
     }
 
-    /// Whether the member, which has asked, may compute now; it then does.
-    pub fn begin(&mut self, member: Member) -> bool {
-        let Some(index) = self.index(member) else { return true };
-        let Phase::Waiting { arrival } = self.members[index].phase else {
-            return self.members[index].phase == Phase::Computing;
-        };
-        let own = (self.members[index].used, arrival);
-        let is_next = self.rivals(index).all(|rival| match rival.phase {
-            Phase::Idle => true,
-            Phase::Computing => false,
-            Phase::Waiting { arrival } => own < (rival.used, arrival),
-        });
-        if is_next {
-            self.members[index].phase = Phase::Computing;
+    /// Whether the member, which has asked, may compute now; it then does. How many compute on its processors, itself included:
+    /// with 1 it has them for itself, otherwise it must share.
+    pub fn begin(&mut self, member: Member) -> Option<usize> {
+        let Some(index) = self.index(member) else { return Some(1) };
+        let own = &self.members[index];
+        let Phase::Waiting { arrival } = own.phase else { return None };
+        let mut sharers = 1;
+        for rival in self.rivals(index) {
+            let beside = own.can_share_with(rival) && own.has_a_claim_beside(rival);
+            match rival.phase {
+                Phase::Idle => {}
+                Phase::Computing { is_shared } if is_shared && beside => sharers += 1,
+                Phase::Computing { .. } => return None,
+                // It begins at any moment, unless it has to wait for its time.
+                Phase::Waiting { .. } if beside => sharers += usize::from(rival.has_a_claim_beside(own)),
+                Phase::Waiting { arrival: other } if (own.used, arrival) < (rival.used, other) => {}
+                Phase::Waiting { .. } => return None,
+            }
         }
-        is_next
+        let is_shared = own.sharing == Sharing::Always || sharers > 1;
+        self.members[index].phase = Phase::Computing { is_shared };
+        Some(sharers)
     }
 
     /// The member has computed for so long. With `more` to compute it asks again at once: those that have used more would
     /// otherwise slip in before it comes back.
-    pub fn end(&mut self, member: Member, elapsed: Duration, class: CallClass, more: bool) {
+    pub fn end(&mut self, member: Member, elapsed: Duration, more: bool) {
         let Some(index) = self.index(member) else { return };
-        let weight = if class == CallClass::Batch { BATCH_WEIGHT } else { 1 };
-        self.members[index].used += elapsed * weight;
         self.next += 1;
-        self.members[index].phase = if more { Phase::Waiting { arrival: self.next } } else { Phase::Idle };
+        let state = &mut self.members[index];
+        state.used += elapsed * if state.class == CallClass::Batch { BATCH_WEIGHT } else { 1 };
+        state.phase = if more { Phase::Waiting { arrival: self.next } } else { Phase::Idle };
     }
 
     /// The member, which has asked, does not want to compute after all.
@@ -145,66 +190,151 @@ mod tests {
         Duration::from_millis(n)
     }
 
-    /// Members that always want to compute; the time that each gets in ten seconds, and the longest wait of each.
-    fn play(turns: &mut Turns, members: &[(Member, Duration, CallClass)]) -> Vec<(Duration, Duration)> {
+    #[derive(Clone, Copy)]
+    struct Player {
+        member: Member,
+        call: Duration,
+        class: CallClass,
+        sharing: Sharing,
+    }
+
+    #[derive(Clone, Copy, Debug, Default)]
+    struct Got {
+        /// Computing, and computing with all of its processors for itself.
+        time: Duration,
+        alone: Duration,
+        longest_wait: Duration,
+    }
+
+    /// Players that always want to compute, for ten seconds.
+    fn play(turns: &mut Turns, players: &[Player]) -> Vec<Got> {
         let mut now = Duration::ZERO;
-        let mut got = vec![(Duration::ZERO, Duration::ZERO); members.len()];
-        let mut since = vec![Duration::ZERO; members.len()];
-        members.iter().for_each(|&(member, ..)| turns.ask(member));
+        let mut got = vec![Got::default(); players.len()];
+        let mut since = vec![Duration::ZERO; players.len()];
+        // The end of the call under way, and how many share its processors.
+        let mut calls: Vec<Option<(Duration, usize)>> = vec![None; players.len()];
+        let ask = |turns: &mut Turns, player: &Player| turns.ask(player.member, player.class, player.sharing);
+        players.iter().for_each(|player| ask(turns, player));
         while now < Duration::from_secs(10) {
-            let index = (0..members.len()).find(|&index| turns.begin(members[index].0)).expect("somebody may compute");
-            assert!((0..members.len()).filter(|&other| other != index).all(|other| !turns.begin(members[other].0)));
-            let (member, time, class) = members[index];
-            got[index].1 = got[index].1.max(now - since[index]);
-            now += time;
-            got[index].0 += time;
-            turns.end(member, time, class, true);
-            since[index] = now;
+            for (index, player) in
+                players.iter().enumerate().filter(|(index, _)| calls[*index].is_none()).collect::<Vec<_>>()
+            {
+                let Some(sharers) = turns.begin(player.member) else { continue };
+                got[index].longest_wait = got[index].longest_wait.max(now - since[index]);
+                calls[index] = Some((now + player.call, sharers));
+            }
+            let spins = |index: usize| match players[index].sharing {
+                Sharing::Never => true,
+                Sharing::IfNeeded => calls[index].is_some_and(|(_, sharers)| sharers == 1),
+                Sharing::Always => false,
+            };
+            let computing: Vec<usize> = (0..players.len()).filter(|&index| calls[index].is_some()).collect();
+            assert!(
+                computing.len() == 1 || !computing.iter().any(|&index| spins(index)),
+                "a call spins beside another"
+            );
+            let next = computing.into_iter().min_by_key(|&index| calls[index]).expect("somebody computes");
+            let (end, sharers) = calls[next].take().unwrap();
+            let Player { member, call, .. } = players[next];
+            now = end;
+            got[next].time += call;
+            got[next].alone += if sharers == 1 { call } else { Duration::ZERO };
+            turns.end(member, call, true);
+            ask(turns, &players[next]);
+            since[next] = now;
         }
         got
     }
 
+    fn player(turns: &mut Turns, call: Duration, class: CallClass, sharing: Sharing) -> Player {
+        Player { member: turns.join(&[0, 1]), call, class, sharing }
+    }
+
     #[test]
-    fn time_is_shared_equally_however_long_the_calls_are() {
+    fn calls_that_spin_get_equal_time_however_long_they_are() {
         let mut turns = Turns::default();
-        let lengths = [ms(200), ms(5), ms(30), ms(60)];
-        let members: Vec<_> = lengths.iter().map(|&time| (turns.join(&[0, 1]), time, CallClass::Interactive)).collect();
-        for (time, _) in play(&mut turns, &members) {
-            assert!(time.abs_diff(ms(2500)) < ms(250), "{time:?}");
+        let players = [200, 5, 30, 60].map(|call| player(&mut turns, ms(call), CallClass::Interactive, Sharing::Never));
+        for got in play(&mut turns, &players) {
+            assert!(got.time.abs_diff(ms(2500)) < ms(250) && got.alone == got.time, "{got:?}");
         }
     }
 
     #[test]
     fn a_short_call_waits_for_no_more_than_one_long_one() {
         let mut turns = Turns::default();
-        let long = turns.join(&[0, 1]);
-        let short = turns.join(&[1]);
-        let got = play(&mut turns, &[(long, ms(200), CallClass::Interactive), (short, ms(5), CallClass::Interactive)]);
-        assert!(got[1].1 <= ms(200), "{got:?}");
+        let players = [200, 5].map(|call| player(&mut turns, ms(call), CallClass::Interactive, Sharing::Never));
+        let got = play(&mut turns, &players);
+        assert!(got[1].longest_wait <= ms(200), "{got:?}");
         // One that comes after a pause is next, and has no claim on what it left to others.
+        let [long, short] = players.map(|player| player.member);
+        let ask = |turns: &mut Turns, member| turns.ask(member, CallClass::Interactive, Sharing::Never);
         turns.withdraw(long);
         turns.withdraw(short);
         for _ in 0..100 {
-            turns.ask(long);
-            assert!(turns.begin(long));
-            turns.end(long, ms(50), CallClass::Interactive, false);
+            ask(&mut turns, long);
+            assert!(turns.begin(long).is_some());
+            turns.end(long, ms(50), false);
         }
-        turns.ask(long);
-        assert!(turns.begin(long));
-        turns.ask(short);
-        assert!(!turns.begin(short), "one call at a time");
+        ask(&mut turns, long);
+        assert!(turns.begin(long).is_some());
+        ask(&mut turns, short);
+        assert!(turns.begin(short).is_none(), "one call at a time");
         assert!(turns.is_contended(long) && turns.is_contended(short));
-        turns.end(long, ms(50), CallClass::Interactive, true);
-        assert!(!turns.begin(long) && turns.begin(short));
+        turns.end(long, ms(50), true);
+        assert!(turns.begin(long).is_none() && turns.begin(short).is_some());
     }
 
     #[test]
-    fn batch_work_gets_a_quarter_of_what_others_get() {
+    fn calls_that_can_share_begin_at_once() {
         let mut turns = Turns::default();
-        let members =
-            [(turns.join(&[0]), ms(20), CallClass::Interactive), (turns.join(&[0]), ms(20), CallClass::Batch)];
-        let got = play(&mut turns, &members);
-        assert!(got[1].0.abs_diff(ms(2000)) < ms(100), "{got:?}");
+        let players = [200, 5, 30].map(|call| player(&mut turns, ms(call), CallClass::Interactive, Sharing::IfNeeded));
+        for (got, player) in play(&mut turns, &players).into_iter().zip(players) {
+            assert!(got.time.abs_diff(ms(10_000)) <= player.call, "{got:?}");
+            assert_eq!((got.alone, got.longest_wait), (Duration::ZERO, Duration::ZERO));
+        }
+    }
+
+    #[test]
+    fn who_is_alone_need_not_share_and_a_newcomer_waits_for_that_call() {
+        let mut turns = Turns::default();
+        let [a, b] = [turns.join(&[0, 1]), turns.join(&[1])];
+        let ask = |turns: &mut Turns, member| turns.ask(member, CallClass::Interactive, Sharing::IfNeeded);
+        ask(&mut turns, a);
+        assert_eq!(turns.begin(a), Some(1));
+        ask(&mut turns, b);
+        assert_eq!(turns.begin(b), None, "the other one spins");
+        turns.end(a, ms(20), true);
+        assert_eq!((turns.begin(b), turns.begin(a)), (Some(2), Some(2)));
+        turns.end(b, ms(5), false);
+        turns.end(a, ms(20), true);
+        assert_eq!(turns.begin(a), Some(1));
+        // One that never spins lets others in.
+        turns.end(a, ms(20), false);
+        turns.ask(b, CallClass::Interactive, Sharing::Always);
+        assert_eq!(turns.begin(b), Some(1));
+        ask(&mut turns, a);
+        assert_eq!(turns.begin(a), Some(2));
+    }
+
+    #[test]
+    fn a_call_that_spins_is_not_kept_out_by_those_that_share() {
+        let mut turns = Turns::default();
+        let sharing = [Sharing::Always, Sharing::IfNeeded, Sharing::Never];
+        let players = sharing.map(|sharing| player(&mut turns, ms(20), CallClass::Interactive, sharing));
+        let got = play(&mut turns, &players);
+        assert!(got[2].time > ms(3000) && got[0].time > ms(4000) && got[1].time > ms(4000), "{got:?}");
+    }
+
+    #[test]
+    fn batch_work_gets_a_quarter_of_the_time_of_others() {
+        for (sharing, others) in [(Sharing::Never, ms(8000)), (Sharing::IfNeeded, ms(10_000))] {
+            let mut turns = Turns::default();
+            let players = [(5, CallClass::Interactive), (20, CallClass::Batch)]
+                .map(|(call, class)| player(&mut turns, ms(call), class, sharing));
+            let got = play(&mut turns, &players);
+            assert!(got[0].time.abs_diff(others) < ms(300) && got[1].time.abs_diff(others / 4) < ms(100), "{got:?}");
+            assert!(got[0].alone > ms(6500), "while batch work waits there is nobody to share with: {got:?}");
+        }
     }
 
     #[test]
@@ -212,14 +342,14 @@ mod tests {
         let mut turns = Turns::default();
         let (a, b, c) = (turns.join(&[0, 1]), turns.join(&[2, 3]), turns.join(&[1, 2]));
         for member in [a, b, c] {
-            turns.ask(member);
+            turns.ask(member, CallClass::Interactive, Sharing::Never);
         }
-        assert!(turns.begin(a) && turns.begin(b), "they share no CPU");
-        assert!(!turns.begin(c));
+        assert!(turns.begin(a).is_some() && turns.begin(b).is_some(), "they share no CPU");
+        assert!(turns.begin(c).is_none());
         turns.leave(a);
-        assert!(!turns.begin(c));
+        assert!(turns.begin(c).is_none());
         turns.leave(b);
-        assert!(turns.begin(c));
-        assert!(turns.begin(a), "what is unknown waits for nobody");
+        assert_eq!(turns.begin(c), Some(1));
+        assert_eq!(turns.begin(a), Some(1), "what is unknown waits for nobody");
     }
 }

@@ -1,11 +1,11 @@
-//! Where the workers of all engines of this process take turns on the processors that they share.
+//! Where the workers of all engines of this process share their processors, or take turns on them.
 
 use std::{
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use llama_concurrent_scheduler::{CallClass, Member, Turns};
+use llama_concurrent_scheduler::{CallClass, Member, Sharing, Turns};
 
 static TURNS: Mutex<Turns> = Mutex::new(Turns::new());
 static CHANGED: Condvar = Condvar::new();
@@ -14,7 +14,7 @@ fn turns() -> MutexGuard<'static, Turns> {
     TURNS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A worker, or a load, among those that take turns. Dropped, it holds up nobody any more.
+/// A worker, or a load, among those that want the same processors. Dropped, it holds up nobody any more.
 pub(crate) struct Turnstile {
     member: Member,
     since: Instant,
@@ -26,25 +26,30 @@ impl Turnstile {
         Self { member: turns().join(cpus), since: Instant::now() }
     }
 
-    /// Waits until this one may compute.
-    pub(crate) fn enter(&mut self) {
+    /// Waits until this one may compute. How many then do on its CPUs, itself included.
+    pub(crate) fn enter(&mut self, class: CallClass, sharing: Sharing) -> usize {
         let mut turns = turns();
-        turns.ask(self.member);
-        while !turns.begin(self.member) {
-            turns = CHANGED.wait(turns).unwrap_or_else(PoisonError::into_inner);
-        }
+        turns.ask(self.member, class, sharing);
+        let sharers = loop {
+            match turns.begin(self.member) {
+                Some(sharers) => break sharers,
+                None => turns = CHANGED.wait(turns).unwrap_or_else(PoisonError::into_inner),
+            }
+        };
         self.since = Instant::now();
+        sharers
     }
 
-    /// Lets others compute; with `more` to come, this one is among those that wait at once.
-    pub(crate) fn leave(&mut self, class: CallClass, more: bool) {
+    /// The call has ended; with `more` to come, this one is among those that wait at once. Whether others want these CPUs.
+    pub(crate) fn leave(&mut self, more: bool) -> bool {
         let mut turns = turns();
-        turns.end(self.member, self.since.elapsed(), class, more);
+        turns.end(self.member, self.since.elapsed(), more);
         let contended = turns.is_contended(self.member);
         drop(turns);
         if contended {
             CHANGED.notify_all();
         }
+        contended
     }
 
     /// Whether others want these CPUs now.
@@ -75,7 +80,7 @@ pub(crate) struct Loading(Mutex<Turnstile>);
 impl Loading {
     pub(crate) fn begin(cpus: &[usize]) -> Self {
         let mut turnstile = Turnstile::new(cpus);
-        turnstile.enter();
+        turnstile.enter(CallClass::Batch, Sharing::Never);
         Self(Mutex::new(turnstile))
     }
 
@@ -88,9 +93,9 @@ impl Loading {
 
     /// Lets others compute while this one does something else, which may wait for them.
     pub(crate) fn outside<T>(&self, work: impl FnOnce() -> T) -> T {
-        self.lock().leave(CallClass::Batch, false);
+        self.lock().leave(false);
         let done = work();
-        self.lock().enter();
+        self.lock().enter(CallClass::Batch, Sharing::Never);
         done
     }
 

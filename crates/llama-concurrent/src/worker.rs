@@ -95,8 +95,8 @@ pub(crate) struct Worker<B> {
     admission: Arc<Admission>,
     shared: Arc<WorkerShared>,
     turnstile: Turnstile,
-    /// Others want this worker's processors, too.
-    crowded: bool,
+    /// How many computed on this worker's processors in the last call, itself included.
+    sharers: usize,
     epoch: Instant,
     running: bool,
 }
@@ -121,7 +121,7 @@ impl<B: Backend> Worker<B> {
             admission,
             shared,
             turnstile,
-            crowded: false,
+            sharers: 1,
             epoch,
             running: true,
         }
@@ -147,8 +147,7 @@ impl<B: Backend> Worker<B> {
     fn serve(&mut self) {
         while self.running || self.shared.unfinished.load(Ordering::Acquire) > 0 {
             self.take_commands();
-            self.crowded = self.turnstile.is_contended();
-            self.scheduler.set_crowded(self.crowded);
+            self.scheduler.set_crowded(self.turnstile.is_contended());
             let plan = self.scheduler.plan(self.epoch.elapsed());
             let outcome = self.compute(&plan);
             let effects = self.scheduler.apply(outcome, self.epoch.elapsed());
@@ -164,13 +163,13 @@ impl<B: Backend> Worker<B> {
             return self.backend.run(plan);
         }
         let class = if self.scheduler.is_batch_only() { CallClass::Batch } else { CallClass::Interactive };
-        self.turnstile.enter();
+        self.sharers = self.turnstile.enter(class, self.backend.contention().sharing());
+        self.backend.share(self.sharers);
         let outcome = self.backend.run(plan);
-        if self.crowded {
+        // Whoever has just computed mostly goes on; if not, it withdraws.
+        if self.turnstile.leave(true) {
             self.backend.rest();
         }
-        // Whoever has just computed mostly goes on; if not, it withdraws.
-        self.turnstile.leave(class, true);
         outcome
     }
 
@@ -224,7 +223,7 @@ impl<B: Backend> Worker<B> {
     fn publish(&self) {
         let contention = self.backend.contention();
         let mut totals = self.scheduler.totals();
-        totals.passive = usize::from(contention.waiting() == Waiting::Passive);
+        totals.passive = usize::from(contention.waiting() == Waiting::Passive || self.sharers > 1);
         totals.cpu_wait = contention.share();
         totals.wait_switches = contention.switches();
         *self.shared.totals.lock().unwrap_or_else(PoisonError::into_inner) = totals;

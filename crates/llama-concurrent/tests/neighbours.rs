@@ -55,8 +55,10 @@ fn how_threads_wait_changes_no_bit() {
 
 #[test]
 fn engines_that_share_processors_all_get_on() {
-    let config = || EngineConfig::default().threads(2).reproducible(true);
-    let engines: Vec<Engine> = (0..3).map(|_| engine(config())).collect();
+    let config = || EngineConfig::default().threads(4).reproducible(true);
+    // Two that share, one that takes turns with all, and one that never spins.
+    let policies = [WaitPolicy::Auto, WaitPolicy::Auto, WaitPolicy::Active, WaitPolicy::Passive];
+    let engines = policies.map(|policy| engine(config().wait_policy(policy)));
     let alone = run(&engines[0]);
     std::thread::scope(|scope| {
         for engine in &engines {
