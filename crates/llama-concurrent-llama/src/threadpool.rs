@@ -45,8 +45,11 @@ pub(super) struct Threads {
     alone: Pool,
     helpers: Helpers,
     contention: Contention,
-    /// Workers that compute on the same CPUs, this one included.
+    /// Workers that compute on the same CPUs, this one included: in the next calls, and whether there were others in the last.
     sharers: usize,
+    is_shared: bool,
+    /// CPUs that this worker may use.
+    n_cpus: usize,
     waiting: Waiting,
     /// Ids of ggml's threads, the calling one first.
     ids: Vec<i32>,
@@ -113,6 +116,8 @@ impl Threads {
                 WaitPolicy::Passive => Contention::fixed(Waiting::Passive),
             },
             sharers: 1,
+            is_shared: false,
+            n_cpus: plan.cpus.len().max(n_threads),
             waiting: Waiting::Active,
             active_delay: RunDelay::of(&ids),
             passive_delay: RunDelay::of(&helper_ids),
@@ -154,10 +159,19 @@ impl Threads {
         if self.last_call.is_none_or(|last| last.elapsed() > PAUSE) && numa::is_overrun() {
             self.contention.expect_neighbours();
         }
-        let waiting = if self.sharers > 1 { Waiting::Passive } else { self.contention.waiting() };
+        let is_shared = self.sharers > 1;
+        if is_shared != self.is_shared {
+            self.check();
+            self.is_shared = is_shared;
+        }
+        let waiting = if is_shared { Waiting::Passive } else { self.contention.waiting() };
         if waiting != self.waiting {
+            if waiting == Waiting::Passive {
+                self.rest();
+            }
             self.waiting = waiting;
-            self.delayed = None;
+            self.delayed = self.total_delay();
+            self.wall = Duration::ZERO;
             let cpus = if waiting == Waiting::Active { &self.own_cpus } else { &self.all_cpus };
             numa::bind_thread(cpus, &MemoryPolicy::System);
             tracing::debug!(?waiting, share = self.contention.share(), "compute threads change their way of waiting");
@@ -177,7 +191,10 @@ impl Threads {
         }
         match self.waiting {
             Waiting::Active => call(),
-            Waiting::Passive => self.helpers.during(self.n_threads().div_ceil(self.sharers) - 1, call),
+            Waiting::Passive => {
+                let n_threads = self.n_threads().min(self.n_cpus.div_ceil(self.sharers));
+                self.helpers.during(n_threads - 1, call)
+            }
         }
     }
 
@@ -185,17 +202,29 @@ impl Threads {
     pub(super) fn observe(&mut self, elapsed: Duration) {
         self.last_call = Some(Instant::now());
         self.wall += elapsed;
-        if self.wall < INTERVAL {
-            return;
+        if self.wall >= INTERVAL {
+            self.check();
         }
-        let wall = std::mem::take(&mut self.wall);
-        let total = match self.waiting {
+    }
+
+    /// How long the threads in use have waited for a CPU since they were started.
+    fn total_delay(&self) -> Option<Duration> {
+        match self.waiting {
             Waiting::Active => self.active_delay.read(),
             Waiting::Passive => self.passive_delay.read(),
-        };
-        // Workers of this process that compute beside it are no neighbours.
-        if let (Some(total), Some(before), 1) = (total, self.delayed, self.sharers) {
-            self.contention.observe(wall, total.saturating_sub(before) / self.n_threads() as u32);
+        }
+    }
+
+    /// Takes into account how long they have waited since the last check.
+    fn check(&mut self) {
+        let (wall, total) = (std::mem::take(&mut self.wall), self.total_delay());
+        if let (Some(total), Some(before)) = (total, self.delayed) {
+            let delayed = total.saturating_sub(before) / self.n_threads() as u32;
+            if self.is_shared {
+                self.contention.observe_shared(wall, delayed);
+            } else {
+                self.contention.observe(wall, delayed);
+            }
         }
         self.delayed = total;
     }

@@ -120,6 +120,13 @@ impl Contention {
         }
     }
 
+    /// The same of calls that shared the processors with other workers of the process, by which nothing is decided.
+    pub fn observe_shared(&mut self, wall: Duration, delayed: Duration) {
+        if !wall.is_zero() {
+            self.share = delayed.as_secs_f64() / wall.as_secs_f64();
+        }
+    }
+
     /// Others want the processors before anything was computed: a first call of spinning threads could take seconds.
     pub fn expect_neighbours(&mut self) {
         if !self.is_fixed && self.waiting == Waiting::Active {
@@ -197,5 +204,9 @@ mod tests {
         contention.observe(Duration::from_secs(1), Duration::from_millis(300));
         assert_eq!(contention.waiting(), Waiting::Passive);
         assert!((contention.share() - 0.3).abs() < 1e-9);
+        let mut shared = Contention::default();
+        shared.observe_shared(Duration::from_secs(1), Duration::from_millis(300));
+        assert_eq!((shared.waiting(), shared.switches()), (Waiting::Active, 0));
+        assert!((shared.share() - 0.3).abs() < 1e-9);
     }
 }

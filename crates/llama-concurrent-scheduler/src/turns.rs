@@ -4,8 +4,9 @@
 //! share out the work and sleep can run beside others of its kind, each with its part of the threads: that has no hand-over to
 //! wait for, and what one call leaves idle another uses. So workers spin while they are alone, and share while they are not.
 //!
-//! Among those that take turns, who has used less goes first, with time weighed by the class of the call, so that everyone gets
-//! an equal share of the time, and nobody waits for more than one call of each of the others.
+//! Among those that take turns, who has used less goes first. A call counts by the part of the processors that it had, and four
+//! times as much if only batch requests want it. So everyone gets an equal share, and who has used least waits for no more than
+//! one call of each of the others.
 
 use std::time::Duration;
 
@@ -49,7 +50,7 @@ pub struct Turns {
 struct State {
     member: Member,
     cpus: Vec<usize>,
-    /// Time used, weighed.
+    /// Time used, by the part of the processors and weighed.
     used: Duration,
     /// Of the present call, or of the last.
     class: CallClass,
@@ -60,8 +61,14 @@ struct State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Idle,
-    Waiting { arrival: u64 },
-    Computing { is_shared: bool },
+    Waiting {
+        arrival: u64,
+    },
+    /// Beside so many others and itself.
+    Computing {
+        sharers: usize,
+        is_shared: bool,
+    },
 }
 
 impl State {
@@ -116,11 +123,11 @@ impl Turns {
         if state.phase != Phase::Idle {
             return;
         }
-        // Whoever did nothing for a while has saved nothing up by that.
-        let rivals = self.rivals(index).filter(|state| state.phase != Phase::Idle);
-        if let Some(least) = rivals.map(|state| state.used).min() {
+        // Whoever did nothing for a while has saved nothing up by that, and whoever was alone has run up no debt.
+        let active = self.rivals(index).filter(|state| state.phase != Phase::Idle).map(|state| state.used).min();
+        if let Some(level) = active.or_else(|| self.rivals(index).map(|state| state.used).max()) {
             let own = &mut self.members[index].used;
-            *own = (*own).max(least);
+            *own = (*own).max(level);
         }
         self.members[index].phase = Phase::Waiting { arrival };
     }
@@ -136,7 +143,7 @@ impl Turns {
             let beside = own.can_share_with(rival) && own.has_a_claim_beside(rival);
             match rival.phase {
                 Phase::Idle => {}
-                Phase::Computing { is_shared } if is_shared && beside => sharers += 1,
+                Phase::Computing { is_shared, .. } if is_shared && beside => sharers += 1,
                 Phase::Computing { .. } => return None,
                 // It begins at any moment, unless it has to wait for its time.
                 Phase::Waiting { .. } if beside => sharers += usize::from(rival.has_a_claim_beside(own)),
@@ -145,7 +152,7 @@ impl Turns {
             }
         }
         let is_shared = own.sharing == Sharing::Always || sharers > 1;
-        self.members[index].phase = Phase::Computing { is_shared };
+        self.members[index].phase = Phase::Computing { sharers, is_shared };
         Some(sharers)
     }
 
@@ -155,7 +162,8 @@ impl Turns {
         let Some(index) = self.index(member) else { return };
         self.next += 1;
         let state = &mut self.members[index];
-        state.used += elapsed * if state.class == CallClass::Batch { BATCH_WEIGHT } else { 1 };
+        let sharers = if let Phase::Computing { sharers, .. } = state.phase { sharers } else { 1 };
+        state.used += elapsed / sharers as u32 * if state.class == CallClass::Batch { BATCH_WEIGHT } else { 1 };
         state.phase = if more { Phase::Waiting { arrival: self.next } } else { Phase::Idle };
     }
 
@@ -164,6 +172,11 @@ impl Turns {
         if let Some(index) = self.index(member) {
             self.members[index].phase = Phase::Idle;
         }
+    }
+
+    /// Whether there are others who may want the member's processors.
+    pub fn has_rivals(&self, member: Member) -> bool {
+        self.index(member).is_some_and(|index| self.rivals(index).next().is_some())
     }
 
     /// Whether others wait for the member's processors or compute on them.
@@ -200,9 +213,10 @@ mod tests {
 
     #[derive(Clone, Copy, Debug, Default)]
     struct Got {
-        /// Computing, and computing with all of its processors for itself.
+        /// Computing, and computing with all of its processors for itself; and its part of the processors' time.
         time: Duration,
         alone: Duration,
+        cpu: Duration,
         longest_wait: Duration,
     }
 
@@ -238,6 +252,7 @@ mod tests {
             let Player { member, call, .. } = players[next];
             now = end;
             got[next].time += call;
+            got[next].cpu += call / sharers as u32;
             got[next].alone += if sharers == 1 { call } else { Duration::ZERO };
             turns.end(member, call, true);
             ask(turns, &players[next]);
@@ -321,19 +336,35 @@ mod tests {
         let mut turns = Turns::default();
         let sharing = [Sharing::Always, Sharing::IfNeeded, Sharing::Never];
         let players = sharing.map(|sharing| player(&mut turns, ms(20), CallClass::Interactive, sharing));
-        let got = play(&mut turns, &players);
-        assert!(got[2].time > ms(3000) && got[0].time > ms(4000) && got[1].time > ms(4000), "{got:?}");
+        for got in play(&mut turns, &players) {
+            assert!(got.cpu.abs_diff(ms(3333)) < ms(300), "{got:?}");
+        }
     }
 
     #[test]
-    fn batch_work_gets_a_quarter_of_the_time_of_others() {
-        for (sharing, others) in [(Sharing::Never, ms(8000)), (Sharing::IfNeeded, ms(10_000))] {
+    fn batch_work_gets_a_quarter_of_what_others_get() {
+        for sharing in [Sharing::Never, Sharing::IfNeeded] {
             let mut turns = Turns::default();
             let players = [(5, CallClass::Interactive), (20, CallClass::Batch)]
                 .map(|(call, class)| player(&mut turns, ms(call), class, sharing));
             let got = play(&mut turns, &players);
-            assert!(got[0].time.abs_diff(others) < ms(300) && got[1].time.abs_diff(others / 4) < ms(100), "{got:?}");
-            assert!(got[0].alone > ms(6500), "while batch work waits there is nobody to share with: {got:?}");
+            assert!(got[0].cpu.abs_diff(4 * got[1].cpu) < ms(300) && got[0].cpu > ms(7500), "{got:?}");
+            // While batch work waits there is nobody to share with.
+            assert!(got[0].alone > ms(5000), "{got:?}");
+        }
+    }
+
+    #[test]
+    fn whoever_was_alone_for_long_has_run_up_no_debt() {
+        for (class, sharing) in [(CallClass::Interactive, Sharing::Never), (CallClass::Batch, Sharing::IfNeeded)] {
+            let mut turns = Turns::default();
+            let [late, early] = [Sharing::Never, sharing].map(|sharing| player(&mut turns, ms(20), class, sharing));
+            turns.ask(early.member, class, sharing);
+            assert_eq!(turns.begin(early.member), Some(1));
+            turns.end(early.member, Duration::from_secs(3600), false);
+            // It pauses just when the other one comes.
+            let got = play(&mut turns, &[late, early]);
+            assert!(got[1].longest_wait <= ms(40), "{got:?}");
         }
     }
 

@@ -40,8 +40,8 @@ impl Turnstile {
         sharers
     }
 
-    /// The call has ended; with `more` to come, this one is among those that wait at once. Whether others want these CPUs.
-    pub(crate) fn leave(&mut self, more: bool) -> bool {
+    /// The call has ended; with `more` to come, this one is among those that wait at once.
+    pub(crate) fn leave(&mut self, more: bool) {
         let mut turns = turns();
         turns.end(self.member, self.since.elapsed(), more);
         let contended = turns.is_contended(self.member);
@@ -49,12 +49,16 @@ impl Turnstile {
         if contended {
             CHANGED.notify_all();
         }
-        contended
     }
 
     /// Whether others want these CPUs now.
     pub(crate) fn is_contended(&self) -> bool {
         turns().is_contended(self.member)
+    }
+
+    /// Whether there are others who may want these CPUs.
+    pub(crate) fn has_rivals(&self) -> bool {
+        turns().has_rivals(self.member)
     }
 
     /// Does not want to compute after all.

@@ -159,24 +159,38 @@ impl<B: Backend> Worker<B> {
     /// Carries out a plan; a call waits for this worker's turn.
     fn compute(&mut self, plan: &StepPlan) -> StepOutcome {
         if plan.call.is_none() && plan.embed.is_none() {
-            self.turnstile.withdraw();
+            self.withdraw();
             return self.backend.run(plan);
         }
         let class = if self.scheduler.is_batch_only() { CallClass::Batch } else { CallClass::Interactive };
         self.sharers = self.turnstile.enter(class, self.backend.contention().sharing());
         self.backend.share(self.sharers);
         let outcome = self.backend.run(plan);
-        // Whoever has just computed mostly goes on; if not, it withdraws.
-        if self.turnstile.leave(true) {
+        // Before others begin.
+        if self.turnstile.is_contended() {
             self.backend.rest();
         }
+        // Whoever has just computed mostly goes on; if not, it withdraws.
+        self.turnstile.leave(true);
         outcome
+    }
+
+    /// There is nothing to compute for a while.
+    fn withdraw(&mut self) {
+        if self.turnstile.has_rivals() {
+            self.backend.rest();
+        }
+        self.turnstile.withdraw();
+        if self.sharers > 1 {
+            self.sharers = 1;
+            self.publish();
+        }
     }
 
     /// Takes all commands that are there; with nothing to compute, waits for one or for the next deadline.
     fn take_commands(&mut self) {
         if !self.scheduler.has_work() {
-            self.turnstile.withdraw();
+            self.withdraw();
             let first = match self.scheduler.next_deadline() {
                 Some(deadline) => self.commands.recv_deadline(self.epoch + deadline),
                 None => self.commands.recv().map_err(|_| RecvTimeoutError::Disconnected),

@@ -80,6 +80,20 @@ fn engines_that_share_processors_all_get_on() {
 }
 
 #[test]
+fn engines_that_are_loaded_at_once_wait_for_each_other() {
+    let slow = || {
+        std::thread::sleep(std::time::Duration::from_millis(1));
+        true
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            let config = EngineConfig::default().threads(2).progress(std::sync::Arc::new(move |_| slow()));
+            scope.spawn(|| assert!(engine(config).generate("A boat", params(2)).is_ok()));
+        }
+    });
+}
+
+#[test]
 fn streams_that_nobody_reads_do_not_hold_up_others() {
     let engine = engine(EngineConfig::default().slots(2).stream_buffer(4));
     let submit = |prompt: &str| engine.submit(Request::new(prompt).params(params(60))).expect("submitted");

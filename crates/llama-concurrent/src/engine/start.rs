@@ -46,7 +46,12 @@ impl Inner {
 
         let packed = config.pack_cache.as_ref().map(|place| PackedFile::of(place, &header)).transpose()?;
         let cpus: Vec<usize> = placement.workers.iter().flat_map(|worker| worker.cpus.iter().copied()).collect();
-        let replicas = Replicas::load(path, &taking_turns(config, &cpus), packed.as_ref(), &placement)?;
+        let replicas = {
+            // llama.cpp loads one model at a time. Whoever waits for that must not hold a turn, which the present load waits for.
+            static LOADS: Mutex<()> = Mutex::new(());
+            let _one_at_a_time = lock(&LOADS);
+            Replicas::load(path, &taking_turns(config, &cpus), packed.as_ref(), &placement)?
+        };
         let model = replicas.first().clone();
         if config.reproducible && strategy == Strategy::Batched && !model.has_our_attention() {
             let why = "an engine without kernels was loaded at the same moment; load this one again";
