@@ -802,7 +802,7 @@ typedef struct llama_engine_stats {
      * worker that waited most.
      */
     double cpu_wait;
-    /** How often a worker changed between waiting actively and passively. */
+    /** How often a worker changed between waiting actively and passively because of other programs. */
     uint64_t wait_switches;
 } llama_engine_stats;
 

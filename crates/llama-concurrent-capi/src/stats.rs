@@ -109,7 +109,7 @@ pub struct llama_engine_stats {
     /// Of the time of the compute threads, the share that they lately waited for a CPU which somebody else used; of the
     /// worker that waited most.
     pub cpu_wait: f64,
-    /// How often a worker changed between waiting actively and passively.
+    /// How often a worker changed between waiting actively and passively because of other programs.
     pub wait_switches: u64,
     // figures: end
 }

@@ -175,6 +175,6 @@ figures! {
     /// Of the time of the compute threads, the share that they lately waited for a CPU which somebody else used; of the worker
     /// that waited most.
     cpu_wait: Share, now, _ => now.totals.cpu_wait;
-    /// How often a worker changed between waiting actively and passively.
+    /// How often a worker changed between waiting actively and passively because of other programs.
     wait_switches: Size, now, _ => now.totals.wait_switches;
 }

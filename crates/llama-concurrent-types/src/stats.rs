@@ -148,7 +148,7 @@ pub struct WorkerTotals {
     pub passive: usize,
     /// Of the time of the compute threads, the share that they lately waited for a CPU; the largest of all workers.
     pub cpu_wait: f64,
-    /// How often a worker changed its way of waiting.
+    /// How often a worker changed its way of waiting because of other programs.
     pub wait_switches: u64,
 }
 

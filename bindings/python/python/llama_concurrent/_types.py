@@ -320,7 +320,7 @@ class EngineStats:
     """Of the time of the compute threads, the share that they lately waited for a CPU which somebody else used; of the
     worker that waited most."""
     wait_switches: int
-    """How often a worker changed between waiting actively and passively."""
+    """How often a worker changed between waiting actively and passively because of other programs."""
     # figures: end
 
     def to_dict(self) -> dict[str, Any]:
