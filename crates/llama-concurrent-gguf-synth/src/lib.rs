@@ -10,6 +10,7 @@ pub mod metadata;
 mod model;
 mod parts;
 mod shape;
+mod tensors;
 mod tiny;
 mod unfinished;
 mod vocabulary;

@@ -11,9 +11,10 @@ use llama_concurrent_gguf::{GgufError, GgufErrorKind, Header, Value};
 
 use crate::encode::{FilePlan, TensorPlan};
 use crate::shape::Shape;
+use crate::tensors;
 use crate::unfinished::Unfinished;
 use crate::vocabulary;
-use crate::weights::{self, Fill, Generator, WeightType};
+use crate::weights::{Fill, Generator, WeightType};
 
 /// What to write.
 #[derive(Debug, Clone)]
@@ -83,7 +84,7 @@ pub fn write(options: &SynthOptions, out: &Path, progress: &mut dyn FnMut(u64, u
     };
 
     let (tensors, fills): (Vec<TensorPlan>, Vec<Fill>) =
-        weights::tensors(&shape, options.weight_type).into_iter().unzip();
+        tensors::tensors(&shape, options.weight_type).into_iter().unzip();
     let mut metadata = shape.metadata(options.weight_type);
     metadata.extend(tokenizer);
     let plan = FilePlan { metadata, tensors };
@@ -114,7 +115,7 @@ pub fn write(options: &SynthOptions, out: &Path, progress: &mut dyn FnMut(u64, u
 
 /// The number of weights of a synthetic model of this shape, with the shape's own vocabulary.
 pub fn parameters(shape: &Shape) -> u64 {
-    let tensors = weights::tensors(shape, WeightType::Q4_0);
+    let tensors = tensors::tensors(shape, WeightType::Q4_0);
     tensors.iter().map(|(tensor, _)| tensor.dims.iter().product::<u64>()).sum()
 }
 

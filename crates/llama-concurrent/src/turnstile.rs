@@ -107,3 +107,36 @@ impl Loading {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use llama_concurrent_types::{EngineConfig, Event, SamplingParams};
+
+    use super::*;
+    use crate::{Engine, Flow, Request};
+
+    #[test]
+    fn an_engine_shares_with_whoever_computes_on_its_cpus() {
+        let model = concat!(env!("CARGO_MANIFEST_DIR"), "/../../models/demo.gguf");
+        let engine = Engine::load(model, EngineConfig::default().slots(1).threads(2)).unwrap();
+        let mut other = Turnstile::new(&[]);
+        other.enter(CallClass::Interactive, Sharing::Always);
+        // It does not wait for the end of the other's call, and after each step its statistics say that it waits passively.
+        let (sender, passive) = mpsc::channel();
+        let stats = engine.clone();
+        let sink = move |event: Event| {
+            if matches!(event, Event::Delta(_)) {
+                sender.send(stats.stats().totals.passive).unwrap();
+            }
+            Flow::Continue
+        };
+        let params = SamplingParams::default().max_tokens(20).ignore_eos(true);
+        engine.submit_to(&Request::new("Once").params(params), Box::new(sink)).unwrap();
+        engine.drain();
+        let passive: Vec<usize> = passive.try_iter().collect();
+        assert!(!passive.is_empty() && passive.iter().all(|&workers| workers == 1), "{passive:?}");
+        other.leave(false);
+    }
+}
