@@ -1,0 +1,719 @@
+//! Reads a message while it streams.
+
+use std::collections::HashMap;
+
+use serde_json::Value;
+
+use crate::arguments::{Arguments, Around};
+use crate::chars::{is_space, trailing_space, up_to};
+use crate::event::{Event, Events};
+use crate::format::{CallForm, ChannelKind, Channels, Format, Start};
+use crate::head::{self, ArgumentsKind, Cursor, Head, MAX_HEAD, Place, Read, Stop};
+use crate::markers::{Found, Markers};
+use crate::tool::Tool;
+
+/// White space in front of markup belongs to it, up to so many bytes.
+const MAX_SPACE: usize = 64;
+
+/// What becomes of a call of a tool that is not there.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum UnknownTools {
+    /// It is content, as the model wrote it.
+    #[default]
+    Content,
+    /// It is a call, for a caller who answers that there is no such tool.
+    Call,
+}
+
+/// Where thoughts go.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Thoughts {
+    /// They are events of their own, without their markup.
+    #[default]
+    Apart,
+    /// They stay in the content with their markup, as `reasoning_format: none` has it.
+    InContent,
+}
+
+/// How a message is read.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct ParserOptions {
+    /// Calls of tools that are not among those of the request.
+    pub unknown_tools: UnknownTools,
+    /// Where thoughts go.
+    pub thoughts: Thoughts,
+    /// Calls are content: `tool_choice` is `none`. Without tools they are, too, unless unknown ones are calls.
+    pub no_calls: bool,
+    /// What the text continues; [`Format::start_after`] finds it for a prompt.
+    pub start: Start,
+}
+
+/// Reads one message of a model from its text, in pieces of any size.
+///
+/// The events do not depend on where the text is cut, except into how many pieces a text of one kind comes. Nothing is
+/// lost: what is neither a thought nor a call is content. Markup, and white space beside it, is left out. So much is held
+/// back as may still become markup: some hundred bytes at most, and a value of an argument whose type its end shows, up to
+/// 64 KiB. The time is linear in the text, and nothing recurses.
+///
+/// A call has begun as soon as its name is known. What the model writes wrong after that cannot be taken back: arguments
+/// go on as it wrote them, and the call's end says that they are not well-formed.
+#[derive(Debug)]
+pub struct Parser {
+    form: Option<&'static CallForm>,
+    channels: Option<&'static Channels>,
+    options: ParserOptions,
+    tools: HashMap<String, Value>,
+    /// Text that is not read yet, from `at` on.
+    text: String,
+    at: usize,
+    state: State,
+    in_answer: Watch,
+    in_thought: Watch,
+    closers: Markers,
+    thoughts_anywhere: bool,
+    /// Nothing but white space was said yet.
+    is_fresh: bool,
+    /// White space belongs to the markup that was just read.
+    skip_space: bool,
+    /// Calls may stand in this message of a channel.
+    calls_here: bool,
+    n_calls: usize,
+    events: Events,
+}
+
+#[derive(Debug)]
+enum State {
+    Header,
+    Answer,
+    Thought,
+    Arguments {
+        arguments: Box<Arguments>,
+        tool: String,
+        is_listed: bool,
+        in_object: bool,
+    },
+    /// Behind the arguments, within their object.
+    ObjectRest {
+        is_listed: bool,
+        complete: bool,
+    },
+    /// Behind a call.
+    Next {
+        is_listed: bool,
+    },
+}
+
+/// What a marker does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    OpenThought,
+    CloseThought,
+    Ignored,
+    Call,
+    /// It begins the header of a message; whether it belongs to the header.
+    Header {
+        is_part: bool,
+    },
+    EndMessage,
+}
+
+/// Markers and what they do.
+#[derive(Debug, Default)]
+struct Watch {
+    markers: Markers,
+    roles: Vec<Role>,
+}
+
+impl Watch {
+    fn new(pairs: Vec<(&'static str, Role)>) -> Self {
+        Self {
+            roles: pairs.iter().map(|(_, role)| *role).collect(),
+            markers: Markers::new(pairs.iter().map(|(text, _)| *text)),
+        }
+    }
+}
+
+/// What a header says.
+enum Recipient {
+    Thought,
+    Answer { calls: bool },
+    Call(Head),
+}
+
+impl Parser {
+    /// For a message in this form, of a request with these tools.
+    pub fn new(format: &Format, tools: &[Tool], options: ParserOptions) -> Self {
+        let with_calls = !options.no_calls && (!tools.is_empty() || options.unknown_tools == UnknownTools::Call);
+        let form = format.calls.filter(|_| with_calls);
+        let channels = format.channels;
+        let thoughts = format.thoughts;
+        let mut in_answer: Vec<(&'static str, Role)> = Vec::new();
+        let mut in_thought = Vec::new();
+        let openings = form.map_or(&[][..], |form| if form.section.is_empty() { form.open } else { form.section });
+        let inner = form.filter(|form| !form.section.is_empty()).map_or(&[][..], |form| form.open);
+        let calls = || openings.iter().chain(inner).map(|text| (*text, Role::Call));
+        in_answer.extend(calls());
+        if let Some(thoughts) = thoughts {
+            in_answer.extend(thoughts.open.iter().map(|text| (*text, Role::OpenThought)));
+            let is_ignored = |text: &&&str| format.ignored.contains(text);
+            in_answer
+                .extend(thoughts.close.iter().filter(|text| !is_ignored(text)).map(|text| (*text, Role::CloseThought)));
+            in_thought.extend(thoughts.close.iter().map(|text| (*text, Role::CloseThought)));
+            if form.is_some_and(|form| form.ends_thought) {
+                in_thought.extend(calls());
+            }
+        }
+        if let Some(channels) = channels {
+            let last = channels.starts.len() - 1;
+            let starts = channels.starts.iter().enumerate();
+            let is_part = |index| channels.kind == ChannelKind::Harmony && index == last;
+            let both = starts.map(|(index, text)| (*text, Role::Header { is_part: is_part(index) }));
+            let both: Vec<_> = both.chain(channels.ends.iter().map(|text| (*text, Role::EndMessage))).collect();
+            in_answer.extend(both.iter().copied());
+            in_thought.extend(both);
+        }
+        let is_known = |text: &str| in_answer.iter().any(|(other, _)| *other == text);
+        let ignored: Vec<_> =
+            format.ignored.iter().filter(|text| !is_known(text)).map(|text| (*text, Role::Ignored)).collect();
+        in_answer.extend(ignored);
+        let closers = form.map_or(&[][..], |form| form.close).iter();
+        let closers = closers.chain(form.map_or(&[][..], |form| form.section_close));
+        let closers = Markers::new(closers.chain(channels.map_or(&[][..], |channels| channels.ends)).copied());
+        let state = match (options.start, channels) {
+            (Start::Thought, _) => State::Thought,
+            (Start::Message, Some(_)) => State::Header,
+            _ => State::Answer,
+        };
+        Self {
+            form,
+            channels,
+            tools: tools.iter().map(|tool| (tool.name.clone(), tool.parameters.clone())).collect(),
+            text: String::new(),
+            at: 0,
+            is_fresh: options.start != Start::Content,
+            skip_space: matches!(state, State::Thought),
+            state,
+            in_answer: Watch::new(in_answer),
+            in_thought: Watch::new(in_thought),
+            closers,
+            thoughts_anywhere: thoughts.is_some_and(|form| form.is_anywhere),
+            calls_here: channels.is_none_or(|channels| channels.kind != ChannelKind::Muse),
+            n_calls: 0,
+            events: Events::default(),
+            options,
+        }
+    }
+
+    /// Reads on. The text may be empty, and need not end with a word or a line.
+    pub fn push(&mut self, text: &str) -> Vec<Event> {
+        self.text.push_str(text);
+        self.run(false);
+        self.text.drain(..self.at);
+        self.at = 0;
+        self.events.take()
+    }
+
+    /// No more text comes. What was held back is said, and a call that is open ends.
+    pub fn finish(&mut self) -> Vec<Event> {
+        self.run(true);
+        self.text.clear();
+        self.at = 0;
+        self.events.take()
+    }
+
+    /// How many calls began so far.
+    pub fn n_calls(&self) -> usize {
+        self.n_calls
+    }
+
+    /// Whether the text is within a thought: what a budget of thinking tokens counts.
+    pub fn in_thought(&self) -> bool {
+        matches!(self.state, State::Thought)
+    }
+
+    /// Whether the text is within a call, or between two.
+    pub fn in_call(&self) -> bool {
+        matches!(self.state, State::Arguments { .. } | State::ObjectRest { .. } | State::Next { .. })
+    }
+
+    fn run(&mut self, is_last: bool) {
+        while self.step(is_last) {}
+    }
+
+    fn rest(&self) -> &str {
+        &self.text[self.at..]
+    }
+
+    /// Whether anything was done.
+    fn step(&mut self, is_last: bool) -> bool {
+        match self.state {
+            State::Header => self.header(is_last),
+            State::Answer => self.answer(is_last),
+            State::Thought => self.thought(is_last),
+            State::Arguments { .. } => self.arguments(is_last),
+            State::ObjectRest { is_listed, complete } => self.object_rest(is_listed, complete, is_last),
+            State::Next { is_listed } => self.next(is_listed, is_last),
+        }
+    }
+
+    // Text.
+
+    fn skip_space(&mut self) {
+        if self.skip_space {
+            self.at = self.text.len() - self.rest().trim_start_matches(is_space).len();
+            self.skip_space = self.at == self.text.len();
+        }
+    }
+
+    /// Says the next `length` bytes.
+    fn say(&mut self, length: usize) {
+        let said = &self.text[self.at..self.at + length];
+        match self.state {
+            State::Thought if self.options.thoughts == Thoughts::Apart => self.events.reasoning(said),
+            _ => self.events.content(said),
+        }
+        if !matches!(self.state, State::Thought) && !said.trim_matches(is_space).is_empty() {
+            self.is_fresh = false;
+        }
+        self.at += length;
+    }
+
+    /// Says what comes before `end`, but for white space that belongs to markup there.
+    fn say_before_markup(&mut self, end: usize) {
+        let text = &self.rest()[..end];
+        let space = trailing_space(text).min(MAX_SPACE);
+        self.say(end - space);
+        self.at += space;
+    }
+
+    /// Says what is certain to be no markup, where it may begin at `end`.
+    fn say_up_to(&mut self, end: usize, is_last: bool) {
+        let space = if is_last { 0 } else { trailing_space(&self.rest()[..end]).min(MAX_SPACE) };
+        self.say(end - space);
+    }
+
+    fn answer(&mut self, is_last: bool) -> bool {
+        self.skip_space();
+        if self.rest().is_empty() {
+            return false;
+        }
+        if self.is_fresh && self.calls_here && self.form.is_some_and(|form| form.is_bare) {
+            match self.bare_call(is_last) {
+                Some(done) => return done,
+                None => {}
+            }
+        }
+        match self.in_answer.markers.find(self.rest(), is_last) {
+            Found::Nowhere => {
+                self.say_up_to(self.rest().len(), is_last);
+                false
+            }
+            Found::Maybe(at) => {
+                self.say_up_to(at, false);
+                false
+            }
+            Found::At(at, index) => {
+                let length = self.in_answer.markers.text(index).len();
+                self.answer_marker(at, length, self.in_answer.roles[index], is_last)
+            }
+        }
+    }
+
+    fn answer_marker(&mut self, at: usize, length: usize, role: Role, is_last: bool) -> bool {
+        let is_fresh = self.is_fresh && self.rest()[..at].trim_matches(is_space).is_empty();
+        match role {
+            Role::Call if self.calls_here => return self.call(at, length, Place::Inside, is_last),
+            Role::OpenThought if is_fresh || self.thoughts_anywhere => {
+                self.say_before_markup(at);
+                self.begin_thought(length);
+            }
+            // One that the prompt opened, or that closes nothing.
+            Role::CloseThought if is_fresh || self.thoughts_anywhere => {
+                self.say_before_markup(at);
+                self.pass_markup(length);
+                self.skip_space = true;
+            }
+            Role::Ignored => {
+                self.say(at);
+                self.at += length;
+                self.skip_space = self.is_fresh;
+            }
+            Role::Header { is_part } => return self.next_header(at, length, is_part, is_last),
+            Role::EndMessage => {
+                self.say(at);
+                self.at += length;
+                self.is_fresh = true;
+            }
+            _ => self.say(at + length),
+        }
+        true
+    }
+
+    fn begin_thought(&mut self, length: usize) {
+        self.pass_markup(length);
+        self.state = State::Thought;
+        self.skip_space = self.options.thoughts == Thoughts::Apart;
+    }
+
+    /// Markup of a thought, which is content where thoughts are.
+    fn pass_markup(&mut self, length: usize) {
+        if self.options.thoughts == Thoughts::InContent {
+            let markup = &self.text[self.at..self.at + length];
+            self.events.content(markup);
+        }
+        self.at += length;
+    }
+
+    fn thought(&mut self, is_last: bool) -> bool {
+        self.skip_space();
+        if self.rest().is_empty() {
+            return false;
+        }
+        let (at, index) = match self.in_thought.markers.find(self.rest(), is_last) {
+            Found::Nowhere => {
+                self.say_up_to(self.rest().len(), is_last);
+                return false;
+            }
+            Found::Maybe(at) => {
+                self.say_up_to(at, false);
+                return false;
+            }
+            Found::At(at, index) => (at, index),
+        };
+        let length = self.in_thought.markers.text(index).len();
+        match self.in_thought.roles[index] {
+            Role::Call => return self.call(at, length, Place::Inside, is_last),
+            Role::Header { is_part } => return self.next_header(at, length, is_part, is_last),
+            role => {
+                if self.options.thoughts == Thoughts::Apart {
+                    self.say_before_markup(at);
+                } else {
+                    self.say(at);
+                }
+                self.pass_markup(length);
+                self.end_thought();
+                self.is_fresh = role == Role::EndMessage;
+            }
+        }
+        true
+    }
+
+    fn end_thought(&mut self) {
+        self.state = State::Answer;
+        self.skip_space = self.options.thoughts == Thoughts::Apart;
+    }
+
+    // Calls.
+
+    /// A message that begins with a call that nothing opens. `None`: it does not.
+    fn bare_call(&mut self, is_last: bool) -> Option<bool> {
+        let form = self.form?;
+        let space = self.rest().len() - self.rest().trim_start_matches(is_space).len();
+        if space > MAX_SPACE {
+            return None;
+        }
+        let text = &self.rest()[space..];
+        if text.is_empty() {
+            return (!is_last).then_some(false);
+        }
+        if !text.starts_with(['{', '[']) {
+            return None;
+        }
+        match self.checked(head::read(form, text, Place::Beginning)) {
+            Ok(head) => {
+                self.at += space;
+                self.begin_call(head);
+                Some(true)
+            }
+            Err(Stop::More) if !is_last => Some(false),
+            Err(_) => {
+                // No later part of the text is at its beginning.
+                self.is_fresh = false;
+                None
+            }
+        }
+    }
+
+    /// Markup of a call at `at`: the call begins, or its markup is text.
+    fn call(&mut self, at: usize, length: usize, place: Place, is_last: bool) -> bool {
+        let Some(form) = self.form else { return false };
+        match self.checked(head::read(form, &self.rest()[at..], place)) {
+            Ok(head) => {
+                self.say_before_markup(at);
+                self.begin_call(head);
+                true
+            }
+            Err(Stop::More) if !is_last => {
+                self.say_up_to(at, false);
+                false
+            }
+            Err(_) => {
+                self.say(at + length);
+                true
+            }
+        }
+    }
+
+    /// Only tools that are there are called, if so wished.
+    fn checked(&self, head: Read<Head>) -> Read<Head> {
+        match head {
+            Ok(head) if self.is_callable(&head.name) => Ok(head),
+            Ok(_) => Err(Stop::No),
+            stop => stop,
+        }
+    }
+
+    fn is_callable(&self, name: &str) -> bool {
+        self.options.unknown_tools == UnknownTools::Call || self.tools.contains_key(name)
+    }
+
+    fn begin_call(&mut self, head: Head) {
+        let Some(form) = self.form.or(Some(&HARMONY_CALL)) else { return };
+        self.at += head.len;
+        self.is_fresh = false;
+        self.events.push(Event::CallStart { index: self.n_calls, id: head.id, name: head.name.clone() });
+        self.n_calls += 1;
+        self.state = State::Arguments {
+            arguments: Box::new(Arguments::new(form, head.kind)),
+            tool: head.name,
+            is_listed: head.is_listed,
+            in_object: head.in_object,
+        };
+    }
+
+    fn arguments(&mut self, is_last: bool) -> bool {
+        let State::Arguments { arguments, tool, is_listed, in_object } = &mut self.state else { return false };
+        let schema = self.tools.get(tool).unwrap_or(&Value::Null);
+        let around = Around { schema, closers: &self.closers, is_last };
+        let mut json = String::new();
+        let fed = arguments.feed(&self.text[self.at..], around, &mut json);
+        let index = self.n_calls - 1;
+        self.events.arguments(index, &json);
+        self.at += fed.used;
+        let Some(complete) = fed.end else { return false };
+        let (is_listed, in_object) = (*is_listed, *in_object);
+        if complete && in_object {
+            self.state = State::ObjectRest { is_listed, complete };
+        } else {
+            self.end_call(None, complete, is_listed);
+        }
+        true
+    }
+
+    fn end_call(&mut self, id: Option<String>, complete: bool, is_listed: bool) {
+        self.events.push(Event::CallEnd { index: self.n_calls - 1, id, complete });
+        self.state = State::Next { is_listed };
+    }
+
+    fn object_rest(&mut self, is_listed: bool, complete: bool, is_last: bool) -> bool {
+        let Some(form) = self.form else { return false };
+        match head::object_rest(form, self.rest()) {
+            Ok((length, id)) => {
+                self.at += length;
+                self.end_call(id, complete, is_listed);
+            }
+            Err(Stop::More) if !is_last => return false,
+            // The object is not closed; its arguments are.
+            Err(_) => self.end_call(None, complete, is_listed),
+        }
+        true
+    }
+
+    /// Behind a call: what closes it, another, or an answer.
+    fn next(&mut self, is_listed: bool, is_last: bool) -> bool {
+        let mut cursor = Cursor::new(self.rest());
+        cursor.space();
+        let space = cursor.at;
+        if cursor.rest().is_empty() && !is_last && space <= MAX_SPACE {
+            return false;
+        }
+        let mut may_come = false;
+        match self.closers.at(cursor.rest().as_bytes(), is_last) {
+            Found::At(_, index) => {
+                self.at += space + self.closers.text(index).len();
+                return true;
+            }
+            Found::Maybe(_) => may_come = true,
+            Found::Nowhere => {}
+        }
+        if is_listed && cursor.rest().starts_with(']') {
+            self.at += space + 1;
+            self.state = State::Next { is_listed: false };
+            return true;
+        }
+        if let Some(form) = self.form {
+            match self.checked(head::read(form, cursor.rest(), Place::Next { is_listed })) {
+                Ok(head) => {
+                    self.at += space;
+                    self.begin_call(head);
+                    return true;
+                }
+                Err(Stop::More) => may_come = true,
+                Err(Stop::No) => {}
+            }
+        }
+        if may_come && !is_last {
+            return false;
+        }
+        self.state = State::Answer;
+        self.calls_here = true;
+        self.skip_space = true;
+        true
+    }
+
+    // Messages with headers.
+
+    /// A header begins at `at`, if it is one.
+    fn next_header(&mut self, at: usize, length: usize, is_part: bool, is_last: bool) -> bool {
+        let Some(channels) = self.channels else { return false };
+        let skipped = if is_part { at } else { at + length };
+        match self.read_header(channels, &self.rest()[skipped..]) {
+            Ok((used, recipient)) => {
+                if self.options.thoughts == Thoughts::Apart || !matches!(self.state, State::Thought) {
+                    self.say_before_markup(at);
+                } else {
+                    self.say(at);
+                }
+                self.at += skipped - at;
+                self.begin_message(used, recipient);
+                true
+            }
+            Err(Stop::More) if !is_last => {
+                self.say_up_to(at, false);
+                false
+            }
+            Err(_) => {
+                self.say(at + length);
+                true
+            }
+        }
+    }
+
+    fn header(&mut self, is_last: bool) -> bool {
+        let Some(channels) = self.channels else {
+            self.state = State::Answer;
+            return true;
+        };
+        let Some(opening) = self.header_opening(channels, is_last) else { return false };
+        match self.read_header(channels, &self.rest()[opening..]) {
+            Ok((used, recipient)) => {
+                self.at += opening;
+                self.begin_message(used, recipient);
+            }
+            Err(Stop::More) if !is_last => return false,
+            Err(_) => self.state = State::Answer,
+        }
+        true
+    }
+
+    /// The length of what opens a header that the prompt did not open. `None`: it cannot be told yet.
+    fn header_opening(&self, channels: &Channels, is_last: bool) -> Option<usize> {
+        let openings = match channels.kind {
+            ChannelKind::Harmony => &channels.starts[..channels.starts.len() - 1],
+            _ => channels.starts,
+        };
+        match Cursor::new(self.rest()).one_of(openings) {
+            Ok(opening) => Some(opening.len()),
+            Err(Stop::More) if !is_last => None,
+            Err(_) => Some(0),
+        }
+    }
+
+    fn read_header(&self, channels: &Channels, text: &str) -> Read<(usize, Recipient)> {
+        let window = up_to(text, MAX_HEAD);
+        let mut cursor = Cursor::new(window);
+        let header = match cursor.until(channels.header_end) {
+            Err(Stop::More) if window.len() + 4 > MAX_HEAD || !may_be_header(channels.kind, window) => Err(Stop::No),
+            read => read,
+        }?;
+        let recipient = match channels.kind {
+            ChannelKind::Harmony => self.harmony(header, &mut cursor)?,
+            ChannelKind::Muse => match header.strip_prefix(" to=") {
+                Some("self") => Recipient::Thought,
+                Some("user") => Recipient::Answer { calls: false },
+                None if header.is_empty() => Recipient::Answer { calls: false },
+                Some(_) => Recipient::Answer { calls: true },
+                None => return Err(Stop::No),
+            },
+            ChannelKind::Functionary => match header {
+                "all" => Recipient::Answer { calls: true },
+                name => self.called(name.trim(), &mut cursor)?,
+            },
+        };
+        Ok((cursor.at, recipient))
+    }
+
+    fn harmony(&self, header: &str, cursor: &mut Cursor<'_>) -> Read<Recipient> {
+        let channel = header.rsplit_once("<|channel|>").map(|(_, channel)| channel.trim_start());
+        let addressee = |text: &str| {
+            let (_, name) = text.split_once(" to=")?;
+            let end = name.find(|c: char| is_space(c) || c == '<').unwrap_or(name.len());
+            Some(name[..end].to_owned())
+        };
+        let recipient = match channel {
+            Some(channel) => addressee(channel).or_else(|| addressee(header)),
+            None => addressee(header),
+        };
+        match (recipient.as_deref(), channel) {
+            (Some("assistant") | None, Some(channel)) if channel.starts_with("analysis") => Ok(Recipient::Thought),
+            (Some("assistant") | None, Some(_)) => Ok(Recipient::Answer { calls: true }),
+            (Some("assistant") | None, None) => Err(Stop::No),
+            (Some(name), _) => match self.called(name.strip_prefix("functions.").unwrap_or(name), cursor) {
+                // Such as tools that the model knows from its training: what it sends them is said.
+                Err(Stop::No) => Ok(Recipient::Answer { calls: true }),
+                read => read,
+            },
+        }
+    }
+
+    /// A message to a tool. What is not for one of this request, or has no arguments, is no call.
+    fn called(&self, name: &str, cursor: &mut Cursor<'_>) -> Read<Recipient> {
+        let is_call = !self.options.no_calls && self.is_callable(name);
+        if !is_call {
+            return Err(Stop::No);
+        }
+        cursor.space();
+        if cursor.peek()? != '{' {
+            return Err(Stop::No);
+        }
+        let name = name.to_owned();
+        let kind = ArgumentsKind::Json;
+        Ok(Recipient::Call(Head { len: 0, name, id: None, kind, is_listed: false, in_object: false }))
+    }
+
+    fn begin_message(&mut self, used: usize, recipient: Recipient) {
+        let markup = self.at;
+        self.at += used;
+        self.is_fresh = true;
+        match recipient {
+            Recipient::Thought => {
+                if self.options.thoughts == Thoughts::InContent {
+                    let markup = self.text[markup..self.at].to_owned();
+                    self.events.content(&markup);
+                }
+                self.state = State::Thought;
+                self.skip_space = false;
+            }
+            Recipient::Answer { calls } => {
+                self.state = State::Answer;
+                self.skip_space = false;
+                self.calls_here = calls;
+            }
+            Recipient::Call(head) => self.begin_call(head),
+        }
+    }
+}
+
+/// The calls of channels, whose arguments are JSON.
+const HARMONY_CALL: CallForm = crate::families::PLAIN;
+
+/// Whether a text without the end of a header may be the beginning of one.
+fn may_be_header(kind: ChannelKind, text: &str) -> bool {
+    let begins = |with: &str| with.starts_with(text) || text.starts_with(with);
+    match kind {
+        ChannelKind::Harmony => begins("<|channel|>") || begins(" to="),
+        ChannelKind::Muse => begins(" to=") || begins("<|message|>"),
+        ChannelKind::Functionary => !text.contains([' ', '{', '(']),
+    }
+}
