@@ -16,9 +16,10 @@ pub(crate) fn id(prefix: &str) -> String {
 }
 
 /// OpenAI's finish reason.
-pub(crate) fn finish_reason(finish: &Finish) -> &'static str {
+pub(crate) fn finish_reason(finish: &Finish, has_calls: bool) -> &'static str {
     match finish.reason {
         FinishReason::Length => "length",
+        _ if has_calls => "tool_calls",
         _ => "stop",
     }
 }

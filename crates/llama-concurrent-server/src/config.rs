@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroU32, time::Duration};
 
-use llama_concurrent::SamplingParams;
+use llama_concurrent::{SamplingParams, Thoughts};
 
 /// The configuration of a server. The defaults suit a server on loopback with a few users.
 #[derive(Clone, Debug)]
@@ -30,6 +30,10 @@ pub struct ServerConfig {
     /// Parse special tokens written inside chat messages, as llama-server does: a message can then end itself and impersonate
     /// another role.
     pub parse_special: bool,
+    /// Where thoughts go, unless a request says otherwise.
+    pub thoughts: Thoughts,
+    /// Tokens of thoughts at most, unless a request says otherwise.
+    pub thinking_budget: Option<u32>,
     /// Limits on resources.
     pub limits: Limits,
 }
@@ -48,6 +52,8 @@ impl Default for ServerConfig {
             cors_origins: Vec::new(),
             allowed_hosts: Vec::new(),
             parse_special: false,
+            thoughts: Thoughts::Apart,
+            thinking_budget: None,
             limits: Limits::default(),
         }
     }

@@ -22,6 +22,7 @@ mod active_generation;
 mod answer;
 mod app;
 mod body;
+mod chat;
 mod clients;
 mod config;
 mod connection_state;

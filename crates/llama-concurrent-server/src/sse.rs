@@ -26,6 +26,7 @@ use tokio::time::{Instant, Interval, interval_at};
 use crate::{
     active_generation::{ActiveGeneration, failure},
     connection_state::ConnectionState,
+    error::ApiError,
     guard::Peer,
 };
 
@@ -43,6 +44,10 @@ pub(crate) trait Format: Send + Unpin + 'static {
     fn delta(&mut self, index: usize, running: &ActiveGeneration, delta: Delta, out: &mut Vec<u8>);
     /// A generation has ended normally.
     fn end(&mut self, index: usize, running: &ActiveGeneration, finish: &Finish, out: &mut Vec<u8>);
+    /// A generation has failed.
+    fn fail(&mut self, _index: usize, error: &ApiError, out: &mut Vec<u8>) {
+        data(out, &error.json());
+    }
     /// After the last event.
     fn close(&mut self, _out: &mut Vec<u8>) {}
 }
@@ -131,7 +136,7 @@ impl<F: Format> EventBody<F> {
                     Poll::Ready(Some(Event::Finished(finish))) => {
                         match failure(&finish) {
                             Ok(()) => self.format.end(index, running, &finish, out),
-                            Err(error) => data(out, &error.json()),
+                            Err(error) => self.format.fail(index, &error, out),
                         }
                         *place = None;
                     }

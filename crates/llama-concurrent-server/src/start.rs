@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use llama_concurrent::{Prompt, Request, Token};
+use llama_concurrent::{Prompt, ReplyForm, Request, Token};
 
 use crate::{
     active_generation::ActiveGeneration,
@@ -19,6 +19,15 @@ use crate::{
 pub(crate) struct Ready {
     pub(crate) options: RequestOptions,
     prompts: Vec<Arc<[Token]>>,
+    /// The form of the answers to a chat.
+    pub(crate) reply: Option<ReplyForm>,
+}
+
+impl Ready {
+    /// The same for a chat, whose answers have this form.
+    pub(crate) fn with_reply(self, form: ReplyForm) -> Self {
+        Self { reply: Some(form), ..self }
+    }
 }
 
 /// Validates the options of a request and tokenizes its prompts.
@@ -37,26 +46,29 @@ pub(crate) fn prepare(app: &App, prompts: &[PromptInput], options: RequestOption
     for tokens in &prompts {
         check_length(app, tokens)?;
     }
-    Ok(Ready { options, prompts: prompts.into_iter().map(Arc::from).collect() })
+    Ok(Ready { options, prompts: prompts.into_iter().map(Arc::from).collect(), reply: None })
 }
 
 /// Submits `options.n` generations for each prompt, in the order of the prompts: all of them, or none and an error.
 pub(crate) async fn start(app: &Arc<App>, client: Client, ready: &Ready) -> ApiResult<Vec<ActiveGeneration>> {
-    let Ready { options, prompts } = ready;
+    let Ready { options, prompts, reply } = ready;
     let count = prompts.len() * options.n;
     let permits = app.clients.permits(client, count)?;
     // Compiling takes milliseconds, and longer for the first constraint of an engine. The first request with a constraint
     // compiles it; the engine copies it for the others.
+    let has_tools = reply.as_ref().is_some_and(|form| !form.tools().is_empty());
     let load = match options.params.constraint {
-        Some(_) => Load::Constraint,
-        None => Load::Bytes(options.params.logit_bias.len() * count),
+        None if !has_tools => Load::Bytes(options.params.logit_bias.len() * count),
+        _ => Load::Constraint,
     };
-    let (of_work, options, prompts) = (app.clone(), options.clone(), prompts.clone());
+    let (of_work, options, prompts, reply) = (app.clone(), options.clone(), prompts.clone(), reply.clone());
     let submit = move |job: &Job| -> ApiResult<Vec<ActiveGeneration>> {
+        let guide = reply.as_ref().map(|form| of_work.engine.guide(form, &options.params)).transpose()?.flatten();
+        let markup = reply.as_ref().map(ReplyForm::markup).unwrap_or_default();
         let choices = prompts.iter().flat_map(|tokens| (0..options.n).map(move |choice| (tokens, choice)));
         let each = choices.zip(permits).map(|((tokens, choice), permit)| {
             job.check()?;
-            let request = request(&of_work, &options, choice, tokens);
+            let request = request(&of_work, &options, choice, tokens).guide(guide.clone()).markup(markup.clone());
             let params = request.params.clone();
             let generation = of_work.engine.submit(request)?;
             let in_flight = InFlightRequest::new(generation.id(), tokens.len(), params);

@@ -15,18 +15,18 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures_util::{SinkExt, StreamExt};
+use llama_concurrent::{ReplyForm, ReplyReader};
 use serde_json::{Value, json};
 use tokio::time::{Duration, Instant, interval, interval_at};
 
 use crate::{
     active_generation::ActiveGeneration,
     app::App,
-    body,
+    body, chat,
     clients::Client,
     error::{ApiError, ApiResult},
     fields::Fields,
     guard::Peer,
-    openai::{messages, tools},
     params::RequestOptions,
     prompt,
     start::{Ready, prepare, start},
@@ -136,7 +136,7 @@ enum Done {
     /// `generate` was parsed.
     Ready(String, Box<Ready>),
     /// It was started.
-    Started(String, Box<ActiveGeneration>, bool),
+    Started(String, Box<ActiveGeneration>, Option<ReplyReader>, bool),
     Cancel(String),
     Ping(Value),
 }
@@ -165,14 +165,17 @@ fn act(app: &Arc<App>, client: Client, sessions: &mut Sessions, step: Step) -> R
             let app = app.clone();
             Ok(Next::Work(Box::pin(async move {
                 match start(&app, client, &ready).await {
-                    Ok(mut running) => Ok(Done::Started(id, Box::new(running.remove(0)), ready.options.silent)),
+                    Ok(mut running) => {
+                        let reader = ready.reply.as_ref().map(ReplyForm::reader);
+                        Ok(Done::Started(id, Box::new(running.remove(0)), reader, ready.options.silent))
+                    }
                     Err(problem) => Err(error(Some(&id), &problem)),
                 }
             })))
         }
-        Done::Started(id, running, silent) => {
+        Done::Started(id, running, reader, silent) => {
             let started = json!({"type": "started", "id": id, "n_prompt_tokens": running.in_flight.n_prompt});
-            sessions.add(id, *running, silent);
+            sessions.add(id, *running, reader, silent);
             Ok(Next::Answer(started))
         }
         Done::Cancel(id) => {
@@ -226,24 +229,21 @@ fn understand(app: &App, body: &Value, job: &Job) -> ApiResult<Done> {
 }
 
 fn generate(app: &App, fields: &Fields<'_>, job: &Job) -> ApiResult<Ready> {
-    let options = RequestOptions::read(fields, app, job)?;
-    if options.n != 1 {
-        return Err(ApiError::field("n", "must be 1 on a WebSocket; send several messages"));
-    }
-    let prompt = match fields.get("messages") {
-        Some(_) => {
-            tools::refuse(fields)?;
-            messages::render(app, fields, job)?.into()
-        }
+    let ready = match fields.get("messages") {
+        Some(_) => chat::prepare(app, fields, job)?,
         None => {
-            let (mut prompts, is_list) = prompt::read("prompt", fields.required("prompt")?)?;
+            let options = RequestOptions::read(fields, app, job)?;
+            let (prompts, is_list) = prompt::read("prompt", fields.required("prompt")?)?;
             if is_list {
                 return Err(ApiError::field("prompt", "must be one prompt on a WebSocket; send several messages"));
             }
-            prompts.remove(0)
+            prepare(app, &prompts, options, job)?
         }
     };
-    prepare(app, &[prompt], options, job)
+    if ready.options.n != 1 {
+        return Err(ApiError::field("n", "must be 1 on a WebSocket; send several messages"));
+    }
+    Ok(ready)
 }
 
 fn id<'a>(fields: &Fields<'a>) -> ApiResult<&'a str> {

@@ -11,6 +11,8 @@ use std::ops::Range;
 use aho_corasick::{AhoCorasick, AhoCorasickKind};
 use serde_json::{Map, Value};
 
+use crate::Continuation;
+
 /// The characters that Unicode keeps for uses like this one.
 pub(crate) const NONCHARACTERS: std::ops::RangeInclusive<char> = '\u{fdd0}'..='\u{fdef}';
 
@@ -22,6 +24,9 @@ pub struct Rendered {
     pub text: String,
     /// Ranges of its bytes that read as special tokens, but stand in a message: plain text. In order, apart from each other.
     pub plain: Vec<Range<usize>>,
+    /// What of the last message the prompt ends with, to be continued: [`Content`](Continuation::Content) or
+    /// [`Reasoning`](Continuation::Reasoning).
+    pub continues: Option<Continuation>,
 }
 
 /// The special tokens of a vocabulary that nobody may write into his message.
@@ -142,7 +147,7 @@ impl SpecialTokens {
             text.push_str(piece);
         }
         let Some(finder) = self.finder.as_ref().filter(|_| !marks.is_empty()) else {
-            return Rendered { text, plain: Vec::new() };
+            return Rendered { text, ..Rendered::default() };
         };
         let mut plain: Vec<Range<usize>> = Vec::new();
         for found in finder.find_overlapping_iter(&text) {
@@ -162,7 +167,7 @@ impl SpecialTokens {
                 _ => apart.push(range),
             }
         }
-        Rendered { text, plain: apart }
+        Rendered { text, plain: apart, continues: None }
     }
 }
 

@@ -33,6 +33,15 @@ pub(super) fn tojson(value: &Value, ensure_ascii: Option<bool>, options: Kwargs)
     Ok(out)
 }
 
+/// JSON on one line, as `json.dumps` writes it.
+pub(super) fn dumps(json: &Json) -> String {
+    let (item_separator, key_separator) = (", ".to_owned(), ": ".to_owned());
+    let style = Style { ensure_ascii: false, indent: None, item_separator, key_separator };
+    let mut out = String::new();
+    style.write(json, 0, &mut out);
+    out
+}
+
 fn depth(json: &Json) -> usize {
     match json {
         Json::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),

@@ -8,6 +8,7 @@ mod adapt;
 mod builtin;
 mod capabilities;
 mod contents;
+mod described;
 mod dialect;
 mod error;
 mod filters;

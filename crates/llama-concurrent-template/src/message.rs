@@ -75,8 +75,8 @@ pub struct ChatOptions {
     pub add_generation_prompt: bool,
     /// Whether the last message is continued.
     pub continue_final_message: Continuation,
-    /// The tools the model may call, as the list of JSON schemas that the template expects. Templates without a tools
-    /// branch ignore them.
+    /// The tools the model may call, as the list of JSON schemas that the template expects. Where it has no place for them
+    /// they are described in the system message.
     pub tools: Option<Value>,
     /// Further variables that the template knows, such as `enable_thinking` or `date_string`. One of the name
     /// `bos_token`, `eos_token` or `documents` replaces that; `messages`, `tools` and `add_generation_prompt` cannot be

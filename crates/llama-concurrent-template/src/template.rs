@@ -10,7 +10,8 @@ use serde_json::{Map, Value as Json};
 use crate::adapt::{self, Form, REASONING};
 use crate::contents::{Rendered, SpecialTokens, unused_characters};
 use crate::{
-    Capabilities, ChatError, ChatMessage, ChatOptions, Continuation, dialect, generation_tag, limits, lists, percent,
+    Capabilities, ChatError, ChatMessage, ChatOptions, Continuation, described, dialect, generation_tag, limits, lists,
+    percent,
 };
 
 /// The name of the one template in its environment. No file ending, as that could turn HTML escaping on.
@@ -36,7 +37,8 @@ type Message = Map<String, Json>;
 ///
 /// Messages are adapted to what the template reads ([`Capabilities`]), as llama-server does: parts become one text or texts
 /// become parts, a system message is put in front of the next message where there is no such role, a content that is null
-/// is empty, arguments of calls become objects or texts, `developer` becomes `system`. Where the text of a user would not be
+/// is empty, arguments of calls become objects or texts, `developer` becomes `system`. Tools, their calls and results that a
+/// template has no place for are described in the system message and written into the others. Where the text of a user would not be
 /// in the prompt, that is an error.
 ///
 /// A template comes with a file from anywhere, so it has limits, and beyond each it is an error: 256 KiB of source, 8 KiB for one
@@ -172,6 +174,8 @@ impl ChatTemplate {
         // The one role that gpt-oss knows and others do not.
         let has_developer = self.source.contains("<|channel|>");
         let form = Form::of(&self.capabilities);
+        let described = described::describe(messages, options.tools.as_ref(), &self.capabilities);
+        let messages = described.as_deref().unwrap_or(messages);
         let attempt = |form| {
             let messages = adapt::adapt(messages, form, &self.capabilities, has_developer)?;
             self.attempt(&Job { environment, messages, options, continued })
@@ -239,10 +243,15 @@ impl ChatTemplate {
             None => render(&messages, options.add_generation_prompt)?,
             Some(field) => continue_last(&mut messages, field, cut, render)?,
         };
-        let rendered = if apart { self.special.unmark(&text, mark) } else { Rendered { text, plain: Vec::new() } };
+        let mut rendered =
+            if apart { self.special.unmark(&text, mark) } else { Rendered { text, ..Rendered::default() } };
         self.check_nothing_is_lost(job, &rendered.text, probe, |messages| {
             render(messages, job.continued.is_none() && options.add_generation_prompt)
         })?;
+        rendered.continues = job.continued.map(|field| match field {
+            Field::Content => Continuation::Content,
+            Field::Reasoning => Continuation::Reasoning,
+        });
         Ok(rendered)
     }
 

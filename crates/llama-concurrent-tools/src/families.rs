@@ -200,7 +200,7 @@ pub(crate) const PLAIN: CallForm = CallForm {
     written: Written { before: "", call: "", between: "", after: "" },
 };
 
-const HERMES: CallForm = CallForm {
+pub(crate) const HERMES: CallForm = CallForm {
     name: "hermes",
     open: &["<tool_call>"],
     close: &["</tool_call>"],

@@ -32,6 +32,13 @@ impl Format {
         families::detect(template)
     }
 
+    /// The same with calls in the form of Hermes, a JSON object within `<tool_call>` tags: for models that were told so in
+    /// their instructions.
+    #[must_use]
+    pub fn with_described_calls(self) -> Self {
+        Self { calls: Some(&families::HERMES), ..self }
+    }
+
     /// The name of the form of calls, such as `hermes` or `glm`; for messages and statistics.
     pub fn call_form(&self) -> Option<&'static str> {
         self.channels

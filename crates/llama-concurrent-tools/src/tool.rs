@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// A tool, as OpenAI's API describes one.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,6 +22,19 @@ impl Tool {
     /// A tool with arguments of this JSON schema.
     pub fn new(name: impl Into<String>, parameters: Value) -> Self {
         Self { name: name.into(), description: String::new(), parameters, strict: false }
+    }
+
+    /// As OpenAI's chat API and chat templates have it.
+    pub fn to_json(&self) -> Value {
+        let parameters = match &self.parameters {
+            Value::Null => json!({"type": "object", "properties": {}}),
+            schema => schema.clone(),
+        };
+        let mut function = json!({"name": self.name, "description": self.description, "parameters": parameters});
+        if self.strict {
+            function["strict"] = true.into();
+        }
+        json!({"type": "function", "function": function})
     }
 
     /// Reads the list `tools` of OpenAI's chat API, or of its Responses API, where the fields of a function stand beside

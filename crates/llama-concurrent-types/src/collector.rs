@@ -20,12 +20,17 @@ impl Collector {
     pub fn take(&mut self, event: Event) -> Option<Result<Completion>> {
         match event {
             Event::Delta(mut delta) => {
-                self.logprobs.extend(delta.logprobs.take().map(|boxed| *boxed));
-                self.push(&delta);
+                self.add(&mut delta);
                 None
             }
             Event::Finished(finish) => Some(std::mem::take(self).finish(*finish).into_result()),
         }
+    }
+
+    /// Takes a piece, and its log probabilities out of it.
+    pub fn add(&mut self, delta: &mut Delta) {
+        self.logprobs.extend(delta.logprobs.take().map(|boxed| *boxed));
+        self.push(delta);
     }
 
     /// Takes the text and the token of a piece, without its log probabilities.

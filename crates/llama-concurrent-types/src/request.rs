@@ -1,9 +1,10 @@
 //! What a caller asks for and what comes back.
 
-use std::{ops::Range, time::Duration};
+use std::{ops::Range, sync::Arc, time::Duration};
 
 use crate::{
     error::{Error, Result},
+    guide::Guide,
     ids::{FinishReason, Token},
     logprobs::TokenLogprobs,
     parameters::IntoField,
@@ -121,6 +122,11 @@ pub struct Request {
     pub timeout: Option<Duration>,
     /// Start from KV that is there already, where the engine allows it; `false` computes the whole prompt.
     pub prefix_reuse: bool,
+    /// Holds the output to a form, in the place of [`SamplingParams::constraint`].
+    pub guide: Option<Guide>,
+    /// Special tokens that are written out even where [`SamplingParams::special`] is off: the markup that whoever reads the
+    /// output looks for.
+    pub markup: Arc<[Token]>,
 }
 
 impl Request {
@@ -133,6 +139,8 @@ impl Request {
             queue_timeout: None,
             timeout: None,
             prefix_reuse: true,
+            guide: None,
+            markup: Arc::default(),
         }
     }
 
@@ -168,6 +176,20 @@ impl Request {
     #[must_use]
     pub fn prefix_reuse(mut self, reuse: bool) -> Self {
         self.prefix_reuse = reuse;
+        self
+    }
+
+    /// Sets [`guide`](Self::guide).
+    #[must_use]
+    pub fn guide(mut self, guide: impl IntoField<Option<Guide>>) -> Self {
+        self.guide = guide.into_field();
+        self
+    }
+
+    /// Sets [`markup`](Self::markup).
+    #[must_use]
+    pub fn markup(mut self, tokens: impl Into<Arc<[Token]>>) -> Self {
+        self.markup = tokens.into();
         self
     }
 }

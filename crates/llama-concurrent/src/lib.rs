@@ -22,6 +22,7 @@
 //! turns the result into events. DESIGN.md in the repository has the reasons and figures.
 
 mod batch;
+mod chat;
 mod engine;
 mod generation;
 mod stream;
@@ -29,6 +30,7 @@ mod ticket;
 mod turnstile;
 mod worker;
 
+pub use chat::{Chat, ChatCompletion, ChatEvent, ChatGeneration, PreparedChat, ReplyForm, ReplyReader};
 pub use engine::Engine;
 pub use generation::{Events, Generation};
 pub use llama_concurrent_gguf::ModelSummary;
@@ -36,10 +38,13 @@ pub use llama_concurrent_llama::{NamedSampler, SAMPLERS, Tokenizer, system_info}
 pub use llama_concurrent_template::{
     BUILTIN_NAMES as BUILTIN_TEMPLATES, Capabilities as ChatCapabilities, ChatMessage, ChatOptions, Continuation,
 };
+pub use llama_concurrent_tools::{
+    Event as ReplyEvent, Message as Reply, Thoughts, Tool, ToolCall, ToolChoice, ToolError, UnknownTools,
+};
 pub use llama_concurrent_topology::Placement;
 pub use llama_concurrent_types::{
     CallTotals, Collector, Completion, Constraint, Delta, EmbedOptions, Embedding, EngineConfig, EngineStats, Error,
-    ErrorKind, Event, Figure, FigureKind, FigureValue, Finish, FinishReason, Interfaces, KvType, LoadProgress,
+    ErrorKind, Event, Figure, FigureKind, FigureValue, Finish, FinishReason, Guide, Interfaces, KvType, LoadProgress,
     MarkedText, MemoryStats, PackCache, PlacementPolicy, Pooling, Priority, ProductShare, Prompt, Replicate, Request,
     RequestId, RequestTotals, Result, SamplingParams, SlotStats, Strategy, Timings, Token, TokenLogprob, TokenLogprobs,
     WaitPolicy, WorkerStats, WorkerTotals, parameters,

@@ -352,6 +352,7 @@ mod tests {
             prompt: vec![3; 8],
             params: Arc::new(SamplingParams::default().ignore_eos(true)),
             matcher: None,
+            markup: Arc::default(),
             prefix_reuse: true,
             priority: Priority::Interactive,
             submitted: Duration::ZERO,

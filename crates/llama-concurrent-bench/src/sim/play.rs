@@ -203,6 +203,7 @@ impl Run<'_> {
             prompt: prompt.clone(),
             params: Arc::new(SamplingParams::default().max_tokens(request.max_tokens).ignore_eos(true)),
             matcher: None,
+            markup: Arc::default(),
             prefix_reuse: true,
             priority: if request.batch { Priority::Batch } else { Priority::Interactive },
             submitted: at,

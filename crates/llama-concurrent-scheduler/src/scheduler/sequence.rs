@@ -20,6 +20,8 @@ pub struct NewSequence {
     pub params: Arc<SamplingParams>,
     /// Its constraint, compiled.
     pub matcher: Option<Box<dyn Matcher>>,
+    /// Special tokens that are written out in any case.
+    pub markup: Arc<[Token]>,
     /// Whether it may start from KV that is there already.
     pub prefix_reuse: bool,
     /// Who goes first.
@@ -49,6 +51,7 @@ pub(super) struct Sequence {
     pub(super) params: Arc<SamplingParams>,
     /// Until it goes to the backend.
     pub(super) matcher: Option<Box<dyn Matcher>>,
+    markup: Arc<[Token]>,
     pub(super) prefix_reuse: bool,
     /// Prompt, then output. All but a freshly sampled last one are to be computed.
     pub(super) tokens: Vec<Token>,
@@ -102,6 +105,7 @@ impl Sequence {
             tokens: new.prompt,
             params: new.params,
             matcher: new.matcher,
+            markup: new.markup,
             prefix_reuse: new.prefix_reuse,
         }
     }
@@ -151,7 +155,8 @@ impl Sequence {
         let index = self.timings.n_output_tokens;
         self.timings.n_output_tokens += 1;
 
-        let (special, shown) = (self.params.special, Shown { token, index, logprobs });
+        let special = self.params.special || self.markup.contains(&token);
+        let shown = Shown { token, index, logprobs };
         let stop =
             self.text.push(shown, vocab.text(token, special), &mut |shown, text| emit(delta(shown, text, index, slot)));
         let full = self.tokens.len() >= self.max_total;

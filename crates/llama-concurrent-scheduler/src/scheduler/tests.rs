@@ -276,6 +276,7 @@ fn deadlines_strike_in_the_queue_and_in_total() {
             prompt: prompt(id as usize, 4),
             params: params.clone(),
             matcher: None,
+            markup: Arc::default(),
             prefix_reuse: true,
             priority: Priority::Interactive,
             submitted: Duration::ZERO,

@@ -12,9 +12,9 @@ use tokio::task::yield_now;
 use crate::{
     app::App,
     body::Body as Request,
+    chat,
     error::{ApiResult, json_text},
     fields::wrong,
-    openai::messages,
     prompt, sse,
 };
 
@@ -106,7 +106,7 @@ pub(crate) async fn detokenize(State(app): State<Arc<App>>, body: Request) -> Ap
 
 pub(crate) async fn apply_template(State(app): State<Arc<App>>, body: Request) -> ApiResult<Response> {
     let read = body.read(&app, |app, fields, job| {
-        let prompt = messages::render(app, fields, job)?;
+        let prompt = chat::render(app, fields, job)?;
         Ok(json!({ "prompt": prompt.text() }).to_string())
     });
     Ok(json_text(read.await?))

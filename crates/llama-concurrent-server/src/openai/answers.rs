@@ -1,18 +1,19 @@
 //! Responses of both generating routes: streamed or whole.
 
 use axum::response::Response;
-use llama_concurrent::Engine;
+use llama_concurrent::{Engine, Reply, ReplyForm, ToolCall};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{
     FINGERPRINT,
-    chunks::{Chunks, Kind},
+    chunks::{ChatChunks, TextChunks},
 };
 use crate::{
     active_generation::{self, ActiveGeneration, FinishedGeneration, collect_all},
     answer::{self, Usage},
     app::App,
+    chat::reply::Replies,
     error::{ApiError, ApiResult, json_text},
     guard::Peer,
     logprobs::{Entries, OfChat, OfText, Offset},
@@ -20,33 +21,46 @@ use crate::{
     sse,
 };
 
-/// Responds with generations, `options.n` for each prompt.
+/// Responds with texts, `options.n` for each prompt; with a form, as answers to a chat.
 pub(super) async fn respond(
-    kind: Kind,
     app: &App,
     peer: &Peer,
     options: &RequestOptions,
+    form: Option<ReplyForm>,
     all: Vec<ActiveGeneration>,
 ) -> ApiResult<Response> {
-    if options.stream {
-        let chunks = Chunks::new(kind, app, options);
-        return Ok(sse::respond(all, chunks, app.config.limits.keep_alive, peer));
+    let keep_alive = app.config.limits.keep_alive;
+    match form {
+        Some(form) if options.stream => {
+            let chunks = Replies::new(form, options.silent, ChatChunks::new(app, options));
+            Ok(sse::respond(all, chunks, keep_alive, peer))
+        }
+        None if options.stream => Ok(sse::respond(all, TextChunks::new(app, options), keep_alive, peer)),
+        form => whole(app, options, form, all).await,
     }
+}
+
+async fn whole(
+    app: &App,
+    options: &RequestOptions,
+    form: Option<ReplyForm>,
+    all: Vec<ActiveGeneration>,
+) -> ApiResult<Response> {
     let outcomes = collect_all(all).await?;
     let mut usage = Usage::default();
     for (index, outcome) in outcomes.iter().enumerate() {
         usage.add(&outcome.finish.timings, index % options.n == 0, options.silent);
     }
-    let (prefix, object) = match kind {
-        Kind::Chat => ("chatcmpl", "chat.completion"),
-        Kind::Text => ("cmpl", "text_completion"),
+    let (prefix, object) = match form {
+        Some(_) => ("chatcmpl", "chat.completion"),
+        None => ("cmpl", "text_completion"),
     };
     let load = active_generation::load(&outcomes);
     let timings = outcomes.first().map_or(Value::Null, |outcome| answer::timings(&outcome.finish.timings));
     let (engine, model, silent) = (app.engine.clone(), app.config.model_name.clone(), options.silent);
     let scored = options.params.logprobs.is_some() && !silent;
     let write = move |_: &_| {
-        let choice = |(index, outcome)| Choice::new(kind, &engine, index, outcome, silent, scored);
+        let choice = |(index, outcome)| Choice::new(form.as_ref(), &engine, index, outcome, silent, scored);
         let answer = Answer {
             id: answer::id(prefix),
             object,
@@ -94,7 +108,7 @@ enum Logprobs<'a> {
 
 impl<'a> Choice<'a> {
     fn new(
-        kind: Kind,
+        form: Option<&ReplyForm>,
         engine: &'a Engine,
         index: usize,
         outcome: &'a FinishedGeneration,
@@ -103,18 +117,35 @@ impl<'a> Choice<'a> {
     ) -> Self {
         let text = if silent { "" } else { outcome.text.as_str() };
         let entries = Entries(engine, &outcome.logprobs);
-        let (message, text, logprobs) = match kind {
-            Kind::Chat => {
-                let message = json!({"role": "assistant", "content": text, "refusal": null});
-                (Some(message), None, Logprobs::Chat(OfChat(entries)))
-            }
-            Kind::Text => (
-                None,
-                Some(text),
-                Logprobs::Text(OfText(entries, Offset::start(outcome.running.in_flight.params.special))),
-            ),
+        let reply = form.map(|form| form.read(text));
+        let logprobs = match &reply {
+            Some(_) => Logprobs::Chat(OfChat(entries)),
+            None => Logprobs::Text(OfText(entries, Offset::start(outcome.running.in_flight.params.special))),
         };
-        let finish_reason = answer::finish_reason(&outcome.finish);
-        Self { index, message, text, logprobs: scored.then_some(logprobs), finish_reason }
+        let has_calls = reply.as_ref().is_some_and(|reply| !reply.calls.is_empty());
+        Self {
+            index,
+            text: reply.is_none().then_some(text),
+            message: reply.as_ref().map(message),
+            logprobs: scored.then_some(logprobs),
+            finish_reason: answer::finish_reason(&outcome.finish, has_calls),
+        }
     }
+}
+
+/// An answer as a message of OpenAI's chat API.
+fn message(reply: &Reply) -> Value {
+    let content = if reply.content.is_empty() && !reply.calls.is_empty() { Value::Null } else { json!(reply.content) };
+    let mut message = json!({"role": "assistant", "content": content, "refusal": null});
+    if !reply.reasoning.is_empty() {
+        message["reasoning_content"] = json!(reply.reasoning);
+    }
+    if !reply.calls.is_empty() {
+        let call = |call: &ToolCall| {
+            let function = json!({"name": call.name, "arguments": call.arguments});
+            json!({"id": call.id, "type": "function", "function": function})
+        };
+        message["tool_calls"] = reply.calls.iter().map(call).collect();
+    }
+    message
 }

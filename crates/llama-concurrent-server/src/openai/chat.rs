@@ -4,25 +4,11 @@ use std::sync::Arc;
 
 use axum::{extract::State, response::Response};
 
-use super::{answers, chunks::Kind, messages, tools};
-use crate::{
-    app::App,
-    body::Body,
-    clients::Client,
-    error::ApiResult,
-    guard::Peer,
-    params::RequestOptions,
-    start::{prepare, start},
-};
+use super::answers;
+use crate::{app::App, body::Body, chat, clients::Client, error::ApiResult, guard::Peer, start::start};
 
 pub(crate) async fn chat(State(app): State<Arc<App>>, client: Client, peer: Peer, body: Body) -> ApiResult<Response> {
-    let read = body.read(&app, |app, fields, job| {
-        tools::refuse(fields)?;
-        let options = RequestOptions::read(fields, app, job)?;
-        let prompt = messages::render(app, fields, job)?;
-        prepare(app, &[prompt.into()], options, job)
-    });
-    let ready = read.await?;
+    let ready = body.read(&app, chat::prepare).await?;
     let all = start(&app, client, &ready).await?;
-    answers::respond(Kind::Chat, &app, &peer, &ready.options, all).await
+    answers::respond(&app, &peer, &ready.options, ready.reply, all).await
 }

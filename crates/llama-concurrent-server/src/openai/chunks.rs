@@ -1,6 +1,6 @@
 //! Chunks of a streamed response. Their common parts are serialised once and copied.
 
-use llama_concurrent::{Delta, Engine, Finish};
+use llama_concurrent::{Delta, Engine, Finish, ReplyEvent};
 use serde_json::{Value, json};
 
 use super::FINGERPRINT;
@@ -8,41 +8,27 @@ use crate::{
     active_generation::ActiveGeneration,
     answer::{self, Usage},
     app::App,
+    chat::reply::{Ended, ReplyFormat},
     logprobs::{Entries, OfChat, OfText, Offset, Scored},
     params::RequestOptions,
     sse::{self, Format},
 };
 
-/// The route.
-#[derive(Clone, Copy, PartialEq)]
-pub(crate) enum Kind {
-    Chat,
-    Text,
-}
-
-pub(crate) struct Chunks {
-    kind: Kind,
+/// What chunks of both routes have.
+struct Frame {
     /// An event up to its choices.
     head: Vec<u8>,
     /// The rest of an event, after its choices.
     tail: &'static [u8],
     include_usage: bool,
     silent: bool,
-    special: bool,
     n: usize,
     usage: Usage,
     timings: Value,
-    engine: Engine,
-    /// For each choice: tokens whose text is incomplete, and their offset in the output.
-    scored: Vec<(Vec<Scored>, Offset)>,
 }
 
-impl Chunks {
-    pub(crate) fn new(kind: Kind, app: &App, options: &RequestOptions) -> Self {
-        let (prefix, object) = match kind {
-            Kind::Chat => ("chatcmpl", "chat.completion.chunk"),
-            Kind::Text => ("cmpl", "text_completion"),
-        };
+impl Frame {
+    fn new(prefix: &str, object: &str, app: &App, options: &RequestOptions) -> Self {
         let common = json!({
             "id": answer::id(prefix),
             "object": object,
@@ -55,91 +41,46 @@ impl Chunks {
         head.pop();
         head.extend_from_slice(b",\"choices\":[");
         Self {
-            kind,
             head,
             tail: if options.include_usage { b"],\"usage\":null}\n\n" } else { b"]}\n\n" },
             include_usage: options.include_usage,
             silent: options.silent,
-            special: options.params.special,
             n: options.n,
             usage: Usage::default(),
             timings: Value::Null,
-            engine: app.engine.clone(),
-            scored: Vec::new(),
         }
     }
 
-    fn choice(&mut self, out: &mut Vec<u8>, index: usize, text: Option<&str>, role: bool, reason: Option<&str>) {
+    /// Writes a chunk with one choice: `content` writes its fields behind the index, `logprobs` their value.
+    fn choice(
+        &self,
+        out: &mut Vec<u8>,
+        index: usize,
+        content: impl FnOnce(&mut Vec<u8>),
+        logprobs: impl FnOnce(&mut Vec<u8>),
+        reason: Option<&str>,
+    ) {
         out.extend_from_slice(&self.head);
         out.extend_from_slice(b"{\"index\":");
         sse::json(out, &index);
-        match (self.kind, text) {
-            (Kind::Chat, Some(text)) if role => {
-                out.extend_from_slice(b",\"delta\":{\"role\":\"assistant\",\"content\":");
-                sse::json(out, text);
-                out.push(b'}');
-            }
-            (Kind::Chat, Some(text)) => {
-                out.extend_from_slice(b",\"delta\":{\"content\":");
-                sse::json(out, text);
-                out.push(b'}');
-            }
-            (Kind::Chat, None) => out.extend_from_slice(b",\"delta\":{}"),
-            (Kind::Text, text) => {
-                out.extend_from_slice(b",\"text\":");
-                sse::json(out, text.unwrap_or_default());
-            }
-        }
+        out.push(b',');
+        content(out);
         out.extend_from_slice(b",\"logprobs\":");
-        match self.scored.get_mut(index) {
-            Some((scored, offset)) if !scored.is_empty() => {
-                let scored = std::mem::take(scored);
-                let entries = Entries(&self.engine, &scored);
-                match self.kind {
-                    Kind::Chat => sse::json(out, &OfChat(entries)),
-                    Kind::Text => {
-                        let logprobs = OfText(entries, std::mem::take(offset));
-                        sse::json(out, &logprobs);
-                        *offset = logprobs.offsets().1;
-                    }
-                }
-            }
-            _ => out.extend_from_slice(b"null"),
-        }
+        logprobs(out);
         out.extend_from_slice(b",\"finish_reason\":");
         sse::json(out, &reason);
         out.push(b'}');
         out.extend_from_slice(self.tail);
     }
-}
 
-impl Format for Chunks {
-    fn open(&mut self, count: usize, out: &mut Vec<u8>) {
-        let offset = Offset::start(self.special);
-        self.scored.resize(count, (Vec::new(), offset));
-        if self.kind == Kind::Chat {
-            (0..count).for_each(|index| self.choice(out, index, Some(""), true, None));
-        }
-    }
-
-    fn delta(&mut self, index: usize, _: &ActiveGeneration, delta: Delta, out: &mut Vec<u8>) {
-        if let (Some(token), Some(found), false) = (delta.token, delta.logprobs, self.silent) {
-            self.scored[index].0.push((token, *found));
-        }
-        if !delta.text.is_empty() && !self.silent {
-            self.choice(out, index, Some(&delta.text), false, None);
-        }
-    }
-
-    fn end(&mut self, index: usize, _: &ActiveGeneration, finish: &Finish, out: &mut Vec<u8>) {
+    fn count(&mut self, index: usize, finish: &Finish) {
         self.usage.add(&finish.timings, index.is_multiple_of(self.n), self.silent);
         if self.timings.is_null() {
             self.timings = answer::timings(&finish.timings);
         }
-        self.choice(out, index, None, false, Some(answer::finish_reason(finish)));
     }
 
-    fn close(&mut self, out: &mut Vec<u8>) {
+    fn close(&self, out: &mut Vec<u8>) {
         if self.include_usage {
             out.extend_from_slice(&self.head);
             out.extend_from_slice(b"],\"usage\":");
@@ -149,5 +90,134 @@ impl Format for Chunks {
             out.extend_from_slice(b"}\n\n");
         }
         out.extend_from_slice(b"data: [DONE]\n\n");
+    }
+}
+
+/// Chunks of `/v1/completions`.
+pub(super) struct TextChunks {
+    frame: Frame,
+    special: bool,
+    engine: Engine,
+    /// For each choice: tokens whose text is incomplete, and their offset in the output.
+    scored: Vec<(Vec<Scored>, Offset)>,
+}
+
+impl TextChunks {
+    pub(super) fn new(app: &App, options: &RequestOptions) -> Self {
+        let frame = Frame::new("cmpl", "text_completion", app, options);
+        Self { frame, special: options.params.special, engine: app.engine.clone(), scored: Vec::new() }
+    }
+
+    fn choice(&mut self, out: &mut Vec<u8>, index: usize, text: &str, reason: Option<&str>) {
+        let Self { frame, engine, scored, .. } = self;
+        let content = |out: &mut Vec<u8>| {
+            out.extend_from_slice(b"\"text\":");
+            sse::json(out, text);
+        };
+        let logprobs = |out: &mut Vec<u8>| match scored.get_mut(index) {
+            Some((scored, offset)) if !scored.is_empty() => {
+                let scored = std::mem::take(scored);
+                let logprobs = OfText(Entries(engine, &scored), std::mem::take(offset));
+                sse::json(out, &logprobs);
+                *offset = logprobs.offsets().1;
+            }
+            _ => out.extend_from_slice(b"null"),
+        };
+        frame.choice(out, index, content, logprobs, reason);
+    }
+}
+
+impl Format for TextChunks {
+    fn open(&mut self, count: usize, _: &mut Vec<u8>) {
+        let offset = Offset::start(self.special);
+        self.scored.resize(count, (Vec::new(), offset));
+    }
+
+    fn delta(&mut self, index: usize, _: &ActiveGeneration, delta: Delta, out: &mut Vec<u8>) {
+        if self.frame.silent {
+            return;
+        }
+        if let (Some(token), Some(found)) = (delta.token, delta.logprobs) {
+            self.scored[index].0.push((token, *found));
+        }
+        if !delta.text.is_empty() {
+            self.choice(out, index, &delta.text, None);
+        }
+    }
+
+    fn end(&mut self, index: usize, _: &ActiveGeneration, finish: &Finish, out: &mut Vec<u8>) {
+        self.frame.count(index, finish);
+        self.choice(out, index, "", Some(answer::finish_reason(finish, false)));
+    }
+
+    fn close(&mut self, out: &mut Vec<u8>) {
+        self.frame.close(out);
+    }
+}
+
+/// Chunks of `/v1/chat/completions`.
+pub(super) struct ChatChunks {
+    frame: Frame,
+    engine: Engine,
+    /// For each choice: tokens that were in no chunk yet.
+    scored: Vec<Vec<Scored>>,
+}
+
+impl ChatChunks {
+    pub(super) fn new(app: &App, options: &RequestOptions) -> Self {
+        let frame = Frame::new("chatcmpl", "chat.completion.chunk", app, options);
+        Self { frame, engine: app.engine.clone(), scored: Vec::new() }
+    }
+
+    fn choice(&mut self, out: &mut Vec<u8>, index: usize, delta: &Value, reason: Option<&str>) {
+        let Self { frame, engine, scored } = self;
+        let content = |out: &mut Vec<u8>| {
+            out.extend_from_slice(b"\"delta\":");
+            sse::json(out, delta);
+        };
+        let logprobs = |out: &mut Vec<u8>| match scored.get_mut(index) {
+            Some(scored) if !scored.is_empty() => sse::json(out, &OfChat(Entries(engine, &std::mem::take(scored)))),
+            _ => out.extend_from_slice(b"null"),
+        };
+        frame.choice(out, index, content, logprobs, reason);
+    }
+}
+
+impl ReplyFormat for ChatChunks {
+    fn open(&mut self, count: usize, out: &mut Vec<u8>) {
+        self.scored.resize_with(count, Vec::new);
+        (0..count).for_each(|index| self.choice(out, index, &json!({"role": "assistant", "content": null}), None));
+    }
+
+    fn token(&mut self, index: usize, delta: &mut Delta) {
+        if let (Some(token), Some(found)) = (delta.token, delta.logprobs.take()) {
+            self.scored[index].push((token, *found));
+        }
+    }
+
+    fn piece(&mut self, index: usize, piece: ReplyEvent, out: &mut Vec<u8>) {
+        let delta = match piece {
+            ReplyEvent::Content(text) => json!({"content": text}),
+            ReplyEvent::Reasoning(text) => json!({"reasoning_content": text}),
+            ReplyEvent::CallStart { index, id, name } => {
+                let function = json!({"name": name, "arguments": ""});
+                json!({"tool_calls": [{"index": index, "id": id, "type": "function", "function": function}]})
+            }
+            ReplyEvent::Arguments { index, json } => {
+                json!({"tool_calls": [{"index": index, "function": {"arguments": json}}]})
+            }
+            _ => return,
+        };
+        self.choice(out, index, &delta, None);
+    }
+
+    fn end(&mut self, index: usize, ended: Ended<'_>, out: &mut Vec<u8>) {
+        self.frame.count(index, ended.finish);
+        let reason = answer::finish_reason(ended.finish, ended.has_calls);
+        self.choice(out, index, &json!({}), Some(reason));
+    }
+
+    fn close(&mut self, out: &mut Vec<u8>) {
+        self.frame.close(out);
     }
 }

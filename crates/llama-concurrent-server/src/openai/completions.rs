@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{extract::State, response::Response};
 
-use super::{answers, chunks::Kind};
+use super::answers;
 use crate::{
     app::App,
     body::Body,
@@ -29,5 +29,5 @@ pub(crate) async fn completions(
     });
     let ready = read.await?;
     let all = start(&app, client, &ready).await?;
-    answers::respond(Kind::Text, &app, &peer, &ready.options, all).await
+    answers::respond(&app, &peer, &ready.options, None, all).await
 }

@@ -5,9 +5,7 @@ pub(crate) mod chat;
 mod chunks;
 pub(crate) mod completions;
 pub(crate) mod embeddings;
-pub(crate) mod messages;
 pub(crate) mod models;
-pub(crate) mod tools;
 
 /// The version of this server, for clients that compare results.
 pub(crate) const FINGERPRINT: &str = concat!("llama-concurrent-", env!("CARGO_PKG_VERSION"));

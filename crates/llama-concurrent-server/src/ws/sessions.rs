@@ -7,8 +7,8 @@ use std::{
 };
 
 use futures_core::Stream;
-use llama_concurrent::{Delta, Event, Finish, FinishReason};
-use serde_json::json;
+use llama_concurrent::{Delta, Event, Finish, FinishReason, ReplyEvent, ReplyReader};
+use serde_json::{Value, json};
 
 use super::error;
 use crate::{
@@ -21,18 +21,20 @@ use crate::{
 pub(super) struct Sessions(Vec<Session>);
 
 struct Session {
+    /// The client's id.
     id: String,
     running: ActiveGeneration,
+    /// Reads the answer to a chat.
+    reader: Option<ReplyReader>,
     silent: bool,
-    /// The client's id.
     cancelled: bool,
     /// The state last sent.
     phase: Phase,
 }
 
 impl Sessions {
-    pub(super) fn add(&mut self, id: String, running: ActiveGeneration, silent: bool) {
-        self.0.push(Session { id, running, silent, cancelled: false, phase: Phase::Waiting });
+    pub(super) fn add(&mut self, id: String, running: ActiveGeneration, reader: Option<ReplyReader>, silent: bool) {
+        self.0.push(Session { id, running, reader, silent, cancelled: false, phase: Phase::Waiting });
     }
 
     pub(super) fn len(&self) -> usize {
@@ -91,6 +93,9 @@ impl Session {
                 Poll::Pending => return true,
                 Poll::Ready(Some(Event::Delta(delta))) => self.delta(&delta, out),
                 Poll::Ready(Some(Event::Finished(finish))) => {
+                    if let Some(pieces) = self.reader.as_mut().map(ReplyReader::finish) {
+                        self.pieces(pieces, out);
+                    }
                     out.push(self.end(&finish));
                     return false;
                 }
@@ -102,11 +107,39 @@ impl Session {
 
     fn delta(&mut self, delta: &Delta, out: &mut Vec<String>) {
         self.phase = Phase::Decode;
-        if delta.text.is_empty() || self.silent {
-            return;
+        if let Some(reader) = &mut self.reader {
+            let pieces = reader.push(&delta.text);
+            return self.pieces(pieces, out);
         }
-        let (slot, n) = (self.running.in_flight.slot(), delta.index + 1);
-        out.push(json!({"type": "delta", "id": self.id, "text": delta.text, "n": n, "slot": slot}).to_string());
+        if !delta.text.is_empty() && !self.silent {
+            out.push(self.piece(json!({"type": "delta", "text": delta.text})));
+        }
+    }
+
+    /// The pieces of an answer to a chat.
+    fn pieces(&self, pieces: Vec<ReplyEvent>, out: &mut Vec<String>) {
+        let message = |piece| match piece {
+            ReplyEvent::Content(text) => Some(json!({"type": "delta", "text": text})),
+            ReplyEvent::Reasoning(text) => Some(json!({"type": "reasoning", "text": text})),
+            ReplyEvent::CallStart { index, id, name } => {
+                Some(json!({"type": "tool_call", "index": index, "call_id": id, "name": name}))
+            }
+            ReplyEvent::Arguments { index, json } => {
+                Some(json!({"type": "arguments", "index": index, "arguments": json}))
+            }
+            _ => None,
+        };
+        if !self.silent {
+            out.extend(pieces.into_iter().filter_map(message).map(|message| self.piece(message)));
+        }
+    }
+
+    /// A piece with what all have.
+    fn piece(&self, mut message: Value) -> String {
+        message["id"] = json!(self.id);
+        message["n"] = json!(self.running.in_flight.n_output());
+        message["slot"] = json!(self.running.in_flight.slot());
+        message.to_string()
     }
 
     fn end(&self, finish: &Finish) -> String {
@@ -116,7 +149,8 @@ impl Session {
         }
         let mut usage = Usage::default();
         usage.add(&finish.timings, true, self.silent);
-        let reason = if by_client { "cancelled" } else { answer::finish_reason(finish) };
+        let has_calls = self.reader.as_ref().is_some_and(ReplyReader::has_calls);
+        let reason = if by_client { "cancelled" } else { answer::finish_reason(finish, has_calls) };
         json!({
             "type": "finished",
             "id": self.id,

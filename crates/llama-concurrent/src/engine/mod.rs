@@ -1,9 +1,10 @@
 //! The engine: one handle for callers of any thread. `start` loads and starts it, `submit` takes requests.
 
-mod chat;
+mod guide;
 mod replicas;
 mod start;
 mod submit;
+mod templates;
 
 use std::{
     fmt,
@@ -21,13 +22,14 @@ use llama_concurrent_scheduler::{Admission, Router, text::Utf8Decoder};
 use llama_concurrent_template::{Capabilities as ChatCapabilities, ChatMessage, ChatOptions};
 use llama_concurrent_topology::{Placement, WorkerPlan};
 use llama_concurrent_types::{
-    Collector, Completion, EmbedOptions, Embedding, EngineConfig, EngineStats, Error, ErrorKind, Event, MemoryStats,
-    PoolShape, ProductShare, Prompt, Request, RequestId, Result, SamplingParams, SlotStats, Strategy, Token,
-    TokenTable, WorkerStats, WorkerTotals,
+    Collector, Completion, EmbedOptions, Embedding, EngineConfig, EngineStats, Error, ErrorKind, Event, Guide,
+    MemoryStats, PoolShape, ProductShare, Prompt, Request, RequestId, Result, SamplingParams, SlotStats, Strategy,
+    Token, TokenTable, WorkerStats, WorkerTotals,
 };
 
-use self::{chat::Chat, replicas::Replicas, start::Started, submit::Use};
+use self::{replicas::Replicas, start::Started, submit::Use, templates::Templates};
 use crate::{
+    chat::{Chat, ChatGeneration, PreparedChat, ReplyForm},
     generation::Generation,
     stream::{EventSink, Flow, stream},
     ticket::Ticket,
@@ -48,7 +50,7 @@ struct Inner {
     replicas: Replicas,
     summary: ModelSummary,
     products: Vec<ProductShare>,
-    chat: Chat,
+    templates: Templates,
     grammars: OnceLock<Result<Compiler>>,
     strategy: Strategy,
     shape: PoolShape,
@@ -187,17 +189,45 @@ impl Engine {
     /// [`ErrorKind::ChatTemplate`] where the template refuses or cannot show the messages; [`ErrorKind::InvalidRequest`] for
     /// messages that are no chat.
     pub fn chat_prompt(&self, messages: &[ChatMessage], options: &ChatOptions) -> Result<Prompt> {
-        self.inner.chat.prompt(messages, options)
+        self.inner.templates.prompt(messages, options)
+    }
+
+    /// Answers a chat: renders its prompt, submits it, and reads the answer while it streams.
+    ///
+    /// # Errors
+    /// As [`prepare_chat`](Self::prepare_chat), [`guide`](Self::guide) and [`submit`](Self::submit).
+    pub fn chat(&self, chat: &Chat, params: SamplingParams) -> Result<ChatGeneration> {
+        let PreparedChat { prompt, form } = self.prepare_chat(chat)?;
+        let guide = self.guide(&form, &params)?;
+        let request = Request::new(prompt).params(params).guide(guide).markup(form.markup());
+        Ok(ChatGeneration::new(self.submit(request)?, form.reader()))
+    }
+
+    /// The prompt of a chat, and the form in which the model answers it.
+    ///
+    /// # Errors
+    /// As [`chat_prompt`](Self::chat_prompt).
+    pub fn prepare_chat(&self, chat: &Chat) -> Result<PreparedChat> {
+        self.inner.templates.prepare(chat, self.token_table())
+    }
+
+    /// What holds an answer to its form: calls to the schemas of their tools, thoughts to their budget, content to the
+    /// constraint of the parameters. `None` where nothing has to be held.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidRequest`] for a schema or a constraint that cannot be held to.
+    pub fn guide(&self, form: &ReplyForm, params: &SamplingParams) -> Result<Option<Guide>> {
+        self.inner.guide(form, params)
     }
 
     /// What the chat template reads of a conversation; `None` where it does not compile.
     pub fn chat_capabilities(&self) -> Option<ChatCapabilities> {
-        self.inner.chat.capabilities()
+        self.inner.templates.capabilities()
     }
 
     /// The source of the chat template that is used; `None` where it does not compile.
     pub fn chat_template(&self) -> Option<&str> {
-        self.inner.chat.source()
+        self.inner.templates.source()
     }
 
     /// Tokens of a text as a prompt: with BOS where the model wants it, special tokens recognised. What a model may want

@@ -13,7 +13,7 @@ use llama_concurrent_scheduler::{Admission, Router, Scheduler, SchedulerConfig};
 use llama_concurrent_topology::{Machine, MemoryPolicy, ModelSize, WeightCopy, WorkerPlan, plan};
 use llama_concurrent_types::{EngineConfig, Error, ErrorKind, MemoryStats, PoolShape, Result, Strategy};
 
-use super::{Inner, WorkerHandle, chat::Chat, lock, replicas::Replicas};
+use super::{Inner, WorkerHandle, lock, replicas::Replicas, templates::Templates};
 use crate::{
     turnstile::{Loading, Turnstile},
     worker::{Worker, WorkerShared},
@@ -59,7 +59,7 @@ impl Inner {
         }
         placement.warnings.extend(summary.warnings.iter().chain(unmapped).chain(model.warnings()).cloned());
         placement.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-        let chat = Chat::new(&model, config)?;
+        let templates = Templates::new(&model, config)?;
         let total_slots = shape.contexts * shape.slots * n_workers;
         let admission = Arc::new(Admission::new(total_slots, config.max_queued_requests, config.max_queued_tokens));
         let epoch = Instant::now();
@@ -69,7 +69,7 @@ impl Inner {
             replicas,
             products: model_products,
             summary,
-            chat,
+            templates,
             grammars: OnceLock::new(),
             strategy,
             shape,

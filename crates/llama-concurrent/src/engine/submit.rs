@@ -40,8 +40,11 @@ impl Inner {
         }
         let prompt = self.tokenize(&request.prompt, Use::Continue, &|| true)?;
         self.check_fits(&prompt, &request.params)?;
-        let matcher = request.params.constraint.as_ref().map(|c| self.compile(c)).transpose()?;
-        let matcher = matcher.map(|grammar| Box::new(grammar) as Box<dyn Matcher>);
+        let matcher = match (&request.guide, &request.params.constraint) {
+            (Some(guide), _) => Some(guide.matcher()),
+            (None, Some(constraint)) => Some(Box::new(self.compile(constraint)?) as Box<dyn Matcher>),
+            (None, None) => None,
+        };
         let mut permit = self.admission.reserve(prompt.len())?;
 
         let index = self.choose_worker(&prompt);
@@ -52,6 +55,7 @@ impl Inner {
             prompt,
             params: Arc::new(request.params.clone()),
             matcher,
+            markup: request.markup.clone(),
             prefix_reuse: request.prefix_reuse,
             priority: request.priority,
             submitted,

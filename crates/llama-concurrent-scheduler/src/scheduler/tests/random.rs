@@ -72,6 +72,7 @@ fn survive(contexts: usize, slots: usize, window: Option<SimWindow>, fail_every:
                     prompt: tokens.clone(),
                     params: Arc::new(SamplingParams::default().max_tokens(*max_tokens)),
                     matcher: None,
+                    markup: Arc::default(),
                     prefix_reuse: true,
                     priority: *priority,
                     submitted: rig.now,

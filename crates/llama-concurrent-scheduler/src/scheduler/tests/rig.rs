@@ -106,6 +106,7 @@ impl Rig {
             prompt,
             params: Arc::new(params),
             matcher: None,
+            markup: Arc::default(),
             prefix_reuse: true,
             priority,
             submitted: self.now,

@@ -1,9 +1,8 @@
-//! Renders the chat messages of a request as a prompt.
+//! The messages of a request, and what else its chat template reads.
 
-use llama_concurrent::{ChatMessage, ChatOptions, Continuation, Prompt};
+use llama_concurrent::{ChatMessage, ChatOptions, Continuation};
 use serde_json::Value;
 
-use super::tools;
 use crate::{
     app::App,
     error::{ApiError, ApiResult},
@@ -11,15 +10,7 @@ use crate::{
     work::Job,
 };
 
-/// Renders `messages` with the chat template.
-pub(crate) fn render(app: &App, fields: &Fields<'_>, job: &Job) -> ApiResult<Prompt> {
-    let messages = read(fields, job)?;
-    let options = options(app, fields)?;
-    job.check()?;
-    Ok(app.engine.chat_prompt(&messages, &options)?)
-}
-
-fn read(fields: &Fields<'_>, job: &Job) -> ApiResult<Vec<ChatMessage>> {
+pub(super) fn read(fields: &Fields<'_>, job: &Job) -> ApiResult<Vec<ChatMessage>> {
     fields.required("messages")?;
     let list = fields.list("messages")?.map_or(&[][..], Vec::as_slice);
     if list.is_empty() {
@@ -106,7 +97,8 @@ fn calls(fields: &Fields<'_>) -> ApiResult<bool> {
     Ok(!list.is_empty())
 }
 
-fn options(app: &App, fields: &Fields<'_>) -> ApiResult<ChatOptions> {
+/// What the template is told besides messages and tools.
+pub(super) fn options(app: &App, fields: &Fields<'_>) -> ApiResult<ChatOptions> {
     let mut options = ChatOptions::default();
     let generate = fields.boolean("add_generation_prompt")?;
     options.add_generation_prompt = generate.unwrap_or(true);
@@ -117,12 +109,11 @@ fn options(app: &App, fields: &Fields<'_>) -> ApiResult<ChatOptions> {
             "cannot be true together with 'add_generation_prompt': the last message is continued, or a new one begins";
         return Err(ApiError::field(fields.path("continue_final_message"), must));
     }
-    if fields.list("tools")?.is_some_and(|tools| !tools.is_empty()) && !tools::are_forbidden(fields) {
-        options.tools = fields.get("tools").cloned();
-    }
     // OpenAI's name for a variable of some templates.
-    if let Some(effort) = fields.text("reasoning_effort")? {
-        options.extra.insert("reasoning_effort".into(), effort.into());
+    match fields.text("reasoning_effort")? {
+        None | Some("") => {}
+        Some("none") => drop(options.extra.insert("enable_thinking".into(), false.into())),
+        Some(effort) => drop(options.extra.insert("reasoning_effort".into(), effort.into())),
     }
     fields.object("chat_template_kwargs")?;
     if let Some(Value::Object(extra)) = fields.get("chat_template_kwargs") {
