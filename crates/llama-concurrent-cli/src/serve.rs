@@ -6,7 +6,7 @@ mod stopping;
 use std::{fs, net::TcpListener, num::NonZeroU32, path::Path, time::Duration};
 
 use clap::Args;
-use llama_concurrent::EngineConfig;
+use llama_concurrent::{EngineConfig, Thoughts};
 use llama_concurrent_server::{Limits, ServerConfig, run};
 
 use crate::{
@@ -77,6 +77,15 @@ struct ServerOptions {
     /// system
     #[arg(long)]
     parse_special: bool,
+
+    /// Where thoughts of the model go, unless a request says otherwise: apart, as reasoning_content, or into the content
+    #[arg(long, value_name = "FORMAT", default_value = "auto", value_parser = ["auto", "deepseek", "deepseek-legacy", "none"])]
+    reasoning_format: String,
+
+    /// Maximum tokens of thoughts, unless a request says otherwise; -1 is no limit
+    #[arg(long, value_name = "TOKENS", default_value_t = -1, allow_hyphen_values = true,
+        value_parser = clap::value_parser!(i64).range(-1..=i64::from(u32::MAX)))]
+    reasoning_budget: i64,
 
     /// Allow web pages from this origin, such as https://example.org; * allows all. May be repeated
     #[arg(long, alias = "cors-origins", value_name = "ORIGIN", value_delimiter = ',')]
@@ -207,6 +216,11 @@ impl ServeArgs {
             cors_origins: self.server.cors_origin.clone(),
             allowed_hosts: self.server.allowed_hosts.clone(),
             parse_special: self.server.parse_special,
+            thoughts: match self.server.reasoning_format.as_str() {
+                "none" | "deepseek-legacy" => Thoughts::InContent,
+                _ => Thoughts::Apart,
+            },
+            thinking_budget: u32::try_from(self.server.reasoning_budget).ok(),
             limits: self.limits.limits()?,
         })
     }

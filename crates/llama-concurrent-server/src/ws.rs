@@ -136,7 +136,7 @@ enum Done {
     /// `generate` was parsed.
     Ready(String, Box<Ready>),
     /// It was started.
-    Started(String, Box<ActiveGeneration>, Option<ReplyReader>, bool),
+    Started(String, Box<(ActiveGeneration, Option<ReplyReader>)>, bool),
     Cancel(String),
     Ping(Value),
 }
@@ -167,15 +167,16 @@ fn act(app: &Arc<App>, client: Client, sessions: &mut Sessions, step: Step) -> R
                 match start(&app, client, &ready).await {
                     Ok(mut running) => {
                         let reader = ready.reply.as_ref().map(ReplyForm::reader);
-                        Ok(Done::Started(id, Box::new(running.remove(0)), reader, ready.options.silent))
+                        Ok(Done::Started(id, Box::new((running.remove(0), reader)), ready.options.silent))
                     }
                     Err(problem) => Err(error(Some(&id), &problem)),
                 }
             })))
         }
-        Done::Started(id, running, reader, silent) => {
+        Done::Started(id, started, silent) => {
+            let (running, reader) = *started;
             let started = json!({"type": "started", "id": id, "n_prompt_tokens": running.in_flight.n_prompt});
-            sessions.add(id, *running, reader, silent);
+            sessions.add(id, running, reader, silent);
             Ok(Next::Answer(started))
         }
         Done::Cancel(id) => {
