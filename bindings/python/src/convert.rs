@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use llama_concurrent::{
-    Completion, Constraint, Finish, FinishReason, MarkedText, Priority, Prompt, Request, SamplingParams, Timings,
-    TokenLogprobs,
+    Completion, Constraint, Engine, Finish, FinishReason, MarkedText, Priority, Prompt, ReplyForm, Request,
+    SamplingParams, Timings, TokenLogprobs,
     parameters::{Kind, Value},
 };
 use pyo3::{
@@ -14,7 +14,10 @@ use pyo3::{
     types::{PyByteArray, PyBytes, PyDict, PyFrozenSet, PySet, PyString},
 };
 
-use crate::errors;
+use crate::{
+    errors,
+    reply::{self, NativeReplyForm},
+};
 
 /// A prompt: text, or tokens.
 pub enum PromptLike {
@@ -22,6 +25,25 @@ pub enum PromptLike {
     /// A `ChatPrompt`, which marks the ranges of plain text.
     Marked(MarkedText),
     Tokens(Vec<i32>),
+}
+
+/// A prompt, and how the answer is read if it is a chat's.
+pub struct Asked {
+    prompt: PromptLike,
+    pub form: Option<ReplyForm>,
+}
+
+impl<'py> FromPyObject<'_, 'py> for Asked {
+    type Error = PyErr;
+
+    fn extract(prompt: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        let read: PromptLike = prompt.extract()?;
+        let form = match read {
+            PromptLike::Marked(_) => prompt.getattr("form")?.extract::<Option<Bound<'_, NativeReplyForm>>>()?,
+            _ => None,
+        };
+        Ok(Self { prompt: read, form: form.map(|form| form.get().0.clone()) })
+    }
 }
 
 impl<'py> FromPyObject<'_, 'py> for PromptLike {
@@ -146,8 +168,9 @@ fn elements<'py, T: for<'a> FromPyObject<'a, 'py>>(value: &Bound<'py, PyAny>) ->
 }
 
 impl Sampling {
-    /// A request for one prompt.
-    pub fn request(&self, prompt: PromptLike) -> PyResult<Request> {
+    /// A request for one prompt, and how its answer is read.
+    pub fn request(&self, py: Python<'_>, engine: &Engine, asked: Asked) -> PyResult<(Request, Option<ReplyForm>)> {
+        let Asked { prompt, form } = asked;
         let Served { parse_special, ref priority, queue_timeout, timeout, prefix_reuse, .. } = self.served;
         let prompt = match prompt {
             PromptLike::Text(text) if parse_special => Prompt::Text(text),
@@ -161,7 +184,7 @@ impl Sampling {
             "batch" => Priority::Batch,
             other => {
                 let message = format!("priority is {other:?}, but must be 'interactive' or 'batch'");
-                return Err(Python::attach(|py| errors::named(py, "InvalidRequest", &message, None))?);
+                return Err(errors::named(py, "InvalidRequest", &message, None)?);
             }
         };
         let limit = |name: &str, seconds: Option<f64>| match seconds.map(Duration::try_from_secs_f64) {
@@ -169,12 +192,17 @@ impl Sampling {
             Some(Ok(limit)) => Ok(Some(limit)),
             Some(Err(error)) => Err(PyValueError::new_err(format!("{name} is no time in seconds: {error}"))),
         };
-        Ok(Request::new(prompt)
+        let guide = |form: &ReplyForm| py.detach(|| engine.guide(form, &self.params));
+        let guide = form.as_ref().map(guide).transpose().map_err(|error| errors::exception(&error))?.flatten();
+        let request = Request::new(prompt)
             .params(self.params.clone())
             .priority(priority)
             .queue_timeout(limit("queue_timeout", queue_timeout)?)
             .timeout(limit("timeout", timeout)?)
-            .prefix_reuse(prefix_reuse))
+            .prefix_reuse(prefix_reuse)
+            .guide(guide)
+            .markup(form.as_ref().map(ReplyForm::markup).unwrap_or_default());
+        Ok((request, form))
     }
 }
 
@@ -206,16 +234,29 @@ fn finish<'py>(py: Python<'py>, finish: &Finish) -> PyResult<Bound<'py, PyDict>>
 }
 
 /// A whole generation as keyword arguments of `llama_concurrent.Result`, or its error as an exception.
-pub fn outcome(py: Python<'_>, result: llama_concurrent::Result<Completion>) -> PyResult<Py<PyAny>> {
+pub fn outcome(
+    py: Python<'_>,
+    result: llama_concurrent::Result<Completion>,
+    form: Option<&ReplyForm>,
+) -> PyResult<Py<PyAny>> {
     match result {
-        Ok(done) => Ok(completion(py, &done)?.into_any().unbind()),
+        Ok(done) => Ok(completion(py, &done, form)?.into_any().unbind()),
         Err(error) => Ok(errors::exception(&error).into_value(py).into_any()),
     }
 }
 
-fn completion<'py>(py: Python<'py>, done: &Completion) -> PyResult<Bound<'py, PyDict>> {
+fn completion<'py>(py: Python<'py>, done: &Completion, form: Option<&ReplyForm>) -> PyResult<Bound<'py, PyDict>> {
     let result = finish(py, &done.finish)?;
-    result.set_item("text", &done.text)?;
+    match form.map(|form| form.read(&done.text)) {
+        None => result.set_item("text", &done.text)?,
+        Some(reply) => {
+            result.set_item("text", &reply.content)?;
+            result.set_item("message", reply::message(py, &reply)?)?;
+            if !reply.calls.is_empty() && done.finish.reason == FinishReason::Stop {
+                result.set_item("finish_reason", "tool_calls")?;
+            }
+        }
+    }
     result.set_item("tokens", &done.tokens)?;
     result.set_item("logprobs", done.logprobs.iter().map(logprobs).collect::<Vec<_>>())?;
     Ok(result)

@@ -8,15 +8,16 @@ use std::{
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use llama_concurrent::{
-    ChatMessage, ChatOptions, Completion, Continuation, Engine, EngineConfig, EngineStats, FigureValue, LoadProgress,
-    PackCache, Prompt, Request, parameters::Kind,
+    Chat, ChatMessage, ChatOptions, Completion, Continuation, Engine, EngineConfig, EngineStats, FigureValue,
+    LoadProgress, PackCache, PreparedChat, Prompt, ReplyForm, Request, Tool, ToolChoice, ToolError, parameters::Kind,
 };
 use pyo3::{Borrowed, exceptions::PyValueError, prelude::*, types::PyDict};
 
 use crate::{
-    convert::{self, PromptLike, Sampling},
+    convert::{self, Asked, Sampling},
     errors,
     generation::NativeGeneration,
+    reply::NativeReplyForm,
     slice,
 };
 
@@ -67,8 +68,8 @@ impl Options {
     }
 }
 
-/// A request's number and its end.
-type Ended = (u64, Result<Completion, llama_concurrent::Error>);
+/// A request's number, its end, and how its answer is read.
+type Ended = (u64, Result<Completion, llama_concurrent::Error>, Option<ReplyForm>);
 
 /// An engine and the process that loaded it.
 #[pyclass(frozen, module = "llama_concurrent._native")]
@@ -88,7 +89,7 @@ impl NativeFinished {
     /// The next id with a dict for `Result` or an exception; None when the engine is closed and no result is left.
     fn next(&self, py: Python<'_>) -> PyResult<Option<(u64, Py<PyAny>)>> {
         match py.detach(|| self.0.recv()) {
-            Ok((id, result)) => Ok(Some((id, convert::outcome(py, result)?))),
+            Ok((id, result, form)) => Ok(Some((id, convert::outcome(py, result, form.as_ref())?))),
             Err(_) => Ok(None),
         }
     }
@@ -147,22 +148,22 @@ impl NativeEngine {
         }
     }
 
-    fn submit(&self, py: Python<'_>, prompt: PromptLike, sampling: Sampling) -> PyResult<NativeGeneration> {
-        let request = sampling.request(prompt)?;
+    fn submit(&self, py: Python<'_>, prompt: Asked, sampling: Sampling) -> PyResult<NativeGeneration> {
         let engine = self.get(py)?;
+        let (request, form) = sampling.request(py, &engine, prompt)?;
         let generation = self.with(py, |engine| engine.submit(request))?;
-        Ok(NativeGeneration::new(engine, generation))
+        Ok(NativeGeneration::new(engine, generation, form))
     }
 
     /// Starts a generation whose end is sent to `finished`, and returns its id.
-    fn submit_whole(&self, py: Python<'_>, prompt: PromptLike, sampling: Sampling) -> PyResult<u64> {
-        let request = sampling.request(prompt)?;
+    fn submit_whole(&self, py: Python<'_>, prompt: Asked, sampling: Sampling) -> PyResult<u64> {
         let (engine, sender) = self.get_both(py)?;
+        let (request, form) = sampling.request(py, &engine, prompt)?;
         let number = Arc::new(OnceLock::new());
         let assigned = Arc::clone(&number);
         let done = move |result| {
             // The worker may finish before the id is known here.
-            let _ = sender.send((*assigned.wait(), result));
+            let _ = sender.send((*assigned.wait(), result, form));
         };
         let ticket = py.detach(|| {
             let ticket = engine.submit_then(&request, done)?;
@@ -187,12 +188,12 @@ impl NativeEngine {
     fn run_all(
         &self,
         py: Python<'_>,
-        requests: Vec<(PromptLike, Sampling)>,
+        requests: Vec<(Asked, Sampling)>,
         tick: Option<Py<PyAny>>,
     ) -> PyResult<Vec<Py<PyAny>>> {
-        let requests = requests.into_iter().map(|(prompt, sampling)| sampling.request(prompt));
-        let requests: Vec<Request> = requests.collect::<PyResult<_>>()?;
         let engine = self.get(py)?;
+        let requests = requests.into_iter().map(|(prompt, sampling)| sampling.request(py, &engine, prompt));
+        let (requests, forms): (Vec<Request>, Vec<_>) = requests.collect::<PyResult<Vec<_>>>()?.into_iter().unzip();
         let results = py.detach(|| {
             engine.try_run_all(requests, |done, total| {
                 let go_on = Python::attach(|py| {
@@ -209,11 +210,13 @@ impl NativeEngine {
             ControlFlow::Continue(results) => results,
             ControlFlow::Break(raised) => return Err(raised),
         };
-        results.into_iter().map(|result| convert::outcome(py, result)).collect()
+        let read = |(result, form): (_, Option<ReplyForm>)| convert::outcome(py, result, form.as_ref());
+        results.into_iter().zip(forms).map(read).collect()
     }
 
-    /// The prompt of messages in JSON, and the ranges of its bytes that are plain text.
-    #[pyo3(signature = (messages, add_generation_prompt, continue_final_message, tools, variables, parse_special))]
+    /// The prompt of messages in JSON, the ranges of its bytes that are plain text, and how the answer is read.
+    #[pyo3(signature = (messages, add_generation_prompt, continue_final_message, tools, tool_choice, parallel_tool_calls,
+        thinking_budget, variables, parse_special))]
     #[expect(clippy::too_many_arguments, reason = "they are the arguments of a Python function")]
     fn chat_prompt(
         &self,
@@ -222,9 +225,12 @@ impl NativeEngine {
         add_generation_prompt: bool,
         continue_final_message: Option<&str>,
         tools: Option<String>,
+        tool_choice: Option<String>,
+        parallel_tool_calls: bool,
+        thinking_budget: Option<u32>,
         variables: Option<String>,
         parse_special: bool,
-    ) -> PyResult<(String, Vec<(usize, usize)>)> {
+    ) -> PyResult<(String, Vec<(usize, usize)>, NativeReplyForm)> {
         let wrong = |error: serde_json::Error| PyValueError::new_err(error.to_string());
         let messages: Vec<ChatMessage> = serde_json::from_str(&messages).map_err(wrong)?;
         let options = ChatOptions {
@@ -237,17 +243,29 @@ impl NativeEngine {
                 Some("reasoning_content") => Continuation::Reasoning,
                 Some(other) => return Err(PyValueError::new_err(format!("no such field: {other}"))),
             },
-            tools: tools.as_deref().map(serde_json::from_str).transpose().map_err(wrong)?,
             extra: variables.as_deref().map_or(Ok(Default::default()), serde_json::from_str).map_err(wrong)?,
             parse_special,
+            ..ChatOptions::default()
         };
-        let prompt = self.with(py, |engine| engine.chat_prompt(&messages, &options))?;
+        let json = |text: Option<String>| text.map_or(Ok(serde_json::Value::Null), |text| serde_json::from_str(&text));
+        let invalid = |error: ToolError| {
+            errors::named(py, "InvalidRequest", &error.to_string(), None).unwrap_or_else(|failed| failed)
+        };
+        let tools = Tool::list(&json(tools).map_err(wrong)?).map_err(invalid)?;
+        let choice = ToolChoice::from_json(&json(tool_choice).map_err(wrong)?).map_err(invalid)?;
+        let chat = Chat::new(messages)
+            .options(options)
+            .tools(tools)
+            .tool_choice(choice)
+            .parallel_tool_calls(parallel_tool_calls)
+            .thinking_budget(thinking_budget);
+        let PreparedChat { prompt, form, .. } = self.with(py, |engine| engine.prepare_chat(&chat))?;
         let text = prompt.text().unwrap_or_default().to_owned();
         let plain = match prompt {
             Prompt::Marked(marked) => marked.plain.into_iter().map(|range| (range.start, range.end)).collect(),
             _ => Vec::new(),
         };
-        Ok((text, plain))
+        Ok((text, plain, NativeReplyForm(form)))
     }
 
     fn tokenize(&self, py: Python<'_>, text: String, add_special: bool, parse_special: bool) -> PyResult<Vec<i32>> {

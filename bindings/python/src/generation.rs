@@ -9,10 +9,10 @@ use std::{
 };
 
 use futures_core::Stream;
-use llama_concurrent::{Collector, Completion, Event, Generation};
+use llama_concurrent::{Collector, Completion, Event, Generation, ReplyEvent, ReplyForm, ReplyReader};
 use pyo3::prelude::*;
 
-use crate::{convert, slice};
+use crate::{convert, reply, slice};
 
 /// A generation; collected, it is cancelled.
 #[pyclass(frozen, module = "llama_concurrent._native")]
@@ -26,11 +26,17 @@ pub struct NativeGeneration {
 struct Reader {
     generation: Generation,
     collected: Collector,
+    /// Of a chat.
+    reply: Option<(ReplyForm, ReplyReader)>,
+    /// The end, where pieces come before it.
+    end: Option<llama_concurrent::Result<Completion>>,
 }
 
 /// An event as Python gets it.
 pub enum PyEvent {
     Text(String, Option<i32>, Option<convert::Logprobs>),
+    /// Text of an answer, and the pieces of which it is one.
+    Reply(String, Option<i32>, Option<convert::Logprobs>, Vec<ReplyEvent>),
     /// The result of the whole generation, from `convert::outcome`.
     Finished(Py<PyAny>),
 }
@@ -43,6 +49,11 @@ impl<'py> IntoPyObject<'py> for PyEvent {
     fn into_pyobject(self, py: Python<'py>) -> PyResult<Self::Output> {
         match self {
             PyEvent::Text(text, token, logprobs) => Ok((text, token, logprobs).into_pyobject(py)?.into_any()),
+            PyEvent::Reply(text, token, logprobs, pieces) => {
+                let deltas = pieces.iter().filter_map(|piece| reply::delta(py, piece).transpose());
+                let deltas = deltas.collect::<PyResult<Vec<_>>>()?;
+                Ok((text, token, logprobs, deltas).into_pyobject(py)?.into_any())
+            }
             PyEvent::Finished(finish) => Ok(finish.into_bound(py).into_any()),
         }
     }
@@ -51,24 +62,50 @@ impl<'py> IntoPyObject<'py> for PyEvent {
 impl Reader {
     /// Adds an event to the output, and converts it for Python.
     fn take_event(&mut self, event: Option<Event>) -> PyResult<Option<PyEvent>> {
-        let Some(event) = event else { return Ok(None) };
-        let text = match &event {
-            Event::Delta(delta) => {
+        let Some(event) = event else { return self.take_end() };
+        let (mut said, pieces) = match (&event, &mut self.reply) {
+            (Event::Delta(delta), reply) => {
                 let logprobs = delta.logprobs.as_deref().map(convert::logprobs);
-                Some(PyEvent::Text(delta.text.clone(), delta.token, logprobs))
+                let pieces = reply.as_mut().map(|(_, reader)| reader.push(&delta.text));
+                (Some((delta.text.clone(), delta.token, logprobs)), pieces)
             }
-            _ => None,
+            (_, Some((_, reader))) => (None, Some(reader.finish())),
+            _ => (None, None),
         };
-        match self.collected.take(event) {
-            None => Ok(text),
-            Some(result) => Ok(Some(PyEvent::Finished(Python::attach(|py| convert::outcome(py, result))?))),
+        self.end = self.collected.take(event);
+        match pieces.filter(|pieces| said.is_some() || !pieces.is_empty()) {
+            Some(pieces) => {
+                let content = |piece: &ReplyEvent| match piece {
+                    ReplyEvent::Content(text) => Some(text.clone()),
+                    _ => None,
+                };
+                let text = pieces.iter().filter_map(content).collect();
+                let (_, token, logprobs) = said.take().unwrap_or_default();
+                Ok(Some(PyEvent::Reply(text, token, logprobs, pieces)))
+            }
+            None => match said {
+                Some((text, token, logprobs)) => Ok(Some(PyEvent::Text(text, token, logprobs))),
+                None => self.take_end(),
+            },
         }
+    }
+
+    fn take_end(&mut self) -> PyResult<Option<PyEvent>> {
+        let Some(end) = self.end.take() else { return Ok(None) };
+        Ok(Some(PyEvent::Finished(Python::attach(|py| convert::outcome(py, end, self.form()))?)))
+    }
+
+    fn form(&self) -> Option<&ReplyForm> {
+        self.reply.as_ref().map(|(form, _)| form)
     }
 
     /// Reads to the end, for at most `limit`; `None` if the end does not arrive in time, or was read before.
     fn wait(&mut self, limit: Duration) -> Option<llama_concurrent::Result<Completion>> {
         let deadline = Instant::now() + limit;
         loop {
+            if let Some(end) = self.end.take() {
+                return Some(end);
+            }
             let event = self.generation.next_within(deadline.saturating_duration_since(Instant::now()))?;
             if let Some(result) = self.collected.take(event) {
                 return Some(result);
@@ -78,6 +115,9 @@ impl Reader {
 
     fn poll_end(&mut self, task: &mut Context<'_>) -> Poll<Option<llama_concurrent::Result<Completion>>> {
         loop {
+            if let Some(end) = self.end.take() {
+                return Poll::Ready(Some(end));
+            }
             let Some(event) = ready!(Pin::new(&mut self.generation).poll_next(task)) else { return Poll::Ready(None) };
             if let Some(result) = self.collected.take(event) {
                 return Poll::Ready(Some(result));
@@ -91,8 +131,9 @@ fn lock(reader: &Mutex<Reader>) -> MutexGuard<'_, Reader> {
 }
 
 impl NativeGeneration {
-    pub fn new(engine: llama_concurrent::Engine, generation: Generation) -> Self {
-        let reader = Reader { collected: Collector::default(), generation };
+    pub fn new(engine: llama_concurrent::Engine, generation: Generation, form: Option<ReplyForm>) -> Self {
+        let reply = form.map(|form| (form.clone(), form.reader()));
+        let reader = Reader { collected: Collector::default(), generation, reply, end: None };
         Self { engine, id: reader.generation.id(), reader: Arc::new(Mutex::new(reader)) }
     }
 }
@@ -147,7 +188,7 @@ impl NativeGeneration {
                 (done, over)
             });
             if done.is_some() || over {
-                return done.map(|done| convert::outcome(py, done)).transpose();
+                return done.map(|done| convert::outcome(py, done, lock(&self.reader).form())).transpose();
             }
             py.check_signals()?;
         }
@@ -158,7 +199,7 @@ impl NativeGeneration {
         let reader = self.reader.clone();
         pyo3_async_runtimes::tokio::future_into_py(py, async move {
             let done = poll_fn(|task| lock(&reader).poll_end(task)).await;
-            Python::attach(|py| done.map(|done| convert::outcome(py, done)).transpose())
+            Python::attach(|py| done.map(|done| convert::outcome(py, done, lock(&reader).form())).transpose())
         })
     }
 

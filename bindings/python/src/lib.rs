@@ -8,6 +8,7 @@ mod convert;
 mod engine;
 mod errors;
 mod generation;
+mod reply;
 mod slice;
 
 /// The module `llama_concurrent._native`.
@@ -20,6 +21,7 @@ mod _native {
         build::system_info,
         engine::{NativeEngine, NativeFinished},
         generation::NativeGeneration,
+        reply::NativeReplyForm,
     };
 
     #[pymodule_init]

@@ -37,6 +37,7 @@ from ._errors import (
 )
 from ._outcome import DeadlineExceeded
 from ._requests import Request
+from ._tools import ToolRun, tool_schema
 from ._types import ChatPrompt, EngineStats, Message, Prompt, Result, Results, SamplingParams, TokenLogprobs
 
 __version__ = _build.version
@@ -75,7 +76,9 @@ __all__ = [
     "ShuttingDown",
     "Stream",
     "TokenLogprobs",
+    "ToolRun",
     "build_info",
+    "tool_schema",
 ]
 
 

@@ -10,6 +10,7 @@ from typing import Any, overload
 from ._base import BaseEngine, Progress, Stream as BaseStream, finished, is_list, list_requests, refuse_keywords
 from ._native import NativeGeneration
 from ._outcome import outcome
+from ._tools import ToolRun
 from ._types import Message, Prompt, Result, Results, SamplingParams
 
 
@@ -97,8 +98,24 @@ class AsyncEngine(BaseEngine):
             raise
 
     async def chat(self, messages: Iterable[Message], params: SamplingParams | None = None, **template: Any) -> Result:
-        """Like `generate`, for a chat; `template` is passed to `chat_prompt`."""
+        """Like `generate`, for a chat; `template` is passed to `chat_prompt`, and may have `tools`. `Result.message` is the
+        answer with its thoughts and calls."""
         return await self.generate(self.chat_prompt(messages, **template), params)
+
+    async def run_tools(
+        self,
+        messages: Iterable[Message],
+        tools: Iterable[Callable[..., Any]],
+        params: SamplingParams | None = None,
+        *,
+        max_turns: int = 10,
+        **template: Any,
+    ) -> ToolRun:
+        """Like `Engine.run_tools`; coroutine functions are awaited, other functions run on a thread."""
+        run = ToolRun(messages, tools, max_turns)
+        while not run.is_over:
+            await run.add_async(await self.chat(run.messages, params, **run.options(template)))
+        return run
 
     def stream(self, prompt: Prompt, params: SamplingParams | None = None) -> AsyncStream:
         """Streams the text of a generation: `async for piece in engine.stream(...)`.
@@ -116,7 +133,8 @@ class AsyncEngine(BaseEngine):
     def stream_chat(
         self, messages: Iterable[Message], params: SamplingParams | None = None, **template: Any
     ) -> AsyncStream:
-        """Like `stream`, for a chat; `template` is passed to `chat_prompt`."""
+        """Like `stream`, for a chat; `template` is passed to `chat_prompt`. The pieces are those of the content;
+        `AsyncStream.deltas` has thoughts and calls, too."""
         return self.stream(self.chat_prompt(messages, **template), params)
 
 
@@ -145,6 +163,18 @@ class AsyncStream(BaseStream, AsyncIterator[str]):
             if text := self._take(event):
                 return text
         raise StopAsyncIteration
+
+    async def deltas(self) -> AsyncIterator[dict[str, Any]]:
+        """The pieces as dicts, as `Stream.deltas` has them."""
+        await self.accepted()
+        while self._generation is not None:
+            try:
+                event = await self._generation.read_async()
+            except BaseException:
+                self._cancel()
+                raise
+            for delta in self._take_deltas(event):
+                yield delta
 
     async def aclose(self) -> None:
         """Cancels the request if it is still running, and ends the iteration."""

@@ -18,6 +18,7 @@ from ._errors import InvalidConfig, InvalidRequest, LlamaError
 from ._native import NativeEngine, NativeGeneration
 from ._outcome import checked, outcome
 from ._requests import Requests
+from ._tools import Tool, tool_schema
 from ._types import (
     EngineStats,
     ChatPrompt,
@@ -202,11 +203,14 @@ class BaseEngine:
         *,
         add_generation_prompt: bool | None = None,
         continue_final_message: bool | Literal["content", "reasoning_content"] | None = None,
-        tools: list[Any] | None = None,
+        tools: Iterable[Tool] | None = None,
+        tool_choice: str | dict[str, Any] | None = None,
+        parallel_tool_calls: bool = True,
+        thinking_budget: int | None = None,
         variables: dict[str, Any] | None = None,
         parse_special: bool = False,
     ) -> ChatPrompt:
-        """Renders messages with the chat template. `tools` and `variables` are passed to the template.
+        """Renders messages with the chat template. The answer to the prompt is read into thoughts, content and calls.
 
         Args:
             messages: Dicts with `role` and `content`, and whatever else the template reads: `tool_calls`, `tool_call_id`,
@@ -214,7 +218,12 @@ class BaseEngine:
             add_generation_prompt: End with the header of an assistant message. None: unless a message is continued.
             continue_final_message: Have the model continue the last message: its content or, by name, its reasoning. None:
                 if it is the assistant's.
-            tools: The tools that the model may call, as JSON schemas.
+            tools: The tools that the model may call: dicts as in OpenAI's API, or Python functions, whose annotations and
+                docstrings describe them.
+            tool_choice: Whether it calls them: "auto", "none", "required", or the name of one as
+                `{"type": "function", "function": {"name": ...}}`. None: "auto".
+            parallel_tool_calls: Whether it may make more than one call in its answer.
+            thinking_budget: Tokens of thoughts at most, after which the thought is closed. None: no limit.
             variables: Further variables of the template, such as `{"enable_thinking": False}`.
             parse_special: Read special tokens also where they are written inside messages. By default a control token in
                 a message is plain text, so that a message cannot end itself and impersonate another role.
@@ -232,15 +241,20 @@ class BaseEngine:
             raise InvalidRequest(
                 f"continue_final_message is {continued!r}, but must be True, False, 'content' or 'reasoning_content'"
             )
-        text, plain = self._native.chat_prompt(
+        if thinking_budget is not None and not 0 <= thinking_budget < 2**32:
+            raise InvalidRequest(f"thinking_budget is {thinking_budget}, but must be a number of tokens, 0 or more, or None")
+        text, plain, form = self._native.chat_prompt(
             as_messages(messages),
             add_generation_prompt is not False,
             continued,
-            None if tools is None else as_json("tools", tools),
+            None if tools is None else as_json("tools", [tool_schema(tool) for tool in tools]),
+            None if tool_choice is None else as_json("tool_choice", tool_choice),
+            parallel_tool_calls,
+            thinking_budget,
             None if variables is None else as_json("variables", variables),
             parse_special,
         )
-        return ChatPrompt(text, plain)
+        return ChatPrompt(text, plain, form)
 
     def stats(self) -> EngineStats:
         """A snapshot of the engine's configuration, counters and state. Cheap: it does not wait for the workers."""
@@ -287,6 +301,13 @@ class Stream:
         if event is not None:
             self.result = finished(event)
         return ""
+
+    def _take_deltas(self, event: Event | None) -> list[dict[str, Any]]:
+        """The deltas of an event."""
+        if isinstance(event, tuple) and len(event) == 4:
+            return event[3]
+        text = self._take(event)
+        return [{"content": text}] if text else []
 
     def _cancel(self) -> None:
         generation, self._generation = self._generation, None

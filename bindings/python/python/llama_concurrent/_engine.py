@@ -10,6 +10,7 @@ from ._base import BaseEngine, Progress, finished, is_list, list_requests, refus
 from ._base import Stream as BaseStream
 from ._outcome import outcome
 from ._requests import Request
+from ._tools import ToolRun
 from ._types import Message, NativeSampling, Prompt, Result, Results, SamplingParams
 
 
@@ -100,8 +101,40 @@ class Engine(BaseEngine):
             return Results(map(outcome, self._native.run_all(requests, Progress(lambda done, _: bar.update(done - bar.n)))))
 
     def chat(self, messages: Iterable[Message], params: SamplingParams | None = None, **template: Any) -> Result:
-        """Like `generate`, for a chat; `template` is passed to `chat_prompt`."""
+        """Like `generate`, for a chat; `template` is passed to `chat_prompt`, and may have `tools`. `Result.message` is the
+        answer with its thoughts and calls.
+
+        >>> with Engine() as engine:
+        ...     engine.chat([{"role": "user", "content": "Hello"}], SamplingParams(max_tokens=4)).message["role"]
+        'assistant'
+        """
         return self.generate(self.chat_prompt(messages, **template), params)
+
+    def run_tools(
+        self,
+        messages: Iterable[Message],
+        tools: Iterable[Callable[..., Any]],
+        params: SamplingParams | None = None,
+        *,
+        max_turns: int = 10,
+        **template: Any,
+    ) -> ToolRun:
+        """Answers a chat, and calls the Python functions that the model asks for until it needs none.
+
+        A function gets the arguments by name, and what it returns is told to the model: a str as it is, anything else as JSON.
+        An exception is told to it, too. After `max_turns` answers with calls the model must answer without.
+
+        >>> def add(a: int, b: int) -> int:
+        ...     return a + b
+        >>> with Engine(slots=1) as engine:
+        ...     run = engine.run_tools([{"role": "user", "content": "2 + 2?"}], [add], SamplingParams(max_tokens=8))
+        ...     run.messages[0]["role"]
+        'user'
+        """
+        run = ToolRun(messages, tools, max_turns)
+        while not run.is_over:
+            run.add(self.chat(run.messages, params, **run.options(template)))
+        return run
 
     def stream(self, prompt: Prompt, params: SamplingParams | None = None) -> Stream:
         """Streams the text of a generation. Raises the same errors as `generate`.
@@ -113,7 +146,8 @@ class Engine(BaseEngine):
         return Stream(self, self._submit(prompt, params))
 
     def stream_chat(self, messages: Iterable[Message], params: SamplingParams | None = None, **template: Any) -> Stream:
-        """Like `stream`, for a chat; `template` is passed to `chat_prompt`."""
+        """Like `stream`, for a chat; `template` is passed to `chat_prompt`. The pieces are those of the content;
+        `Stream.deltas` has thoughts and calls, too."""
         return self.stream(self.chat_prompt(messages, **template), params)
 
     def submit(self, prompt: Prompt, params: SamplingParams | None = None) -> Request:
@@ -135,6 +169,12 @@ class Stream(BaseStream, Iterator[str]):
             if text := self._take(self._generation.read()):
                 return text
         raise StopIteration
+
+    def deltas(self) -> Iterator[dict[str, Any]]:
+        """The pieces as dicts in the form of OpenAI's deltas: `content`, `reasoning_content`, or `tool_calls`, whose name
+        comes first and whose arguments come in pieces. Instead of the iteration over texts, or to go on from there."""
+        while self._generation is not None:
+            yield from self._take_deltas(self._generation.read())
 
     def close(self) -> None:
         """Cancels the request if it is still running, and ends the iteration."""

@@ -14,18 +14,21 @@ from ._errors import InvalidRequest, LlamaError
 if TYPE_CHECKING:
     import pandas
 
+    from ._native import NativeReplyForm
+
 Prompt = Union[str, Sequence[int]]
 """A text to continue, or its tokens."""
 
 Event = Union[
     tuple[str, Union[int, None], Union[tuple[float, list[tuple[int, float]]], None]],
+    tuple[str, Union[int, None], Union[tuple[float, list[tuple[int, float]]], None], list[dict[str, Any]]],
     dict[str, Any],
     LlamaError,
 ]
-"""An event of a generation: text, a token and its log probabilities, or at its end the arguments of `Result` or an
-error."""
+"""An event of a generation: text, a token, its log probabilities and, of a chat, the deltas of the answer; or at its end the
+arguments of `Result` or an error."""
 
-FinishReason = Literal["stop", "length", "cancelled", "deadline", "error"]
+FinishReason = Literal["stop", "length", "tool_calls", "cancelled", "deadline", "error"]
 
 
 class ChatPrompt(str):
@@ -34,10 +37,13 @@ class ChatPrompt(str):
 
     plain: list[tuple[int, int]]
     """Ranges of its UTF-8 bytes in which special tokens are not parsed."""
+    form: NativeReplyForm | None
+    """How the answer is read: into thoughts, content and calls of tools."""
 
-    def __new__(cls, text: str, plain: list[tuple[int, int]]) -> ChatPrompt:
+    def __new__(cls, text: str, plain: list[tuple[int, int]], form: NativeReplyForm | None = None) -> ChatPrompt:
         prompt = super().__new__(cls, text)
         prompt.plain = plain
+        prompt.form = form
         return prompt
 
 
@@ -184,11 +190,12 @@ class Result:
     """A finished generation. Times are in seconds from the submission."""
 
     text: str
-    """The whole output."""
+    """The whole output; of a chat, the content of the answer."""
     tokens: list[int]
     """All output tokens, without the end-of-generation token."""
     finish_reason: FinishReason
-    """"stop" (end-of-generation token or stop string), "length", "cancelled", "deadline" or "error"."""
+    """"stop" (end-of-generation token or stop string), "length", "tool_calls" (a chat whose answer has some), "cancelled",
+    "deadline" or "error"."""
     stop_index: int | None = None
     """The index in `stop` of the string that ended it."""
     n_prompt_tokens: int = 0
@@ -209,6 +216,9 @@ class Result:
     """The error; only in the results of a list."""
     logprobs: list[TokenLogprobs] = field(default_factory=list, repr=False)
     """One per token, if `SamplingParams.logprobs` is set."""
+    message: Message | None = None
+    """The answer to a chat, ready to be appended to its messages: `content`, and what there is of `reasoning_content` and
+    `tool_calls`. Their arguments are JSON text, as in OpenAI's API."""
 
     def to_dict(self) -> dict[str, Any]:
         """All fields as plain values; an error as its text."""
