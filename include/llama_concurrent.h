@@ -58,6 +58,12 @@ enum {
     LLAMA_INFER_EVENT_TYPE_TOKEN = 1,
     /** The generation of one prompt has ended. It is the last event of that prompt. */
     LLAMA_INFER_EVENT_TYPE_FINISHED = 2,
+    /** Chats: more of a thought. */
+    LLAMA_INFER_EVENT_TYPE_REASONING = 3,
+    /** Chats: a call of a tool begins. */
+    LLAMA_INFER_EVENT_TYPE_TOOL_CALL = 4,
+    /** Chats: more of the arguments of a call. */
+    LLAMA_INFER_EVENT_TYPE_ARGUMENTS = 5,
 };
 
 /** Why a generation ended. */
@@ -178,21 +184,6 @@ enum {
     LLAMA_INFER_PRIORITY_INTERACTIVE = 0,
     /** Uses the capacity that interactive requests leave. Never starved. */
     LLAMA_INFER_PRIORITY_BATCH = 1,
-};
-
-/** Whether the model continues the last message of a chat. */
-typedef int32_t llama_infer_continuation;
-enum {
-    /** Continue the last message if it is the assistant's; otherwise start a new one. */
-    LLAMA_INFER_CONTINUATION_AUTO = 0,
-    /** Always start a new message. */
-    LLAMA_INFER_CONTINUATION_NEVER = 1,
-    /** Continue the last message of any role: its content, or its reasoning if it has no content. */
-    LLAMA_INFER_CONTINUATION_LAST = 2,
-    /** Continue the content of the last message. */
-    LLAMA_INFER_CONTINUATION_CONTENT = 3,
-    /** Continue the reasoning of the last message. */
-    LLAMA_INFER_CONTINUATION_REASONING_CONTENT = 4,
 };
 
 /** How workers are placed on the machine. */
@@ -480,7 +471,10 @@ typedef struct llama_infer_params {
     size_t n_logit_bias;
     /** The queue that gets the events. If it is set, the callback must be NULL. Default: NULL. */
     struct llama_infer_queue *queue;
-    /** Chats: the tools that the model may call, as the JSON that the chat template expects. NULL (default): none. */
+    /**
+     * Chats: the tools that the model may call, as a JSON array of functions in the form of OpenAI's API. Calls are delivered as
+     * `TOOL_CALL` and `ARGUMENTS` events, and their arguments conform to the schema of the tool. NULL (default): none.
+     */
     const char *chat_tools;
     /** Chats: variables for the chat template, as a JSON object such as `{"enable_thinking": false}`. NULL (default): none. */
     const char *chat_variables;
@@ -569,6 +563,24 @@ typedef struct llama_infer_params {
     bool chat_parse_special;
     /** Reserved; must be false. */
     bool reserved_3[3];
+    /**
+     * Chats: the messages as pointers to structs, for messages with calls and results of tools. If it is set, the argument
+     * `messages` and `chat_messages` must be NULL. NULL (default): use one of those.
+     */
+    const llama_infer_chat_message *const *chat;
+    /** Number of elements in `chat`. */
+    size_t n_chat;
+    /**
+     * Chats: whether the model calls `chat_tools`: "auto", "none", "required", or as JSON the function that it has to call, such
+     * as `{"type": "function", "function": {"name": "weather"}}`. NULL (default): "auto".
+     */
+    const char *chat_tool_choice;
+    /** Chats: maximum number of tokens of thoughts. Then the thought is closed, and the model answers. -1 (default): no limit. */
+    int32_t chat_thinking_budget;
+    /** Chats: allow more than one call of a tool in an answer. Default: true. */
+    bool chat_parallel_tool_calls;
+    /** Reserved; must be false. */
+    bool reserved_4[3];
     /** DRY: strength of the penalty on tokens that would continue a repetition; 0 is off. Default: 0. */
     float dry_multiplier;
     /** DRY: factor by which the penalty grows with each token of repetition beyond `dry_allowed_length`. Default: 1.75. */
@@ -638,6 +650,17 @@ typedef struct llama_infer_result {
     const double *itl_ms;
     /** Number of `itl_ms`. */
     size_t n_itl;
+    /** Chats: the thoughts as delivered in events, NUL-terminated; NULL otherwise. `text` is then the content of the answer. */
+    const char *reasoning;
+    /**
+     * Chats: the calls of tools in the order of the answer; NULL if there are none. After a cancel, or if `max_tokens` was
+     * reached, the arguments of the last one may be cut off.
+     */
+    const llama_infer_tool_call *tool_calls;
+    /** Number of `tool_calls`. */
+    size_t n_tool_calls;
+    /** Chats: the answer as a JSON object in the form of OpenAI's API, for the next `chat_messages`; NULL otherwise. */
+    const char *message;
 } llama_infer_result;
 
 /** A token and its log probability. */
@@ -667,41 +690,38 @@ typedef struct llama_infer_event {
     /** The `user_data` passed when the request was started. */
     void *user_data;
     /**
-     * `TOKEN`: new text, as complete UTF-8 characters, NUL-terminated. Empty while a character or a possible stop string is
-     * incomplete. Never NULL.
+     * `TOKEN`, `REASONING`, `ARGUMENTS`: new text, as complete UTF-8 characters, NUL-terminated. Empty while a character or a
+     * possible stop string is incomplete. Never NULL.
      */
     const char *text;
     /** Length of `text` in bytes, without the terminating NUL. Output may contain NUL characters. */
     size_t text_length;
-    /** `TOKEN`: the new tokens; NULL if withheld text is released without a new token. */
+    /**
+     * The new tokens; NULL if withheld text is released without a new token. Those of a chat's markup come with whatever event
+     * is next.
+     */
     const int32_t *tokens;
     /** Number of `tokens`; may be 0. */
     size_t n_tokens;
-    /** `TOKEN`: index of the first of these tokens in the output. */
+    /** Index of the first of these tokens in the output. */
     size_t position;
     /** `FINISHED`: the result; NULL otherwise. */
     const struct llama_infer_result *result;
     /** Prompts of the request or batch that have not ended; 0 in its last event. */
     size_t n_remaining;
     /**
-     * `TOKEN`, if requested by `llama_infer_params.logprobs`: the new token, followed by the most likely tokens at its
+     * If requested by `llama_infer_params.logprobs`: the new token, followed by the most likely tokens at its
      * position in descending order; NULL otherwise.
      */
     const struct llama_infer_logprob *logprobs;
     /** Number of `logprobs`; may be 0. */
     size_t n_logprobs;
+    /** `TOOL_CALL`, `ARGUMENTS`: the call, without its arguments; NULL otherwise. */
+    const llama_infer_tool_call *tool_call;
 } llama_infer_event;
 
 /** Receives the events of a request: any number of `TOKEN` events, then one `FINISHED` event per prompt. */
 typedef void (*llama_infer_callback)(const struct llama_infer_event *event, void *user_data);
-
-/** A message of a chat. */
-typedef struct llama_infer_message {
-    /** The author: usually "system", "user" or "assistant". */
-    const char *role;
-    /** The text. */
-    const char *content;
-} llama_infer_message;
 
 /** A snapshot of the state of an engine. Counters start at 0 when the engine is loaded. */
 typedef struct llama_engine_stats {
@@ -990,10 +1010,14 @@ llama_infer_status llama_infer_tokens_async(struct llama_engine *engine,
  * Like `llama_infer_async`, for a chat of `n_messages` messages, rendered with the engine's chat template. The messages
  * are copied.
  *
+ * The answer is read while it streams: its content is the text of `TOKEN` events, thoughts are that of `REASONING` events, and
+ * each call of a tool is a `TOOL_CALL` event followed by `ARGUMENTS` events. Append the answer to the chat with the members
+ * `message`, or `text`, `reasoning` and `tool_calls`, of its result.
+ *
  * Also returns `NO_CHAT_TEMPLATE` and `CHAT_TEMPLATE`.
  */
 llama_infer_status llama_infer_chat_async(struct llama_engine *engine,
-                                          const struct llama_infer_message *messages,
+                                          const llama_infer_message *messages,
                                           size_t n_messages,
                                           const struct llama_infer_params *params,
                                           llama_infer_callback on_event,
@@ -1014,7 +1038,7 @@ llama_infer_status llama_infer_chat_async(struct llama_engine *engine,
  * Returns `BUFFER_TOO_SMALL` if the text and its NUL do not fit.
  */
 llama_infer_status llama_engine_chat_prompt(struct llama_engine *engine,
-                                            const struct llama_infer_message *messages,
+                                            const llama_infer_message *messages,
                                             size_t n_messages,
                                             const struct llama_infer_params *params,
                                             char *buffer,

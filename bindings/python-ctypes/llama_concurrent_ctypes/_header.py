@@ -7,7 +7,7 @@ from ctypes import POINTER, c_bool, c_char_p, c_double, c_float, c_int, c_int32,
 from typing import Any
 
 ENUMS: dict[str, dict[str, int]] = {
-    "llama_infer_event_type": {"token": 1, "finished": 2},
+    "llama_infer_event_type": {"token": 1, "finished": 2, "reasoning": 3, "tool_call": 4, "arguments": 5},
     "llama_infer_finish_reason": {"stop": 1, "length": 2, "cancelled": 3, "deadline": 4, "error": 5},
     "llama_concurrent_log_level": {"error": 1, "warn": 2, "info": 3, "debug": 4, "trace": 5},
     "llama_infer_status": {
@@ -37,7 +37,6 @@ ENUMS: dict[str, dict[str, int]] = {
     "llama_engine_strategy": {"auto": 0, "sequential": 1, "round-robin": 2, "batched": 3},
     "llama_engine_kv_type": {"f16": 0, "q8_0": 1, "f32": 2, "q4_0": 3},
     "llama_infer_priority": {"interactive": 0, "batch": 1},
-    "llama_infer_continuation": {"auto": 0, "never": 1, "last": 2, "content": 3, "reasoning_content": 4},
     "llama_engine_placement": {"auto": 0, "node": 1, "l3": 2, "none": 3},
     "llama_engine_replicate": {"auto": 0, "always": 1, "never": 2},
     "llama_engine_wait_policy": {"auto": 0, "active": 1, "passive": 2},
@@ -158,6 +157,12 @@ class CInferParams(ctypes.Structure):
         ("continue_final_message", c_int32),
         ("chat_parse_special", c_bool),
         ("reserved_3", c_bool * 3),
+        ("chat", POINTER(POINTER(CInferChatMessage))),
+        ("n_chat", c_size_t),
+        ("chat_tool_choice", c_char_p),
+        ("chat_thinking_budget", c_int32),
+        ("chat_parallel_tool_calls", c_bool),
+        ("reserved_4", c_bool * 3),
         ("dry_multiplier", c_float),
         ("dry_base", c_float),
         ("dry_allowed_length", c_uint32),
@@ -188,6 +193,10 @@ class CInferResult(ctypes.Structure):
         ("e2e_ms", c_double),
         ("itl_ms", POINTER(c_double)),
         ("n_itl", c_size_t),
+        ("reasoning", c_char_p),
+        ("tool_calls", POINTER(CInferToolCall)),
+        ("n_tool_calls", c_size_t),
+        ("message", c_char_p),
     ]
 
 
@@ -215,17 +224,11 @@ class CInferEvent(ctypes.Structure):
         ("n_remaining", c_size_t),
         ("logprobs", POINTER(CInferLogprob)),
         ("n_logprobs", c_size_t),
+        ("tool_call", POINTER(CInferToolCall)),
     ]
 
 
 CInferCallback = ctypes.CFUNCTYPE(None, POINTER(CInferEvent), c_void_p)
-
-
-class CInferMessage(ctypes.Structure):
-    _fields_ = [
-        ("role", c_char_p),
-        ("content", c_char_p),
-    ]
 
 
 class CEngineStats(ctypes.Structure):

@@ -31,7 +31,7 @@ fn submit(engine: &Engine, call: &Arc<Call>, index: usize, request: &Request) {
         return call.refuse(index, None);
     }
     match engine.submit_when_free(|| engine.submit(request.clone()), || !call.is_cancelled()) {
-        Some(Ok(generation)) => call.add(index, generation),
+        Some(Ok(generation)) => call.add(index, generation, None),
         Some(Err(error)) => call.refuse(index, Some(error)),
         None => call.refuse(index, None),
     }

@@ -15,7 +15,9 @@ use std::{
 };
 
 use futures_core::Stream;
-use llama_concurrent::{Collector, Error, Event, Finish, FinishReason, Generation, Timings};
+use llama_concurrent::{
+    Collector, Delta, Error, Event, Finish, FinishReason, Generation, Reply, ReplyEvent, ReplyReader, Timings,
+};
 
 use crate::{
     event::{Origin, OwnedEvent, llama_infer_event},
@@ -107,21 +109,35 @@ impl Call {
         self.ready.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds the generation of prompt `index`.
-    pub fn add(self: &Arc<Self>, index: usize, generation: Generation) {
-        self.push(index, Some(generation), None);
+    /// Adds the generation of prompt `index`, whose answer the reader reads.
+    pub fn add(self: &Arc<Self>, index: usize, generation: Generation, reader: Option<ReplyReader>) {
+        self.push(index, Some(generation), reader, None);
     }
 
     /// Prompt `index` was refused or, without an error, cancelled before it was submitted.
     pub fn refuse(self: &Arc<Self>, index: usize, error: Option<Error>) {
         let cancelled = || Finish::new(FinishReason::Cancelled, Timings::default());
         let finish = error.map_or_else(cancelled, Finish::failed);
-        self.push(index, None, Some(Event::Finished(Box::new(finish))));
+        self.push(index, None, None, Some(Event::Finished(Box::new(finish))));
     }
 
-    fn push(self: &Arc<Self>, index: usize, generation: Option<Generation>, peeked: Option<Event>) {
+    fn push(
+        self: &Arc<Self>,
+        index: usize,
+        generation: Option<Generation>,
+        reader: Option<ReplyReader>,
+        peeked: Option<Event>,
+    ) {
         let waker = Waker::from(Arc::new(PromptWaker { call: Arc::downgrade(self), index }));
-        let prompt = PromptState { generation, peeked, waker, collected: Collector::default() };
+        let prompt = PromptState {
+            generation,
+            peeked,
+            waker,
+            reader,
+            said: VecDeque::new(),
+            reply: Reply::default(),
+            collected: Collector::default(),
+        };
         let mut prompts = self.prompts();
         if prompts.closed {
             return;
@@ -219,26 +235,41 @@ impl Call {
         let mut prompts = self.prompts();
         loop {
             let index = self.ready().pop_front()?;
+            let remaining = prompts.remaining;
             let Some(prompt) = prompts.running.get_mut(&index) else { continue };
             match prompt.next() {
                 None => {}
-                Some(Event::Finished(finish)) => {
+                Some(Said::Finished(finish)) => {
                     let prompt = prompts.running.remove(&index)?;
                     prompts.remaining -= 1;
                     self.room.notify_all();
+                    let reply = prompt.reader.is_some().then_some(prompt.reply);
                     let done = prompt.collected.finish(*finish);
-                    return Some(OwnedEvent::finished(self.origin, index, prompts.remaining, done));
+                    return Some(OwnedEvent::finished(self.origin, index, prompts.remaining, done, reply));
                 }
-                Some(Event::Delta(delta)) => {
+                Some(Said::New(delta, piece)) => {
                     self.ready().push_back(index);
                     if self.is_cancelled() {
                         continue;
                     }
                     prompt.collected.push(&delta);
-                    return Some(OwnedEvent::token(self.origin, index, prompts.remaining, delta));
+                    if let Some(piece) = &piece {
+                        prompt.reply.add(piece.clone());
+                    }
+                    if matches!(piece, Some(ReplyEvent::CallEnd { .. })) && delta.token.is_none() {
+                        continue;
+                    }
+                    return Some(OwnedEvent::new_output(
+                        self.origin,
+                        index,
+                        remaining,
+                        delta,
+                        piece,
+                        &prompt.reply.calls,
+                    ));
                 }
                 // Kinds of events that a later engine may add.
-                Some(_) => self.ready().push_back(index),
+                Some(Said::Nothing) => self.ready().push_back(index),
             }
         }
     }
@@ -271,8 +302,22 @@ struct PromptState {
     /// An event that was peeked at and not read.
     peeked: Option<Event>,
     waker: Waker,
+    /// Reads the answer to a chat.
+    reader: Option<ReplyReader>,
+    /// What came with an event and was not read yet.
+    said: VecDeque<Said>,
+    /// The answer read so far.
+    reply: Reply,
     /// The output read so far.
     collected: Collector,
+}
+
+/// One event for the caller.
+enum Said {
+    /// New output: tokens and, of a chat, a piece of the answer, in whose place the text of the tokens then stands.
+    New(Delta, Option<ReplyEvent>),
+    Finished(Box<Finish>),
+    Nothing,
 }
 
 /// Wakes the call when a prompt has an event. The reference is weak because the call owns the waker.
@@ -297,7 +342,34 @@ impl PromptState {
     }
 
     /// The next event. Without one, the waker is called when there is one.
-    fn next(&mut self) -> Option<Event> {
+    fn next(&mut self) -> Option<Said> {
+        if let Some(said) = self.said.pop_front() {
+            return Some(said);
+        }
+        let event = self.next_of_generation()?;
+        let pieces = match (&event, &mut self.reader) {
+            (Event::Delta(delta), Some(reader)) => reader.push(&delta.text),
+            (Event::Finished(_), Some(reader)) => reader.finish(),
+            _ => Vec::new(),
+        };
+        let mut pieces = pieces.into_iter();
+        let last = match event {
+            Event::Delta(mut delta) if self.reader.is_some() => {
+                // The tokens come with the first piece, or by themselves.
+                delta.text.clear();
+                self.said.push_back(Said::New(delta, pieces.next()));
+                None
+            }
+            Event::Delta(delta) => Some(Said::New(delta, None)),
+            Event::Finished(finish) => Some(Said::Finished(finish)),
+            _ => Some(Said::Nothing),
+        };
+        self.said.extend(pieces.map(|piece| Said::New(Delta::default(), Some(piece))));
+        self.said.extend(last);
+        self.said.pop_front()
+    }
+
+    fn next_of_generation(&mut self) -> Option<Event> {
         if let Some(event) = self.peeked.take() {
             return Some(event);
         }
@@ -310,7 +382,7 @@ impl PromptState {
 
     /// Whether there is an event to read. Without one, the waker is called when there is one.
     fn peek(&mut self) -> bool {
-        self.peeked = self.next();
+        self.peeked = self.next_of_generation();
         self.peeked.is_some()
     }
 }

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use llama_concurrent::{Engine, Request};
+use llama_concurrent::{Engine, ReplyReader, Request};
 
 use crate::{
     batch_submitter,
@@ -87,11 +87,11 @@ impl EngineState {
         Ok(call)
     }
 
-    /// Submits one request. Its events are held until `call.release`.
-    pub fn start(&self, call: &Arc<Call>, request: Request) -> Result<()> {
+    /// Submits one request, whose answer this reads. Its events are held until `call.release`.
+    pub fn start(&self, call: &Arc<Call>, request: Request, reader: Option<ReplyReader>) -> Result<()> {
         match self.engine.submit(request) {
             Ok(generation) => {
-                call.add(0, generation);
+                call.add(0, generation, reader);
                 Ok(())
             }
             Err(error) => {

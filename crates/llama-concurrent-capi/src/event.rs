@@ -2,9 +2,10 @@
 
 use std::ffi::{CString, c_char, c_void};
 
-use llama_concurrent::{Completion, Delta, FinishReason, Token};
+use llama_concurrent::{Completion, Delta, FinishReason, Reply, ReplyEvent, Token, ToolCall};
 
 use crate::{
+    chat::llama_infer_tool_call,
     status::llama_infer_status as Status,
     types::{c_text, llama_engine, llama_infer_id},
 };
@@ -17,6 +18,12 @@ pub enum llama_infer_event_type {
     Token = 1,
     /// The generation of one prompt has ended. It is the last event of that prompt.
     Finished = 2,
+    /// Chats: more of a thought.
+    Reasoning = 3,
+    /// Chats: a call of a tool begins.
+    ToolCall = 4,
+    /// Chats: more of the arguments of a call.
+    Arguments = 5,
 }
 
 /// Why a generation ended.
@@ -97,6 +104,15 @@ pub struct llama_infer_result {
     pub itl_ms: *const f64,
     /// Number of `itl_ms`.
     pub n_itl: usize,
+    /// Chats: the thoughts as delivered in events, NUL-terminated; NULL otherwise. `text` is then the content of the answer.
+    pub reasoning: *const c_char,
+    /// Chats: the calls of tools in the order of the answer; NULL if there are none. After a cancel, or if `max_tokens` was
+    /// reached, the arguments of the last one may be cut off.
+    pub tool_calls: *const llama_infer_tool_call,
+    /// Number of `tool_calls`.
+    pub n_tool_calls: usize,
+    /// Chats: the answer as a JSON object in the form of OpenAI's API, for the next `chat_messages`; NULL otherwise.
+    pub message: *const c_char,
 }
 
 /// An event. The event and everything it points to are owned by the library. They are valid until the callback returns or,
@@ -116,30 +132,33 @@ pub struct llama_infer_event {
     pub engine: *mut llama_engine,
     /// The `user_data` passed when the request was started.
     pub user_data: *mut c_void,
-    /// `TOKEN`: new text, as complete UTF-8 characters, NUL-terminated. Empty while a character or a possible stop string is
-    /// incomplete. Never NULL.
+    /// `TOKEN`, `REASONING`, `ARGUMENTS`: new text, as complete UTF-8 characters, NUL-terminated. Empty while a character or a
+    /// possible stop string is incomplete. Never NULL.
     pub text: *const c_char,
     /// Length of `text` in bytes, without the terminating NUL. Output may contain NUL characters.
     pub text_length: usize,
-    /// `TOKEN`: the new tokens; NULL if withheld text is released without a new token.
+    /// The new tokens; NULL if withheld text is released without a new token. Those of a chat's markup come with whatever event
+    /// is next.
     pub tokens: *const i32,
     /// Number of `tokens`; may be 0.
     pub n_tokens: usize,
-    /// `TOKEN`: index of the first of these tokens in the output.
+    /// Index of the first of these tokens in the output.
     pub position: usize,
     /// `FINISHED`: the result; NULL otherwise.
     pub result: *const llama_infer_result,
     /// Prompts of the request or batch that have not ended; 0 in its last event.
     pub n_remaining: usize,
-    /// `TOKEN`, if requested by `llama_infer_params.logprobs`: the new token, followed by the most likely tokens at its
+    /// If requested by `llama_infer_params.logprobs`: the new token, followed by the most likely tokens at its
     /// position in descending order; NULL otherwise.
     pub logprobs: *const llama_infer_logprob,
     /// Number of `logprobs`; may be 0.
     pub n_logprobs: usize,
+    /// `TOOL_CALL`, `ARGUMENTS`: the call, without its arguments; NULL otherwise.
+    pub tool_call: *const llama_infer_tool_call,
 }
 
-crate::assert_no_tail_padding!(llama_infer_event, n_logprobs: usize);
-crate::assert_no_tail_padding!(llama_infer_result, n_itl: usize);
+crate::assert_no_tail_padding!(llama_infer_event, tool_call: *const llama_infer_tool_call);
+crate::assert_no_tail_padding!(llama_infer_result, message: *const c_char);
 
 /// The fields that are the same in all events of a call.
 #[derive(Clone, Copy)]
@@ -163,6 +182,11 @@ pub struct OwnedEvent {
     logprobs: Vec<llama_infer_logprob>,
     itl_ms: Vec<f64>,
     error: Option<CString>,
+    reasoning: CText,
+    message: CText,
+    /// What the texts of calls point to.
+    call_texts: Vec<CText>,
+    calls: Vec<llama_infer_tool_call>,
 }
 
 // SAFETY: the pointers in `raw` and `result` point into the event's own memory, except for those of `Origin`.
@@ -205,14 +229,62 @@ impl OwnedEvent {
             n_remaining: remaining,
             logprobs: std::ptr::null(),
             n_logprobs: 0,
+            tool_call: std::ptr::null(),
         };
-        let (text, logprobs) = (CText::new(String::new()), Vec::new());
-        Box::new(Self { raw, result: None, text, tokens: Vec::new(), logprobs, itl_ms: Vec::new(), error: None })
+        let empty = || CText::new(String::new());
+        Box::new(Self {
+            raw,
+            result: None,
+            text: empty(),
+            tokens: Vec::new(),
+            logprobs: Vec::new(),
+            itl_ms: Vec::new(),
+            error: None,
+            reasoning: empty(),
+            message: empty(),
+            call_texts: Vec::new(),
+            calls: Vec::new(),
+        })
     }
 
-    pub fn token(origin: Origin, index: usize, remaining: usize, delta: Delta) -> Box<Self> {
-        let mut event = Self::new(origin, llama_infer_event_type::Token, index, remaining);
-        event.text = CText::new(delta.text);
+    /// Adds a call. Its texts do not move: each has memory of its own.
+    fn call(&mut self, index: usize, id: Option<&str>, name: &str, arguments: Option<&str>) {
+        let mut text = |text: Option<&str>| match text {
+            None => std::ptr::null(),
+            Some(text) => {
+                let text = CText::new(text.to_owned());
+                let pointer = text.parts().0;
+                self.call_texts.push(text);
+                pointer
+            }
+        };
+        let (id, name, arguments) = (text(Some(id.unwrap_or_default())), text(Some(name)), text(arguments));
+        self.calls.push(llama_infer_tool_call { id, name, arguments, index });
+    }
+
+    /// New output: text, or a piece of an answer. `calls` are those of the answer so far.
+    pub fn new_output(
+        origin: Origin,
+        index: usize,
+        remaining: usize,
+        delta: Delta,
+        piece: Option<ReplyEvent>,
+        calls: &[ToolCall],
+    ) -> Box<Self> {
+        let (kind, text, call) = match piece {
+            None | Some(ReplyEvent::CallEnd { .. }) => (llama_infer_event_type::Token, delta.text, None),
+            Some(ReplyEvent::Content(text)) => (llama_infer_event_type::Token, text, None),
+            Some(ReplyEvent::Reasoning(text)) => (llama_infer_event_type::Reasoning, text, None),
+            Some(ReplyEvent::CallStart { index, .. }) => (llama_infer_event_type::ToolCall, String::new(), Some(index)),
+            Some(ReplyEvent::Arguments { index, json }) => (llama_infer_event_type::Arguments, json, Some(index)),
+            Some(_) => (llama_infer_event_type::Token, String::new(), None),
+        };
+        let mut event = Self::new(origin, kind, index, remaining);
+        if let Some((index, call)) = call.and_then(|index| Some((index, calls.get(index)?))) {
+            event.call(index, call.id.as_deref(), &call.name, None);
+            event.raw.tool_call = event.calls.as_ptr();
+        }
+        event.text = CText::new(text);
         event.tokens.extend(delta.token);
         (event.raw.text, event.raw.text_length) = event.text.parts();
         (event.raw.tokens, event.raw.n_tokens) = array(&event.tokens);
@@ -227,9 +299,27 @@ impl OwnedEvent {
     }
 
     /// A `FINISHED` event, with the whole output that was delivered.
-    pub fn finished(origin: Origin, index: usize, remaining: usize, done: Completion) -> Box<Self> {
+    pub fn finished(
+        origin: Origin,
+        index: usize,
+        remaining: usize,
+        done: Completion,
+        reply: Option<Reply>,
+    ) -> Box<Self> {
         let Completion { text, tokens, finish, .. } = done;
         let mut event = Self::new(origin, llama_infer_event_type::Finished, index, remaining);
+        let is_chat = reply.is_some();
+        let text = match reply {
+            None => text,
+            Some(reply) => {
+                event.message = CText::new(reply.to_message().to_string());
+                for (index, call) in reply.calls.iter().enumerate() {
+                    event.call(index, call.id.as_deref(), &call.name, Some(&call.arguments));
+                }
+                event.reasoning = CText::new(reply.reasoning);
+                reply.content
+            }
+        };
         let ms = |time: std::time::Duration| time.as_secs_f64() * 1000.0;
         let clip = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         event.text = CText::new(text);
@@ -239,6 +329,8 @@ impl OwnedEvent {
         let (text, text_length) = event.text.parts();
         let (tokens, n_tokens) = array(&event.tokens);
         let (itl_ms, n_itl) = array(&event.itl_ms);
+        let (tool_calls, n_tool_calls) = array(&event.calls);
+        let of_chat = |text: &CText| if is_chat { text.parts().0 } else { std::ptr::null() };
         event.result = Some(llama_infer_result {
             size: size_of::<llama_infer_result>(),
             reason: llama_infer_finish_reason::of(finish.reason),
@@ -257,6 +349,10 @@ impl OwnedEvent {
             e2e_ms: ms(finish.timings.e2e),
             itl_ms,
             n_itl,
+            reasoning: of_chat(&event.reasoning),
+            tool_calls,
+            n_tool_calls,
+            message: of_chat(&event.message),
         });
         event
     }

@@ -5,12 +5,13 @@ use std::{
     sync::Arc,
 };
 
-use llama_concurrent::{ChatMessage, Priority, Prompt, Request};
+use llama_concurrent::{PreparedChat, Priority, Prompt, ReplyReader, Request};
 
 use crate::{
     boundary::boundary,
+    chat::llama_infer_message,
     engine_state::{ENGINES, EngineState},
-    infer_params::{llama_infer_callback, llama_infer_message, llama_infer_params},
+    infer_params::{llama_infer_callback, llama_infer_params},
     pointers,
     status::llama_infer_status as Status,
     types::{Failure, Result, limit, llama_engine, llama_infer_id},
@@ -46,9 +47,22 @@ impl Start {
     unsafe fn one(self, prompt: Prompt) -> Result<()> {
         // SAFETY: the caller's promise.
         let request = unsafe { self.params.request(prompt) }?;
+        self.submit(request, None)
+    }
+
+    /// # Safety
+    /// As [`one`](Self::one).
+    unsafe fn answer(self, chat: PreparedChat) -> Result<()> {
+        // SAFETY: the caller's promise.
+        let request = unsafe { self.params.request(chat.prompt) }?;
+        let guide = self.engine.engine.guide(&chat.form, &request.params)?;
+        self.submit(request.guide(guide).markup(chat.form.markup()), Some(chat.form.reader()))
+    }
+
+    fn submit(self, request: Request, reader: Option<ReplyReader>) -> Result<()> {
         let destination = self.params.destination(self.on_event, &self.engine)?;
         let call = self.engine.open(1, destination, self.user_data)?;
-        self.engine.start(&call, request)?;
+        self.engine.start(&call, request, reader)?;
         self.announce(call.id());
         call.release();
         Ok(())
@@ -121,6 +135,10 @@ pub unsafe extern "C" fn llama_infer_tokens_async(
 /// Like `llama_infer_async`, for a chat of `n_messages` messages, rendered with the engine's chat template. The messages
 /// are copied.
 ///
+/// The answer is read while it streams: its content is the text of `TOKEN` events, thoughts are that of `REASONING` events, and
+/// each call of a tool is a `TOOL_CALL` event followed by `ARGUMENTS` events. Append the answer to the chat with the members
+/// `message`, or `text`, `reasoning` and `tool_calls`, of its result.
+///
 /// Also returns `NO_CHAT_TEMPLATE` and `CHAT_TEMPLATE`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_infer_chat_async(
@@ -135,8 +153,9 @@ pub unsafe extern "C" fn llama_infer_chat_async(
     // SAFETY: the pointers are what the header asks for.
     boundary(|| unsafe {
         let start = Start::new(engine, params, on_event, user_data, id)?;
-        let prompt = chat_prompt(&start.engine, messages, n_messages, &start.params)?;
-        start.one(prompt)
+        let chat = start.params.chat(messages, n_messages)?;
+        let prepared = start.engine.engine.prepare_chat(&chat)?;
+        start.answer(prepared)
     })
 }
 
@@ -165,36 +184,10 @@ pub unsafe extern "C" fn llama_engine_chat_prompt(
     boundary(|| unsafe {
         let engine = ENGINES.get(engine)?;
         let params = llama_infer_params::read(params)?;
-        let prompt = chat_prompt(&engine, messages, n_messages, &params)?;
+        let prompt = engine.engine.prepare_chat(&params.chat(messages, n_messages)?)?.prompt;
         let text = prompt.text().unwrap_or_default();
         pointers::fill_text(text, buffer, capacity, length, "buffer")
     })
-}
-
-/// # Safety
-/// As the header asks of `messages`, and as `llama_infer_params::request`.
-unsafe fn chat_prompt(
-    engine: &EngineState,
-    messages: *const llama_infer_message,
-    n_messages: usize,
-    params: &llama_infer_params,
-) -> Result<Prompt> {
-    // SAFETY: the caller's promise.
-    if let Some(chat) = unsafe { params.chat_messages(n_messages)? } {
-        // SAFETY: as above.
-        return Ok(engine.engine.chat_prompt(&chat, &unsafe { params.chat_options()? })?);
-    }
-    let mut chat = Vec::new();
-    // SAFETY: as above.
-    unsafe {
-        for (i, message) in pointers::slice(messages, n_messages, "messages")?.iter().enumerate() {
-            chat.push(ChatMessage::new(
-                pointers::text(message.role, &format!("messages[{i}].role"))?,
-                pointers::text(message.content, &format!("messages[{i}].content"))?,
-            ));
-        }
-        Ok(engine.engine.chat_prompt(&chat, &params.chat_options()?)?)
-    }
 }
 
 /// Starts one generation for each of `n_prompts` prompts, and returns immediately. The number of prompts is not limited by

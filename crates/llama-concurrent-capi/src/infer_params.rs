@@ -5,13 +5,12 @@ use std::{
     time::Duration,
 };
 
-use llama_concurrent::{
-    ChatMessage, ChatOptions, Constraint, Continuation, Priority, Prompt, Request, SamplingParams, Token,
-};
+use llama_concurrent::{ChatOptions, Constraint, Priority, Prompt, Request, SamplingParams, Token};
 
 use crate::{
     boundary::boundary,
     call::Destination,
+    chat::{llama_infer_chat_message, llama_infer_continuation},
     engine_state::EngineState,
     event::llama_infer_event,
     pointers::{self, Versioned},
@@ -30,22 +29,6 @@ pub enum llama_infer_priority {
     Batch = 1,
 }
 
-/// Whether the model continues the last message of a chat.
-#[repr(i32)]
-#[derive(Clone, Copy)]
-pub enum llama_infer_continuation {
-    /// Continue the last message if it is the assistant's; otherwise start a new one.
-    Auto = 0,
-    /// Always start a new message.
-    Never = 1,
-    /// Continue the last message of any role: its content, or its reasoning if it has no content.
-    Last = 2,
-    /// Continue the content of the last message.
-    Content = 3,
-    /// Continue the reasoning of the last message.
-    ReasoningContent = 4,
-}
-
 /// A bias added to the logit of a token.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -54,16 +37,6 @@ pub struct llama_infer_logit_bias {
     pub token: i32,
     /// The bias; minus infinity forbids the token.
     pub bias: f32,
-}
-
-/// A message of a chat.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct llama_infer_message {
-    /// The author: usually "system", "user" or "assistant".
-    pub role: *const c_char,
-    /// The text.
-    pub content: *const c_char,
 }
 
 /// Receives the events of a request: any number of `TOKEN` events, then one `FINISHED` event per prompt.
@@ -120,7 +93,8 @@ pub struct llama_infer_params {
     // parameters 2: end
     /// The queue that gets the events. If it is set, the callback must be NULL. Default: NULL.
     pub queue: *mut llama_infer_queue,
-    /// Chats: the tools that the model may call, as the JSON that the chat template expects. NULL (default): none.
+    /// Chats: the tools that the model may call, as a JSON array of functions in the form of OpenAI's API. Calls are delivered as
+    /// `TOOL_CALL` and `ARGUMENTS` events, and their arguments conform to the schema of the tool. NULL (default): none.
     pub chat_tools: *const c_char,
     /// Chats: variables for the chat template, as a JSON object such as `{"enable_thinking": false}`. NULL (default): none.
     pub chat_variables: *const c_char,
@@ -197,6 +171,20 @@ pub struct llama_infer_params {
     pub chat_parse_special: c_bool,
     /// Reserved; must be false.
     pub reserved_3: [c_bool; 3],
+    /// Chats: the messages as pointers to structs, for messages with calls and results of tools. If it is set, the argument
+    /// `messages` and `chat_messages` must be NULL. NULL (default): use one of those.
+    pub chat: *const *const llama_infer_chat_message,
+    /// Number of elements in `chat`.
+    pub n_chat: usize,
+    /// Chats: whether the model calls `chat_tools`: "auto", "none", "required", or as JSON the function that it has to call, such
+    /// as `{"type": "function", "function": {"name": "weather"}}`. NULL (default): "auto".
+    pub chat_tool_choice: *const c_char,
+    /// Chats: maximum number of tokens of thoughts. Then the thought is closed, and the model answers. -1 (default): no limit.
+    pub chat_thinking_budget: i32,
+    /// Chats: allow more than one call of a tool in an answer. Default: true.
+    pub chat_parallel_tool_calls: c_bool,
+    /// Reserved; must be false.
+    pub reserved_4: [c_bool; 3],
     // last parameters: begin
     /// DRY: strength of the penalty on tokens that would continue a repetition; 0 is off. Default: 0.
     pub dry_multiplier: f32,
@@ -292,6 +280,12 @@ impl llama_infer_params {
             continue_final_message: llama_infer_continuation::Auto as i32,
             chat_parse_special: chat.parse_special.into(),
             reserved_3: [false.into(); 3],
+            chat: std::ptr::null(),
+            n_chat: 0,
+            chat_tool_choice: std::ptr::null(),
+            chat_thinking_budget: -1,
+            chat_parallel_tool_calls: true.into(),
+            reserved_4: [false.into(); 3],
         }
     }
 
@@ -302,7 +296,8 @@ impl llama_infer_params {
     pub unsafe fn read(params: *const Self) -> Result<Self> {
         // SAFETY: the caller's promise.
         let params = unsafe { pointers::read_sized(params, Self::defaults(), "params") }?;
-        if params.reserved.iter().chain(&params.reserved_2).chain(&params.reserved_3).any(|&byte| byte != 0) {
+        let reserved = params.reserved.iter().chain(&params.reserved_2).chain(&params.reserved_3);
+        if reserved.chain(&params.reserved_4).any(|&byte| byte != 0) {
             return Err(Failure::argument("params->reserved is not false; start from llama_infer_default_params()"));
         }
         Ok(params)
@@ -390,75 +385,6 @@ impl llama_infer_params {
         }
     }
 
-    /// # Safety
-    /// As [`request`](Self::request).
-    pub unsafe fn chat_options(&self) -> Result<ChatOptions> {
-        // SAFETY: the caller's promise.
-        let (tools, variables) = unsafe {
-            (
-                pointers::optional_text(self.chat_tools, "chat_tools")?,
-                pointers::optional_text(self.chat_variables, "chat_variables")?,
-            )
-        };
-        let wrong = |field: &str, error: serde_json::Error| {
-            Failure::new(Status::InvalidRequest, format!("{field} is not the JSON that is expected there: {error}"))
-        };
-        Ok(ChatOptions {
-            add_generation_prompt: self.add_generation_prompt != 0,
-            tools: tools.map(serde_json::from_str).transpose().map_err(|error| wrong("chat_tools", error))?,
-            extra: variables
-                .map_or(Ok(serde_json::Map::new()), serde_json::from_str)
-                .map_err(|error| wrong("chat_variables", error))?,
-            continue_final_message: self.continuation()?,
-            parse_special: self.chat_parse_special != 0,
-        })
-    }
-
-    fn continuation(&self) -> Result<Continuation> {
-        use llama_infer_continuation as Named;
-        [
-            (Named::Auto, Continuation::Auto),
-            (Named::Never, Continuation::Never),
-            (Named::Last, Continuation::Last),
-            (Named::Content, Continuation::Content),
-            (Named::ReasoningContent, Continuation::Reasoning),
-        ]
-        .into_iter()
-        .find_map(|(named, wish)| (named as i32 == self.continue_final_message).then_some(wish))
-        .ok_or_else(|| {
-            Failure::unknown(
-                Status::InvalidRequest,
-                "continue_final_message",
-                self.continue_final_message,
-                "llama_infer_continuation",
-            )
-        })
-    }
-
-    /// The messages that are given as JSON; `None` where there are none, and the argument `messages` holds.
-    ///
-    /// # Safety
-    /// As [`request`](Self::request).
-    pub unsafe fn chat_messages(&self, n_messages: usize) -> Result<Option<Vec<ChatMessage>>> {
-        // SAFETY: the caller's promise.
-        let Some(json) = (unsafe { pointers::optional_text(self.chat_messages, "chat_messages")? }) else {
-            return Ok(None);
-        };
-        if n_messages > 0 {
-            return Err(Failure::new(
-                Status::InvalidRequest,
-                "chat_messages and the argument messages are both set; use one of them",
-            ));
-        }
-        let messages = serde_json::from_str(json);
-        messages.map(Some).map_err(|error| {
-            Failure::new(
-                Status::InvalidRequest,
-                format!("chat_messages is not a JSON list of objects with a role: {error}"),
-            )
-        })
-    }
-
     /// Where the events go: to the callback or to the queue, one of the two.
     pub fn destination(&self, on_event: llama_infer_callback, engine: &EngineState) -> Result<Destination> {
         match (on_event, self.queue.is_null()) {
@@ -473,7 +399,7 @@ impl llama_infer_params {
 }
 
 /// A number, or -1 for none.
-fn count_or_none(number: i32, name: &str) -> Result<Option<u32>> {
+pub(crate) fn count_or_none(number: i32, name: &str) -> Result<Option<u32>> {
     match number {
         -1 => Ok(None),
         n => u32::try_from(n)

@@ -16,6 +16,7 @@ mod batch_submitter;
 mod boundary;
 mod call;
 mod callbacks;
+mod chat;
 mod engine;
 mod engine_params;
 mod engine_state;

@@ -2,6 +2,8 @@
 
 use std::mem;
 
+use serde_json::{Value, json};
+
 /// A piece of what the model said. Texts are never empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -63,6 +65,24 @@ pub struct Message {
 }
 
 impl Message {
+    /// As a message of OpenAI's chat API. The content is null where there are calls and nothing else.
+    pub fn to_message(&self) -> Value {
+        let is_call = self.content.is_empty() && !self.calls.is_empty();
+        let content = if is_call { Value::Null } else { self.content.as_str().into() };
+        let mut message = json!({"role": "assistant", "content": content});
+        if !self.reasoning.is_empty() {
+            message["reasoning_content"] = self.reasoning.as_str().into();
+        }
+        if !self.calls.is_empty() {
+            let call = |call: &ToolCall| {
+                let function = json!({"name": call.name, "arguments": call.arguments});
+                json!({"id": call.id, "type": "function", "function": function})
+            };
+            message["tool_calls"] = self.calls.iter().map(call).collect();
+        }
+        message
+    }
+
     /// Adds what an event brings.
     pub fn add(&mut self, event: Event) {
         match event {

@@ -1,9 +1,9 @@
 //! Responses of both generating routes: streamed or whole.
 
 use axum::response::Response;
-use llama_concurrent::{Engine, Reply, ReplyForm, ToolCall};
+use llama_concurrent::{Engine, Reply, ReplyForm};
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{
     FINGERPRINT,
@@ -133,19 +133,9 @@ impl<'a> Choice<'a> {
     }
 }
 
-/// An answer as a message of OpenAI's chat API.
+/// An answer as a message, which is never a refusal.
 fn message(reply: &Reply) -> Value {
-    let content = if reply.content.is_empty() && !reply.calls.is_empty() { Value::Null } else { json!(reply.content) };
-    let mut message = json!({"role": "assistant", "content": content, "refusal": null});
-    if !reply.reasoning.is_empty() {
-        message["reasoning_content"] = json!(reply.reasoning);
-    }
-    if !reply.calls.is_empty() {
-        let call = |call: &ToolCall| {
-            let function = json!({"name": call.name, "arguments": call.arguments});
-            json!({"id": call.id, "type": "function", "function": function})
-        };
-        message["tool_calls"] = reply.calls.iter().map(call).collect();
-    }
+    let mut message = reply.to_message();
+    message["refusal"] = Value::Null;
     message
 }
