@@ -2,10 +2,12 @@
 //! does not.
 
 use std::{
+    borrow::Cow,
     io::{IsTerminal, Write, stderr, stdout},
     process::ExitCode,
 };
 
+use crossterm::style::Stylize;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
@@ -39,13 +41,25 @@ pub fn progress_bar(length: u64, template: &str) -> ProgressBar {
 /// Prints output of a model as it arrives. Control characters are removed for a terminal: they could rewrite the screen.
 pub fn print_growing(text: &str) -> Result<(), Failure> {
     let mut out = stdout().lock();
-    if out.is_terminal() && text.contains(is_control) {
-        out.write_all(text.replace(is_control, "\u{FFFD}").as_bytes())?;
+    if out.is_terminal() {
+        out.write_all(harmless(text).as_bytes())?;
     } else {
         out.write_all(text.as_bytes())?;
     }
     out.flush()?;
     Ok(())
+}
+
+/// As [`print_growing`], for a terminal, in a darker colour.
+pub fn print_dimmed(text: &str) -> Result<(), Failure> {
+    let mut out = stdout().lock();
+    write!(out, "{}", harmless(text).dim())?;
+    out.flush()?;
+    Ok(())
+}
+
+fn harmless(text: &str) -> Cow<'_, str> {
+    if text.contains(is_control) { text.replace(is_control, "\u{FFFD}").into() } else { text.into() }
 }
 
 fn is_control(c: char) -> bool {

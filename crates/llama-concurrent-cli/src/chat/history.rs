@@ -1,6 +1,7 @@
 //! The history of a conversation.
 
-use llama_concurrent::ChatMessage;
+use llama_concurrent::{ChatMessage, Reply};
+use serde_json::Value;
 
 /// An optional system message, then questions and answers in turn.
 pub struct History {
@@ -23,26 +24,34 @@ impl History {
         self.messages.push(ChatMessage::user(question));
     }
 
-    pub fn answered(&mut self, answer: &str) {
-        self.messages.push(ChatMessage::assistant(answer));
+    pub fn answered(&mut self, reply: &Reply) {
+        let mut message = ChatMessage::assistant(reply.content.clone());
+        if let Value::Object(fields) = reply.to_message() {
+            message.fields.extend(fields.into_iter().filter(|(name, _)| name != "role" && name != "content"));
+        }
+        self.add(message);
     }
 
-    /// Drops a question without a response.
+    pub fn add(&mut self, message: ChatMessage) {
+        self.messages.push(message);
+    }
+
+    /// Drops the last question and all that follows it.
     pub fn take_back(&mut self) {
-        self.messages.truncate((self.messages.len() - 1).max(self.fixed));
+        let question = self.messages.iter().rposition(|message| message.role == "user");
+        self.messages.truncate(question.unwrap_or(0).max(self.fixed));
     }
 
     pub fn reset(&mut self) {
         self.messages.truncate(self.fixed);
     }
 
-    /// Drops the oldest question and its response; `false` if only the current question is left.
+    /// Drops the oldest question and all that followed it; `false` if only the current question is left.
     pub fn drop_oldest_turn(&mut self) -> bool {
-        let has_old_turn = self.messages.len() >= self.fixed + 3;
-        if has_old_turn {
-            self.messages.drain(self.fixed..self.fixed + 2);
-        }
-        has_old_turn
+        let later = self.messages.iter().skip(self.fixed + 1).position(|message| message.role == "user");
+        let Some(length) = later else { return false };
+        self.messages.drain(self.fixed..=self.fixed + length);
+        true
     }
 }
 
@@ -59,11 +68,12 @@ mod tests {
         let mut history = History::new(Some("s"));
         for (question, answer) in [("q1", "a1"), ("q2", "a2")] {
             history.ask(question);
-            history.answered(answer);
+            history.answered(&Reply { content: answer.into(), ..Reply::default() });
         }
+        history.add(ChatMessage::tool("1", "r2"));
         history.ask("q3");
         assert!(history.drop_oldest_turn());
-        assert_eq!(contents(&history), ["s", "q2", "a2", "q3"]);
+        assert_eq!(contents(&history), ["s", "q2", "a2", "r2", "q3"]);
         assert!(history.drop_oldest_turn());
         assert!(!history.drop_oldest_turn());
         assert_eq!(contents(&history), ["s", "q3"]);

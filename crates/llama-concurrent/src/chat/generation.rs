@@ -4,6 +4,7 @@ use std::{
     collections::VecDeque,
     pin::Pin,
     task::{Context, Poll, ready},
+    time::{Duration, Instant},
 };
 
 use futures_core::Stream;
@@ -65,6 +66,18 @@ impl ChatGeneration {
                 return Some(event);
             }
             let event = self.generation.next_event()?;
+            self.take(event);
+        }
+    }
+
+    /// The next event, or `None` if it does not come within `limit` or the answer is over.
+    pub fn next_within(&mut self, limit: Duration) -> Option<ChatEvent> {
+        let deadline = Instant::now() + limit;
+        loop {
+            if let Some(event) = self.ready.pop_front() {
+                return Some(event);
+            }
+            let event = self.generation.next_within(deadline.saturating_duration_since(Instant::now()))?;
             self.take(event);
         }
     }

@@ -197,7 +197,15 @@ impl Engine {
     /// # Errors
     /// As [`prepare_chat`](Self::prepare_chat), [`guide`](Self::guide) and [`submit`](Self::submit).
     pub fn chat(&self, chat: &Chat, params: SamplingParams) -> Result<ChatGeneration> {
-        let PreparedChat { prompt, form } = self.prepare_chat(chat)?;
+        self.answer(self.prepare_chat(chat)?, params)
+    }
+
+    /// Answers a chat that was prepared.
+    ///
+    /// # Errors
+    /// As [`guide`](Self::guide) and [`submit`](Self::submit).
+    pub fn answer(&self, chat: PreparedChat, params: SamplingParams) -> Result<ChatGeneration> {
+        let PreparedChat { prompt, form } = chat;
         let guide = self.guide(&form, &params)?;
         let request = Request::new(prompt).params(params).guide(guide).markup(form.markup());
         Ok(ChatGeneration::new(self.submit(request)?, form.reader()))
