@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Draws the pictures of the documents, from target/release/llama-concurrent:
 
-    scripts/pictures.py demo    docs/demo.svg: the demo in a terminal of tmux, half-way through its texts
-    scripts/pictures.py page    docs/server-page.png, -dark.png: the server's page at work; wants playwright and chromium
+    scripts/pictures.py demo            docs/demo.svg: the demo in a terminal of tmux, half-way through its texts
+    scripts/pictures.py page [MODEL]    docs/server-page.png, -dark.png: chats on the server's page beside other streams, of
+                                        the demo model or of a file; wants playwright and chromium
 """
 
 import re
@@ -82,11 +83,20 @@ def svg(lines: list[str]) -> str:
     return "\n".join([*out, "</svg>", ""])
 
 
-def page() -> None:
-    """A crowd for eight slots: some are answered, eight run, the rest waits."""
+# The demo model is a small child.
+SIMPLE = ("Tell me about the fox.", "What colour is the sky?", "What is a cow?")
+QUESTIONS = (
+    "Tell me a story about a robot in a garden.",
+    "What should I see in Lisbon in two days?",
+    "How can a computer answer several people at once? Use a list, a table and some lines of Python.",
+)
+
+
+def page(model: str | None = None) -> None:
+    """Three chats are asked, and the last one is seen while a crowd of streams keeps the slots busy."""
     from playwright.sync_api import expect, sync_playwright
 
-    command = [BINARY, "serve", "--port", "0", "--slots", "8", "--threads", "1"]
+    command = [BINARY, "serve", "--port", "0", "--slots", "8", *(["-m", model] if model else ["--threads", "1"])]
     server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     try:
         url = next(line.split()[-1] for line in server.stderr if line.startswith("listening on"))
@@ -94,13 +104,28 @@ def page() -> None:
             chromium = shutil.which("chromium") or shutil.which("google-chrome")
             browser = session.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
             for scheme, name in (("light", "server-page.png"), ("dark", "server-page-dark.png")):
-                view = browser.new_page(color_scheme=scheme, viewport={"width": 1280, "height": 900})
+                view = browser.new_page(color_scheme=scheme, viewport={"width": 1280, "height": 860})
                 view.goto(url)
+                for question in QUESTIONS if model else SIMPLE:
+                    view.keyboard.press("Control+k")
+                    view.keyboard.type(question)
+                    view.keyboard.press("Enter")
+                view.click("#to-streams")
                 expect(view.locator("#link")).to_have_text("connected")
-                view.fill("#count", "120")
+                # The demo model writes some thousands of tokens a second.
+                view.fill("#count", "4" if model else "120")
                 view.fill("#tokens", "400")
+                view.select_option("#priority", "batch")
                 view.click("#send")
-                expect(view.locator("#done")).to_have_text(re.compile("[1-9]"), timeout=60_000)
+                view.locator("#chats a").first.click()
+                text = view.locator(".turn.answer > .prose")
+                stop = view.locator("#go[aria-label=Stop]")
+                for _ in range(1200):
+                    if len(text.inner_text()) > 900 or not stop.count():
+                        break
+                    view.wait_for_timeout(100)
+                expect(view.locator("#meter-text")).to_have_text(re.compile("^[1-9]"))
+                view.mouse.move(640, 700)
                 server.send_signal(signal.SIGSTOP)  # the demo model is too fast for a camera
                 view.wait_for_timeout(150)
                 view.screenshot(path=ROOT / "docs" / name)
@@ -114,7 +139,7 @@ def page() -> None:
 if __name__ == "__main__":
     if sys.argv[1:] == ["demo"]:
         (ROOT / "docs/demo.svg").write_text(svg(capture()))
-    elif sys.argv[1:] == ["page"]:
-        page()
+    elif sys.argv[1:2] == ["page"] and len(sys.argv) <= 3:
+        page(*sys.argv[2:])
     else:
         sys.exit(__doc__)

@@ -17,9 +17,10 @@ use crate::{
     clients::{Client, key_index},
     connection_state::ConnectionState,
     error::{ApiError, ApiResult},
+    page,
 };
 
-/// Routes that need no key, as in llama-server: they reveal nothing about requests.
+/// Routes that need no key, as in llama-server: they reveal nothing about requests. Nor do the page's files.
 const PUBLIC: [&str; 6] = ["/", "/health", "/v1/health", "/models", "/v1/models", "/openapi.json"];
 /// Browsers cannot set headers on a WebSocket, so the key is sent as a subprotocol with this prefix.
 pub(crate) const KEY_PROTOCOL: &str = "api-key.";
@@ -97,13 +98,17 @@ fn admit(app: &App, request: &Request) -> ApiResult<Client> {
     let keys = &app.config.api_keys;
     let client = match shown_key(headers).and_then(|key| key_index(keys, key)) {
         Some(index) => Client::Key(index),
-        None if keys.is_empty() || PUBLIC.contains(&request.uri().path()) => Client::Address(address),
+        None if keys.is_empty() || is_public(request.uri().path()) => Client::Address(address),
         None => return Err(unauthorized()),
     };
     if request.method() == Method::POST {
         app.clients.request(client)?;
     }
     Ok(client)
+}
+
+fn is_public(path: &str) -> bool {
+    PUBLIC.contains(&path) || path.starts_with(page::FILES_AT)
 }
 
 fn unauthorized() -> ApiError {

@@ -4,8 +4,9 @@ use std::sync::LazyLock;
 
 use axum::{
     body::Body,
-    http::{HeaderValue, header},
-    response::Response,
+    extract::{Path, rejection::PathRejection},
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
 };
 use llama_concurrent::{
     SamplingParams,
@@ -13,7 +14,27 @@ use llama_concurrent::{
 };
 use serde_json::{Map, Value, json};
 
+use crate::error::ApiError;
+
 const PAGE: &str = include_str!("page/index.html");
+/// Where the other files of the page are. They need no key, as the page needs none.
+pub(crate) const FILES_AT: &str = "/page/";
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+/// Name, type and text of each.
+static FILES: [(&str, &str, &str); 12] = [
+    ("page.css", "text/css; charset=utf-8", include_str!("page/page.css")),
+    ("main.js", SCRIPT, include_str!("page/main.js")),
+    ("answers.js", SCRIPT, include_str!("page/answers.js")),
+    ("api.js", SCRIPT, include_str!("page/api.js")),
+    ("dom.js", SCRIPT, include_str!("page/dom.js")),
+    ("markdown.js", SCRIPT, include_str!("page/markdown.js")),
+    ("settings.js", SCRIPT, include_str!("page/settings.js")),
+    ("slots.js", SCRIPT, include_str!("page/slots.js")),
+    ("store.js", SCRIPT, include_str!("page/store.js")),
+    ("streams.js", SCRIPT, include_str!("page/streams.js")),
+    ("tools.js", SCRIPT, include_str!("page/tools.js")),
+    ("turns.js", SCRIPT, include_str!("page/turns.js")),
+];
 
 /// The OpenAPI description: the committed file, and the sampling parameters.
 static OPENAPI: LazyLock<String> = LazyLock::new(|| {
@@ -52,11 +73,23 @@ fn schema(field: &Field<SamplingParams>) -> Option<(String, Value)> {
 
 pub(crate) async fn page() -> Response {
     let mut response = fixed(PAGE, "text/html; charset=utf-8");
-    // The page is self-contained and connects to this server only.
-    let policy = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self' ws: wss:; \
+    // All of the page is of this server. Nothing within its text runs: it shows what models write.
+    let policy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self' ws: wss:; \
                   img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
     response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
     response
+}
+
+pub(crate) async fn file(name: Result<Path<String>, PathRejection>) -> Response {
+    // A path that is not UTF-8 is none of them.
+    let name = name.map_or_else(|_| String::new(), |Path(name)| name);
+    match FILES.iter().find(|(known, ..)| *known == name) {
+        Some(&(_, content_type, text)) => fixed(text, content_type),
+        None => {
+            let message = format!("the page has no file '{name}'");
+            ApiError::new(StatusCode::NOT_FOUND, "not_found_error", message).into_response()
+        }
+    }
 }
 
 pub(crate) async fn openapi() -> Response {
@@ -66,5 +99,24 @@ pub(crate) async fn openapi() -> Response {
 fn fixed(text: &'static str, content_type: &'static str) -> Response {
     let mut response = Response::new(Body::from(text));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    // Files of two versions of a server do not go together.
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_file_of_the_page_is_served() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/page");
+        let entries = std::fs::read_dir(folder).expect("the folder");
+        let names = entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned());
+        let mut there: Vec<String> = names.filter(|name| name != "index.html").collect();
+        let mut served: Vec<String> = FILES.iter().map(|(name, ..)| (*name).to_owned()).collect();
+        there.sort();
+        served.sort();
+        assert_eq!(there, served);
+    }
 }

@@ -46,7 +46,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
     }
     router = router.route("/slots", get(native::slots::slots));
     if app.config.page {
-        router = router.route("/", get(page::page));
+        router = router.route("/", get(page::page)).route("/page/{name}", get(page::file));
     }
     let router = router
         .fallback(|uri: Uri| async move {

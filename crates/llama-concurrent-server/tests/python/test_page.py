@@ -1,4 +1,5 @@
-"""The page in a browser: texts grow side by side, the keyboard is enough, one and all can be cancelled."""
+"""The page in a browser on a running server: a chat is answered; of many streams texts grow side by side, the keyboard is
+enough, one and all can be cancelled. test_chat_page.py has the chat's details, without a server."""
 
 import os
 import pathlib
@@ -31,7 +32,7 @@ def page(browser, url, request):
     page.on("pageerror", lambda error: problems.append(str(error)))
     page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
     page.scheme = request.param
-    page.goto(url)
+    page.goto(url + "/#streams")
     expect(page.locator("#link")).to_have_text("connected")
     yield page
     assert problems == []
@@ -99,3 +100,23 @@ def test_it_can_be_used_on_a_telephone(page):
     wide = [box["x"] + box["width"] for box in map(lambda one: one.bounding_box(), page.locator("body *:visible").all()) if box]
     assert max(wide) <= 360, "nothing sticks out"
     picture(page, "telephone")
+
+
+def test_chats_are_answered_beside_the_streams(page):
+    fill(page, count=6, tokens=100_000)
+    page.click("#send")
+    expect(page.locator("article p").first).to_have_text(re.compile(r"(.|\n){40}"))
+    page.click("#new")
+    for _ in range(2):
+        page.keyboard.press("Control+k")
+        page.keyboard.type("Once upon a time")
+        page.keyboard.press("Enter")
+    expect(page.locator(".turn.answer > .prose")).to_have_text(re.compile(r"\w+ \w+"))
+    expect(page.locator("#go")).to_have_attribute("aria-label", "Send")
+    expect(page.locator(".turn.answer .figures").last).to_have_text(re.compile(r"tokens · .* tok/s"))
+    picture(page, "chat")
+    expect(page.locator("#slot-list li")).to_have_count(8)
+    expect(page.locator("#chats li")).to_have_count(2)
+    page.click("#to-streams")
+    page.keyboard.press("Escape")
+    expect(page.locator("#done")).to_have_text("6")

@@ -73,7 +73,7 @@ fn keys_open_and_nothing_else_does() {
     for path in ["/metrics", "/slots", "/nothing"] {
         assert_eq!(get(path, "").0, 401, "{path}");
     }
-    for path in ["/health", "/v1/models", "/"] {
+    for path in ["/health", "/v1/models", "/", "/page/main.js"] {
         assert_eq!(get(path, "").0, 200, "{path}");
     }
 }

@@ -188,6 +188,13 @@ fn the_page_and_the_description_are_served() {
     assert_eq!(status, 200);
     assert!(head.contains("content-security-policy: default-src 'none'"));
     assert!(!page.contains("src=\"http") && !page.contains("href=\"http"), "nothing comes from elsewhere");
+    for (name, kind) in [("page.css", "text/css"), ("main.js", "text/javascript"), ("markdown.js", "text/javascript")] {
+        let request = format!("GET /page/{name} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+        let (status, head, _) = server.exchange(&request);
+        assert_eq!(status, 200, "{name}");
+        assert!(head.contains(&format!("content-type: {kind}; charset=utf-8")), "{head}");
+    }
+    assert_eq!(server.get("/page/nothing.js").0, 404);
     let (_, description) = server.get("/openapi.json");
     for (path, methods) in description["paths"].as_object().expect("paths") {
         let (method, _) = methods.as_object().and_then(|methods| methods.iter().next()).expect("a method");
