@@ -11,13 +11,13 @@ pub(crate) struct Types(u8);
 
 impl Types {
     pub(crate) const TEXT: Self = Self(1);
-    const NUMBER: Self = Self(2);
-    const BOOLEAN: Self = Self(4);
-    const NULL: Self = Self(8);
-    const OBJECT: Self = Self(16);
-    const LIST: Self = Self(32);
+    pub(crate) const NUMBER: Self = Self(2);
+    pub(crate) const BOOLEAN: Self = Self(4);
+    pub(crate) const NULL: Self = Self(8);
+    pub(crate) const OBJECT: Self = Self(16);
+    pub(crate) const LIST: Self = Self(32);
     pub(crate) const ANY: Self = Self(63);
-    const NONE: Self = Self(0);
+    pub(crate) const NONE: Self = Self(0);
 
     /// Of the values that are valid under `schema`, which is part of `root`.
     pub(crate) fn of(schema: &Value, root: &Value) -> Self {

@@ -1,0 +1,287 @@
+//! Arguments in the notations of Python and Gemma: JSON's structure with other words, keys and quotation marks.
+
+use std::collections::HashMap;
+
+use serde_json::Value;
+
+use super::kinds::{All, Kind, List, Object, kinds};
+use super::lark::{Lark, group, literal};
+use super::parameters::objects;
+use super::texts::{before, plain_number, written};
+use super::schemas;
+use crate::schema::Types;
+
+/// Escapes that Python reads as JSON does.
+const ESCAPES: &str = "nrtbf\\\"u";
+/// Names of arguments where none are listed.
+const NAME: &str = "[A-Za-z_][A-Za-z0-9_]{0,40}";
+/// Gemma's quotation mark.
+const QUOTE: &str = "<|\"|>";
+
+/// How values are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Style {
+    Python,
+    Gemma,
+}
+
+/// Writes values of one tool's schema.
+struct Writer<'l, 'v, 'a> {
+    lark: &'l mut Lark<'v>,
+    style: Style,
+    root: &'a Value,
+    /// Rules of values, by the schemas that hold for them. `None`: no value is valid.
+    rules: HashMap<Vec<*const Value>, Option<String>>,
+}
+
+/// The expression for the arguments of a tool: within round brackets as those of a call, or as Gemma's object.
+///
+/// # Errors
+/// In words, for what cannot be written in this notation.
+pub(super) fn arguments(lark: &mut Lark<'_>, style: Style, rewritten: &Value) -> Result<String, String> {
+    let mut writer = Writer { lark, style, root: rewritten, rules: HashMap::new() };
+    let mut options = Vec::new();
+    let mut why = "its schema allows no object".to_owned();
+    for object in objects(rewritten)? {
+        match writer.object(&object, style == Style::Python) {
+            Ok(Some(inner)) if style == Style::Python => options.push(format!("\"(\" {inner} \")\"")),
+            Ok(Some(inner)) => options.push(inner),
+            Ok(None) => {}
+            Err(reason) => why = reason,
+        }
+    }
+    if options.is_empty() { Err(why) } else { Ok(writer.lark.rule(group(&options))) }
+}
+
+impl<'a> Writer<'_, '_, 'a> {
+    fn value(&mut self, all: &All<'a>) -> Result<Option<String>, String> {
+        let mut key: Vec<*const Value> = all.iter().map(|schema| std::ptr::from_ref(*schema)).collect();
+        key.sort_unstable();
+        if let Some(known) = self.rules.get(&key) {
+            return Ok(known.clone());
+        }
+        let name = self.lark.reserve('r');
+        self.rules.insert(key.clone(), Some(name.clone()));
+        let mut options = Vec::new();
+        let of = kinds(all, self.root)?;
+        for kind in &of {
+            options.extend(self.kind(kind, all)?);
+        }
+        let rule = (!options.is_empty()).then(|| name.clone());
+        self.lark.define(&name, &if options.is_empty() { "/[^\\s\\S]/".to_owned() } else { options.join(" | ") });
+        self.rules.insert(key, rule.clone());
+        Ok(rule)
+    }
+
+    fn kind(&mut self, kind: &Kind<'a>, all: &All<'a>) -> Result<Option<String>, String> {
+        Ok(match kind {
+            Kind::Literal(value) => self.literal(value),
+            Kind::Text(_) if self.style == Style::Python => Some(self.json(all, "string")),
+            Kind::Text(_) => {
+                let text = written(std::slice::from_ref(kind), Types::TEXT, QUOTE, &[])?;
+                text.plain.map(|plain| format!("{} {}", self.lark.markup(QUOTE), before(self.lark, &plain, QUOTE)))
+            }
+            Kind::Number { .. } => match plain_number(kind) {
+                Some(number) => Some(self.lark.terminal(number.to_owned())),
+                None => Some(self.json(all, "number")),
+            },
+            Kind::Boolean => Some(format!("{} | {}", self.word("true"), self.word("false"))),
+            Kind::Null => Some(self.word("null")),
+            Kind::List(list) => self.list(list)?,
+            Kind::Object(object) => match object.clone().bounded() {
+                Some(object) => self.object(&object, false)?,
+                None => None,
+            },
+        })
+    }
+
+    fn json(&mut self, all: &All<'a>, name: &str) -> String {
+        let json = schemas::json(all, Some(&[name]), self.root, Some(ESCAPES));
+        self.lark.rule(json)
+    }
+
+    fn word(&self, word: &'static str) -> String {
+        literal(match (self.style, word) {
+            (Style::Python, "true") => "True",
+            (Style::Python, "false") => "False",
+            (Style::Python, "null") => "None",
+            _ => word,
+        })
+    }
+
+    /// A value that is listed. `None`: it cannot be written.
+    fn literal(&mut self, value: &Value) -> Option<String> {
+        Some(match value {
+            Value::Null => self.word("null"),
+            Value::Bool(true) => self.word("true"),
+            Value::Bool(false) => self.word("false"),
+            Value::Number(_) => literal(&value.to_string()),
+            Value::String(text) => self.quoted(text)?,
+            Value::Array(list) => {
+                let items: Option<Vec<String>> = list.iter().map(|item| self.literal(item)).collect();
+                format!("\"[\" {} \"]\"", items?.join(&format!(" {} ", self.comma())))
+            }
+            Value::Object(map) => {
+                let pairs: Option<Vec<String>> = map.iter().map(|(key, value)| self.pair(key, value)).collect();
+                format!("\"{{\" {} \"}}\"", pairs?.join(&format!(" {} ", self.comma())))
+            }
+        })
+    }
+
+    fn pair(&mut self, key: &str, value: &Value) -> Option<String> {
+        Some(format!("{} {}", self.key(key)?, self.literal(value)?))
+    }
+
+    fn quoted(&self, text: &str) -> Option<String> {
+        match self.style {
+            Style::Python => Some(literal(&Value::from(text).to_string())),
+            Style::Gemma if text.contains(QUOTE) => None,
+            Style::Gemma => {
+                let quote = self.lark.markup(QUOTE);
+                let text = if text.is_empty() { String::new() } else { literal(text) };
+                Some(format!("{quote} {text} {quote}"))
+            }
+        }
+    }
+
+    /// A key within an object and what stands behind it.
+    fn key(&self, name: &str) -> Option<String> {
+        match self.style {
+            Style::Python => Some(literal(&format!("{}: ", Value::from(name)))),
+            Style::Gemma => {
+                let is_bare = !name.is_empty() && !name.contains(|c: char| c.is_whitespace() || "{}[],:\"<>|".contains(c));
+                if is_bare { Some(literal(&format!("{name}:"))) } else { Some(format!("{} \":\"", self.quoted(name)?)) }
+            }
+        }
+    }
+
+    fn comma(&self) -> &'static str {
+        match self.style {
+            Style::Python => "\", \"",
+            Style::Gemma => "\",\"",
+        }
+    }
+
+    /// An object, or with `is_call` the arguments of a call in Python without their brackets.
+    fn object(&mut self, object: &Object<'a>, is_call: bool) -> Result<Option<String>, String> {
+        let inner = if object.is_map() { self.any_names(object, is_call)? } else { self.listed(object, is_call)? };
+        Ok(inner.map(|inner| if is_call { inner } else { format!("\"{{\" {inner} \"}}\"") }))
+    }
+
+    fn listed(&mut self, object: &Object<'a>, is_call: bool) -> Result<Option<String>, String> {
+        let mut pairs = Vec::new();
+        for property in &object.properties {
+            let key = if is_call {
+                is_identifier(property.name).then(|| literal(&format!("{}=", property.name)))
+            } else {
+                self.key(property.name)
+            };
+            let written = match key {
+                None => Err(format!("the argument {:?} has a name that the notation cannot hold; rename it", property.name)),
+                Some(key) => self.value(&property.of).map(|value| value.map(|value| format!("{key} {value}"))),
+            };
+            match written {
+                Ok(Some(pair)) => pairs.push((pair, property.required)),
+                Ok(None) if property.required => return Ok(None),
+                Err(why) if property.required => return Err(why),
+                Ok(None) | Err(_) => {}
+            }
+        }
+        Ok(Some(self.sequence(&pairs)))
+    }
+
+    /// Pairs of which some need not be there, with commas between those that are.
+    fn sequence(&mut self, pairs: &[(String, bool)]) -> String {
+        let comma = self.comma();
+        // What may come behind another pair, and what may come first, from the last pair on.
+        let (mut behind, mut first) = (String::new(), "\"\"".to_owned());
+        for (pair, required) in pairs.iter().rev() {
+            let pair = self.lark.rule(pair.clone());
+            first = if *required { format!("{pair} {behind}") } else { format!("{pair} {behind} | {first}") };
+            let one = format!("{comma} {pair}");
+            behind = if *required { format!("{one} {behind}") } else { format!("({one})? {behind}") };
+            behind = self.lark.rule(behind);
+            first = self.lark.rule(first);
+        }
+        first
+    }
+
+    /// Pairs of any names.
+    fn any_names(&mut self, object: &Object<'a>, is_call: bool) -> Result<Option<String>, String> {
+        let key = match (self.style, is_call) {
+            (Style::Python, true) => format!("/{NAME}=/"),
+            (Style::Python, false) => format!("/\"{NAME}\": /"),
+            (Style::Gemma, _) => format!("/{NAME}:/"),
+        };
+        let of = object.rest.clone().unwrap_or_default();
+        let key = self.lark.terminal(key);
+        let pair = self.value(&of)?.map(|value| format!("{key} {value}"));
+        Ok(self.repeated(pair, object.min, object.max))
+    }
+
+    fn list(&mut self, list: &List<'a>) -> Result<Option<String>, String> {
+        let comma = self.comma();
+        let mut items = Vec::new();
+        let mut max = list.max;
+        for (index, of) in list.first.iter().take(list.max.unwrap_or(usize::MAX)).enumerate() {
+            match self.value(of)? {
+                Some(item) => items.push((item, index < list.min)),
+                None => {
+                    max = Some(index);
+                    break;
+                }
+            }
+        }
+        if max.is_some_and(|max| max < list.min) {
+            return Ok(None);
+        }
+        let n_first = items.len();
+        let more = max.map(|max| max.saturating_sub(n_first));
+        let missing = list.min.saturating_sub(n_first);
+        let rest = match &list.rest {
+            Some(of) if more != Some(0) => self.value(of)?,
+            _ => None,
+        };
+        if n_first == 0 {
+            return Ok(self.repeated(rest, list.min, max).map(|inner| format!("\"[\" {inner} \"]\"")));
+        }
+        if missing > 0 && rest.is_none() {
+            return Ok(None);
+        }
+        // An item comes only behind all before it.
+        let mut tail = rest.map_or(String::new(), |rest| {
+            let most = more.map_or(String::new(), |more| more.to_string());
+            format!("({comma} {rest}){{{missing},{most}}}")
+        });
+        for (index, (item, required)) in items.iter().enumerate().rev() {
+            let separator = if index == 0 { "" } else { comma };
+            let whole = format!("{separator} {item} {tail}");
+            tail = self.lark.rule(if *required { whole } else { format!("({whole})?") });
+        }
+        Ok(Some(format!("\"[\" {tail} \"]\"")))
+    }
+
+    /// So many of the same with commas between them. `None`: as few as there may be are too many.
+    fn repeated(&mut self, one: Option<String>, min: usize, max: Option<usize>) -> Option<String> {
+        let comma = self.comma();
+        match one {
+            None => (min == 0).then(|| "\"\"".to_owned()),
+            Some(_) if max == Some(0) => (min == 0).then(|| "\"\"".to_owned()),
+            Some(_) if max.is_some_and(|max| max < min) => None,
+            Some(one) => {
+                let most = max.map_or(String::new(), |max| (max - 1).to_string());
+                let more = if max == Some(1) {
+                    String::new()
+                } else {
+                    format!("({comma} {one}){{{},{most}}}", min.saturating_sub(1))
+                };
+                Some(if min == 0 { format!("({one} {more})?") } else { format!("{one} {more}") })
+            }
+        }
+    }
+}
+
+fn is_identifier(name: &str) -> bool {
+    let is_first = |c: char| c.is_alphabetic() || c == '_';
+    name.len() <= 256 && name.starts_with(is_first) && name.chars().all(|c| c.is_alphanumeric() || c == '_')
+}
