@@ -175,6 +175,16 @@ pub(crate) fn property<'a>(schema: &'a Value, name: &str, root: &'a Value) -> Op
         .or_else(|| all.iter().find_map(|schema| schema.get("additionalProperties").filter(|other| other.is_object())))
 }
 
+/// Types that a property may have, by all alternatives that speak of it.
+pub(crate) fn types_of_property(schema: &Value, name: &str, root: &Value) -> Types {
+    let all = options(schema, root);
+    let known: Vec<&Value> = all.iter().filter_map(|schema| schema.get("properties")?.get(name)).collect();
+    match known.is_empty() {
+        true => property(schema, name, root).map_or(Types::ANY, |of| Types::of(of, root)),
+        false => known.into_iter().fold(Types::NONE, |types, of| types.or(Types::of(of, root))),
+    }
+}
+
 /// The schema of the items of a list.
 pub(crate) fn items<'a>(schema: &'a Value, root: &'a Value) -> Option<&'a Value> {
     options(schema, root).iter().find_map(|schema| schema.get("items"))

@@ -7,8 +7,8 @@ use serde_json::Value;
 use super::kinds::{All, Kind, List, Object, kinds};
 use super::lark::{Lark, group};
 use super::parameters::{Schema, objects};
-use super::schemas;
-use super::texts::{before, plain_number, written};
+use super::texts::{before, plain_number, type_of, written};
+use super::values::{Style, Values};
 use crate::schema::{Types, items, property};
 
 /// The tag of the elements of a list.
@@ -22,6 +22,7 @@ struct Writer<'l, 'v, 'a> {
     prefix: &'static str,
     schema: Schema<'a>,
     rules: HashMap<Key<'a>, Option<String>>,
+    values: Values<'a>,
 }
 
 /// The expression for the arguments of a tool.
@@ -29,7 +30,8 @@ struct Writer<'l, 'v, 'a> {
 /// # Errors
 /// In words, for what cannot be written in this notation.
 pub(super) fn arguments(lark: &mut Lark<'_>, prefix: &'static str, schema: Schema<'_>) -> Result<String, String> {
-    let mut writer = Writer { lark, prefix, schema, rules: HashMap::new() };
+    let values = Values::new(Style::Json(prefix), schema.rewritten);
+    let mut writer = Writer { lark, prefix, schema, rules: HashMap::new(), values };
     let mut options = Vec::new();
     let mut why = "its schema allows no object".to_owned();
     for object in objects(schema.rewritten)? {
@@ -76,8 +78,7 @@ impl<'a> Writer<'_, '_, 'a> {
                 let inner = match kind {
                     Kind::Object(object) if object.is_map() && reading.may_be_object() => {
                         // No grammar says that a closing tag has the name of the opening one; JSON is read as well.
-                        let json = schemas::json(all, Some(&["object"]), root, None);
-                        Some(self.lark.rule(json))
+                        self.values.of_kinds(self.lark, std::slice::from_ref(kind), all)?
                     }
                     Kind::List(list) if reading.may_be_list() => self.list(list, known, !reading.may_be_text())?,
                     Kind::Object(object) if reading.may_be_object() => {
@@ -115,18 +116,15 @@ impl<'a> Writer<'_, '_, 'a> {
         if let Some(plain) = &written.plain {
             options.push(before(self.lark, plain, &close));
         }
-        if !written.json.is_empty() {
-            let json = match &flat[..] {
-                [number] if plain_number(number).is_some() => {
-                    let number = plain_number(number).unwrap_or_default();
-                    before(self.lark, number, &close)
-                }
+        let as_json: Vec<Kind<'a>> = flat.into_iter().filter(|kind| written.json.contains(&type_of(kind))).collect();
+        if !as_json.is_empty() {
+            match &as_json[..] {
+                [number] if let Some(number) = plain_number(number) => options.push(before(self.lark, number, &close)),
                 _ => {
-                    let json = schemas::json(all, Some(&written.json), root, None);
-                    format!("{} {}", self.lark.rule(json), self.lark.markup(&close))
+                    let json = self.values.of_kinds(self.lark, &as_json, all)?;
+                    options.extend(json.map(|json| format!("{json} {}", self.lark.markup(&close))));
                 }
-            };
-            options.push(json);
+            }
         }
         Ok(options)
     }

@@ -60,7 +60,7 @@ impl<'a> Lark<'a> {
 
     pub(super) fn define(&mut self, name: &str, body: &str) {
         // Writing to a string cannot fail.
-        drop(writeln!(self.text, "{name}: {body}"));
+        let _ = writeln!(self.text, "{name}: {body}");
     }
 
     /// The whole grammar, beginning with this rule.

@@ -8,7 +8,7 @@ use super::lark::{Lark, literal};
 use crate::schema::Types;
 
 /// Any text.
-const ANY: &str = "/(?s:.*)/";
+pub(super) const ANY: &str = "/(?s:.*)/";
 /// Digits as JSON schemas bound them.
 const WHOLE: &str = "/-?(0|[1-9][0-9]{0,15})/";
 const NUMBER: &str = r"/-?(0|[1-9][0-9]{0,15})(\.[0-9]{1,16})?([eE][+\-]?[0-9]{1,2})?/";
@@ -129,7 +129,7 @@ fn is_everything(kind: &Kind<'_>, of: Types) -> bool {
 }
 
 /// Texts under the keywords for texts.
-fn text(maps: &[&Map<String, Value>]) -> Result<String, String> {
+pub(super) fn text(maps: &[&Map<String, Value>]) -> Result<String, String> {
     let mut all: Vec<String> = Vec::new();
     for map in maps {
         let count = |key: &str| map.get(key).and_then(Value::as_u64);

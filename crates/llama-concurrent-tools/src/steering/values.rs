@@ -1,13 +1,14 @@
-//! Arguments in the notations of Python and Gemma: JSON's structure with other words, keys and quotation marks.
+//! Values in the notations of Python and Gemma, and as JSON within markup: one structure with several kinds of words, keys and
+//! quotation marks.
 
 use std::collections::HashMap;
 
 use serde_json::Value;
 
-use super::kinds::{All, Kind, List, Object, kinds};
+use super::kinds::{All, Kind, List, OF_TEXT, Object, is_plain, kinds};
 use super::lark::{Lark, group, literal};
 use super::parameters::objects;
-use super::texts::{before, plain_number, written};
+use super::texts::{ANY, before, plain_number, text, written};
 use super::schemas;
 use crate::schema::Types;
 
@@ -18,16 +19,23 @@ const NAME: &str = "[A-Za-z_][A-Za-z0-9_]{0,40}";
 /// Gemma's quotation mark.
 const QUOTE: &str = "<|\"|>";
 
+/// Any string of JSON.
+const STRING: &str = r#"/"([^"\\\x00-\x1f\x7f]|\\["\\\/bfnrt]|\\u00[01][0-9a-f])*"/"#;
+/// A text that stands between quotation marks as it is.
+const PLAIN: &str = r#"/[^"\\\x00-\x1f\x7f]*/"#;
+
 /// How values are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Style {
     Python,
     Gemma,
+    /// JSON in which this text does not occur.
+    Json(&'static str),
 }
 
 /// Writes values of one tool's schema.
-struct Writer<'l, 'v, 'a> {
-    lark: &'l mut Lark<'v>,
+#[derive(Debug)]
+pub(super) struct Values<'a> {
     style: Style,
     root: &'a Value,
     /// Rules of values, by the schemas that hold for them. `None`: no value is valid.
@@ -39,65 +47,85 @@ struct Writer<'l, 'v, 'a> {
 /// # Errors
 /// In words, for what cannot be written in this notation.
 pub(super) fn arguments(lark: &mut Lark<'_>, style: Style, rewritten: &Value) -> Result<String, String> {
-    let mut writer = Writer { lark, style, root: rewritten, rules: HashMap::new() };
+    let mut values = Values::new(style, rewritten);
     let mut options = Vec::new();
     let mut why = "its schema allows no object".to_owned();
     for object in objects(rewritten)? {
-        match writer.object(&object, style == Style::Python) {
+        match values.object(lark, &object, style == Style::Python) {
             Ok(Some(inner)) if style == Style::Python => options.push(format!("\"(\" {inner} \")\"")),
             Ok(Some(inner)) => options.push(inner),
             Ok(None) => {}
             Err(reason) => why = reason,
         }
     }
-    if options.is_empty() { Err(why) } else { Ok(writer.lark.rule(group(&options))) }
+    if options.is_empty() { Err(why) } else { Ok(lark.rule(group(&options))) }
 }
 
-impl<'a> Writer<'_, '_, 'a> {
-    fn value(&mut self, all: &All<'a>) -> Result<Option<String>, String> {
+impl<'a> Values<'a> {
+    pub(super) fn new(style: Style, root: &'a Value) -> Self {
+        Self { style, root, rules: HashMap::new() }
+    }
+
+    /// A value of one of these kinds, which are those of `all`. `None`: it cannot be written.
+    pub(super) fn of_kinds(&mut self, lark: &mut Lark<'_>, kinds: &[Kind<'a>], all: &All<'a>) -> Result<Option<String>, String> {
+        let mut options = Vec::new();
+        for kind in kinds {
+            options.extend(self.kind(lark, kind, all)?);
+        }
+        Ok((!options.is_empty()).then(|| lark.rule(options.join(" | "))))
+    }
+
+    fn value(&mut self, lark: &mut Lark<'_>, all: &All<'a>) -> Result<Option<String>, String> {
         let mut key: Vec<*const Value> = all.iter().map(|schema| std::ptr::from_ref(*schema)).collect();
         key.sort_unstable();
         if let Some(known) = self.rules.get(&key) {
             return Ok(known.clone());
         }
-        let name = self.lark.reserve('r');
+        let name = lark.reserve('r');
         self.rules.insert(key.clone(), Some(name.clone()));
         let mut options = Vec::new();
         let of = kinds(all, self.root)?;
         for kind in &of {
-            options.extend(self.kind(kind, all)?);
+            options.extend(self.kind(lark, kind, all)?);
         }
         let rule = (!options.is_empty()).then(|| name.clone());
-        self.lark.define(&name, &if options.is_empty() { "/[^\\s\\S]/".to_owned() } else { options.join(" | ") });
+        lark.define(&name, &if options.is_empty() { "/[^\\s\\S]/".to_owned() } else { options.join(" | ") });
         self.rules.insert(key, rule.clone());
         Ok(rule)
     }
 
-    fn kind(&mut self, kind: &Kind<'a>, all: &All<'a>) -> Result<Option<String>, String> {
+    fn kind(&mut self, lark: &mut Lark<'_>, kind: &Kind<'a>, all: &All<'a>) -> Result<Option<String>, String> {
         Ok(match kind {
-            Kind::Literal(value) => self.literal(value),
-            Kind::Text(_) if self.style == Style::Python => Some(self.json(all, "string")),
+            Kind::Literal(value) => self.literal(lark, value),
+            Kind::Text(_) if self.style == Style::Python => Some(self.json(lark, all, "string")),
+            Kind::Text(maps) if let Style::Json(stop) = self.style => {
+                let without = format!("~({ANY} {} {ANY})", literal(stop));
+                Some(lark.terminal(match is_plain(maps, &OF_TEXT) {
+                    true => format!("{STRING} & {without}"),
+                    false => format!("\"\\\"\" ({} & {PLAIN} & {without}) \"\\\"\"", text(maps)?),
+                }))
+            }
             Kind::Text(_) => {
                 let text = written(std::slice::from_ref(kind), Types::TEXT, QUOTE, &[])?;
-                text.plain.map(|plain| format!("{} {}", self.lark.markup(QUOTE), before(self.lark, &plain, QUOTE)))
+                text.plain.map(|plain| format!("{} {}", lark.markup(QUOTE), before(lark, &plain, QUOTE)))
             }
             Kind::Number { .. } => match plain_number(kind) {
-                Some(number) => Some(self.lark.terminal(number.to_owned())),
-                None => Some(self.json(all, "number")),
+                Some(number) => Some(lark.terminal(number.to_owned())),
+                None => Some(self.json(lark, all, "number")),
             },
             Kind::Boolean => Some(format!("{} | {}", self.word("true"), self.word("false"))),
             Kind::Null => Some(self.word("null")),
-            Kind::List(list) => self.list(list)?,
+            Kind::List(list) => self.list(lark, list)?,
             Kind::Object(object) => match object.clone().bounded() {
-                Some(object) => self.object(&object, false)?,
+                Some(object) => self.object(lark, &object, false)?,
                 None => None,
             },
         })
     }
 
-    fn json(&mut self, all: &All<'a>, name: &str) -> String {
+    fn json(&mut self, lark: &mut Lark<'_>, all: &All<'a>, name: &str) -> String {
         let json = schemas::json(all, Some(&[name]), self.root, Some(ESCAPES));
-        self.lark.rule(json)
+        lark.rule(json)
     }
 
     fn word(&self, word: &'static str) -> String {
@@ -110,34 +138,38 @@ impl<'a> Writer<'_, '_, 'a> {
     }
 
     /// A value that is listed. `None`: it cannot be written.
-    fn literal(&mut self, value: &Value) -> Option<String> {
+    fn literal(&mut self, lark: &mut Lark<'_>, value: &Value) -> Option<String> {
         Some(match value {
             Value::Null => self.word("null"),
             Value::Bool(true) => self.word("true"),
             Value::Bool(false) => self.word("false"),
             Value::Number(_) => literal(&value.to_string()),
-            Value::String(text) => self.quoted(text)?,
+            Value::String(text) => self.quoted(lark, text)?,
             Value::Array(list) => {
-                let items: Option<Vec<String>> = list.iter().map(|item| self.literal(item)).collect();
+                let items: Option<Vec<String>> = list.iter().map(|item| self.literal(lark, item)).collect();
                 format!("\"[\" {} \"]\"", items?.join(&format!(" {} ", self.comma())))
             }
             Value::Object(map) => {
-                let pairs: Option<Vec<String>> = map.iter().map(|(key, value)| self.pair(key, value)).collect();
+                let pairs: Option<Vec<String>> = map.iter().map(|(key, value)| self.pair(lark, key, value)).collect();
                 format!("\"{{\" {} \"}}\"", pairs?.join(&format!(" {} ", self.comma())))
             }
         })
     }
 
-    fn pair(&mut self, key: &str, value: &Value) -> Option<String> {
-        Some(format!("{} {}", self.key(key)?, self.literal(value)?))
+    fn pair(&mut self, lark: &mut Lark<'_>, key: &str, value: &Value) -> Option<String> {
+        Some(format!("{} {}", self.key(lark, key)?, self.literal(lark, value)?))
     }
 
-    fn quoted(&self, text: &str) -> Option<String> {
+    fn quoted(&self, lark: &mut Lark<'_>, text: &str) -> Option<String> {
         match self.style {
             Style::Python => Some(literal(&Value::from(text).to_string())),
+            Style::Json(stop) => {
+                let json = Value::from(text).to_string();
+                (!json.contains(stop)).then(|| literal(&json))
+            }
             Style::Gemma if text.contains(QUOTE) => None,
             Style::Gemma => {
-                let quote = self.lark.markup(QUOTE);
+                let quote = lark.markup(QUOTE);
                 let text = if text.is_empty() { String::new() } else { literal(text) };
                 Some(format!("{quote} {text} {quote}"))
             }
@@ -145,40 +177,40 @@ impl<'a> Writer<'_, '_, 'a> {
     }
 
     /// A key within an object and what stands behind it.
-    fn key(&self, name: &str) -> Option<String> {
+    fn key(&self, lark: &mut Lark<'_>, name: &str) -> Option<String> {
         match self.style {
-            Style::Python => Some(literal(&format!("{}: ", Value::from(name)))),
+            Style::Python | Style::Json(_) => Some(format!("{} \": \"", self.quoted(lark, name)?)),
             Style::Gemma => {
                 let is_bare = !name.is_empty() && !name.contains(|c: char| c.is_whitespace() || "{}[],:\"<>|".contains(c));
-                if is_bare { Some(literal(&format!("{name}:"))) } else { Some(format!("{} \":\"", self.quoted(name)?)) }
+                if is_bare { Some(literal(&format!("{name}:"))) } else { Some(format!("{} \":\"", self.quoted(lark, name)?)) }
             }
         }
     }
 
     fn comma(&self) -> &'static str {
         match self.style {
-            Style::Python => "\", \"",
+            Style::Python | Style::Json(_) => "\", \"",
             Style::Gemma => "\",\"",
         }
     }
 
     /// An object, or with `is_call` the arguments of a call in Python without their brackets.
-    fn object(&mut self, object: &Object<'a>, is_call: bool) -> Result<Option<String>, String> {
-        let inner = if object.is_map() { self.any_names(object, is_call)? } else { self.listed(object, is_call)? };
+    fn object(&mut self, lark: &mut Lark<'_>, object: &Object<'a>, is_call: bool) -> Result<Option<String>, String> {
+        let inner = if object.is_map() { self.any_names(lark, object, is_call)? } else { self.listed(lark, object, is_call)? };
         Ok(inner.map(|inner| if is_call { inner } else { format!("\"{{\" {inner} \"}}\"") }))
     }
 
-    fn listed(&mut self, object: &Object<'a>, is_call: bool) -> Result<Option<String>, String> {
+    fn listed(&mut self, lark: &mut Lark<'_>, object: &Object<'a>, is_call: bool) -> Result<Option<String>, String> {
         let mut pairs = Vec::new();
         for property in &object.properties {
             let key = if is_call {
                 is_identifier(property.name).then(|| literal(&format!("{}=", property.name)))
             } else {
-                self.key(property.name)
+                self.key(lark, property.name)
             };
             let written = match key {
                 None => Err(format!("the argument {:?} has a name that the notation cannot hold; rename it", property.name)),
-                Some(key) => self.value(&property.of).map(|value| value.map(|value| format!("{key} {value}"))),
+                Some(key) => self.value(lark, &property.of).map(|value| value.map(|value| format!("{key} {value}"))),
             };
             match written {
                 Ok(Some(pair)) => pairs.push((pair, property.required)),
@@ -187,44 +219,44 @@ impl<'a> Writer<'_, '_, 'a> {
                 Ok(None) | Err(_) => {}
             }
         }
-        Ok(Some(self.sequence(&pairs)))
+        Ok(Some(self.sequence(lark, &pairs)))
     }
 
     /// Pairs of which some need not be there, with commas between those that are.
-    fn sequence(&mut self, pairs: &[(String, bool)]) -> String {
+    fn sequence(&mut self, lark: &mut Lark<'_>, pairs: &[(String, bool)]) -> String {
         let comma = self.comma();
         // What may come behind another pair, and what may come first, from the last pair on.
         let (mut behind, mut first) = (String::new(), "\"\"".to_owned());
         for (pair, required) in pairs.iter().rev() {
-            let pair = self.lark.rule(pair.clone());
+            let pair = lark.rule(pair.clone());
             first = if *required { format!("{pair} {behind}") } else { format!("{pair} {behind} | {first}") };
             let one = format!("{comma} {pair}");
             behind = if *required { format!("{one} {behind}") } else { format!("({one})? {behind}") };
-            behind = self.lark.rule(behind);
-            first = self.lark.rule(first);
+            behind = lark.rule(behind);
+            first = lark.rule(first);
         }
         first
     }
 
     /// Pairs of any names.
-    fn any_names(&mut self, object: &Object<'a>, is_call: bool) -> Result<Option<String>, String> {
+    fn any_names(&mut self, lark: &mut Lark<'_>, object: &Object<'a>, is_call: bool) -> Result<Option<String>, String> {
         let key = match (self.style, is_call) {
             (Style::Python, true) => format!("/{NAME}=/"),
-            (Style::Python, false) => format!("/\"{NAME}\": /"),
+            (Style::Python | Style::Json(_), _) => format!("/\"{NAME}\": /"),
             (Style::Gemma, _) => format!("/{NAME}:/"),
         };
         let of = object.rest.clone().unwrap_or_default();
-        let key = self.lark.terminal(key);
-        let pair = self.value(&of)?.map(|value| format!("{key} {value}"));
+        let key = lark.terminal(key);
+        let pair = self.value(lark, &of)?.map(|value| format!("{key} {value}"));
         Ok(self.repeated(pair, object.min, object.max))
     }
 
-    fn list(&mut self, list: &List<'a>) -> Result<Option<String>, String> {
+    fn list(&mut self, lark: &mut Lark<'_>, list: &List<'a>) -> Result<Option<String>, String> {
         let comma = self.comma();
         let mut items = Vec::new();
         let mut max = list.max;
         for (index, of) in list.first.iter().take(list.max.unwrap_or(usize::MAX)).enumerate() {
-            match self.value(of)? {
+            match self.value(lark, of)? {
                 Some(item) => items.push((item, index < list.min)),
                 None => {
                     max = Some(index);
@@ -239,7 +271,7 @@ impl<'a> Writer<'_, '_, 'a> {
         let more = max.map(|max| max.saturating_sub(n_first));
         let missing = list.min.saturating_sub(n_first);
         let rest = match &list.rest {
-            Some(of) if more != Some(0) => self.value(of)?,
+            Some(of) if more != Some(0) => self.value(lark, of)?,
             _ => None,
         };
         if n_first == 0 {
@@ -256,7 +288,7 @@ impl<'a> Writer<'_, '_, 'a> {
         for (index, (item, required)) in items.iter().enumerate().rev() {
             let separator = if index == 0 { "" } else { comma };
             let whole = format!("{separator} {item} {tail}");
-            tail = self.lark.rule(if *required { whole } else { format!("({whole})?") });
+            tail = lark.rule(if *required { whole } else { format!("({whole})?") });
         }
         Ok(Some(format!("\"[\" {tail} \"]\"")))
     }
