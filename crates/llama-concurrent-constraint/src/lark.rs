@@ -1,6 +1,9 @@
 //! Parts of Lark grammars that others write: JSON as a constraint of its own has it, and texts as a schema has them.
 
-use llguidance::regex_to_lark;
+use llguidance::{
+    derivre::{RegexAst, RegexBuilder},
+    regex_to_lark,
+};
 use serde_json::{Value, json};
 
 use super::{compile::with_options, json_schema};
@@ -8,6 +11,9 @@ use super::{compile::with_options, json_schema};
 /// A comment. A grammar that begins with it holds numbers to as many digits as JSON schemas do, wherever they do not stand
 /// between quotation marks. For grammars whose texts are JSON and little else.
 pub const BOUNDED_DIGITS: &str = "# bounded digits\n";
+
+/// Steps to find out whether a text is possible.
+const FUEL: u64 = 10_000;
 
 /// A schema as JSON-schema constraints rewrite it, without references to itself by `#`, so that every part of it means the
 /// same anywhere beside its `$defs`.
@@ -36,11 +42,25 @@ pub fn json(schema: Value, escapes: Option<&str>) -> String {
     format!("%json {}", with_options(schema))
 }
 
-/// The terminal for texts in which a JSON schema's `pattern` is found, if the places of its anchors can be told.
+/// The regular expression for whole texts in which a JSON schema's `pattern` is found, if the places of its anchors can be
+/// told. It can stand between Lark's slashes.
 pub fn pattern(pattern: &str) -> Option<String> {
     let alternatives = alternatives(pattern)?;
     let whole: Vec<String> = alternatives.iter().map(|alternative| searched(alternative)).collect::<Option<_>>()?;
-    Some(format!("/{}/", whole.join("|")))
+    Some(whole.join("|"))
+}
+
+/// Whether a text matches all of these regular expressions and holds none of those texts. What would take too long to find
+/// out is taken to be possible.
+pub fn is_possible(all: &[String], without: &[&str]) -> bool {
+    let anything = || RegexAst::Regex("(?s:.*)".into());
+    let holding = |text: &&str| RegexAst::Concat(vec![anything(), RegexAst::Literal((*text).into()), anything()]);
+    let mut parts = vec![anything()];
+    parts.extend(all.iter().cloned().map(RegexAst::Regex));
+    parts.extend(without.iter().map(|text| RegexAst::Not(Box::new(holding(text)))));
+    let mut builder = RegexBuilder::new();
+    let regex = builder.mk(&RegexAst::And(parts)).and_then(|both| builder.to_regex_limited(both, FUEL));
+    regex.map_or(true, |mut regex| !regex.always_empty())
 }
 
 /// One alternative as an expression that matches a text as a whole.
@@ -129,15 +149,24 @@ mod tests {
     #[test]
     fn patterns_match_whole_texts() {
         for (written, expected) in [
-            ("^[a-z]{2,4}$", Some("/(?:[a-z]{2,4})/")),
-            ("x/y", Some(r"/(?s:.*)(?:x\/y)(?s:.*)/")),
-            ("^a|b$", Some("/(?:a)(?s:.*)|(?s:.*)(?:b)/")),
-            (r"^\$[^$|]+\$", Some(r"/(?:\$[^$|]+\$)(?s:.*)/")),
-            (r"^(a|b)\d$", Some("/(?:(a|b)[0-9])/")),
+            ("^[a-z]{2,4}$", Some("(?:[a-z]{2,4})")),
+            ("x/y", Some(r"(?s:.*)(?:x\/y)(?s:.*)")),
+            ("^a|b$", Some("(?:a)(?s:.*)|(?s:.*)(?:b)")),
+            (r"^\$[^$|]+\$", Some(r"(?:\$[^$|]+\$)(?s:.*)")),
+            (r"^(a|b)\d$", Some("(?:(a|b)[0-9])")),
             ("(^a)", None),
-            (r"a\$", Some(r"/(?s:.*)(?:a\$)(?s:.*)/")),
+            (r"a\$", Some(r"(?s:.*)(?:a\$)(?s:.*)")),
         ] {
             assert_eq!(pattern(written).as_deref(), expected, "{written}");
         }
+    }
+
+    #[test]
+    fn contradictions_are_found() {
+        let all = |parts: &[&str]| parts.iter().map(|part| (*part).to_owned()).collect::<Vec<_>>();
+        assert!(is_possible(&all(&["[a-z]+", "(?s:.{3,})"]), &["abc"]));
+        assert!(!is_possible(&all(&["[a-z]+", "[0-9]*"]), &[]));
+        assert!(!is_possible(&all(&["a{3}"]), &["aa"]));
+        assert!(is_possible(&all(&["("]), &[]), "not read at all");
     }
 }

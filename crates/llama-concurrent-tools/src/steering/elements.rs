@@ -8,7 +8,7 @@ use super::kinds::{All, Kind, List, Object, kinds};
 use super::lark::{Lark, group};
 use super::parameters::{Schema, objects};
 use super::texts::{before, plain_number, type_of, written};
-use super::values::{Style, Values};
+use super::values::{NOTHING, Style, Values};
 use crate::schema::{Types, items, property};
 
 /// The tag of the elements of a list.
@@ -21,7 +21,7 @@ struct Writer<'l, 'v, 'a> {
     lark: &'l mut Lark<'v>,
     prefix: &'static str,
     schema: Schema<'a>,
-    rules: HashMap<Key<'a>, Option<String>>,
+    rules: HashMap<Key<'a>, Result<Option<String>, String>>,
     values: Values<'a>,
 }
 
@@ -49,18 +49,24 @@ impl<'a> Writer<'_, '_, 'a> {
     fn element(&mut self, tag: &'a str, all: &All<'a>, known: Option<&'a Value>) -> Result<Option<String>, String> {
         let pointer = |schema: &'a Value| std::ptr::from_ref(schema);
         let key = (all.iter().copied().map(pointer).collect(), known.map(pointer), tag);
-        if let Some(rule) = self.rules.get(&key) {
-            return Ok(rule.clone());
+        if let Some(known) = self.rules.get(&key) {
+            return known.clone();
         }
         let name = self.lark.reserve('r');
-        self.rules.insert(key.clone(), Some(name.clone()));
-        let options = self.content(tag, all, known)?;
+        self.rules.insert(key.clone(), Ok(Some(name.clone())));
         let open = self.lark.markup(&format!("{}<{tag}>", self.prefix));
-        let body = if options.is_empty() { "/[^\\s\\S]/".into() } else { format!("{open} {}", group(&options)) };
-        self.lark.define(&name, &body);
-        let rule = (!options.is_empty()).then_some(name);
+        let rule = self.content(tag, all, known).map(|options| {
+            (!options.is_empty()).then(|| {
+                self.lark.define(&name, &format!("{open} {}", group(&options)));
+                name.clone()
+            })
+        });
+        if !matches!(rule, Ok(Some(_))) {
+            // It may have been referred to from within.
+            self.lark.define(&name, NOTHING);
+        }
         self.rules.insert(key, rule.clone());
-        Ok(rule)
+        rule
     }
 
     /// What may stand in an element, with its closing tag.

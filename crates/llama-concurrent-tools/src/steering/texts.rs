@@ -1,6 +1,6 @@
 //! Values that stand in markup as they are: which texts may stand there so that they are read as what the schema wants.
 
-use llama_concurrent_constraint::lark::pattern;
+use llama_concurrent_constraint::lark::{is_possible, pattern};
 use serde_json::{Map, Value};
 
 use super::kinds::{Kind, OF_NUMBER, OF_TEXT, is_plain};
@@ -64,7 +64,7 @@ pub(super) fn written(kinds: &[Kind<'_>], reading: Types, stop: &str, without: &
     let mut texts = Vec::new();
     for kind in kinds {
         match kind {
-            Kind::Text(maps) => texts.push(text(maps)?),
+            Kind::Text(maps) => texts.extend(text(maps, &[], stop)?),
             Kind::Literal(Value::String(text)) if !text.contains(stop) && !is_like(text, is_read_otherwise) => {
                 texts.push(literal(text));
             }
@@ -128,30 +128,34 @@ fn is_everything(kind: &Kind<'_>, of: Types) -> bool {
     }
 }
 
-/// Texts under the keywords for texts.
-pub(super) fn text(maps: &[&Map<String, Value>]) -> Result<String, String> {
-    let mut all: Vec<String> = Vec::new();
+/// Texts under the keywords for texts, and under these regular expressions: an expression for a terminal, which may still
+/// let `stop` through. `None`: there are none without it.
+pub(super) fn text(maps: &[&Map<String, Value>], also: &[&str], stop: &str) -> Result<Option<String>, String> {
+    let mut all: Vec<String> = also.iter().map(|text| (*text).to_owned()).collect();
     for map in maps {
         let count = |key: &str| map.get(key).and_then(Value::as_u64);
         if let Some(max) = count("maxLength") {
-            all.push(format!("/(?s:.{{{},{max}}})/", count("minLength").unwrap_or(0)));
+            all.push(format!("(?s:.{{{},{max}}})", count("minLength").unwrap_or(0)));
         } else if let Some(min) = count("minLength").filter(|min| *min > 0) {
-            all.push(format!("/(?s:.{{{min},}})/"));
+            all.push(format!("(?s:.{{{min},}})"));
         }
         if let Some(own) = map.get("pattern").and_then(Value::as_str) {
             all.push(pattern(own).ok_or_else(|| {
-                format!("the pattern {own:?} cannot be held to where texts stand without quotation marks; put '^' and '$' at its ends alone")
+                format!(
+                    "the pattern {own:?} cannot be held to in this form; let its anchors stand at its ends, outside of groups"
+                )
             })?);
         }
         if let Some(format) = map.get("format").and_then(Value::as_str) {
             let known = FORMATS.iter().find(|(name, _)| *name == format);
-            all.extend(known.map(|(_, expression)| format!("/{expression}/")));
+            all.extend(known.map(|(_, expression)| (*expression).to_owned()));
         }
     }
     if all.is_empty() {
-        all.push(ANY.into());
+        return Ok(Some(ANY.into()));
     }
-    Ok(all.join(" & "))
+    let is_possible = is_possible(&all, &[stop]);
+    Ok(is_possible.then(|| all.iter().map(|one| format!("/{one}/")).collect::<Vec<_>>().join(" & ")))
 }
 
 /// Formats as texts that every reader takes for one; there are others.

@@ -16,13 +16,15 @@ use crate::schema::Types;
 const ESCAPES: &str = "nrtbf\\\"u";
 /// Names of arguments where none are listed.
 const NAME: &str = "[A-Za-z_][A-Za-z0-9_]{0,40}";
+/// A terminal that nothing matches.
+pub(super) const NOTHING: &str = r"/[^\s\S]/";
 /// Gemma's quotation mark.
 const QUOTE: &str = "<|\"|>";
 
 /// Any string of JSON.
 const STRING: &str = r#"/"([^"\\\x00-\x1f\x7f]|\\["\\\/bfnrt]|\\u00[01][0-9a-f])*"/"#;
 /// A text that stands between quotation marks as it is.
-const PLAIN: &str = r#"/[^"\\\x00-\x1f\x7f]*/"#;
+const PLAIN: &str = r#"[^"\\\x00-\x1f\x7f]*"#;
 
 /// How values are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +41,7 @@ pub(super) struct Values<'a> {
     style: Style,
     root: &'a Value,
     /// Rules of values, by the schemas that hold for them. `None`: no value is valid.
-    rules: HashMap<Vec<*const Value>, Option<String>>,
+    rules: HashMap<Vec<*const Value>, Result<Option<String>, String>>,
 }
 
 /// The expression for the arguments of a tool: within round brackets as those of a call, or as Gemma's object.
@@ -79,19 +81,26 @@ impl<'a> Values<'a> {
         let mut key: Vec<*const Value> = all.iter().map(|schema| std::ptr::from_ref(*schema)).collect();
         key.sort_unstable();
         if let Some(known) = self.rules.get(&key) {
-            return Ok(known.clone());
+            return known.clone();
         }
         let name = lark.reserve('r');
-        self.rules.insert(key.clone(), Some(name.clone()));
-        let mut options = Vec::new();
-        let of = kinds(all, self.root)?;
-        for kind in &of {
-            options.extend(self.kind(lark, kind, all)?);
+        self.rules.insert(key.clone(), Ok(Some(name.clone())));
+        let body = kinds(all, self.root).and_then(|kinds| {
+            let options: Result<Vec<_>, _> = kinds.iter().map(|kind| self.kind(lark, kind, all)).collect();
+            Ok(options?.into_iter().flatten().collect::<Vec<_>>().join(" | "))
+        });
+        let rule = body.map(|body| {
+            (!body.is_empty()).then(|| {
+                lark.define(&name, &body);
+                name.clone()
+            })
+        });
+        if !matches!(rule, Ok(Some(_))) {
+            // It may have been referred to from within.
+            lark.define(&name, NOTHING);
         }
-        let rule = (!options.is_empty()).then(|| name.clone());
-        lark.define(&name, &if options.is_empty() { "/[^\\s\\S]/".to_owned() } else { options.join(" | ") });
         self.rules.insert(key, rule.clone());
-        Ok(rule)
+        rule
     }
 
     fn kind(&mut self, lark: &mut Lark<'_>, kind: &Kind<'a>, all: &All<'a>) -> Result<Option<String>, String> {
@@ -100,10 +109,12 @@ impl<'a> Values<'a> {
             Kind::Text(_) if self.style == Style::Python => Some(self.json(lark, all, "string")),
             Kind::Text(maps) if let Style::Json(stop) = self.style => {
                 let without = format!("~({ANY} {} {ANY})", literal(stop));
-                Some(lark.terminal(match is_plain(maps, &OF_TEXT) {
-                    true => format!("{STRING} & {without}"),
-                    false => format!("\"\\\"\" ({} & {PLAIN} & {without}) \"\\\"\"", text(maps)?),
-                }))
+                if is_plain(maps, &OF_TEXT) {
+                    Some(lark.terminal(format!("{STRING} & {without}")))
+                } else {
+                    let text = text(maps, &[PLAIN], stop)?;
+                    text.map(|text| lark.terminal(format!(r#""\"" ({text} & {without}) "\"""#)))
+                }
             }
             Kind::Text(_) => {
                 let text = written(std::slice::from_ref(kind), Types::TEXT, QUOTE, &[])?;

@@ -71,8 +71,10 @@ fn list(rng: &mut Rng, depth: usize) -> Value {
 }
 
 fn object(rng: &mut Rng, depth: usize) -> Value {
-    const NAMES: [&str; 6] = ["aa", "ab", "b_1", "text", "c c", "dé"];
-    let names: Vec<&str> = NAMES.into_iter().filter(|_| rng.bool()).collect();
+    const NAMES: [&str; 6] = ["aa", "ab", "b_1", "text", "dé", "c c"];
+    let mut names: Vec<&str> = NAMES.into_iter().filter(|_| rng.bool()).collect();
+    // Some notations cannot hold it.
+    names.retain(|name| *name != "c c" || rng.u8(..6) == 0);
     let properties: Map<String, Value> = names.iter().map(|name| ((*name).to_owned(), schema(rng, depth))).collect();
     let required: Vec<&str> = names.iter().copied().filter(|_| rng.bool()).collect();
     let mut object = json!({"type": "object", "properties": properties, "required": required});

@@ -79,8 +79,9 @@ fn check(format: &Format, seeds: std::ops::Range<u64>, n_walks: usize, count: &m
             };
             options.parallel = rng.bool();
             options.max_calls = Some(3);
-            // Where a message has a header, it is written too.
-            options.start = if format.channels.is_some() { Start::Message } else { Start::Content };
+            // Where a message has a header, or nothing opens a call, it is at the beginning.
+            let at_beginning = format.channels.is_some() || format.calls.is_some_and(|form| form.is_bare);
+            options.start = if at_beginning { Start::Message } else { Start::Content };
             let steering = match Steering::new(format, &tools, &options, &vocabulary.table) {
                 Ok(steering) => steering.expect("calls are required"),
                 Err(why) => {
