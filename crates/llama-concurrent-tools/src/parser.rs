@@ -393,7 +393,7 @@ impl Parser {
                 }
                 self.pass_markup(length);
                 self.end_thought();
-                self.is_fresh = role == Role::EndMessage;
+                self.is_fresh |= role == Role::EndMessage;
             }
         }
         true

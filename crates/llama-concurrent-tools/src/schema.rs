@@ -70,7 +70,7 @@ impl Types {
         types
     }
 
-    fn named(name: &str) -> Self {
+    pub(crate) fn named(name: &str) -> Self {
         match name {
             "string" => Self::TEXT,
             "integer" | "number" => Self::NUMBER,

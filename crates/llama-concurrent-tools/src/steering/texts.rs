@@ -29,7 +29,9 @@ pub(super) struct Written {
 pub(super) fn written(kinds: &[Kind<'_>], reading: Types, stop: &str, without: &[&str]) -> Result<Written, String> {
     let has_texts = kinds.iter().any(Kind::is_text);
     if !reading.is_text() && !(has_texts && reading.may_be_text()) {
-        return Ok(Written { plain: None, json: kinds.iter().map(type_of).collect() });
+        // Where a text is possible, JSON of a type that is not expected is taken for one.
+        let is_read = |of: &&str| !reading.may_be_text() || reading.has(Types::named(of));
+        return Ok(Written { plain: None, json: kinds.iter().map(type_of).filter(is_read).collect() });
     }
     let mut outside: Vec<String> = vec![format!("({ANY} {} {ANY})", literal(stop))];
     outside.extend(without.iter().map(|text| (*text).to_owned()));
@@ -56,7 +58,8 @@ pub(super) fn written(kinds: &[Kind<'_>], reading: Types, stop: &str, without: &
         }
     }
     if !json.is_empty() {
-        json.extend(kinds.iter().map(type_of).filter(|of| matches!(*of, "array" | "object")));
+        let is_read = |of: &&str| matches!(*of, "array" | "object") && reading.has(Types::named(of));
+        json.extend(kinds.iter().map(type_of).filter(is_read));
         json.sort_unstable();
         json.dedup();
     }

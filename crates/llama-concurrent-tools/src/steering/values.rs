@@ -3,9 +3,10 @@
 
 use std::collections::HashMap;
 
-use serde_json::Value;
+use llama_concurrent_constraint::lark;
+use serde_json::{Value, json};
 
-use super::kinds::{All, Kind, List, OF_TEXT, Object, is_plain, kinds};
+use super::kinds::{All, Kind, List, OF_NUMBER, OF_TEXT, Object, is_plain, kinds};
 use super::lark::{Lark, group, literal};
 use super::parameters::objects;
 use super::texts::{ANY, before, plain_number, text, written};
@@ -122,7 +123,7 @@ impl<'a> Values<'a> {
             }
             Kind::Number { .. } => match plain_number(kind) {
                 Some(number) => Some(lark.terminal(number.to_owned())),
-                None => Some(self.json(lark, all, "number")),
+                None => Some(number(lark, kind)),
             },
             Kind::Boolean => Some(format!("{} | {}", self.word("true"), self.word("false"))),
             Kind::Null => Some(self.word("null")),
@@ -322,6 +323,25 @@ impl<'a> Values<'a> {
             }
         }
     }
+}
+
+/// Numbers within bounds.
+fn number(lark: &mut Lark<'_>, kind: &Kind<'_>) -> String {
+    let Kind::Number { maps, whole } = kind else { return NOTHING.into() };
+    let bounds = maps.iter().map(|map| {
+        let own = OF_NUMBER.iter().filter_map(|key| Some(((*key).to_owned(), map.get(*key)?.clone())));
+        Value::Object(own.collect())
+    });
+    let mut parts: Vec<Value> = bounds.filter(|own| *own != json!({})).collect();
+    let name = if *whole { "integer" } else { "number" };
+    let schema = match &mut parts[..] {
+        [Value::Object(own)] => {
+            own.insert("type".into(), name.into());
+            parts.remove(0)
+        }
+        _ => json!({"type": name, "allOf": parts}),
+    };
+    lark.rule(lark::json(schema, None))
 }
 
 fn is_identifier(name: &str) -> bool {
