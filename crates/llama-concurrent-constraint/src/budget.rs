@@ -21,8 +21,13 @@ const SIMPLE: u64 = 8;
 /// # Errors
 /// In words, for a schema that comes to too much.
 pub(super) fn check(schema: &Value) -> Result<u64, String> {
+    check_beside(schema, 0)
+}
+
+/// As [`check`], where others came to `before` parts already.
+fn check_beside(schema: &Value, before: u64) -> Result<u64, String> {
     let mut count = Count { root: schema, known: HashMap::new(), open: HashSet::new(), definitions: 0 };
-    let parts = count.extent(schema).parts.saturating_add(count.definitions);
+    let parts = count.extent(schema).parts.saturating_add(count.definitions).saturating_add(before);
     if parts > MAX_PARTS {
         let parts = if parts == u64::MAX { "countless".into() } else { parts.to_string() };
         return Err(format!(
@@ -33,13 +38,14 @@ pub(super) fn check(schema: &Value) -> Result<u64, String> {
     Ok(parts)
 }
 
-/// As [`check`], for every schema within a Lark grammar.
+/// As [`check`], for all schemas within a Lark grammar together.
 pub(super) fn check_within(lark: &str) -> Result<(), String> {
     const MARK: &str = "%json";
+    let mut parts = 0;
     for (at, _) in lark.match_indices(MARK) {
         let mut values = serde_json::Deserializer::from_str(&lark[at + MARK.len()..]).into_iter::<Value>();
         if let Some(Ok(schema)) = values.next() {
-            check(&schema)?;
+            parts = check_beside(&schema, parts)?;
         }
     }
     Ok(())

@@ -14,6 +14,7 @@ use super::{
     Constraint, Grammar, budget,
     digits::{Digits, Numeric},
     gbnf, json_schema,
+    lark::BOUNDED_DIGITS,
     message::first_words,
     recent::Recent,
 };
@@ -104,7 +105,11 @@ impl Compiler {
                 Err(e) => Err(Error::new(ErrorKind::OutOfMemory, format!("cannot start a thread: {e}"))),
             }
         })?;
-        let is_json = matches!(constraint, Constraint::JsonObject | Constraint::JsonSchema(_));
+        let is_json = match constraint {
+            Constraint::JsonObject | Constraint::JsonSchema(_) => true,
+            Constraint::Grammar(text) => text.starts_with(BOUNDED_DIGITS),
+            _ => false,
+        };
         let digits = is_json.then(|| Digits::new(self.numeric.clone()));
         Ok(Grammar { source: constraint.clone(), matcher, end: self.end, digits })
     }
@@ -164,7 +169,7 @@ fn top_level(constraint: &Constraint) -> Result<TopLevelGrammar, String> {
 
 /// Adds the bound on white space, and `oneOf` as `anyOf` where it is not plain that the options exclude each other, unless
 /// the schema has its own wishes.
-fn with_options(mut schema: Value) -> Value {
+pub(super) fn with_options(mut schema: Value) -> Value {
     if let Value::Object(schema) = &mut schema {
         let options = schema.entry("x-guidance").or_insert_with(|| json!({}));
         if let Value::Object(options) = options {

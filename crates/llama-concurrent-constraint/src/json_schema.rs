@@ -39,7 +39,15 @@ const MAX_LISTED: usize = 4;
 /// # Errors
 /// In words: a keyword that cannot be kept, a reference to nothing, or a schema that no value satisfies.
 pub(super) fn rewrite(schema: &Value) -> Result<Value, String> {
-    let mut writer = Writer::new(schema);
+    rewrite_by(Writer::new(schema), schema)
+}
+
+/// The same without references to the root, which has a definition like any other where it is referred to.
+pub(super) fn rewrite_with_names(schema: &Value) -> Result<Value, String> {
+    rewrite_by(Writer { has_root: false, ..Writer::new(schema) }, schema)
+}
+
+fn rewrite_by<'a>(mut writer: Writer<'a>, schema: &'a Value) -> Result<Value, String> {
     let mut root = writer.schema(schema, false)?;
     let mut definitions = Map::new();
     while let Some((name, target, open)) = writer.waiting.pop() {
@@ -67,13 +75,15 @@ struct Writer<'a> {
     taken: HashSet<String>,
     /// Definitions that are not written yet.
     waiting: Vec<(String, &'a Value, bool)>,
+    /// The root can be referred to as `#`.
+    has_root: bool,
 }
 
 impl<'a> Writer<'a> {
     fn new(root: &'a Value) -> Self {
         let mut anchors = HashMap::new();
         find_anchors(root, &mut anchors);
-        Self { root, anchors, names: HashMap::new(), taken: HashSet::new(), waiting: Vec::new() }
+        Self { root, anchors, names: HashMap::new(), taken: HashSet::new(), waiting: Vec::new(), has_root: true }
     }
 
     /// `open`: other schemas say more about the same object, so it may not be closed by itself.
@@ -212,7 +222,7 @@ impl<'a> Writer<'a> {
     fn reference(&mut self, key: &str, value: &'a Value, open: bool) -> Result<String, String> {
         let Value::String(text) = value else { return Err(must_be(key, "a string", value)) };
         let target = self.target(text)?;
-        if std::ptr::eq(target, self.root) && !open {
+        if self.has_root && std::ptr::eq(target, self.root) && !open {
             return Ok("#".into());
         }
         let known = (std::ptr::from_ref(target), open);

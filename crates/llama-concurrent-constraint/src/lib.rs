@@ -8,6 +8,7 @@ mod compile;
 mod digits;
 mod gbnf;
 mod json_schema;
+pub mod lark;
 mod message;
 mod recent;
 #[cfg(test)]

@@ -113,6 +113,7 @@ fn walk(mut grammar: Grammar, dice: &mut Dice, vocabulary: &[Vec<u8>]) -> Result
         let before = || String::from_utf8_lossy(&text).into_owned();
         let (mask, may_end) = match grammar.allowed().map_err(|why| format!("{why} after {}", before()))? {
             Allowed::Nothing => return Ok(Some(String::from_utf8(text).map_err(|e| e.to_string())?)),
+            Allowed::Anything { .. } => return Err("a grammar allows anything".into()),
             Allowed::Tokens { mask, may_end } => (mask, may_end),
         };
         if may_end && (step > 300 || dice.one_in(3)) {

@@ -6,7 +6,7 @@ use std::{
     panic::AssertUnwindSafe,
     path::Path,
     ptr::NonNull,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use llama_concurrent_gguf::{GraphFaults, TensorType, graph_faults, is_matrix, is_of_experts, products};
@@ -60,7 +60,7 @@ impl Weight {
 /// A model in memory, shared by all contexts.
 pub struct Model {
     raw: NonNull<sys::llama_model>,
-    table: TokenTable,
+    table: Arc<TokenTable>,
     tokenizer: TextTokenizer,
     /// `None` if only the vocabulary was loaded.
     kernels: Option<Kernels>,
@@ -141,7 +141,7 @@ impl Model {
                 format!("llama.cpp cannot load {}: {}", path.display(), reason.join("; ")),
             ));
         };
-        let (table, tokenizer, faults) = (TokenTable::default(), TextTokenizer::default(), GraphFaults::default());
+        let (table, tokenizer, faults) = (Arc::default(), TextTokenizer::default(), GraphFaults::default());
         let mut model = Self { raw, table, tokenizer, kernels, pack_cache: "off", warnings, faults };
         if let Some(cache) = cache {
             let outcome = cache.finish(&mut |fraction| progress.report_writing(fraction)).unwrap_or_else(|warning| {
@@ -155,7 +155,7 @@ impl Model {
             }
             model.pack_cache = pack_cache::name(outcome);
         }
-        model.table = model.read_table();
+        model.table = Arc::new(model.read_table());
         model.faults = model.metadata(c"general.architecture").as_deref().map(graph_faults).unwrap_or_default();
         model.tokenizer = model.read_tokenizer()?;
         Ok(model)
@@ -173,6 +173,11 @@ impl Model {
     /// The vocabulary.
     pub fn table(&self) -> &TokenTable {
         &self.table
+    }
+
+    /// The same, to be shared.
+    pub fn shared_table(&self) -> Arc<TokenTable> {
+        self.table.clone()
     }
 
     /// The instruction set of the kernels that compute its weights, or "off" if ggml computes all.

@@ -99,6 +99,12 @@ impl Sampler {
         let Some(matcher) = &mut self.matcher else { return Ok(true) };
         let (mut mask, may_end) = match matcher.allowed()? {
             Allowed::Nothing => return Ok(false),
+            Allowed::Anything { may_end } => {
+                if !may_end {
+                    self.ends.iter().for_each(|&end| logits[end as usize] = f32::NEG_INFINITY);
+                }
+                return Ok(true);
+            }
             Allowed::Tokens { mask, may_end } => (mask, may_end),
         };
         for &end in &self.ends {

@@ -21,6 +21,19 @@ pub(crate) fn detect(template: &str) -> Format {
     Format { thoughts: first(THOUGHTS, template), calls: first(CALLS, template), channels: None, ignored }
 }
 
+/// Every form of calls there is, by its name.
+#[cfg(test)]
+pub(crate) fn all() -> Vec<Format> {
+    let plain = |calls| Format { thoughts: Some(&THINK), calls: Some(calls), channels: None, ignored: &[] };
+    let mut all: Vec<Format> = CALLS.iter().map(|(_, _, form)| plain(*form)).collect();
+    all.extend(CHANNELS.iter().map(|(_, _, channels)| {
+        let calls = (channels.kind == ChannelKind::Muse).then_some(&ATEM);
+        Format { thoughts: None, calls, channels: Some(channels), ignored: &[] }
+    }));
+    all.dedup_by_key(|format| format.call_form());
+    all
+}
+
 /// Markup around answers: by a sign, what is to be left out.
 const IGNORED: &[(&str, &[&str])] = &[
     ("<|START_TEXT|>", &["<|START_TEXT|>", "<|END_TEXT|>", "<|CHATBOT_TOKEN|>", "<|END_OF_TURN_TOKEN|>"]),
@@ -112,7 +125,11 @@ const THOUGHTS: &[Row<ThoughtForm>] = &[
             ..thoughts("apriel", &[], &["[BEGIN FINAL RESPONSE]"], "\n[BEGIN FINAL RESPONSE]\n")
         },
     ),
-    (&["<|begin|>assistant<|think|>"], &[], &thoughts("solar", &["<|think|>"], &["<|end|>"], "<|end|>")),
+    (
+        &["<|begin|>assistant<|think|>"],
+        &[],
+        &thoughts("solar", &["<|think|>"], &["<|end|>"], "<|end|><|begin|>assistant"),
+    ),
     (
         &["<|open|>", "<|close|>", "<|end_of_msg|>"],
         &[],
@@ -198,7 +215,11 @@ pub(crate) const PLAIN: CallForm = CallForm {
     is_bare: false,
     ends_thought: false,
     written: Written { before: "", call: "", between: "", after: "" },
+    ids: "/[a-zA-Z0-9]{9}/",
 };
+
+/// Calls are numbered.
+const NUMBERED: &str = "/0|[1-9][0-9]{0,2}/";
 
 pub(crate) const HERMES: CallForm = CallForm {
     name: "hermes",
@@ -288,6 +309,7 @@ const FIREFUNCTION: CallForm = CallForm {
 };
 
 const COHERE: CallForm = CallForm {
+    ids: NUMBERED,
     name: "cohere",
     section: &["<|START_ACTION|>"],
     section_close: &["<|END_ACTION|>"],
@@ -376,6 +398,7 @@ const MISTRAL_ID: CallForm = CallForm {
 };
 
 const KIMI_K2: CallForm = CallForm {
+    ids: NUMBERED,
     name: "kimi-k2",
     section: &["<|tool_calls_section_begin|>"],
     section_close: &["<|tool_calls_section_end|>"],
@@ -423,6 +446,7 @@ const DEEPSEEK_V31: CallForm = CallForm {
 };
 
 const SOLAR: CallForm = CallForm {
+    ids: "/[a-z0-9]{10}/",
     name: "solar",
     section: &["<|tool_calls|>"],
     section_close: &["<|calls|>"],
@@ -688,6 +712,7 @@ const HUNYUAN: CallForm = CallForm {
 };
 
 const KIMI_K3: CallForm = CallForm {
+    ids: NUMBERED,
     name: "kimi-k3",
     section: &["<|open|>tools<|sep|>"],
     section_close: &["<|close|>tools<|sep|>"],

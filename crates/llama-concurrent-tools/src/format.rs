@@ -142,6 +142,8 @@ pub(crate) struct CallForm {
     pub(crate) ends_thought: bool,
     /// What the grammar writes around calls, and between two.
     pub(crate) written: Written,
+    /// What an id looks like: a terminal.
+    pub(crate) ids: &'static str,
 }
 
 /// How the grammar writes a call. `{name}`, `{id}` and `{arguments}` stand for those.

@@ -21,5 +21,5 @@ mod tool;
 pub use event::{Event, Message, ToolCall};
 pub use format::{Format, Start};
 pub use parser::{Parser, ParserOptions, Thoughts, UnknownTools};
-pub use steering::{Special, Steering, SteeringError, SteeringOptions, Trigger};
+pub use steering::{Steering, SteeringError, SteeringOptions};
 pub use tool::{Tool, ToolChoice, ToolError};

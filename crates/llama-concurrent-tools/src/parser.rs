@@ -156,10 +156,13 @@ impl Parser {
         in_answer.extend(calls());
         if let Some(thoughts) = thoughts {
             in_answer.extend(thoughts.open.iter().map(|text| (*text, Role::OpenThought)));
-            let is_ignored = |text: &&&str| format.ignored.contains(text);
+            let is_ignored = |text: &&str| format.ignored.contains(text);
             in_answer
                 .extend(thoughts.close.iter().filter(|text| !is_ignored(text)).map(|text| (*text, Role::CloseThought)));
-            in_thought.extend(thoughts.close.iter().map(|text| (*text, Role::CloseThought)));
+            // An answer's markup ends a thought too, and is no part of it.
+            let is_answers = |text: &str| format.ignored.contains(&text) && !thoughts.closing.contains(text);
+            let closing = |text| if is_answers(text) { Role::Ignored } else { Role::CloseThought };
+            in_thought.extend(thoughts.close.iter().map(|text| (*text, closing(text))));
             if form.is_some_and(|form| form.ends_thought) {
                 in_thought.extend(calls());
             }
@@ -391,9 +394,12 @@ impl Parser {
                 } else {
                     self.say(at);
                 }
-                self.pass_markup(length);
+                match role {
+                    Role::Ignored => self.at += length,
+                    _ => self.pass_markup(length),
+                }
                 self.end_thought();
-                self.is_fresh = role == Role::EndMessage;
+                self.is_fresh |= role == Role::EndMessage;
             }
         }
         true

@@ -11,13 +11,13 @@ pub(crate) struct Types(u8);
 
 impl Types {
     pub(crate) const TEXT: Self = Self(1);
-    const NUMBER: Self = Self(2);
-    const BOOLEAN: Self = Self(4);
-    const NULL: Self = Self(8);
-    const OBJECT: Self = Self(16);
-    const LIST: Self = Self(32);
+    pub(crate) const NUMBER: Self = Self(2);
+    pub(crate) const BOOLEAN: Self = Self(4);
+    pub(crate) const NULL: Self = Self(8);
+    pub(crate) const OBJECT: Self = Self(16);
+    pub(crate) const LIST: Self = Self(32);
     pub(crate) const ANY: Self = Self(63);
-    const NONE: Self = Self(0);
+    pub(crate) const NONE: Self = Self(0);
 
     /// Of the values that are valid under `schema`, which is part of `root`.
     pub(crate) fn of(schema: &Value, root: &Value) -> Self {
@@ -70,7 +70,7 @@ impl Types {
         types
     }
 
-    fn named(name: &str) -> Self {
+    pub(crate) fn named(name: &str) -> Self {
         match name {
             "string" => Self::TEXT,
             "integer" | "number" => Self::NUMBER,
@@ -173,6 +173,16 @@ pub(crate) fn property<'a>(schema: &'a Value, name: &str, root: &'a Value) -> Op
     let listed = all.iter().find_map(|schema| schema.get("properties")?.get(name));
     listed
         .or_else(|| all.iter().find_map(|schema| schema.get("additionalProperties").filter(|other| other.is_object())))
+}
+
+/// Types that a property may have, by all alternatives that speak of it.
+pub(crate) fn types_of_property(schema: &Value, name: &str, root: &Value) -> Types {
+    let all = options(schema, root);
+    let known: Vec<&Value> = all.iter().filter_map(|schema| schema.get("properties")?.get(name)).collect();
+    match known.is_empty() {
+        true => property(schema, name, root).map_or(Types::ANY, |of| Types::of(of, root)),
+        false => known.into_iter().fold(Types::NONE, |types, of| types.or(Types::of(of, root))),
+    }
 }
 
 /// The schema of the items of a list.

@@ -75,6 +75,19 @@ impl TokenMask {
         Self(words)
     }
 
+    /// None of so many tokens.
+    pub fn none(n_tokens: usize) -> Self {
+        Self(vec![0; n_tokens.div_ceil(32)])
+    }
+
+    /// Takes in all tokens of another set.
+    pub fn unite(&mut self, other: &Self) {
+        if self.0.len() < other.0.len() {
+            self.0.resize(other.0.len(), 0);
+        }
+        self.0.iter_mut().zip(&other.0).for_each(|(own, others)| *own |= others);
+    }
+
     /// Whether the token is in the set.
     pub fn allows(&self, token: Token) -> bool {
         self.0[token as usize / 32] >> (token % 32) & 1 == 1
@@ -102,6 +115,11 @@ impl TokenMask {
 /// What may follow a text so far.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Allowed {
+    /// Every token, and the end if `may_end`. Costs nothing, where a mask is computed and applied.
+    Anything {
+        /// Whether the text is complete.
+        may_end: bool,
+    },
     /// These tokens, or the end if `may_end`.
     Tokens {
         /// The tokens.

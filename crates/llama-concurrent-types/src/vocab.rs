@@ -1,6 +1,6 @@
 //! The vocabulary as plain data, so that text can be made without a model at hand.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::OnceLock};
 
 use crate::ids::Token;
 
@@ -13,6 +13,8 @@ pub struct TokenTable {
     /// Tokens that are no text by themselves, and how they are written where they should be seen.
     special: HashMap<Token, Box<[u8]>>,
     special_by_text: HashMap<Box<[u8]>, Token>,
+    /// Tokens that are texts, in the order of their bytes. Made when it is first needed.
+    sorted: OnceLock<Vec<Token>>,
 }
 
 impl TokenTable {
@@ -71,6 +73,31 @@ impl TokenTable {
         self.special_by_text.get(text.as_bytes()).copied()
     }
 
+    /// Tokens that make up these bytes, each the longest that fits: not always those that the model would write. `None`: no
+    /// token begins with one of the bytes.
+    ///
+    /// The first call sorts the vocabulary, which takes some 50 ms for 200,000 tokens.
+    pub fn spelled(&self, mut bytes: &[u8]) -> Option<Vec<Token>> {
+        let sorted = self.sorted.get_or_init(|| {
+            let mut tokens: Vec<Token> =
+                (0..self.len() as Token).filter(|&token| !self.piece(token).is_empty()).collect();
+            tokens.sort_by(|&a, &b| self.piece(a).cmp(self.piece(b)));
+            tokens
+        });
+        let find = |text: &[u8]| {
+            let at = sorted.partition_point(|&token| self.piece(token) < text);
+            sorted.get(at).copied().filter(|&token| self.piece(token) == text)
+        };
+        let mut tokens = Vec::new();
+        while !bytes.is_empty() {
+            let (token, rest) =
+                (1..=bytes.len()).rev().find_map(|length| Some((find(&bytes[..length])?, &bytes[length..])))?;
+            tokens.push(token);
+            bytes = rest;
+        }
+        Some(tokens)
+    }
+
     /// Bytes of the longest token, special ones included.
     pub fn longest(&self) -> usize {
         let special = self.special.values().map(|text| text.len());
@@ -103,5 +130,15 @@ mod tests {
         assert_eq!((table.text(2, true), table.text(3, true), table.text(9, true)), (&b"bc"[..], &b""[..], &b""[..]));
         assert_eq!((table.special_token("<end>"), table.special_token("bc")), (Some(1), None));
         assert_eq!(table.longest(), 10);
+    }
+
+    #[test]
+    fn texts_are_spelled_by_the_longest_tokens() {
+        let table = TokenTable::new(["a", "b", "", "ab", "abc", "ab"], vec![]);
+        for (text, expected) in
+            [("", Some(vec![])), ("abab", Some(vec![3, 3])), ("babc", Some(vec![1, 4])), ("abd", None)]
+        {
+            assert_eq!(table.spelled(text.as_bytes()), expected, "{text}");
+        }
     }
 }

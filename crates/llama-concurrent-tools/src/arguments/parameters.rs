@@ -7,7 +7,7 @@ use crate::chars::{escape, quote, up_to};
 use crate::format::Parameters;
 use crate::head::{Cursor, MAX_HEAD, Read, Stop};
 use crate::markers::{Found, Markers};
-use crate::schema::{Types, property};
+use crate::schema::{Types, types_of_property};
 
 const CDATA: &str = "<![CDATA[";
 /// The longest value that is kept to see what it is, in bytes. A longer one is a text.
@@ -156,7 +156,7 @@ impl ParameterList {
                 cursor.space();
                 cursor.literal(form.value_open)?;
             }
-            let known = property(schema, name, schema).map_or(Types::ANY, |of| Types::of(of, schema));
+            let known = types_of_property(schema, name, schema);
             let types = match form.text_attributes {
                 Some((text, _)) if attributes.contains(text.trim()) => Types::TEXT,
                 Some((_, other)) if attributes.contains(other.split('"').next().unwrap_or(other).trim()) => {
