@@ -41,6 +41,7 @@ from ._errors import (
 from ._library import LibraryNotFound, set_log, version
 from ._outcome import DeadlineExceeded
 from ._requests import Request
+from ._tools import ToolRun, tool_schema
 from ._types import ChatPrompt, EngineStats, Message, Prompt, Result, Results, SamplingParams, TokenLogprobs
 
 __all__ = [
@@ -77,6 +78,8 @@ __all__ = [
     "ShuttingDown",
     "Stream",
     "TokenLogprobs",
+    "ToolRun",
     "set_log",
+    "tool_schema",
     "version",
 ]

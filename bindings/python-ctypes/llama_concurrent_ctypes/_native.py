@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import asyncio
 import ctypes
+import json
 import math
 import os
 import queue
@@ -139,15 +140,29 @@ def _free_queue(handle: int | None, process: int) -> None:
         library().llama_infer_queue_free(handle)
 
 
-def _deltas(event: CInferEvent) -> list[tuple[str, int | None, tuple[float, list[tuple[int, float]]] | None]]:
-    """Text, token and log probabilities of an event; one of several tokens has its text with the first."""
+_EVENTS = ENUMS["llama_infer_event_type"]
+
+
+def _deltas(event: CInferEvent) -> list[tuple[Any, ...]]:
+    """Text, token and log probabilities of an event, and the deltas of an answer that are no text; one of several tokens has
+    its text with the first."""
     text = ctypes.string_at(event.text, event.text_length).decode() if event.text else ""
     logprobs = None
     if event.n_logprobs:
         own, *top = event.logprobs[: event.n_logprobs]
         logprobs = (own.logprob, [(one.token, one.logprob) for one in top])
     first, *others = event.tokens[: event.n_tokens] or [None]
-    return [(text, first, logprobs), *(("", token, None) for token in others)]
+    rest = [("", token, None) for token in others]
+    if event.type == _EVENTS["reasoning"]:
+        return [("", first, logprobs, [{"reasoning_content": text}]), *rest]
+    if event.type in (_EVENTS["tool_call"], _EVENTS["arguments"]):
+        call = event.tool_call.contents
+        delta: dict[str, Any] = {"index": call.index, "function": {"arguments": text}}
+        if event.type == _EVENTS["tool_call"]:
+            function = {"name": call.name.decode(), "arguments": ""}
+            delta = {"index": call.index, "id": call.id.decode(), "type": "function", "function": function}
+        return [("", first, logprobs, [{"tool_calls": [delta]}]), *rest]
+    return [(text, first, logprobs), *rest]
 
 
 def _finish(result: CInferResult) -> dict[str, Any]:
@@ -177,7 +192,7 @@ class _Collected:
     def take(self, event: CInferEvent) -> dict[str, Any] | _errors.LlamaError | None:
         """Takes an event; at the end, the arguments of `Result` or what failed."""
         if not event.result:
-            self.logprobs += [logprobs for _, _, logprobs in _deltas(event) if logprobs is not None]
+            self.logprobs += [delta[2] for delta in _deltas(event) if delta[2] is not None]
             return None
         result = event.result.contents
         end = _finish(result)
@@ -185,6 +200,10 @@ class _Collected:
         if error is not None:
             return error
         text = ctypes.string_at(result.text, result.text_length).decode() if result.text else ""
+        if result.message:
+            end["message"] = json.loads(result.message.decode())
+            if result.n_tool_calls and end["finish_reason"] == "stop":
+                end["finish_reason"] = "tool_calls"
         return {**end, "text": text, "tokens": list(result.tokens[: result.n_tokens]), "logprobs": self.logprobs}
 
 
@@ -201,7 +220,7 @@ class NativeGeneration:
         self.id = engine._start(prompt, sampling, self._queue)
 
     def read(self, timeout: float | None = None) -> Any:
-        """The next event: (text, token or None, log probabilities or None), or at the end the arguments of `Result`, or the
+        """The next event: (text, token or None, log probabilities or None), of a chat also with deltas, or at the end the arguments of `Result`, or the
         exception that it failed with; None if none came in `timeout` seconds or it is over."""
         end = math.inf if timeout is None else time.monotonic() + timeout
         with self._reading:
@@ -389,23 +408,29 @@ class NativeEngine:
         add_generation_prompt: bool,
         continue_final_message: str | None,
         tools: str | None,
+        tool_choice: str | None,
+        parallel_tool_calls: bool,
+        thinking_budget: int | None,
         variables: str | None,
         parse_special: bool,
-    ) -> tuple[str, list[tuple[int, int]]]:
-        """The prompt of messages in JSON, and what stands for its plain ranges."""
+    ) -> tuple[str, list[tuple[int, int]], None]:
+        """The prompt of messages in JSON, and what stands for its plain ranges. The library reads the answer itself."""
         chat = _Chat()
         chat.messages = _text(messages, "the messages")
         chat.options = {
             "add_generation_prompt": add_generation_prompt,
             "continue_final_message": continue_final_message or "auto",
             "tools": tools,
+            "tool_choice": tool_choice,
+            "parallel_tool_calls": parallel_tool_calls,
+            "thinking_budget": thinking_budget,
             "variables": variables,
             "parse_special": parse_special,
         }
         params = CInferParams()
         check(library().llama_infer_params_init(byref(params), ctypes.sizeof(params)))
         _chat_params(params, chat.messages, **chat.options)
-        return self._written("llama_engine_chat_prompt", None, 0, byref(params)), chat
+        return self._written("llama_engine_chat_prompt", None, 0, byref(params)), chat, None
 
     def tokenize(self, text: str, add_special: bool, parse_special: bool) -> list[int]:
         data = _text(text, "the text")
@@ -507,9 +532,17 @@ def _chat_params(
     add_generation_prompt: bool,
     continue_final_message: str,
     tools: str | None,
+    tool_choice: str | None,
+    parallel_tool_calls: bool,
+    thinking_budget: int | None,
     variables: str | None,
     parse_special: bool,
 ) -> None:
+    if tool_choice is not None and isinstance(word := json.loads(tool_choice), str):
+        tool_choice = word  # the library takes words as they are
+    params.chat_tool_choice = None if tool_choice is None else tool_choice.encode()
+    params.chat_parallel_tool_calls = parallel_tool_calls
+    params.chat_thinking_budget = -1 if thinking_budget is None else min(thinking_budget, 2**31 - 1)
     params.chat_messages = messages
     params.add_generation_prompt = add_generation_prompt
     params.continue_final_message = ENUMS["llama_infer_continuation"][continue_final_message]

@@ -33,3 +33,9 @@ def test_batch_jsonl_resumes(tmp_path):
     assert got[0]["completion"] == "kept" and sum("error" in line for line in got) == 2
     run("batch_jsonl.py", prompts, answers)
     assert len(answers.read_text().splitlines()) == len(lines)
+
+
+def test_tools():
+    text = run("tools.py")
+    for city in ["Oslo", "Rome", "Lima", "Cairo"]:
+        assert f"{city}: weather(" in text and f"{city}: -> " in text

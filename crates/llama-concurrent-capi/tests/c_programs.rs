@@ -171,6 +171,14 @@ fn the_event_loop_example_serves_its_input() {
 }
 
 #[test]
+fn the_tools_example_makes_a_call_and_tells_its_result() {
+    let text = expect_success(Command::new(compile_example("tools.c")).arg(model()));
+    let (call, answer) = text.split_once('\n').expect("a call and an answer");
+    assert!(call.contains("lamp {\"state\": \"o"), "{text}");
+    assert!(!answer.trim().is_empty(), "{text}");
+}
+
+#[test]
 fn the_cancel_example_ends_in_three_ways() {
     let text = expect_success(Command::new(compile_example("cancel.c")).arg(model()));
     for beginning in ["inside: cancelled", "outside: ", "limit: "] {

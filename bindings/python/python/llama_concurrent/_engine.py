@@ -122,7 +122,8 @@ class Engine(BaseEngine):
         """Answers a chat, and calls the Python functions that the model asks for until it needs none.
 
         A function gets the arguments by name, and what it returns is told to the model: a str as it is, anything else as JSON.
-        An exception is told to it, too. After `max_turns` answers with calls the model must answer without.
+        An exception is told to it, too. After `max_turns` answers with calls the model must answer without. A `tool_choice`
+        holds for the first answer.
 
         >>> def add(a: int, b: int) -> int:
         ...     return a + b

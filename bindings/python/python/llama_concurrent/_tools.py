@@ -134,6 +134,7 @@ class ToolRun:
         if max_turns < 0:
             raise InvalidRequest(f"max_turns is {max_turns}, but must be a number of answers, 0 or more")
         self.messages = list(messages)
+        self._given = len(self.messages)
         self._functions = _by_name(tools)
         self._left = max_turns
 
@@ -150,7 +151,11 @@ class ToolRun:
     def options(self, template: Mapping[str, Any]) -> dict[str, Any]:
         """Arguments of the next `chat`."""
         options = {"tools": list(self._functions.values()), **template}
-        return options | ({"tool_choice": "none"} if self._left <= 0 else {})
+        if self._left <= 0:
+            options["tool_choice"] = "none"
+        elif len(self.messages) > self._given and options.get("tool_choice") != "none":
+            options["tool_choice"] = "auto"  # otherwise it could never answer
+        return options
 
     def add(self, result: Result) -> None:
         """Takes an answer, and calls what it asks for."""

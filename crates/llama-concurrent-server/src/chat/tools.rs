@@ -30,7 +30,12 @@ pub(super) fn read(fields: &Fields<'_>) -> ApiResult<(Vec<Tool>, ToolChoice, Opt
     if let Some(problem) = missing {
         return Err(ApiError::field(fields.path("tool_choice"), problem));
     }
-    let shown = tools.iter().map(Tool::to_json).collect::<Vec<_>>();
+    // As they came, where they are in the form that templates know.
+    let whole = |tool: &Tool| {
+        let came = list.iter().find(|entry| entry.pointer("/function/name").is_some_and(|name| *name == *tool.name));
+        came.cloned().unwrap_or_else(|| tool.to_json())
+    };
+    let shown: Vec<Value> = tools.iter().map(whole).collect();
     Ok((tools, choice, (!shown.is_empty()).then(|| shown.into())))
 }
 

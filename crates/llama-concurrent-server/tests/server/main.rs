@@ -12,6 +12,7 @@ mod refusals;
 mod shutdown;
 mod socket;
 mod tokenizers;
+mod tools;
 
 use std::{
     io::{BufRead, BufReader, ErrorKind, Read, Write},

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use llama_concurrent_tools::{
-    Event as ReplyEvent, Format, Message as Reply, Parser, ParserOptions, Start, Thoughts, Tool, ToolChoice,
+    Event as ReplyEvent, Format, Message as Reply, Parser, ParserOptions, Start, Tool, ToolChoice,
 };
 use llama_concurrent_types::{Token, TokenTable};
 
@@ -75,14 +75,6 @@ impl ReplyForm {
         let mut reply: Reply = reader.push(text).into_iter().collect();
         reply.extend(reader.finish());
         reply
-    }
-
-    /// Whether anything but content can be in an answer.
-    pub fn is_plain(&self) -> bool {
-        let Inner { format, chat, .. } = &*self.0;
-        let no_thoughts = self.thought_form().is_none() || chat.thoughts == Thoughts::InContent;
-        let no_calls = chat.tools.is_empty() || chat.tool_choice == ToolChoice::None || format.call_form().is_none();
-        no_thoughts && no_calls && format.markup().is_empty()
     }
 
     /// The tools of the chat.
