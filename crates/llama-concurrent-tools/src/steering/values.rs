@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::kinds::{All, Kind, List, OF_NUMBER, OF_TEXT, Object, is_plain, kinds};
 use super::lark::{Lark, group, literal};
 use super::parameters::objects;
-use super::texts::{ANY, before, plain_number, text, written};
+use super::texts::{before, holding, plain_number, text, written};
 use super::schemas;
 use crate::schema::Types;
 
@@ -23,7 +23,7 @@ pub(super) const NOTHING: &str = r"/[^\s\S]/";
 const QUOTE: &str = "<|\"|>";
 
 /// Any string of JSON.
-const STRING: &str = r#"/"([^"\\\x00-\x1f\x7f]|\\["\\\/bfnrt]|\\u00[01][0-9a-f])*"/"#;
+const STRING: &str = r#""([^"\\\x00-\x1f\x7f]|\\["\\\/bfnrt]|\\u00[01][0-9a-f])*""#;
 /// A text that stands between quotation marks as it is.
 const PLAIN: &str = r#"[^"\\\x00-\x1f\x7f]*"#;
 
@@ -109,12 +109,11 @@ impl<'a> Values<'a> {
             Kind::Literal(value) => self.literal(lark, value),
             Kind::Text(_) if self.style == Style::Python => Some(self.json(lark, all, "string")),
             Kind::Text(maps) if let Style::Json(stop) = self.style => {
-                let without = format!("~({ANY} {} {ANY})", literal(stop));
+                let none = [holding(stop)];
                 if is_plain(maps, &OF_TEXT) {
-                    Some(lark.terminal(format!("{STRING} & {without}")))
+                    text(&[], &[STRING], &none)?.map(|string| lark.terminal(string))
                 } else {
-                    let text = text(maps, &[PLAIN], stop)?;
-                    text.map(|text| lark.terminal(format!(r#""\"" ({text} & {without}) "\"""#)))
+                    text(maps, &[PLAIN], &none)?.map(|text| lark.terminal(format!(r#""\"" ({text}) "\"""#)))
                 }
             }
             Kind::Text(_) => {
@@ -122,7 +121,7 @@ impl<'a> Values<'a> {
                 text.plain.map(|plain| format!("{} {}", lark.markup(QUOTE), before(lark, &plain, QUOTE)))
             }
             Kind::Number { .. } => match plain_number(kind) {
-                Some(number) => Some(lark.terminal(number.to_owned())),
+                Some(number) => Some(lark.terminal(format!("/{number}/"))),
                 None => Some(number(lark, kind)),
             },
             Kind::Boolean => Some(format!("{} | {}", self.word("true"), self.word("false"))),
