@@ -125,7 +125,11 @@ const THOUGHTS: &[Row<ThoughtForm>] = &[
             ..thoughts("apriel", &[], &["[BEGIN FINAL RESPONSE]"], "\n[BEGIN FINAL RESPONSE]\n")
         },
     ),
-    (&["<|begin|>assistant<|think|>"], &[], &thoughts("solar", &["<|think|>"], &["<|end|>"], "<|end|><|begin|>assistant")),
+    (
+        &["<|begin|>assistant<|think|>"],
+        &[],
+        &thoughts("solar", &["<|think|>"], &["<|end|>"], "<|end|><|begin|>assistant"),
+    ),
     (
         &["<|open|>", "<|close|>", "<|end_of_msg|>"],
         &[],

@@ -79,7 +79,8 @@ impl TokenTable {
     /// The first call sorts the vocabulary, which takes some 50 ms for 200,000 tokens.
     pub fn spelled(&self, mut bytes: &[u8]) -> Option<Vec<Token>> {
         let sorted = self.sorted.get_or_init(|| {
-            let mut tokens: Vec<Token> = (0..self.len() as Token).filter(|&token| !self.piece(token).is_empty()).collect();
+            let mut tokens: Vec<Token> =
+                (0..self.len() as Token).filter(|&token| !self.piece(token).is_empty()).collect();
             tokens.sort_by(|&a, &b| self.piece(a).cmp(self.piece(b)));
             tokens
         });
@@ -89,7 +90,8 @@ impl TokenTable {
         };
         let mut tokens = Vec::new();
         while !bytes.is_empty() {
-            let (token, rest) = (1..=bytes.len()).rev().find_map(|length| Some((find(&bytes[..length])?, &bytes[length..])))?;
+            let (token, rest) =
+                (1..=bytes.len()).rev().find_map(|length| Some((find(&bytes[..length])?, &bytes[length..])))?;
             tokens.push(token);
             bytes = rest;
         }
@@ -133,12 +135,9 @@ mod tests {
     #[test]
     fn texts_are_spelled_by_the_longest_tokens() {
         let table = TokenTable::new(["a", "b", "", "ab", "abc", "ab"], vec![]);
-        for (text, expected) in [
-            ("", Some(vec![])),
-            ("abab", Some(vec![3, 3])),
-            ("babc", Some(vec![1, 4])),
-            ("abd", None),
-        ] {
+        for (text, expected) in
+            [("", Some(vec![])), ("abab", Some(vec![3, 3])), ("babc", Some(vec![1, 4])), ("abd", None)]
+        {
             assert_eq!(table.spelled(text.as_bytes()), expected, "{text}");
         }
     }

@@ -58,9 +58,7 @@ pub(super) fn grammar(
         (None, Some(form)) => writer.form(form, tools),
         (None, None) => return Ok(None),
     }
-    .map(|(start, triggers, bounds_digits)| {
-        Some(Grammar { text: writer.lark.finish(&start, bounds_digits), triggers })
-    })
+    .map(|(start, triggers, bounds_digits)| Some(Grammar { text: writer.lark.finish(&start, bounds_digits), triggers }))
 }
 
 struct Writer<'a> {
@@ -159,7 +157,8 @@ impl Writer<'_> {
         let mut out = String::new();
         let mut rest = text;
         loop {
-            let found = form.section.iter().chain(form.open).filter_map(|marker| Some((rest.find(marker)?, marker.len())));
+            let found =
+                form.section.iter().chain(form.open).filter_map(|marker| Some((rest.find(marker)?, marker.len())));
             let ends = found.map(|(at, length)| at + length);
             let spaced = ends.filter(|&end| rest[end..].starts_with('\n')).min();
             let Some(end) = spaced else { break };
@@ -219,7 +218,9 @@ impl Writer<'_> {
         for tool in tools {
             check_bare_name(channels.name, &tool.name, |c| c.is_whitespace() || c.is_control() || "{(".contains(c))?;
             if tool.name == "all" {
-                return Err(SteeringError("a tool with the name 'all' cannot be told from an answer; rename it".into()));
+                return Err(SteeringError(
+                    "a tool with the name 'all' cannot be told from an answer; rename it".into(),
+                ));
             }
             let arguments = self.plain_json(channels.name, tool)?;
             let header = format!("{}\n", tool.name);
@@ -244,12 +245,16 @@ impl Writer<'_> {
         for tool in tools {
             check_bare_name(channels.name, &tool.name, |c| c.is_whitespace() || c == '<')?;
             if matches!(tool.name.as_str(), "self" | "user") {
-                let why = format!("a tool with the name '{}' cannot be told from whom a message is for; rename it", tool.name);
+                let why = format!(
+                    "a tool with the name '{}' cannot be told from whom a message is for; rename it",
+                    tool.name
+                );
                 return Err(SteeringError(why));
             }
             let (call, _) = self.call(form, form.written.call, tool)?;
             let call = self.lark.rule(call);
-            let header = format!("{} {} {}", literal(" to="), literal(&tool.name), self.lark.markup(channels.header_end));
+            let header =
+                format!("{} {} {}", literal(" to="), literal(&tool.name), self.lark.markup(channels.header_end));
             headed.push(self.lark.rule(format!("{header} {call}")));
             bare.push(call);
         }
@@ -334,11 +339,9 @@ fn check_name(form: &CallForm, tool: &Tool) -> Result<(), SteeringError> {
     match form.shape {
         Shape::Object { .. } | Shape::NameAsKey if tool.name.len() <= MAX_NAME => Ok(()),
         Shape::Object { .. } | Shape::NameAsKey => Err(too_long(&tool.name)),
-        Shape::Tagged { .. } | Shape::Python => {
-            check_bare_name(form.name, &tool.name, |c| {
-                c.is_whitespace() || c.is_control() || "<>\"'`[](){}=,;\\".contains(c)
-            })
-        }
+        Shape::Tagged { .. } | Shape::Python => check_bare_name(form.name, &tool.name, |c| {
+            c.is_whitespace() || c.is_control() || "<>\"'`[](){}=,;\\".contains(c)
+        }),
     }
 }
 
@@ -365,7 +368,10 @@ fn cannot(form: &CallForm, tool: &Tool, why: &str) -> SteeringError {
 }
 
 fn cannot_write(form: &str, tool: &Tool, why: &str) -> SteeringError {
-    SteeringError(format!("calls of the tool '{}' cannot be held to its parameters in the form '{form}': {why}", tool.name))
+    SteeringError(format!(
+        "calls of the tool '{}' cannot be held to its parameters in the form '{form}': {why}",
+        tool.name
+    ))
 }
 
 fn ends_too_early(form: &str) -> SteeringError {

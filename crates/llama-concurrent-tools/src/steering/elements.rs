@@ -124,9 +124,13 @@ impl<'a> Writer<'_, '_, 'a> {
         }
         let as_json: Vec<Kind<'a>> = flat.into_iter().filter(|kind| written.json.contains(&type_of(kind))).collect();
         if !as_json.is_empty() {
-            match &as_json[..] {
-                [number] if let Some(number) = plain_number(number) => options.push(before(self.lark, &format!("/{number}/"), &close)),
-                _ => {
+            let number = match &as_json[..] {
+                [only] => plain_number(only),
+                _ => None,
+            };
+            match number {
+                Some(number) => options.push(before(self.lark, &format!("/{number}/"), &close)),
+                None => {
                     let json = self.values.of_kinds(self.lark, &as_json, all)?;
                     options.extend(json.map(|json| format!("{json} {}", self.lark.markup(&close))));
                 }
@@ -142,7 +146,8 @@ impl<'a> Writer<'_, '_, 'a> {
         }
         let mut body = "\"\"".to_owned();
         for own in &object.properties {
-            let is_fine = !own.name.is_empty() && own.name.len() <= 256 && !own.name.contains(['\n', '<', '>', '/', '"', ' ']);
+            let is_fine =
+                !own.name.is_empty() && own.name.len() <= 256 && !own.name.contains(['\n', '<', '>', '/', '"', ' ']);
             let written = if is_fine {
                 self.element(own.name, &own.of, known.and_then(|of| property(of, own.name, original)))
             } else {
@@ -159,7 +164,12 @@ impl<'a> Writer<'_, '_, 'a> {
         Ok(Some(self.lark.rule(body)))
     }
 
-    fn list(&mut self, list: &List<'a>, known: Option<&'a Value>, may_be_empty: bool) -> Result<Option<String>, String> {
+    fn list(
+        &mut self,
+        list: &List<'a>,
+        known: Option<&'a Value>,
+        may_be_empty: bool,
+    ) -> Result<Option<String>, String> {
         let of_items = known.and_then(|of| items(of, self.schema.original));
         let min = if may_be_empty { list.min } else { list.min.max(1) };
         let mut body = String::new();
@@ -171,7 +181,9 @@ impl<'a> Writer<'_, '_, 'a> {
             body += &if n <= min { format!(" {item}") } else { format!(" ({item}") };
         }
         let rest = match &list.rest {
-            Some(of) if n == list.first.len() && list.max.is_none_or(|max| max > n) => self.element(ITEM, of, of_items)?,
+            Some(of) if n == list.first.len() && list.max.is_none_or(|max| max > n) => {
+                self.element(ITEM, of, of_items)?
+            }
             _ => None,
         };
         let missing = min.saturating_sub(n);

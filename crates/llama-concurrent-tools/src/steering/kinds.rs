@@ -22,7 +22,10 @@ pub(super) enum Kind<'a> {
     /// Texts under the keywords for texts.
     Text(Maps<'a>),
     /// Numbers under the keywords for numbers.
-    Number { maps: Maps<'a>, whole: bool },
+    Number {
+        maps: Maps<'a>,
+        whole: bool,
+    },
     Boolean,
     Null,
     List(List<'a>),
@@ -225,7 +228,12 @@ fn object<'a>(maps: &Maps<'a>) -> Option<Object<'a>> {
     let rest: All<'a> = maps.iter().filter_map(|map| map.get("additionalProperties")).collect();
     let is_closed = has_patterns || rest.contains(&&Value::Bool(false));
     let rest = (!is_closed).then_some(rest);
-    Some(Object { properties, rest, min: counts(maps, "minProperties").max().unwrap_or(0), max: counts(maps, "maxProperties").min() })
+    Some(Object {
+        properties,
+        rest,
+        min: counts(maps, "minProperties").max().unwrap_or(0),
+        max: counts(maps, "maxProperties").min(),
+    })
 }
 
 impl Object<'_> {

@@ -200,7 +200,8 @@ fn callable<'t>(tools: &'t [Tool], choice: &ToolChoice) -> std::result::Result<V
             Some(tool) => Ok(vec![tool]),
             None => {
                 let names: Vec<&str> = tools.iter().take(10).map(|tool| tool.name.as_str()).collect();
-                let known = if names.is_empty() { "there are none".into() } else { format!("there are {}", names.join(", ")) };
+                let known =
+                    if names.is_empty() { "there are none".into() } else { format!("there are {}", names.join(", ")) };
                 Err(SteeringError(format!("tool_choice names '{name}', which is none of the tools; {known}")))
             }
         },

@@ -140,7 +140,8 @@ impl<'a> Writer<'_, '_, 'a> {
             let value = before(self.lark, plain, &self.closing());
             options.push(format!("{} {value}", self.value_opening()));
         }
-        let as_json: Vec<Kind<'a>> = kinds.iter().filter(|kind| written.json.contains(&type_of(kind))).cloned().collect();
+        let as_json: Vec<Kind<'a>> =
+            kinds.iter().filter(|kind| written.json.contains(&type_of(kind))).cloned().collect();
         if !as_json.is_empty() {
             options.extend(self.json(&as_json, all)?);
         }
@@ -186,7 +187,11 @@ impl<'a> Writer<'_, '_, 'a> {
         }
         if options.is_empty() || object.max == Some(0) {
             let nothing = if between.is_empty() { "\"\"" } else { between };
-            return if object.min == 0 { Ok(self.lark.rule(nothing.into())) } else { Err("no arguments are valid".into()) };
+            return if object.min == 0 {
+                Ok(self.lark.rule(nothing.into()))
+            } else {
+                Err("no arguments are valid".into())
+            };
         }
         let most = object.max.map_or(String::new(), |max| max.to_string());
         let one = self.lark.rule(format!("{} {between}", group(&options)));

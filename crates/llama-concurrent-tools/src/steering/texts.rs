@@ -29,7 +29,7 @@ pub(super) struct Written {
 /// In words, for a text that cannot be written.
 pub(super) fn written(kinds: &[Kind<'_>], reading: Types, stop: &str, none: &[&str]) -> Result<Written, String> {
     let has_texts = kinds.iter().any(Kind::is_text);
-    if !reading.is_text() && !(has_texts && reading.may_be_text()) {
+    if !(reading.is_text() || has_texts && reading.may_be_text()) {
         // Where a text is possible, JSON of a type that is not expected is taken for one.
         let is_read = |of: &&str| !reading.may_be_text() || reading.has(Types::named(of));
         return Ok(Written { plain: None, json: kinds.iter().map(type_of).filter(is_read).collect() });
@@ -98,7 +98,8 @@ fn is_like(text: &str, types: Types) -> bool {
     match text.bytes().next() {
         Some(b'[') => types.may_be_list(),
         Some(b'{') => types.may_be_object(),
-        _ => serde_json::from_str::<Value>(text).is_ok_and(|value| !value.is_string() && types.has(Types::of_value(&value))),
+        _ => serde_json::from_str::<Value>(text)
+            .is_ok_and(|value| !value.is_string() && types.has(Types::of_value(&value))),
     }
 }
 
@@ -125,7 +126,13 @@ fn is_everything(kind: &Kind<'_>, of: Types) -> bool {
             let is_any = list.first.is_empty() && list.rest.as_ref().is_some_and(Vec::is_empty);
             of == Types::LIST && is_any && list.min == 0 && list.max.is_none()
         }
-        Kind::Object(object) => of == Types::OBJECT && object.is_map() && object.rest.as_ref().is_some_and(Vec::is_empty) && object.min == 0 && object.max.is_none(),
+        Kind::Object(object) => {
+            of == Types::OBJECT
+                && object.is_map()
+                && object.rest.as_ref().is_some_and(Vec::is_empty)
+                && object.min == 0
+                && object.max.is_none()
+        }
         Kind::Literal(_) | Kind::Text(_) => false,
     }
 }
@@ -164,7 +171,10 @@ pub(super) fn text(maps: &[&Map<String, Value>], also: &[&str], none: &[String])
 
 /// Formats as texts that every reader takes for one; there are others.
 const FORMATS: [(&str, &str); 10] = [
-    ("date", r"[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])|[0-9]{4}-(0[13-9]|1[0-2])-(29|30)|[0-9]{4}-(0[13578]|1[02])-31"),
+    (
+        "date",
+        r"[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])|[0-9]{4}-(0[13-9]|1[0-2])-(29|30)|[0-9]{4}-(0[13578]|1[02])-31",
+    ),
     ("time", r"([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,6})?(Z|[+\-]([01][0-9]|2[0-3]):[0-5][0-9])"),
     (
         "date-time",
@@ -174,7 +184,10 @@ const FORMATS: [(&str, &str); 10] = [
     ("email", r"[A-Za-z0-9_+\-]+(\.[A-Za-z0-9_+\-]+)*@[a-z0-9]+(-[a-z0-9]+)*(\.[a-z0-9]+(-[a-z0-9]+)*)+"),
     ("hostname", r"[a-z0-9]([a-z0-9\-]{0,40}[a-z0-9])?(\.[a-z0-9]([a-z0-9\-]{0,40}[a-z0-9])?){0,4}"),
     ("ipv4", r"((25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])\.){3}(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"),
-    ("ipv6", r"([0-9a-fA-F]{1,4}:){7}[0-9a-fA-F]{1,4}|([0-9a-fA-F]{1,4}:){1,5}(:[0-9a-fA-F]{1,4})|::([0-9a-fA-F]{1,4})?"),
+    (
+        "ipv6",
+        r"([0-9a-fA-F]{1,4}:){7}[0-9a-fA-F]{1,4}|([0-9a-fA-F]{1,4}:){1,5}(:[0-9a-fA-F]{1,4})|::([0-9a-fA-F]{1,4})?",
+    ),
     ("uuid", r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"),
     ("uri", r"[a-z][a-z0-9+.\-]*:(\/\/[a-z0-9.\-]+(:[0-9]{1,5})?)?[A-Za-z0-9_.~!$&'()*+,;=:@\/%?#\-]{0,2000}"),
 ];

@@ -4,13 +4,13 @@
 use std::collections::HashMap;
 
 use llama_concurrent_constraint::lark;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::kinds::{All, Kind, List, OF_NUMBER, OF_TEXT, Object, is_plain, kinds};
 use super::lark::{Lark, group, literal};
 use super::parameters::objects;
-use super::texts::{before, holding, plain_number, text, written};
 use super::schemas;
+use super::texts::{before, holding, plain_number, text, written};
 use crate::schema::Types;
 
 /// Escapes that Python reads as JSON does.
@@ -70,7 +70,12 @@ impl<'a> Values<'a> {
     }
 
     /// A value of one of these kinds, which are those of `all`. `None`: it cannot be written.
-    pub(super) fn of_kinds(&mut self, lark: &mut Lark<'_>, kinds: &[Kind<'a>], all: &All<'a>) -> Result<Option<String>, String> {
+    pub(super) fn of_kinds(
+        &mut self,
+        lark: &mut Lark<'_>,
+        kinds: &[Kind<'a>],
+        all: &All<'a>,
+    ) -> Result<Option<String>, String> {
         let mut options = Vec::new();
         for kind in kinds {
             options.extend(self.kind(lark, kind, all)?);
@@ -107,19 +112,7 @@ impl<'a> Values<'a> {
     fn kind(&mut self, lark: &mut Lark<'_>, kind: &Kind<'a>, all: &All<'a>) -> Result<Option<String>, String> {
         Ok(match kind {
             Kind::Literal(value) => self.literal(lark, value),
-            Kind::Text(_) if self.style == Style::Python => Some(self.json(lark, all, "string")),
-            Kind::Text(maps) if let Style::Json(stop) = self.style => {
-                let none = [holding(stop)];
-                if is_plain(maps, &OF_TEXT) {
-                    text(&[], &[STRING], &none)?.map(|string| lark.terminal(string))
-                } else {
-                    text(maps, &[PLAIN], &none)?.map(|text| lark.terminal(format!(r#""\"" ({text}) "\"""#)))
-                }
-            }
-            Kind::Text(_) => {
-                let text = written(std::slice::from_ref(kind), Types::TEXT, QUOTE, &[])?;
-                text.plain.map(|plain| format!("{} {}", lark.markup(QUOTE), before(lark, &plain, QUOTE)))
-            }
+            Kind::Text(maps) => self.text(lark, kind, maps, all)?,
             Kind::Number { .. } => match plain_number(kind) {
                 Some(number) => Some(lark.terminal(format!("/{number}/"))),
                 None => Some(number(lark, kind)),
@@ -131,6 +124,30 @@ impl<'a> Values<'a> {
                 Some(object) => self.object(lark, &object, false)?,
                 None => None,
             },
+        })
+    }
+
+    fn text(
+        &mut self,
+        lark: &mut Lark<'_>,
+        kind: &Kind<'a>,
+        maps: &[&Map<String, Value>],
+        all: &All<'a>,
+    ) -> Result<Option<String>, String> {
+        Ok(match self.style {
+            // What contradicts itself would make the whole grammar impossible.
+            Style::Python if text(maps, &[], &[]) == Ok(None) => None,
+            Style::Python => Some(self.json(lark, all, "string")),
+            Style::Json(stop) if is_plain(maps, &OF_TEXT) => {
+                text(&[], &[STRING], &[holding(stop)])?.map(|string| lark.terminal(string))
+            }
+            Style::Json(stop) => {
+                text(maps, &[PLAIN], &[holding(stop)])?.map(|text| lark.terminal(format!(r#""\"" ({text}) "\"""#)))
+            }
+            Style::Gemma => {
+                let text = written(std::slice::from_ref(kind), Types::TEXT, QUOTE, &[])?;
+                text.plain.map(|plain| format!("{} {}", lark.markup(QUOTE), before(lark, &plain, QUOTE)))
+            }
         })
     }
 
@@ -192,8 +209,13 @@ impl<'a> Values<'a> {
         match self.style {
             Style::Python | Style::Json(_) => Some(format!("{} \": \"", self.quoted(lark, name)?)),
             Style::Gemma => {
-                let is_bare = !name.is_empty() && !name.contains(|c: char| c.is_whitespace() || "{}[],:\"<>|".contains(c));
-                if is_bare { Some(literal(&format!("{name}:"))) } else { Some(format!("{} \":\"", self.quoted(lark, name)?)) }
+                let is_bare =
+                    !name.is_empty() && !name.contains(|c: char| c.is_whitespace() || "{}[],:\"<>|".contains(c));
+                if is_bare {
+                    Some(literal(&format!("{name}:")))
+                } else {
+                    Some(format!("{} \":\"", self.quoted(lark, name)?))
+                }
             }
         }
     }
@@ -207,7 +229,8 @@ impl<'a> Values<'a> {
 
     /// An object, or with `is_call` the arguments of a call in Python without their brackets.
     fn object(&mut self, lark: &mut Lark<'_>, object: &Object<'a>, is_call: bool) -> Result<Option<String>, String> {
-        let inner = if object.is_map() { self.any_names(lark, object, is_call)? } else { self.listed(lark, object, is_call)? };
+        let inner =
+            if object.is_map() { self.any_names(lark, object, is_call)? } else { self.listed(lark, object, is_call)? };
         Ok(inner.map(|inner| if is_call { inner } else { format!("\"{{\" {inner} \"}}\"") }))
     }
 
@@ -220,7 +243,9 @@ impl<'a> Values<'a> {
                 self.key(lark, property.name)
             };
             let written = match key {
-                None => Err(format!("the argument {:?} has a name that the notation cannot hold; rename it", property.name)),
+                None => {
+                    Err(format!("the argument {:?} has a name that the notation cannot hold; rename it", property.name))
+                }
                 Some(key) => self.value(lark, &property.of).map(|value| value.map(|value| format!("{key} {value}"))),
             };
             match written {

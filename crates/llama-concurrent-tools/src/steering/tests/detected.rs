@@ -12,7 +12,11 @@ use crate::tool::{Tool, ToolChoice};
 
 /// What templates of each family have in them, the form that it shows, and a call as such a model writes it.
 const FAMILIES: &[(&str, &str, &str)] = &[
-    ("{{ '<tool_call>' }}", "hermes", "<tool_call>\n{\"name\": \"f\", \"arguments\": {\"a\": \"x\", \"n\": 1}}\n</tool_call>"),
+    (
+        "{{ '<tool_call>' }}",
+        "hermes",
+        "<tool_call>\n{\"name\": \"f\", \"arguments\": {\"a\": \"x\", \"n\": 1}}\n</tool_call>",
+    ),
     ("[TOOL_CALLS] [CALL_ID]", "mistral-id", "[TOOL_CALLS]f[CALL_ID]abcdefghi[ARGS]{\"a\": \"x\", \"n\": 1}"),
     ("[TOOL_CALLS] [ARGS]", "mistral", "[TOOL_CALLS]f[ARGS]{\"a\": \"x\", \"n\": 1}"),
     (
@@ -109,7 +113,8 @@ fn calls_as_models_write_them_are_let_through_and_read() {
             let may_end = is_complete
                 || matches!(
                     matcher.allowed().unwrap(),
-                    llama_concurrent_types::Allowed::Nothing | llama_concurrent_types::Allowed::Tokens { may_end: true, .. }
+                    llama_concurrent_types::Allowed::Nothing
+                        | llama_concurrent_types::Allowed::Tokens { may_end: true, .. }
                 );
             assert!(may_end, "{name} {control}");
         }

@@ -41,7 +41,8 @@ impl Text {
     }
 
     fn with(format: &Format, options: &SteeringOptions, vocabulary: Vocabulary) -> Self {
-        let steering = Steering::new(format, &tools(), options, &vocabulary.table).unwrap().expect("something is held to");
+        let steering =
+            Steering::new(format, &tools(), options, &vocabulary.table).unwrap().expect("something is held to");
         let closing = vocabulary.tokens(format.thought_closing().unwrap_or_default());
         let compile = |constraint: &Constraint| vocabulary.compile(constraint);
         let matcher = steering.matcher(compile, vocabulary.table.clone(), closing).unwrap();
@@ -125,12 +126,14 @@ fn several_calls_may_follow_each_other() {
 #[test]
 fn a_required_call_comes_behind_a_thought_or_at_once() {
     let mut text = Text::new(QWEN, &options(ToolChoice::Required, Start::Message));
-    let mut other = Text { matcher: text.matcher.boxed_clone(), vocabulary: Vocabulary::new(&Format::detect(QWEN), true) };
+    let mut other =
+        Text { matcher: text.matcher.boxed_clone(), vocabulary: Vocabulary::new(&Format::detect(QWEN), true) };
     assert!(!text.goes_on("H") && !text.may_end());
     assert!(text.goes_on("<think>"));
     assert_eq!(text.allowed(), FREE_WITHOUT_END, "a thought has to be closed");
     assert!(text.goes_on("hm</think>"));
-    let mut at_once = Text { matcher: text.matcher.boxed_clone(), vocabulary: Vocabulary::new(&Format::detect(QWEN), true) };
+    let mut at_once =
+        Text { matcher: text.matcher.boxed_clone(), vocabulary: Vocabulary::new(&Format::detect(QWEN), true) };
     assert!(text.goes_on("\n\n") && !text.goes_on("<think>"));
     assert!(text.goes_on(CALL));
     assert!(at_once.goes_on(CALL), "white space need not be there");
@@ -249,7 +252,13 @@ fn with_tools_an_answer_of_a_form_or_a_call_comes() {
 #[test]
 fn a_token_may_hold_more_than_the_opening() {
     let format = Format::detect("<tool_call>");
-    let more = ["so <tool_", "call>\n{\"name", "<tool_call>{\"name\": \"wea", "<tool_call> not", "<tool_call>\n{\"name\": \"other"];
+    let more = [
+        "so <tool_",
+        "call>\n{\"name",
+        "<tool_call>{\"name\": \"wea",
+        "<tool_call> not",
+        "<tool_call>\n{\"name\": \"other",
+    ];
     let vocabulary = || Vocabulary::with(&format, false, &more, &[]);
     let options = options(ToolChoice::Auto, Start::Message);
     let token = |text: &mut Text, piece: &str| {
@@ -288,7 +297,8 @@ fn a_message_may_begin_with_a_call_that_nothing_opens() {
         assert!(text.goes_on(other) && text.is_free(), "{other}");
     }
     // Another object that begins so, as one token.
-    let mut text = Text::with(&format, &options, Vocabulary::with(&format, true, &["{\"name\": \"Bob\", \"age\""], &[]));
+    let mut text =
+        Text::with(&format, &options, Vocabulary::with(&format, true, &["{\"name\": \"Bob\", \"age\""], &[]));
     assert!(text.goes_on("{\"name\": \"Bob\", \"age\": 1}") && text.is_free());
     assert!(text.goes_on("<|python_tag|>") && !text.is_free());
 }

@@ -23,8 +23,34 @@ struct Vocabulary {
 
 /// Pieces of text that real vocabularies have as one token.
 const WORDS: [&str; 28] = [
-    "\": ", "\", \"", "{\"", "\"}", "}}", "},", ": ", ", ", "name", "arguments", "functions.", "tool", "true", "null", "123", "00",
-    "\n\n", ">\n", "</", "<|", "|>", "=\"", "\">", "call", "ab", "\"name", "(", "é",
+    "\": ",
+    "\", \"",
+    "{\"",
+    "\"}",
+    "}}",
+    "},",
+    ": ",
+    ", ",
+    "name",
+    "arguments",
+    "functions.",
+    "tool",
+    "true",
+    "null",
+    "123",
+    "00",
+    "\n\n",
+    ">\n",
+    "</",
+    "<|",
+    "|>",
+    "=\"",
+    "\">",
+    "call",
+    "ab",
+    "\"name",
+    "(",
+    "é",
 ];
 
 /// The end of a generation.

@@ -60,7 +60,8 @@ fn names_are_taken_where_something_quotes_them() {
 
 #[test]
 fn parameters_that_a_form_cannot_hold_are_named() {
-    let of = |schema: Value| [Tool::new("t", json!({"type": "object", "properties": {"a": schema}, "required": ["a"]}))];
+    let of =
+        |schema: Value| [Tool::new("t", json!({"type": "object", "properties": {"a": schema}, "required": ["a"]}))];
     let pattern = of(json!({"type": "string", "pattern": "(^a|b$)c"}));
     let unknown = of(json!({"not": {"type": "string"}}));
     let odd = [Tool::new("t", json!({"type": "object", "properties": {"a b": {}}, "required": ["a b"]}))];

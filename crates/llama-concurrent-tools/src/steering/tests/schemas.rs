@@ -40,12 +40,18 @@ fn scalar(rng: &mut Rng) -> Value {
     match rng.u8(..16) {
         0 => json!({"type": "integer"}),
         1 => json!({"type": "integer", "minimum": rng.i32(-10..10), "maximum": rng.i32(10..300)}),
-        2 => json!({"type": "integer", "multipleOf": *rng.choice([2, 3, 7].iter()).expect("three"), "minimum": 0, "maximum": 500}),
+        2 => {
+            json!({"type": "integer", "multipleOf": *rng.choice([2, 3, 7].iter()).expect("three"), "minimum": 0, "maximum": 500})
+        }
         3 => json!({"type": "number"}),
         4 => json!({"type": "number", "minimum": 0, "exclusiveMaximum": 1}),
         5 => json!({"type": "string", "minLength": rng.u8(..3), "maxLength": rng.u8(2..7)}),
-        6 => json!({"type": "string", "pattern": *rng.choice(["^[a-z]{2,4}$", "x", "^(a|b)*$", "[0-9]-[0-9]"].iter()).expect("four")}),
-        7 => json!({"type": "string", "format": *rng.choice(["date", "uuid", "path", "ipv4", "email", "date-time"].iter()).expect("six")}),
+        6 => {
+            json!({"type": "string", "pattern": *rng.choice(["^[a-z]{2,4}$", "x", "^(a|b)*$", "[0-9]-[0-9]"].iter()).expect("four")})
+        }
+        7 => {
+            json!({"type": "string", "format": *rng.choice(["date", "uuid", "path", "ipv4", "email", "date-time"].iter()).expect("six")})
+        }
         8 => json!({"enum": ["a", 1, null, [1, "x"], "true"]}),
         9 => json!({"const": *rng.choice(["k", "1", "l m"].iter()).expect("three")}),
         10 => json!({"type": ["string", "null"]}),

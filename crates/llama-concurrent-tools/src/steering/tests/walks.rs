@@ -42,7 +42,8 @@ impl Walk<'_> {
         let table = &self.vocabulary.table;
         let mut rest = text.as_bytes();
         while !rest.is_empty() {
-            let fit = |token: &Token| !table.text(*token, true).is_empty() && rest.starts_with(table.text(*token, true));
+            let fit =
+                |token: &Token| !table.text(*token, true).is_empty() && rest.starts_with(table.text(*token, true));
             let fitting: Vec<Token> = (0..table.len() as Token).filter(fit).collect();
             let token = *rng.choice(fitting.iter()).ok_or("no token")?;
             rest = &rest[table.text(token, true).len()..];
@@ -86,9 +87,8 @@ impl Walk<'_> {
             }
             let all: Vec<Token> = (0..table.len() as Token).filter(|&token| mask.allows(token)).collect();
             // What ends something is taken more often, so that texts end, and what goes on, so that they hold something.
-            let is_end = |token: &Token| {
-                self.vocabulary.ends.contains(token) || b"\"}])".contains(&table.text(*token, true)[0])
-            };
+            let is_end =
+                |token: &Token| self.vocabulary.ends.contains(token) || b"\"}])".contains(&table.text(*token, true)[0]);
             let ends: Vec<Token> = all.iter().copied().filter(is_end).collect();
             let goes_on: Vec<Token> = all.iter().copied().filter(|&token| table.text(token, true) == b",").collect();
             let from = match rng.u8(..4) {
@@ -104,8 +104,7 @@ impl Walk<'_> {
 }
 
 fn read(format: &Format, tools: &[Tool], start: Start, text: &str) -> Message {
-    let mut options = ParserOptions::default();
-    options.start = start;
+    let options = ParserOptions { start, ..ParserOptions::default() };
     let mut parser = Parser::new(format, tools, options);
     let mut message: Message = parser.push(text).into_iter().collect();
     message.extend(parser.finish());
@@ -175,7 +174,9 @@ fn steered(
         Ok(matcher) => Some((steering, matcher)),
         Err(why) => {
             let why = why.to_string();
-            let is_known = ["parts when", "nsatisfiable", "satisfies", "intersection", "only supported"].iter().any(|known| why.contains(known));
+            let is_known = ["parts when", "nsatisfiable", "satisfies", "intersection", "only supported"]
+                .iter()
+                .any(|known| why.contains(known));
             assert!(is_known, "{why}\n{:?}", steering.constraints().collect::<Vec<_>>());
             None
         }
@@ -211,17 +212,16 @@ fn required_calls_are_read_back_and_valid_in_every_form() {
         let vocabulary = Vocabulary::new(format, control);
         let mut rng = Rng::with_seed(seed * 1009 + u64::from(control));
         let tools = tools(&mut rng);
-        let mut options = SteeringOptions::default();
-        options.choice = if seed % 3 == 0 { ToolChoice::Function("do_it_2".into()) } else { ToolChoice::Required };
-        options.parallel = rng.bool();
-        options.max_calls = Some(3);
         // Where a message has a header, or nothing opens a call, it is at the beginning.
         let at_beginning = format.channels.is_some() || format.calls.is_some_and(|form| form.is_bare);
-        options.start = match rng.u8(..3) {
+        let choice = if seed % 3 == 0 { ToolChoice::Function("do_it_2".into()) } else { ToolChoice::Required };
+        let parallel = rng.bool();
+        let start = match rng.u8(..3) {
             0 if !at_beginning => Start::Content,
             1 if format.thought_closing().is_some() => Start::Thought,
             _ => Start::Message,
         };
+        let options = SteeringOptions { choice, parallel, max_calls: Some(3), start, ..SteeringOptions::default() };
         let Some((steering, matcher)) = steered(format, &tools, &options, &vocabulary) else {
             count.refused += 1;
             return;
@@ -266,9 +266,7 @@ fn calls_that_a_model_opens_by_itself_are_held_to_their_form() {
         let vocabulary = Vocabulary::new(format, control);
         let mut rng = Rng::with_seed(seed * 2003 + u64::from(control));
         let tools = tools(&mut rng);
-        let mut options = SteeringOptions::default();
-        options.parallel = rng.bool();
-        options.max_calls = Some(3);
+        let options = SteeringOptions { parallel: rng.bool(), max_calls: Some(3), ..SteeringOptions::default() };
         let Some((steering, matcher)) = steered(format, &tools, &options, &vocabulary) else {
             count.refused += 1;
             return;
