@@ -9,7 +9,8 @@ pub(crate) fn is_space(c: char) -> bool {
 
 /// The longest part of `text` that ends at or before `end` with a whole character.
 pub(crate) fn up_to(text: &str, end: usize) -> &str {
-    &text[..text.floor_char_boundary(end)]
+    let end = (0..=end.min(text.len())).rev().find(|&at| text.is_char_boundary(at));
+    &text[..end.unwrap_or(0)]
 }
 
 /// How many bytes at the end of `text` are white space.

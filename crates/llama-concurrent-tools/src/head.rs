@@ -207,7 +207,7 @@ fn read_window(form: &CallForm, text: &str, place: Place) -> Read<Head> {
 
 /// Whether the text begins with no opening of a call.
 fn starts_none(form: &CallForm, text: &str) -> bool {
-    matches!(Cursor::new(text).one_of(form.open), Err(_))
+    Cursor::new(text).one_of(form.open).is_err()
 }
 
 /// A call behind another, without the markup that opens the first.

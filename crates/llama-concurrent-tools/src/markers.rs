@@ -66,10 +66,6 @@ impl Markers {
         &self.texts[index]
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.texts.is_empty()
-    }
-
     fn candidate(&self, bytes: &[u8]) -> Option<usize> {
         match *self.first.as_slice() {
             [] => None,

@@ -301,11 +301,12 @@ impl Parser {
         if self.rest().is_empty() {
             return false;
         }
-        if self.is_fresh && self.calls_here && self.form.is_some_and(|form| form.is_bare) {
-            match self.bare_call(is_last) {
-                Some(done) => return done,
-                None => {}
-            }
+        if self.is_fresh
+            && self.calls_here
+            && self.form.is_some_and(|form| form.is_bare)
+            && let Some(done) = self.bare_call(is_last)
+        {
+            return done;
         }
         match self.in_answer.markers.find(self.rest(), is_last) {
             Found::Nowhere => {

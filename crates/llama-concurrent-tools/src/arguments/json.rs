@@ -313,5 +313,5 @@ fn escape_length(text: &str) -> Option<usize> {
 
 /// `length`, or more where a character would be cut.
 fn up_to_boundary(text: &str, length: usize) -> usize {
-    text.ceil_char_boundary(length)
+    (length..text.len()).find(|&at| text.is_char_boundary(at)).unwrap_or(text.len())
 }

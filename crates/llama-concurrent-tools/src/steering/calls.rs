@@ -304,9 +304,14 @@ fn triggers(form: &CallForm, tools: &[&Tool]) -> Vec<Trigger> {
     let fixed = &whole[..first_hole(&whole).map_or(whole.len(), |(at, _)| at)];
     let mut all = Vec::new();
     for list in [form.section, form.open] {
+        // In what is written one of them stands; others open a call as well.
         let known = list.iter().find_map(|marker| Some((fixed.find(marker)?, marker.len())));
-        let Some((at, length)) = known else { continue };
-        let end = at + length;
+        let end = match known {
+            Some((at, length)) => at + length,
+            // What nothing has to open begins behind them.
+            None if form.is_bare => 0,
+            None => continue,
+        };
         for marker in list {
             let (mut text, mut written) = ((*marker).to_owned(), fixed[..end].to_owned());
             // A mere word counts with the bracket behind it.
@@ -320,6 +325,7 @@ fn triggers(form: &CallForm, tools: &[&Tool]) -> Vec<Trigger> {
         }
     }
     if form.is_bare {
+<<<<<<< HEAD
         match form.shape {
             Shape::Python => all.extend(tools.iter().map(|tool| {
                 let text = format!("[{}(", tool.name);
@@ -331,6 +337,14 @@ fn triggers(form: &CallForm, tools: &[&Tool]) -> Vec<Trigger> {
                 written: fixed.trim_end().trim_end_matches(':').into(),
             }),
         }
+=======
+        let beginnings = match form.shape {
+            Shape::Python => tools.iter().map(|tool| format!("[{}(", tool.name)).collect(),
+            _ => vec![fixed.trim_end().trim_end_matches(':').to_owned()],
+        };
+        let at_beginning = |text: String| Trigger { written: text.clone(), text, place: Place::Beginning };
+        all.extend(beginnings.into_iter().map(at_beginning));
+>>>>>>> steer
     }
     all
 }

@@ -117,16 +117,20 @@ impl<'a> Writer<'_, '_, 'a> {
             return Ok(options);
         }
         // White space alone is read as nothing.
-        let space: &[&str] = if reading.is_text() { &[] } else { &[r"/\s+/"] };
+        let space: &[&str] = if reading.is_text() { &[] } else { &[r"\s+"] };
         let written = written(&flat, reading, self.prefix, space)?;
         if let Some(plain) = &written.plain {
             options.push(before(self.lark, plain, &close));
         }
         let as_json: Vec<Kind<'a>> = flat.into_iter().filter(|kind| written.json.contains(&type_of(kind))).collect();
         if !as_json.is_empty() {
-            match &as_json[..] {
-                [number] if let Some(number) = plain_number(number) => options.push(before(self.lark, number, &close)),
-                _ => {
+            let number = match &as_json[..] {
+                [only] => plain_number(only),
+                _ => None,
+            };
+            match number {
+                Some(number) => options.push(before(self.lark, &format!("/{number}/"), &close)),
+                None => {
                     let json = self.values.of_kinds(self.lark, &as_json, all)?;
                     options.extend(json.map(|json| format!("{json} {}", self.lark.markup(&close))));
                 }

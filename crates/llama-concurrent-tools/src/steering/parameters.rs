@@ -133,7 +133,7 @@ impl<'a> Writer<'_, '_, 'a> {
 
     /// A value with its closing.
     fn value(&mut self, kinds: &[Kind<'a>], all: &All<'a>, reading: Types) -> Result<Option<String>, String> {
-        let cdata: &[&str] = if self.form.has_cdata { &["(\"<![CDATA[\" /(?s:.*)/)"] } else { &[] };
+        let cdata: &[&str] = if self.form.has_cdata { &[r"<!\[CDATA\[(?s:.*)"] } else { &[] };
         let written = written(kinds, reading, self.form.close, cdata)?;
         let mut options = Vec::new();
         if let Some(plain) = &written.plain {
@@ -153,7 +153,7 @@ impl<'a> Writer<'_, '_, 'a> {
         if let [number] = kinds
             && let Some(number) = plain_number(number)
         {
-            return Ok(Some(format!("{opening} {}", before(self.lark, number, &self.closing()))));
+            return Ok(Some(format!("{opening} {}", before(self.lark, &format!("/{number}/"), &self.closing()))));
         }
         let json = self.values.of_kinds(self.lark, kinds, all)?;
         Ok(json.map(|json| format!("{opening} {json} {}", self.lark.markup(&self.closing()))))

@@ -8,10 +8,10 @@ use super::lark::{Lark, literal};
 use crate::schema::Types;
 
 /// Any text.
-pub(super) const ANY: &str = "/(?s:.*)/";
+const ANY: &str = "(?s:.*)";
 /// Digits as JSON schemas bound them.
-const WHOLE: &str = "/-?(0|[1-9][0-9]{0,15})/";
-const NUMBER: &str = r"/-?(0|[1-9][0-9]{0,15})(\.[0-9]{1,16})?([eE][+\-]?[0-9]{1,2})?/";
+const WHOLE: &str = "-?(0|[1-9][0-9]{0,15})";
+const NUMBER: &str = r"-?(0|[1-9][0-9]{0,15})(\.[0-9]{1,16})?([eE][+\-]?[0-9]{1,2})?";
 
 /// How a value's kinds are written where texts stand as they are.
 #[derive(Debug, PartialEq, Eq)]
@@ -22,19 +22,20 @@ pub(super) struct Written {
     pub(super) json: Vec<&'static str>,
 }
 
-/// `reading`: the types that whoever reads the value expects. `without`: texts that have to stay out, as expressions.
+/// `reading`: the types that whoever reads the value expects. `stop`: a text that ends every value. `none`: regular expressions
+/// of texts that would be read as something else.
 ///
 /// # Errors
 /// In words, for a text that cannot be written.
-pub(super) fn written(kinds: &[Kind<'_>], reading: Types, stop: &str, without: &[&str]) -> Result<Written, String> {
+pub(super) fn written(kinds: &[Kind<'_>], reading: Types, stop: &str, none: &[&str]) -> Result<Written, String> {
     let has_texts = kinds.iter().any(Kind::is_text);
-    if !reading.is_text() && !(has_texts && reading.may_be_text()) {
+    if !(reading.is_text() || has_texts && reading.may_be_text()) {
         // Where a text is possible, JSON of a type that is not expected is taken for one.
         let is_read = |of: &&str| !reading.may_be_text() || reading.has(Types::named(of));
         return Ok(Written { plain: None, json: kinds.iter().map(type_of).filter(is_read).collect() });
     }
-    let mut outside: Vec<String> = vec![format!("({ANY} {} {ANY})", literal(stop))];
-    outside.extend(without.iter().map(|text| (*text).to_owned()));
+    let mut none: Vec<String> = none.iter().map(|text| (*text).to_owned()).collect();
+    none.push(holding(stop));
     let (mut options, mut json): (Vec<String>, Vec<&'static str>) = (Vec::new(), Vec::new());
     let mut is_read_otherwise = Types::NONE;
     // Any text is also what looks like JSON of a type of which anything is allowed.
@@ -44,7 +45,7 @@ pub(super) fn written(kinds: &[Kind<'_>], reading: Types, stop: &str, without: &
             continue;
         }
         is_read_otherwise = is_read_otherwise.or(*of);
-        outside.push((*like).to_owned());
+        none.push((*like).to_owned());
         for kind in kinds.iter().filter(|kind| type_of(kind) == of.name()) {
             match kind {
                 Kind::Boolean => options.push("\"true\" | \"false\"".into()),
@@ -53,7 +54,7 @@ pub(super) fn written(kinds: &[Kind<'_>], reading: Types, stop: &str, without: &
                     options.push(literal(&value.to_string()));
                 }
                 _ if of.may_be_list() || of.may_be_object() => json.push(of.name()),
-                other => options.extend(plain_number(other).map(str::to_owned)),
+                other => options.extend(plain_number(other).map(|number| format!("/{number}/"))),
             }
         }
     }
@@ -62,36 +63,34 @@ pub(super) fn written(kinds: &[Kind<'_>], reading: Types, stop: &str, without: &
         json.extend(kinds.iter().map(type_of).filter(is_read));
         json.sort_unstable();
         json.dedup();
+        none.push(r"[\s\[{](?s:.*)".to_owned());
     }
     // Apart from those, since a text may not look like one.
-    let mut texts = Vec::new();
     for kind in kinds {
         match kind {
-            Kind::Text(maps) => texts.extend(text(maps, &[], stop)?),
+            Kind::Text(maps) => options.extend(text(maps, &[], &none)?.map(|text| format!("({text})"))),
             Kind::Literal(Value::String(text)) if !text.contains(stop) && !is_like(text, is_read_otherwise) => {
-                texts.push(literal(text));
+                options.push(literal(text));
             }
             _ => {}
         }
-    }
-    if !json.is_empty() {
-        outside.push(r"/[\s\[{](?s:.*)/".to_owned());
-    }
-    if !texts.is_empty() {
-        let without: Vec<String> = outside.iter().map(|text| format!("~{text}")).collect();
-        options.push(format!("(({}) & {})", texts.join(" | "), without.join(" & ")));
     }
     let plain = (!options.is_empty()).then(|| format!("({})", options.join(" | ")));
     Ok(Written { plain, json })
 }
 
+/// The regular expression for texts that hold another.
+pub(super) fn holding(text: &str) -> String {
+    format!("(?s:.*){}(?s:.*)", regex::escape(text).replace('/', r"\/").replace('\n', r"\n"))
+}
+
 /// What JSON of each type looks like, or begins with.
 const LIKE: [(Types, &str); 5] = [
-    (Types::NUMBER, r"/\s*-?[0-9][0-9.eE+\-]*\s*/"),
-    (Types::BOOLEAN, r"/\s*(true|false)\s*/"),
-    (Types::NULL, r"/\s*null\s*/"),
-    (Types::LIST, r"/\s*\[(?s:.*)/"),
-    (Types::OBJECT, r"/\s*\{(?s:.*)/"),
+    (Types::NUMBER, r"\s*-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+\-]?[0-9]+)?\s*"),
+    (Types::BOOLEAN, r"\s*(true|false)\s*"),
+    (Types::NULL, r"\s*null\s*"),
+    (Types::LIST, r"\s*\[(?s:.*)"),
+    (Types::OBJECT, r"\s*\{(?s:.*)"),
 ];
 
 fn is_like(text: &str, types: Types) -> bool {
@@ -138,9 +137,9 @@ fn is_everything(kind: &Kind<'_>, of: Types) -> bool {
     }
 }
 
-/// Texts under the keywords for texts, and under these regular expressions: an expression for a terminal, which may still
-/// let `stop` through. `None`: there are none without it.
-pub(super) fn text(maps: &[&Map<String, Value>], also: &[&str], stop: &str) -> Result<Option<String>, String> {
+/// Texts under the keywords for texts, which match all of these regular expressions and none of those: an expression for a
+/// terminal. `None`: there are no such texts.
+pub(super) fn text(maps: &[&Map<String, Value>], also: &[&str], none: &[String]) -> Result<Option<String>, String> {
     let mut all: Vec<String> = also.iter().map(|text| (*text).to_owned()).collect();
     for map in maps {
         let count = |key: &str| map.get(key).and_then(Value::as_u64);
@@ -161,11 +160,13 @@ pub(super) fn text(maps: &[&Map<String, Value>], also: &[&str], stop: &str) -> R
             all.extend(known.map(|(_, expression)| (*expression).to_owned()));
         }
     }
-    if all.is_empty() {
-        return Ok(Some(ANY.into()));
+    let has_own = !all.is_empty();
+    if !has_own {
+        all.push(ANY.into());
     }
-    let is_possible = is_possible(&all, &[stop]);
-    Ok(is_possible.then(|| all.iter().map(|one| format!("/{one}/")).collect::<Vec<_>>().join(" & ")))
+    let is_possible = !has_own || is_possible(&all, none);
+    let all = all.iter().map(|one| format!("/{one}/")).chain(none.iter().map(|one| format!("~/{one}/")));
+    Ok(is_possible.then(|| all.collect::<Vec<_>>().join(" & ")))
 }
 
 /// Formats as texts that every reader takes for one; there are others.
@@ -191,7 +192,7 @@ const FORMATS: [(&str, &str); 10] = [
     ("uri", r"[a-z][a-z0-9+.\-]*:(\/\/[a-z0-9.\-]+(:[0-9]{1,5})?)?[A-Za-z0-9_.~!$&'()*+,;=:@\/%?#\-]{0,2000}"),
 ];
 
-/// The expression of a number, where numbers are not bounded.
+/// The regular expression of a number that is not bounded.
 pub(super) fn plain_number(kind: &Kind<'_>) -> Option<&'static str> {
     match kind {
         Kind::Number { maps, whole } if is_plain(maps, &OF_NUMBER) => Some(if *whole { WHOLE } else { NUMBER }),

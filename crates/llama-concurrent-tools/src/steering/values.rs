@@ -4,13 +4,13 @@
 use std::collections::HashMap;
 
 use llama_concurrent_constraint::lark;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::kinds::{All, Kind, List, OF_NUMBER, OF_TEXT, Object, is_plain, kinds};
 use super::lark::{Lark, group, literal};
 use super::parameters::objects;
 use super::schemas;
-use super::texts::{ANY, before, plain_number, text, written};
+use super::texts::{before, holding, plain_number, text, written};
 use crate::schema::Types;
 
 /// Escapes that Python reads as JSON does.
@@ -23,7 +23,7 @@ pub(super) const NOTHING: &str = r"/[^\s\S]/";
 const QUOTE: &str = "<|\"|>";
 
 /// Any string of JSON.
-const STRING: &str = r#"/"([^"\\\x00-\x1f\x7f]|\\["\\\/bfnrt]|\\u00[01][0-9a-f])*"/"#;
+const STRING: &str = r#""([^"\\\x00-\x1f\x7f]|\\["\\\/bfnrt]|\\u00[01][0-9a-f])*""#;
 /// A text that stands between quotation marks as it is.
 const PLAIN: &str = r#"[^"\\\x00-\x1f\x7f]*"#;
 
@@ -112,22 +112,9 @@ impl<'a> Values<'a> {
     fn kind(&mut self, lark: &mut Lark<'_>, kind: &Kind<'a>, all: &All<'a>) -> Result<Option<String>, String> {
         Ok(match kind {
             Kind::Literal(value) => self.literal(lark, value),
-            Kind::Text(_) if self.style == Style::Python => Some(self.json(lark, all, "string")),
-            Kind::Text(maps) if let Style::Json(stop) = self.style => {
-                let without = format!("~({ANY} {} {ANY})", literal(stop));
-                if is_plain(maps, &OF_TEXT) {
-                    Some(lark.terminal(format!("{STRING} & {without}")))
-                } else {
-                    let text = text(maps, &[PLAIN], stop)?;
-                    text.map(|text| lark.terminal(format!(r#""\"" ({text} & {without}) "\"""#)))
-                }
-            }
-            Kind::Text(_) => {
-                let text = written(std::slice::from_ref(kind), Types::TEXT, QUOTE, &[])?;
-                text.plain.map(|plain| format!("{} {}", lark.markup(QUOTE), before(lark, &plain, QUOTE)))
-            }
+            Kind::Text(maps) => self.text(lark, kind, maps, all)?,
             Kind::Number { .. } => match plain_number(kind) {
-                Some(number) => Some(lark.terminal(number.to_owned())),
+                Some(number) => Some(lark.terminal(format!("/{number}/"))),
                 None => Some(number(lark, kind)),
             },
             Kind::Boolean => Some(format!("{} | {}", self.word("true"), self.word("false"))),
@@ -137,6 +124,30 @@ impl<'a> Values<'a> {
                 Some(object) => self.object(lark, &object, false)?,
                 None => None,
             },
+        })
+    }
+
+    fn text(
+        &mut self,
+        lark: &mut Lark<'_>,
+        kind: &Kind<'a>,
+        maps: &[&Map<String, Value>],
+        all: &All<'a>,
+    ) -> Result<Option<String>, String> {
+        Ok(match self.style {
+            // What contradicts itself would make the whole grammar impossible.
+            Style::Python if text(maps, &[], &[]) == Ok(None) => None,
+            Style::Python => Some(self.json(lark, all, "string")),
+            Style::Json(stop) if is_plain(maps, &OF_TEXT) => {
+                text(&[], &[STRING], &[holding(stop)])?.map(|string| lark.terminal(string))
+            }
+            Style::Json(stop) => {
+                text(maps, &[PLAIN], &[holding(stop)])?.map(|text| lark.terminal(format!(r#""\"" ({text}) "\"""#)))
+            }
+            Style::Gemma => {
+                let text = written(std::slice::from_ref(kind), Types::TEXT, QUOTE, &[])?;
+                text.plain.map(|plain| format!("{} {}", lark.markup(QUOTE), before(lark, &plain, QUOTE)))
+            }
         })
     }
 

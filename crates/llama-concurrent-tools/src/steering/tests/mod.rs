@@ -1,5 +1,8 @@
 //! Steered texts, read back by the parser.
 
+mod detected;
+mod matcher;
+mod refused;
 mod schemas;
 mod walks;
 
@@ -56,16 +59,24 @@ const END: &str = "<|the_end|>";
 impl Vocabulary {
     /// `control`: markup is made of tokens that are no text by themselves.
     fn new(format: &Format, control: bool) -> Self {
+        Self::with(format, control, &[], &[])
+    }
+
+    /// With more tokens, and with some of the markup as ends of a generation.
+    fn with(format: &Format, control: bool, more: &[&str], final_ones: &[&str]) -> Self {
         let markup = markup(format);
         let mut pieces: Vec<Vec<u8>> = (0..=255u8).map(|byte| vec![byte]).collect();
         pieces.extend(WORDS.iter().map(|word| word.as_bytes().to_vec()));
         let end = pieces.len() as Token;
         pieces.push(Vec::new());
         let mut special = vec![(end, END.as_bytes().into())];
+        pieces.extend(more.iter().map(|text| text.as_bytes().to_vec()));
         let mut ends = Vec::new();
+        let mut last = vec![end];
         for text in markup {
             let token = pieces.len() as Token;
             ends.push(token);
+            last.extend(final_ones.contains(&&*text).then_some(token));
             if control && is_special(&text) {
                 special.push((token, text.as_bytes().into()));
                 pieces.push(Vec::new());
@@ -73,17 +84,13 @@ impl Vocabulary {
                 pieces.push(text.into_bytes());
             }
         }
-        let table = TokenTable::new(pieces, vec![end]).with_special(special);
+        let table = TokenTable::new(pieces, last).with_special(special);
         let compiler = Compiler::new(&table).expect("a vocabulary");
         Self { table: Arc::new(table), compiler, ends }
     }
 
     fn compile(&self, constraint: &Constraint) -> Result<Box<dyn Matcher>> {
         self.compiler.compile(constraint).map(|grammar| Box::new(grammar) as Box<dyn Matcher>)
-    }
-
-    fn text(&self, token: Token) -> &[u8] {
-        self.table.text(token, true)
     }
 
     /// Tokens that write a text.

@@ -104,8 +104,7 @@ impl Walk<'_> {
 }
 
 fn read(format: &Format, tools: &[Tool], start: Start, text: &str) -> Message {
-    let mut options = ParserOptions::default();
-    options.start = start;
+    let options = ParserOptions { start, ..ParserOptions::default() };
     let mut parser = Parser::new(format, tools, options);
     let mut message: Message = parser.push(text).into_iter().collect();
     message.extend(parser.finish());
@@ -175,8 +174,14 @@ fn steered(
         Ok(matcher) => Some((steering, matcher)),
         Err(why) => {
             let why = why.to_string();
+<<<<<<< HEAD
             let is_known =
                 ["parts when", "nsatisfiable", "satisfies", "intersection"].iter().any(|known| why.contains(known));
+=======
+            let is_known = ["parts when", "nsatisfiable", "satisfies", "intersection", "only supported"]
+                .iter()
+                .any(|known| why.contains(known));
+>>>>>>> steer
             assert!(is_known, "{why}\n{:?}", steering.constraints().collect::<Vec<_>>());
             None
         }
@@ -195,7 +200,8 @@ fn for_each(default: (u64, usize), mut each: impl FnMut(&Format, bool, u64, usiz
             continue;
         }
         let mut count = Count::default();
-        for seed in 0..n_schemas {
+        let first = number("STEERING_FIRST").unwrap_or(0);
+        for seed in first..first + n_schemas {
             for control in [false, true] {
                 each(&format, control, seed, n_walks, &mut count);
             }
@@ -207,21 +213,20 @@ fn for_each(default: (u64, usize), mut each: impl FnMut(&Format, bool, u64, usiz
 
 #[test]
 fn required_calls_are_read_back_and_valid_in_every_form() {
-    for_each((6, 3), |format, control, seed, n_walks, count| {
+    for_each((3, 3), |format, control, seed, n_walks, count| {
         let vocabulary = Vocabulary::new(format, control);
         let mut rng = Rng::with_seed(seed * 1009 + u64::from(control));
         let tools = tools(&mut rng);
-        let mut options = SteeringOptions::default();
-        options.choice = if seed % 3 == 0 { ToolChoice::Function("do_it_2".into()) } else { ToolChoice::Required };
-        options.parallel = rng.bool();
-        options.max_calls = Some(3);
         // Where a message has a header, or nothing opens a call, it is at the beginning.
         let at_beginning = format.channels.is_some() || format.calls.is_some_and(|form| form.is_bare);
-        options.start = match rng.u8(..3) {
+        let choice = if seed % 3 == 0 { ToolChoice::Function("do_it_2".into()) } else { ToolChoice::Required };
+        let parallel = rng.bool();
+        let start = match rng.u8(..3) {
             0 if !at_beginning => Start::Content,
             1 if format.thought_closing().is_some() => Start::Thought,
             _ => Start::Message,
         };
+        let options = SteeringOptions { choice, parallel, max_calls: Some(3), start, ..SteeringOptions::default() };
         let Some((steering, matcher)) = steered(format, &tools, &options, &vocabulary) else {
             count.refused += 1;
             return;
@@ -262,13 +267,11 @@ fn required_calls_are_read_back_and_valid_in_every_form() {
 
 #[test]
 fn calls_that_a_model_opens_by_itself_are_held_to_their_form() {
-    for_each((4, 2), |format, control, seed, n_walks, count| {
+    for_each((2, 3), |format, control, seed, n_walks, count| {
         let vocabulary = Vocabulary::new(format, control);
         let mut rng = Rng::with_seed(seed * 2003 + u64::from(control));
         let tools = tools(&mut rng);
-        let mut options = SteeringOptions::default();
-        options.parallel = rng.bool();
-        options.max_calls = Some(3);
+        let options = SteeringOptions { parallel: rng.bool(), max_calls: Some(3), ..SteeringOptions::default() };
         let Some((steering, matcher)) = steered(format, &tools, &options, &vocabulary) else {
             count.refused += 1;
             return;
