@@ -34,7 +34,7 @@ fn a_streamed_chat_begins_with_its_role_and_ends_with_its_counts() {
     assert_eq!(events.last(), Some(&json!("[DONE]")));
     let chunks = &events[..events.len() - 1];
     assert!(chunks.iter().all(|chunk| chunk["object"] == "chat.completion.chunk" && chunk["id"] == chunks[0]["id"]));
-    assert_eq!(chunks[0]["choices"][0]["delta"], json!({"role": "assistant", "content": ""}));
+    assert_eq!(chunks[0]["choices"][0]["delta"], json!({"role": "assistant", "content": null}));
     let (usage, before) = chunks.split_last().unwrap();
     assert_eq!(usage["choices"], json!([]));
     assert!(before.iter().all(|chunk| chunk["usage"].is_null()));

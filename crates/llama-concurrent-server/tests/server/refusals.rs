@@ -47,7 +47,7 @@ fn a_wrong_field_is_named() {
         (native("grammar", json!(["root ::= \"a\""])), "grammar"),
         (native("priority", json!("urgent")), "priority"),
         (native("mirostat", json!(3)), "mirostat"),
-        (chat("tools", json!([{"type": "function", "function": {"name": "f"}}])), "tools"),
+        (chat("tools", json!([{"type": "function", "function": {"no_name": "f"}}])), "tools"),
         (chat("tool_choice", json!("required")), "tool_choice"),
         (chat("messages", json!([{"role": "user"}])), "messages[0].content"),
         (chat("messages", json!([{"role": "assistant", "tool_calls": []}])), "messages[0].content"),

@@ -71,7 +71,10 @@ fn streamed(server: &Server, fields: Value) -> Value {
             let calls = message["tool_calls"].as_array_mut().unwrap();
             let index = piece["index"].as_u64().unwrap() as usize;
             if index == calls.len() {
-                assert!(piece["function"]["name"].is_string() && piece["id"].is_string(), "the name comes first: {piece}");
+                assert!(
+                    piece["function"]["name"].is_string() && piece["id"].is_string(),
+                    "the name comes first: {piece}"
+                );
                 calls.push(piece.clone());
             } else {
                 let more = piece["function"]["arguments"].as_str().unwrap();
@@ -96,8 +99,11 @@ fn a_call_that_is_required_comes_and_is_valid() {
         (json!({"temperature": 1.5, "top_k": 0, "top_p": 1, "min_p": 0, "seed": 3}), None),
         (json!({"tool_choice": {"type": "function", "function": {"name": "clock"}}}), Some("clock")),
         (json!({"tool_choice": {"type": "function", "name": "weather"}}), Some("weather")),
-        (json!({"tools": null, "functions": [tools()[1]["function"]], "function_call": {"name": "clock"},
-            "tool_choice": null}), Some("clock")),
+        (
+            json!({"tools": null, "functions": [tools()[1]["function"]], "function_call": {"name": "clock"},
+            "tool_choice": null}),
+            Some("clock"),
+        ),
     ] {
         let whole = answer(&server, fields.clone());
         let choice = &whole["choices"][0];
@@ -132,7 +138,8 @@ fn without_a_call_an_answer_is_what_it_was() {
     // An answer of a form, though there are tools: the model may do either.
     let format = json!({"type": "json_schema", "json_schema": {"schema": {
         "type": "object", "properties": {"warm": {"type": "boolean"}}, "required": ["warm"]}}});
-    let either = answer(&server, json!({"tool_choice": "auto", "parallel_tool_calls": false, "response_format": format}));
+    let either =
+        answer(&server, json!({"tool_choice": "auto", "parallel_tool_calls": false, "response_format": format}));
     let message = &either["choices"][0]["message"];
     match message["content"].as_str() {
         Some(text) => assert!(serde_json::from_str::<Value>(text).unwrap()["warm"].is_boolean(), "{either}"),
@@ -181,7 +188,10 @@ fn thoughts_come_apart_and_end_with_their_budget() {
     assert!(!thought.is_empty() && thought.len() < 60, "{closed}");
     assert!(!message["content"].as_str().unwrap().is_empty(), "{closed}");
     let stream = streamed(&server, fields(json!({"reasoning_budget_tokens": 5})));
-    assert_eq!((&stream["content"], &stream["reasoning_content"]), (&message["content"], &message["reasoning_content"]));
+    assert_eq!(
+        (&stream["content"], &stream["reasoning_content"]),
+        (&message["content"], &message["reasoning_content"])
+    );
     let none = answer(&server, fields(json!({"thinking_budget_tokens": 0})));
     assert!(none["choices"][0]["message"].get("reasoning_content").is_none(), "{none}");
     let inside = answer(&server, fields(json!({"reasoning_budget_tokens": 5, "reasoning_format": "none"})));
@@ -209,8 +219,11 @@ fn what_cannot_be_held_to_is_a_400_that_says_so() {
         (json!({"tools": [{"type": "web_search"}]}), "web_search"),
         (json!({"reasoning_budget_tokens": -2}), "reasoning_budget_tokens"),
         (json!({"reasoning_format": "loud"}), "reasoning_format"),
-        (json!({"tools": [{"type": "function", "function": {"name": "f", "parameters": {
-            "type": "object", "properties": {"a": {"type": "string", "pattern": "("}}, "required": ["a"]}}}]}), ""),
+        (
+            json!({"tools": [{"type": "function", "function": {"name": "f", "parameters": {
+            "type": "object", "properties": {"a": {"type": "string", "pattern": "("}}, "required": ["a"]}}}]}),
+            "",
+        ),
     ] {
         let body = ask(fields);
         let (status, answer) = server.post("/v1/chat/completions", &body);

@@ -3,7 +3,7 @@
 use super::calls::{NUMBERED, PLAIN};
 use crate::format::{CallForm, Notation, Shape, Written};
 
-pub(super) const HERMES: CallForm = CallForm {
+pub(crate) const HERMES: CallForm = CallForm {
     name: "hermes",
     open: &["<tool_call>"],
     close: &["</tool_call>"],

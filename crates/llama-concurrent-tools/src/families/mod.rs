@@ -12,6 +12,7 @@ mod thoughts;
 use self::calls::CALLS;
 pub(crate) use self::calls::PLAIN;
 use self::channels::CHANNELS;
+pub(crate) use self::json::HERMES;
 use self::markup::ATEM;
 #[cfg(test)]
 use self::thoughts::THINK;

@@ -325,26 +325,12 @@ fn triggers(form: &CallForm, tools: &[&Tool]) -> Vec<Trigger> {
         }
     }
     if form.is_bare {
-<<<<<<< HEAD
-        match form.shape {
-            Shape::Python => all.extend(tools.iter().map(|tool| {
-                let text = format!("[{}(", tool.name);
-                Trigger { written: text.clone(), text, place: Place::Beginning }
-            })),
-            _ => all.push(Trigger {
-                text: fixed.trim_end().trim_end_matches(':').into(),
-                place: Place::Beginning,
-                written: fixed.trim_end().trim_end_matches(':').into(),
-            }),
-        }
-=======
         let beginnings = match form.shape {
             Shape::Python => tools.iter().map(|tool| format!("[{}(", tool.name)).collect(),
             _ => vec![fixed.trim_end().trim_end_matches(':').to_owned()],
         };
         let at_beginning = |text: String| Trigger { written: text.clone(), text, place: Place::Beginning };
         all.extend(beginnings.into_iter().map(at_beginning));
->>>>>>> steer
     }
     all
 }

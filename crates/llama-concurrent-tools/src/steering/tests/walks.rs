@@ -174,14 +174,9 @@ fn steered(
         Ok(matcher) => Some((steering, matcher)),
         Err(why) => {
             let why = why.to_string();
-<<<<<<< HEAD
-            let is_known =
-                ["parts when", "nsatisfiable", "satisfies", "intersection"].iter().any(|known| why.contains(known));
-=======
             let is_known = ["parts when", "nsatisfiable", "satisfies", "intersection", "only supported"]
                 .iter()
                 .any(|known| why.contains(known));
->>>>>>> steer
             assert!(is_known, "{why}\n{:?}", steering.constraints().collect::<Vec<_>>());
             None
         }
