@@ -7,6 +7,7 @@ mod heavy;
 mod hostile;
 mod limits;
 mod native;
+mod ollama;
 mod openai;
 mod refusals;
 mod shutdown;
