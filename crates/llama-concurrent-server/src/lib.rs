@@ -33,6 +33,7 @@ mod fields;
 mod guard;
 mod hosts;
 mod in_flight;
+mod infill;
 mod logprobs;
 mod metrics;
 mod native;

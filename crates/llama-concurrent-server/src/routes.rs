@@ -44,6 +44,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
     for path in ["/completion", "/completions"] {
         router = router.route(path, post(native::completion::completion));
     }
+    router = router.route("/infill", post(native::infill::infill));
     router = router.route("/slots", get(native::slots::slots));
     router = router.merge(ollama::routes());
     router = match app.config.page {

@@ -18,7 +18,9 @@ use crate::{
     error::{ApiError, ApiResult},
     fields::Fields,
     guard::Peer,
+    infill::{self, Gap},
     params::RequestOptions,
+    prompt::PromptInput,
     start::{self, Ready, start},
     work::Job,
 };
@@ -55,19 +57,24 @@ fn prepare(app: &App, fields: &Fields<'_>, mut common: Common, job: &Job) -> Api
     if is_raw && !system.is_empty() {
         return Err(ApiError::field("system", "cannot be used together with 'raw': write it into the prompt"));
     }
-    if !suffix.is_empty() {
-        return Err(ApiError::field("suffix", "cannot be used: this server continues texts at their end only"));
-    }
-    if prompt.is_empty() {
+    if prompt.is_empty() && suffix.is_empty() {
         return Ok(None);
     }
-    if is_raw {
+    if is_raw || !suffix.is_empty() {
         let form = Value::Object(common.form);
         let options = RequestOptions::read(&Fields::body(&form)?, app, job).map_err(original)?;
-        return start::prepare(app, &[prompt.to_owned().into()], options, job).map(Some);
+        let prompt =
+            if suffix.is_empty() { prompt.to_owned().into() } else { between(app, prompt, suffix, &options, job)? };
+        return start::prepare(app, &[prompt], options, job).map(Some);
     }
     let of = |role: &str, content: &str| json!({"role": role, "content": content});
     let system = (!system.is_empty()).then(|| of("system", system));
     common.form.insert("messages".into(), system.into_iter().chain([of("user", prompt)]).collect());
     chat::prepare(app, common, job).map(Some)
+}
+
+fn between(app: &App, before: &str, behind: &str, options: &RequestOptions, job: &Job) -> ApiResult<PromptInput> {
+    let gap = Gap { before: [before, ""], behind, others: Vec::new(), max_tokens: options.params.max_tokens };
+    infill::prompt(app, &gap, job)?
+        .ok_or_else(|| ApiError::field("suffix", format!("cannot be used: {}", infill::UNSUPPORTED)))
 }

@@ -146,6 +146,7 @@ fn capabilities(app: &App) -> Vec<&'static str> {
         ("completion", true),
         ("tools", app.engine.chat_capabilities().is_some_and(|template| template.tools)),
         ("thinking", form.is_some_and(|form| form.thought_form().is_some())),
+        ("insert", app.engine.fim_tokens().is_some()),
         ("embedding", true),
     ];
     all.into_iter().filter(|(_, can)| *can).map(|(name, _)| name).collect()

@@ -5,6 +5,7 @@ mod chat;
 mod connections;
 mod heavy;
 mod hostile;
+mod infill;
 mod limits;
 mod native;
 mod ollama;
