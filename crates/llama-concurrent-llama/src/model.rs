@@ -12,7 +12,7 @@ use std::{
 use llama_concurrent_gguf::{GraphFaults, TensorType, graph_faults, is_matrix, is_of_experts, products};
 use llama_concurrent_kernels::cache::{Outcome, PackCache};
 use llama_concurrent_types::{
-    EngineConfig, Error, ErrorKind, LoadProgress, Pooling, ProductShare, Result, Token, TokenTable,
+    EngineConfig, Error, ErrorKind, FimTokens, LoadProgress, Pooling, ProductShare, Result, Token, TokenTable,
 };
 use llama_cpp_sys_2 as sys;
 
@@ -366,6 +366,21 @@ impl Model {
         let (bos, eos) = unsafe { (sys::llama_vocab_bos(self.vocab()), sys::llama_vocab_eos(self.vocab())) };
         let text = |token| String::from_utf8_lossy(&self.piece(token, true)).into_owned();
         (text(bos), text(eos))
+    }
+
+    /// The tokens for filling in; `None` without the three that it takes.
+    pub fn fim_tokens(&self) -> Option<FimTokens> {
+        let known = |token: Token| (token >= 0).then_some(token);
+        // SAFETY: the vocabulary is alive.
+        unsafe {
+            Some(FimTokens {
+                prefix: known(sys::llama_vocab_fim_pre(self.vocab()))?,
+                suffix: known(sys::llama_vocab_fim_suf(self.vocab()))?,
+                middle: known(sys::llama_vocab_fim_mid(self.vocab()))?,
+                repository: known(sys::llama_vocab_fim_rep(self.vocab())),
+                file: known(sys::llama_vocab_fim_sep(self.vocab())),
+            })
+        }
     }
 
     /// Tokenizes a text.

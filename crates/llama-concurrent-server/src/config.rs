@@ -34,6 +34,8 @@ pub struct ServerConfig {
     pub thoughts: Thoughts,
     /// Tokens of thoughts at most, unless a request says otherwise.
     pub thinking_budget: Option<u32>,
+    /// Show a model that fills in what stands behind the gap first, as some want it.
+    pub spm_infill: bool,
     /// Limits on resources.
     pub limits: Limits,
 }
@@ -54,6 +56,7 @@ impl Default for ServerConfig {
             parse_special: false,
             thoughts: Thoughts::Apart,
             thinking_budget: None,
+            spm_infill: false,
             limits: Limits::default(),
         }
     }

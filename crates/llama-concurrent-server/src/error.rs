@@ -75,6 +75,23 @@ impl ApiError {
         Self { retry_after: Some(after), ..self }
     }
 
+    /// The same error under the name that its field has in a request that was translated.
+    pub(crate) fn renamed(mut self, name: impl FnOnce(&str) -> Option<String>) -> Self {
+        if let Some(param) = self.param.take() {
+            let name = name(&param).unwrap_or_else(|| param.clone());
+            if let Some(must) = self.message.strip_prefix(&format!("'{param}'")) {
+                self.message = format!("'{name}'{must}");
+            }
+            self.param = Some(name);
+        }
+        self
+    }
+
+    /// What went wrong, in words.
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
     #[cfg(test)]
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         self.retry_after
@@ -129,6 +146,8 @@ impl IntoResponse for ApiError {
         if self.status == StatusCode::UNAUTHORIZED {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
+        // For APIs that write it in a form of their own.
+        response.extensions_mut().insert(self);
         response
     }
 }

@@ -1,4 +1,4 @@
-//! An HTTP server over the engine: the routes of OpenAI and of llama-server, WebSocket, metrics and a page.
+//! An HTTP server over the engine: the routes of OpenAI, llama-server and Ollama, WebSocket, metrics and a page.
 //!
 //! It uses only the public functions of [`llama_concurrent::Engine`]. A request is cancelled when its handle is dropped,
 //! which is what happens when its connection closes.
@@ -33,9 +33,11 @@ mod fields;
 mod guard;
 mod hosts;
 mod in_flight;
+mod infill;
 mod logprobs;
 mod metrics;
 mod native;
+mod ollama;
 mod openai;
 mod page;
 mod params;

@@ -35,7 +35,12 @@ pub(crate) struct RequestOptions {
 
 impl RequestOptions {
     pub(crate) fn read(fields: &Fields<'_>, app: &App, job: &Job) -> ApiResult<Self> {
-        unsupported_fields::check_generating(fields)?;
+        Self::read_beside(&[], fields, app, job)
+    }
+
+    /// As [`read`](Self::read), on a route that follows these fields itself, which most do not.
+    pub(crate) fn read_beside(followed: &[&str], fields: &Fields<'_>, app: &App, job: &Job) -> ApiResult<Self> {
+        unsupported_fields::check_generating(fields, followed)?;
         let config = &app.config;
         let mut params = config.defaults.clone();
         params.seed = config.seed.unwrap_or_else(|| fastrand::u32(..));

@@ -27,6 +27,12 @@ impl From<String> for PromptInput {
     }
 }
 
+impl From<Vec<Token>> for PromptInput {
+    fn from(tokens: Vec<Token>) -> Self {
+        Self(vec![Piece::Tokens(tokens)])
+    }
+}
+
 impl From<Prompt> for PromptInput {
     fn from(prompt: Prompt) -> Self {
         Self(vec![Piece::Chat(prompt)])
@@ -106,6 +112,24 @@ pub(crate) fn tokenize(engine: &Engine, prompts: &[PromptInput], to: Use, job: &
 }
 
 impl PromptInput {
+    /// The prompt if it is one text.
+    pub(crate) fn as_text(&self) -> Option<&str> {
+        match &self.0[..] {
+            [Piece::Text(text)] => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The prompt as it would be written, with the special tokens among its tokens.
+    pub(crate) fn written(&self, engine: &Engine) -> String {
+        let text = |piece: &Piece| match piece {
+            Piece::Text(text) => text.clone(),
+            Piece::Tokens(tokens) => engine.detokenize_with(tokens, true),
+            Piece::Chat(prompt) => prompt.text().unwrap_or_default().to_owned(),
+        };
+        self.0.iter().map(text).collect()
+    }
+
     fn tokenize(&self, engine: &Engine, to: Use, job: &Job) -> ApiResult<Vec<Token>> {
         let go_on = || job.goes_on();
         if let [Piece::Text(text)] = &self.0[..] {

@@ -16,7 +16,7 @@ use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 use crate::{
     app::App,
     error::{ApiError, json_response},
-    guard, native, openai, page, scrape, ws,
+    guard, native, ollama, openai, page, scrape, ws,
 };
 
 pub(crate) fn router(app: Arc<App>) -> Router {
@@ -44,10 +44,13 @@ pub(crate) fn router(app: Arc<App>) -> Router {
     for path in ["/completion", "/completions"] {
         router = router.route(path, post(native::completion::completion));
     }
+    router = router.route("/infill", post(native::infill::infill));
     router = router.route("/slots", get(native::slots::slots));
-    if app.config.page {
-        router = router.route("/", get(page::page)).route("/page/{name}", get(page::file));
-    }
+    router = router.merge(ollama::routes());
+    router = match app.config.page {
+        true => router.route("/", get(page::page)).route("/page/{name}", get(page::file)),
+        false => router.route("/", get(ollama::root)),
+    };
     let router = router
         .fallback(|uri: Uri| async move {
             let message = format!("there is nothing at {}", uri.path());
@@ -57,7 +60,8 @@ pub(crate) fn router(app: Arc<App>) -> Router {
             let message = "this route has another method; /openapi.json lists them";
             ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "invalid_request_error", message)
         })
-        .layer(middleware::from_fn_with_state(app.clone(), guard::guard));
+        .layer(middleware::from_fn_with_state(app.clone(), guard::guard))
+        .layer(middleware::from_fn(ollama::errors));
     let router = match cors(&app.config.cors_origins) {
         Some(layer) => router.layer(layer),
         None => router,

@@ -1,4 +1,5 @@
-//! Responses as server-sent events: any number of generations in one body, written as tokens arrive.
+//! Responses as streams: any number of generations in one body, written as tokens arrive. They are server-sent events, unless
+//! their format says otherwise.
 //!
 //! The body polls the engine's streams when the connection is writable, so a slow reader pauses its own generation and no
 //! data accumulates here. When the connection ends, the body and its generations are dropped.
@@ -30,14 +31,21 @@ use crate::{
     guard::Peer,
 };
 
-/// A comment, which clients ignore.
-const COMMENT: &[u8] = b": keep-alive\n\n";
 /// A larger chunk, such as log probabilities of many tokens, takes a millisecond to write. After one, the stream yields to
 /// other connections.
 const LARGE: usize = 32 << 10;
 
+/// Of server-sent events.
+pub(crate) const CONTENT_TYPE: &str = "text/event-stream; charset=utf-8";
+/// A comment between events.
+pub(crate) const COMMENT: &[u8] = b": keep-alive\n\n";
+
 /// How events are formatted.
 pub(crate) trait Format: Send + Unpin + 'static {
+    /// The content type of the response.
+    const CONTENT_TYPE: &'static str = CONTENT_TYPE;
+    /// Breaks a silence; clients skip it.
+    const KEEP_ALIVE: &'static [u8] = COMMENT;
     /// Before the first event.
     fn open(&mut self, _count: usize, _out: &mut Vec<u8>) {}
     /// A generation has new output.
@@ -53,7 +61,7 @@ pub(crate) trait Format: Send + Unpin + 'static {
 }
 
 /// The response that streams generations.
-pub(crate) fn respond(all: Vec<ActiveGeneration>, format: impl Format, keep_alive: Duration, peer: &Peer) -> Response {
+pub(crate) fn respond<F: Format>(all: Vec<ActiveGeneration>, format: F, keep_alive: Duration, peer: &Peer) -> Response {
     let connection = peer.connection.clone();
     connection.generate();
     let all = all.into_iter().map(Some).collect();
@@ -71,7 +79,7 @@ pub(crate) fn respond(all: Vec<ActiveGeneration>, format: impl Format, keep_aliv
     };
     let mut response = Response::new(Body::new(body));
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(F::CONTENT_TYPE));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     // Otherwise nginx would buffer events.
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
@@ -103,7 +111,7 @@ struct EventBody<F> {
     format: F,
     ticks: Interval,
     connection: Arc<ConnectionState>,
-    /// A client that has closed its sending side was sent a comment, to find out whether it is gone.
+    /// A client that has closed its sending side was sent something to skip, to find out whether it is gone.
     asked: bool,
     /// Nothing was sent since the last tick.
     silent: bool,
@@ -174,14 +182,14 @@ impl<F: Format> http_body::Body for EventBody<F> {
         }
         while this.ticks.poll_tick(task).is_ready() {
             if this.silent && out.is_empty() {
-                out.extend_from_slice(COMMENT);
+                out.extend_from_slice(F::KEEP_ALIVE);
             }
             this.silent = true;
         }
         if this.connection.has_ended() && !this.asked {
             this.asked = true;
             if out.is_empty() {
-                out.extend_from_slice(COMMENT);
+                out.extend_from_slice(F::KEEP_ALIVE);
             }
         }
         match (out.is_empty(), &this.state) {

@@ -57,8 +57,8 @@ const GENERATING: &[(&str, Handling)] = &[
     ("web_search_options", Refused(Off::Absent, "this server searches nothing")),
     ("verbosity", Refused(Off::Values(&["medium"]), "ask for it in the prompt")),
     ("best_of", Refused(Off::As("n"), "use 'n' and choose among the answers by their log probabilities")),
-    ("echo", Refused(Off::False, "this server answers with the continuation only; put the prompt in front yourself")),
-    ("suffix", Refused(Off::Empty, "this server continues texts at their end only")),
+    ("echo", Refused(Off::False, "/v1/completions has it; elsewhere put the prompt in front yourself")),
+    ("suffix", Refused(Off::Empty, "/v1/completions has it, and /infill has 'input_suffix'")),
     // vLLM
     ("use_beam_search", Refused(Off::False, "use 'n' with a 'temperature'")),
     ("length_penalty", Refused(Off::Numbers(&[0.0, 1.0]), "there is no beam search; use 'n'")),
@@ -114,9 +114,9 @@ const GENERATING: &[(&str, Handling)] = &[
     ("reasoning_budget_end_tag", Ignored("the markup of the model is known from its template")),
     ("reasoning_budget_end_tags", Ignored("the markup of the model is known from its template")),
     ("reasoning_control", Refused(Off::False, "an answer cannot be steered while it is written")),
-    ("input_prefix", Refused(Off::Empty, "this server continues texts at their end only")),
-    ("input_suffix", Refused(Off::Empty, "this server continues texts at their end only")),
-    ("input_extra", Refused(Off::Empty, "this server continues texts at their end only")),
+    ("input_prefix", Refused(Off::Empty, "/infill has it")),
+    ("input_suffix", Refused(Off::Empty, "/infill has it")),
+    ("input_extra", Refused(Off::Empty, "/infill has it")),
     ("multimodal_data", Refused(Off::Empty, "this server reads text only")),
 ];
 
@@ -170,9 +170,9 @@ impl Off {
     }
 }
 
-/// Refuses unsupported fields in a generation request.
-pub(crate) fn check_generating(fields: &Fields<'_>) -> ApiResult<()> {
-    check(fields, GENERATING)
+/// Refuses unsupported fields in a generation request, but for those that its route follows.
+pub(crate) fn check_generating(fields: &Fields<'_>, followed: &[&str]) -> ApiResult<()> {
+    check(fields, GENERATING, followed)
 }
 
 /// Whether the table of parameters has a field, which is supported then.
@@ -182,11 +182,11 @@ fn is_parameter(name: &str) -> bool {
 
 /// Refuses unsupported fields in an embedding request.
 pub(crate) fn check_embedding(fields: &Fields<'_>) -> ApiResult<()> {
-    check(fields, EMBEDDING)
+    check(fields, EMBEDDING, &[])
 }
 
-fn check(fields: &Fields<'_>, table: &[(&str, Handling)]) -> ApiResult<()> {
-    for (name, fate) in table {
+fn check(fields: &Fields<'_>, table: &[(&str, Handling)], followed: &[&str]) -> ApiResult<()> {
+    for (name, fate) in table.iter().filter(|(name, _)| !followed.contains(name)) {
         let (Refused(off, instead), Some(value)) = (fate, fields.get(name)) else { continue };
         if !off.holds(value, fields) && !is_parameter(name) {
             return Err(ApiError::field(fields.path(name), format!("cannot be used: {instead}")));
@@ -208,13 +208,14 @@ mod tests {
             "post_sampling_probs": true, "prompt_logprobs": 0, "allowed_token_ids": [1], "modalities": ["audio"]});
         for (name, value) in long.as_object().unwrap() {
             let body = json!({ name.as_str(): value });
-            let error = check_generating(&Fields::body(&body).unwrap()).unwrap_err().json();
+            let error = check_generating(&Fields::body(&body).unwrap(), &[]).unwrap_err().json();
             assert_eq!(error["error"]["param"], name.as_str(), "{error}");
         }
         let off = json!({"echo": false, "best_of": 1, "lora": [], "suffix": "",
             "use_beam_search": null, "reasoning_format": "auto", "t_max_predict_ms": -1, "modalities": ["text"],
             "n_keep": 5, "model": "any", "something": "unknown"});
-        assert!(check_generating(&Fields::body(&off).unwrap()).is_ok());
+        assert!(check_generating(&Fields::body(&off).unwrap(), &[]).is_ok());
+        assert!(check_generating(&Fields::body(&json!({"echo": true})).unwrap(), &["echo"]).is_ok());
         let body = json!({"input_type": "query"});
         assert!(check_embedding(&Fields::body(&body).unwrap()).is_err());
     }

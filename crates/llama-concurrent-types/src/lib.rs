@@ -39,4 +39,4 @@ pub use sampling::SamplingParams;
 pub use stats::{
     CallTotals, EngineStats, MemoryStats, RequestTotals, SlotStats, Timings, WorkerStats, WorkerTotals, quantile,
 };
-pub use vocab::TokenTable;
+pub use vocab::{FimTokens, TokenTable};

@@ -4,6 +4,21 @@ use std::{collections::HashMap, sync::OnceLock};
 
 use crate::ids::Token;
 
+/// Tokens that mark the parts of a text whose middle is to be filled in, in a vocabulary that has them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FimTokens {
+    /// In front of what stands before the gap.
+    pub prefix: Token,
+    /// In front of what stands behind the gap.
+    pub suffix: Token,
+    /// The text of the gap follows.
+    pub middle: Token,
+    /// In front of the name of a repository, where the model knows several files at once.
+    pub repository: Option<Token>,
+    /// In front of the name of each of its files.
+    pub file: Option<Token>,
+}
+
 /// Bytes of every token and the set of end-of-generation tokens.
 #[derive(Clone, Debug, Default)]
 pub struct TokenTable {

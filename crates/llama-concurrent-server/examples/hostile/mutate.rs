@@ -15,7 +15,7 @@ pub(crate) struct Mutator {
     corpus: Vec<(&'static str, Value)>,
 }
 
-const GETS: [&str; 12] = [
+const GETS: [&str; 15] = [
     "/health",
     "/v1/health",
     "/metrics",
@@ -28,6 +28,9 @@ const GETS: [&str; 12] = [
     "/slots?fail_on_no_slot=1",
     "/",
     "/ws",
+    "/api/tags",
+    "/api/ps",
+    "/api/version",
 ];
 
 impl Mutator {
@@ -315,7 +318,23 @@ const CONSTRAINTS: usize = 4;
 
 fn corpus() -> Vec<(&'static str, Value)> {
     let messages = json!([{"role": "system", "content": "Be kind"}, {"role": "user", "content": [{"type": "text", "text": "Hi"}]}]);
+    let calls = json!([{"role": "user", "content": "Hi"}, {"role": "assistant", "thinking": "a", "tool_calls": [
+        {"function": {"name": "f", "arguments": {"a": 1}}}]}, {"role": "tool", "tool_name": "f", "content": "b"}]);
     vec![
+        (
+            "/api/chat",
+            json!({"messages": calls, "options": {"num_predict": 2, "temperature": 0.5, "stop": ["x"]}, "think": false,
+            "tools": [{"type": "function", "function": {"name": "f"}}], "keep_alive": "5m"}),
+        ),
+        (
+            "/api/generate",
+            json!({"prompt": "A", "system": "B", "options": {"num_predict": 2, "seed": 1}, "logprobs": true,
+            "top_logprobs": 2, "stream": false}),
+        ),
+        ("/api/generate", json!({"prompt": "A", "raw": true, "context": [1], "options": {"num_predict": 2}})),
+        ("/api/embed", json!({"input": ["A", "B"], "truncate": true, "dimensions": 4})),
+        ("/api/embeddings", json!({"prompt": "A"})),
+        ("/api/show", json!({"model": "a", "verbose": true})),
         (
             "/completion",
             json!({"prompt": "A fox", "n_predict": 2, "temperature": 0.5, "top_k": 4, "top_p": 0.9, "stop": ["x", "yz"]}),

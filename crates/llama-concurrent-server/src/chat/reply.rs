@@ -10,6 +10,10 @@ use crate::{
 
 /// How the pieces of answers are written.
 pub(crate) trait ReplyFormat: Send + Unpin + 'static {
+    /// As in [`Format`].
+    const CONTENT_TYPE: &'static str = sse::CONTENT_TYPE;
+    /// As in [`Format`].
+    const KEEP_ALIVE: &'static [u8] = sse::COMMENT;
     /// Before the first event.
     fn open(&mut self, _count: usize, _out: &mut Vec<u8>) {}
     /// A token came; its text may come later, or be none of an answer.
@@ -55,6 +59,9 @@ impl<F: ReplyFormat> Replies<F> {
 }
 
 impl<F: ReplyFormat> Format for Replies<F> {
+    const CONTENT_TYPE: &'static str = F::CONTENT_TYPE;
+    const KEEP_ALIVE: &'static [u8] = F::KEEP_ALIVE;
+
     fn open(&mut self, count: usize, out: &mut Vec<u8>) {
         self.readers.resize_with(count, || self.form.reader());
         self.format.open(count, out);

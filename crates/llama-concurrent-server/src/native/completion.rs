@@ -13,12 +13,13 @@ use crate::{
     body::Body,
     clients::Client,
     error::{ApiError, ApiResult, json_text},
+    fields::Fields,
     guard::Peer,
     logprobs::{Entries, Scored},
     params::{RequestOptions, settings},
     prompt,
     sse::{self, Format},
-    start::{prepare, start},
+    start::{Ready, prepare, start},
 };
 
 /// The maximum number of response fields that a client may select.
@@ -32,21 +33,39 @@ pub(crate) async fn completion(
 ) -> ApiResult<Response> {
     let read = body.read(&app, |app, fields, job| {
         let options = RequestOptions::read(fields, app, job)?;
-        let wanted = fields.texts("response_fields")?.unwrap_or_default();
-        if wanted.len() > MOST_WANTED {
-            return Err(ApiError::field("response_fields", format!("has more than {MOST_WANTED} entries")));
-        }
+        let wanted = wanted(fields)?;
         let (prompts, is_list) = prompt::read("prompt", fields.required("prompt")?)?;
         Ok((prepare(app, &prompts, options, job)?, wanted, is_list))
     });
     let (ready, wanted, is_list) = read.await?;
-    let all = start(&app, client, &ready).await?;
+    respond(&app, client, &peer, ready, wanted, is_list).await
+}
+
+/// Names of `response_fields`.
+pub(super) fn wanted(fields: &Fields<'_>) -> ApiResult<Vec<String>> {
+    let wanted = fields.texts("response_fields")?.unwrap_or_default();
+    if wanted.len() > MOST_WANTED {
+        return Err(ApiError::field("response_fields", format!("has more than {MOST_WANTED} entries")));
+    }
+    Ok(wanted)
+}
+
+/// Generates; a list of prompts is answered with a list.
+pub(super) async fn respond(
+    app: &Arc<App>,
+    client: Client,
+    peer: &Peer,
+    ready: Ready,
+    wanted: Vec<String>,
+    is_list: bool,
+) -> ApiResult<Response> {
+    let all = start(app, client, &ready).await?;
     let count = all.len();
     let (engine, model) = (app.engine.clone(), app.config.model_name.clone());
     let answers = Answers { engine, model, options: ready.options, wanted };
     if answers.options.stream {
         let keep_alive = app.config.limits.keep_alive;
-        return Ok(sse::respond(all, Chunks { answers, parts: vec![Progress::default(); count] }, keep_alive, &peer));
+        return Ok(sse::respond(all, Chunks { answers, parts: vec![Progress::default(); count] }, keep_alive, peer));
     }
     let outcomes = collect_all(all).await?;
     let load = active_generation::load(&outcomes);

@@ -21,46 +21,59 @@ use crate::{
     sse,
 };
 
-/// Responds with texts, `options.n` for each prompt; with a form, as answers to a chat.
+/// What is answered.
+pub(super) enum Form {
+    /// A chat.
+    Chat(ReplyForm),
+    /// A text, for which `echo` has the text that each prompt's answers begin with, if any.
+    Text { echo: Vec<String> },
+}
+
+/// Responds with `options.n` answers to each prompt.
 pub(super) async fn respond(
     app: &App,
     peer: &Peer,
     options: &RequestOptions,
-    form: Option<ReplyForm>,
+    form: Form,
     all: Vec<ActiveGeneration>,
 ) -> ApiResult<Response> {
     let keep_alive = app.config.limits.keep_alive;
     match form {
-        Some(form) if options.stream => {
+        Form::Chat(form) if options.stream => {
             let chunks = Replies::new(form, options.silent, ChatChunks::new(app, options));
             Ok(sse::respond(all, chunks, keep_alive, peer))
         }
-        None if options.stream => Ok(sse::respond(all, TextChunks::new(app, options), keep_alive, peer)),
+        Form::Text { echo } if options.stream => {
+            Ok(sse::respond(all, TextChunks::new(app, options, echo), keep_alive, peer))
+        }
         form => whole(app, options, form, all).await,
     }
 }
 
-async fn whole(
-    app: &App,
-    options: &RequestOptions,
-    form: Option<ReplyForm>,
-    all: Vec<ActiveGeneration>,
-) -> ApiResult<Response> {
-    let outcomes = collect_all(all).await?;
+async fn whole(app: &App, options: &RequestOptions, form: Form, all: Vec<ActiveGeneration>) -> ApiResult<Response> {
+    let mut outcomes = collect_all(all).await?;
     let mut usage = Usage::default();
     for (index, outcome) in outcomes.iter().enumerate() {
         usage.add(&outcome.finish.timings, index % options.n == 0, options.silent);
     }
-    let (prefix, object) = match form {
-        Some(_) => ("chatcmpl", "chat.completion"),
-        None => ("cmpl", "text_completion"),
+    if options.silent {
+        outcomes.iter_mut().for_each(|outcome| outcome.text.clear());
+    }
+    let (form, prefix, object) = match form {
+        Form::Chat(form) => (Some(form), "chatcmpl", "chat.completion"),
+        Form::Text { echo } => {
+            for (index, outcome) in outcomes.iter_mut().enumerate() {
+                outcome.text.insert_str(0, echo.get(index / options.n).map_or("", String::as_str));
+            }
+            (None, "cmpl", "text_completion")
+        }
     };
     let load = active_generation::load(&outcomes);
     let timings = outcomes.first().map_or(Value::Null, |outcome| answer::timings(&outcome.finish.timings));
-    let (engine, model, silent) = (app.engine.clone(), app.config.model_name.clone(), options.silent);
-    let scored = options.params.logprobs.is_some() && !silent;
+    let (engine, model) = (app.engine.clone(), app.config.model_name.clone());
+    let scored = options.params.logprobs.is_some() && !options.silent;
     let write = move |_: &_| {
-        let choice = |(index, outcome)| Choice::new(form.as_ref(), &engine, index, outcome, silent, scored);
+        let choice = |(index, outcome)| Choice::new(form.as_ref(), &engine, index, outcome, scored);
         let answer = Answer {
             id: answer::id(prefix),
             object,
@@ -112,10 +125,9 @@ impl<'a> Choice<'a> {
         engine: &'a Engine,
         index: usize,
         outcome: &'a FinishedGeneration,
-        silent: bool,
         scored: bool,
     ) -> Self {
-        let text = if silent { "" } else { outcome.text.as_str() };
+        let text = outcome.text.as_str();
         let entries = Entries(engine, &outcome.logprobs);
         let reply = form.map(|form| form.read(text));
         let logprobs = match &reply {

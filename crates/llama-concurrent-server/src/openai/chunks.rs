@@ -98,14 +98,16 @@ pub(super) struct TextChunks {
     frame: Frame,
     special: bool,
     engine: Engine,
+    /// For each prompt what its choices begin with, if anything.
+    echo: Vec<String>,
     /// For each choice: tokens whose text is incomplete, and their offset in the output.
     scored: Vec<(Vec<Scored>, Offset)>,
 }
 
 impl TextChunks {
-    pub(super) fn new(app: &App, options: &RequestOptions) -> Self {
+    pub(super) fn new(app: &App, options: &RequestOptions, echo: Vec<String>) -> Self {
         let frame = Frame::new("cmpl", "text_completion", app, options);
-        Self { frame, special: options.params.special, engine: app.engine.clone(), scored: Vec::new() }
+        Self { frame, special: options.params.special, engine: app.engine.clone(), echo, scored: Vec::new() }
     }
 
     fn choice(&mut self, out: &mut Vec<u8>, index: usize, text: &str, reason: Option<&str>) {
@@ -128,9 +130,15 @@ impl TextChunks {
 }
 
 impl Format for TextChunks {
-    fn open(&mut self, count: usize, _: &mut Vec<u8>) {
+    fn open(&mut self, count: usize, out: &mut Vec<u8>) {
         let offset = Offset::start(self.special);
         self.scored.resize(count, (Vec::new(), offset));
+        let echo = std::mem::take(&mut self.echo);
+        for index in 0..count {
+            if let Some(text) = echo.get(index / self.frame.n) {
+                self.choice(out, index, text, None);
+            }
+        }
     }
 
     fn delta(&mut self, index: usize, _: &ActiveGeneration, delta: Delta, out: &mut Vec<u8>) {

@@ -4,16 +4,19 @@ use std::sync::Arc;
 
 use axum::{extract::State, response::Response};
 
-use super::answers;
+use super::answers::{self, Form};
 use crate::{
     app::App,
     body::Body,
     clients::Client,
-    error::ApiResult,
+    error::{ApiError, ApiResult},
+    fields::Fields,
     guard::Peer,
+    infill::{self, Gap},
     params::RequestOptions,
-    prompt,
+    prompt::{self, PromptInput},
     start::{prepare, start},
+    work::Job,
 };
 
 pub(crate) async fn completions(
@@ -23,11 +26,45 @@ pub(crate) async fn completions(
     body: Body,
 ) -> ApiResult<Response> {
     let read = body.read(&app, |app, fields, job| {
-        let options = RequestOptions::read(fields, app, job)?;
-        let (prompts, _) = prompt::read("prompt", fields.required("prompt")?)?;
-        prepare(app, &prompts, options, job)
+        let options = RequestOptions::read_beside(&["echo", "suffix"], fields, app, job)?;
+        let (mut prompts, _) = prompt::read("prompt", fields.required("prompt")?)?;
+        let echo = echo(app, fields, &options, &prompts)?;
+        if let Some(behind) = fields.text("suffix")?.filter(|suffix| !suffix.is_empty()) {
+            for prompt in &mut prompts {
+                *prompt = before(app, prompt, behind, &options, job)?;
+            }
+        }
+        Ok((prepare(app, &prompts, options, job)?, echo))
     });
-    let ready = read.await?;
+    let (ready, echo) = read.await?;
     let all = start(&app, client, &ready).await?;
-    answers::respond(&app, &peer, &ready.options, None, all).await
+    answers::respond(&app, &peer, &ready.options, Form::Text { echo }, all).await
+}
+
+/// The texts of the prompts, if answers begin with them.
+fn echo(app: &App, fields: &Fields<'_>, options: &RequestOptions, prompts: &[PromptInput]) -> ApiResult<Vec<String>> {
+    if !fields.boolean("echo")?.unwrap_or(false) {
+        return Ok(Vec::new());
+    }
+    if options.params.logprobs.is_some() {
+        let must = "cannot be used together with 'logprobs': there are none of the prompt, only of the answer";
+        return Err(ApiError::field("echo", must));
+    }
+    Ok(prompts.iter().map(|prompt| prompt.written(&app.engine)).collect())
+}
+
+/// The prompt for what stands between two texts.
+fn before(
+    app: &App,
+    prompt: &PromptInput,
+    behind: &str,
+    options: &RequestOptions,
+    job: &Job,
+) -> ApiResult<PromptInput> {
+    let Some(before) = prompt.as_text() else {
+        return Err(ApiError::field("suffix", "cannot be used with a prompt of tokens; give a text"));
+    };
+    let gap = Gap { before: [before, ""], behind, others: Vec::new(), max_tokens: options.params.max_tokens };
+    infill::prompt(app, &gap, job)?
+        .ok_or_else(|| ApiError::field("suffix", format!("cannot be used: {}", infill::UNSUPPORTED)))
 }

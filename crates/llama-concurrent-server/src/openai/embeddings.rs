@@ -34,7 +34,7 @@ pub(crate) async fn openai(State(app): State<Arc<App>>, client: Client, body: Bo
         Ok((Texts::read(app, fields, name, job)?, as_base64, dimensions))
     });
     let (texts, as_base64, dimensions) = read.await?;
-    let mut embeddings = embed(&app, client, texts).await?;
+    let mut embeddings = embed(&app, client, texts, true).await?;
     if let Some(dimensions) = dimensions {
         embeddings.iter_mut().for_each(|embedding| shorten(&mut embedding.values, dimensions));
     }
@@ -69,13 +69,13 @@ pub(crate) async fn native(State(app): State<Arc<App>>, client: Client, body: Bo
         Texts::read(app, fields, name, job)
     });
     let texts = read.await?;
-    let embeddings = embed(&app, client, texts).await?;
+    let embeddings = embed(&app, client, texts, true).await?;
     let entry = |(index, embedding): (usize, &Embedding)| json!({"index": index, "embedding": [embedding.values]});
     answer(&app, embeddings, move |embeddings| embeddings.iter().enumerate().map(entry).collect()).await
 }
 
 /// The texts to embed, and the field that they came in.
-struct Texts {
+pub(crate) struct Texts {
     name: &'static str,
     tokens: Vec<Vec<Token>>,
 }
@@ -84,21 +84,38 @@ impl Texts {
     fn read(app: &App, fields: &Fields<'_>, name: &'static str, job: &Job) -> ApiResult<Self> {
         unsupported_fields::check_embedding(fields)?;
         let (inputs, _) = prompt::read(name, fields.required(name)?)?;
-        let (count, most) = (inputs.len(), app.config.limits.max_generations);
+        Self::check_count(app, name, inputs.len())?;
+        Ok(Self { name, tokens: prompt::tokenize(&app.engine, &inputs, prompt::Use::Embed, job)? })
+    }
+
+    /// Texts as their tokens, with those that the model wants around a text.
+    pub(crate) fn new(app: &App, name: &'static str, tokens: Vec<Vec<Token>>) -> ApiResult<Self> {
+        Self::check_count(app, name, tokens.len())?;
+        Ok(Self { name, tokens })
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.tokens.is_empty()
+    }
+
+    fn check_count(app: &App, name: &str, count: usize) -> ApiResult<()> {
+        let most = app.config.limits.max_generations;
         if count > most {
             return Err(ApiError::field(name, format!("has {count} texts, but one request may have {most}")));
         }
-        Ok(Self { name, tokens: prompt::tokenize(&app.engine, &inputs, prompt::Use::Embed, job)? })
+        Ok(())
     }
 }
 
-async fn embed(app: &Arc<App>, client: Client, texts: Texts) -> ApiResult<Vec<Embedding>> {
+/// Vectors of texts, of length 1 if `normalize`.
+pub(crate) async fn embed(app: &Arc<App>, client: Client, texts: Texts, normalize: bool) -> ApiResult<Vec<Embedding>> {
     let _permits = app.clients.permits(client, texts.tokens.len())?;
-    try_join_all(texts.tokens.into_iter().map(|tokens| one(app, texts.name, tokens))).await
+    let options = EmbedOptions::default().normalize(normalize);
+    try_join_all(texts.tokens.into_iter().map(|tokens| one(app, texts.name, tokens, &options))).await
 }
 
 /// Writes vectors, at some ten bytes per number.
-async fn answer(
+pub(crate) async fn answer(
     app: &App,
     embeddings: Vec<Embedding>,
     write: impl FnOnce(&[Embedding]) -> Value + Send + 'static,
@@ -108,7 +125,7 @@ async fn answer(
     Ok(json_text(text.await?))
 }
 
-async fn one(app: &App, name: &str, tokens: Vec<Token>) -> ApiResult<Embedding> {
+async fn one(app: &App, name: &str, tokens: Vec<Token>, options: &EmbedOptions) -> ApiResult<Embedding> {
     if tokens.is_empty() {
         return Err(ApiError::field(name, "is empty; give at least one character or token"));
     }
@@ -117,7 +134,7 @@ async fn one(app: &App, name: &str, tokens: Vec<Token>) -> ApiResult<Embedding> 
         return Err(ApiError::field(name, format!("has {n} tokens, but this server takes at most {most}")));
     }
     let (sender, result) = oneshot::channel();
-    app.engine.embed_then(&Prompt::Tokens(tokens), &EmbedOptions::default(), move |embedding| {
+    app.engine.embed_then(&Prompt::Tokens(tokens), options, move |embedding| {
         let _ = sender.send(embedding);
     })?;
     match result.await {
@@ -127,13 +144,13 @@ async fn one(app: &App, name: &str, tokens: Vec<Token>) -> ApiResult<Embedding> 
 }
 
 /// The requested number of dimensions.
-fn dimensions(app: &App, fields: &Fields<'_>) -> ApiResult<Option<usize>> {
+pub(crate) fn dimensions(app: &App, fields: &Fields<'_>) -> ApiResult<Option<usize>> {
     let most = i64::from(app.engine.model().n_embd);
     Ok(fields.integer(&["dimensions"], 1..=most)?.map(|n| n as usize))
 }
 
 /// Truncates a vector and normalises it again, as for models trained for truncated embeddings.
-fn shorten(values: &mut Vec<f32>, dimensions: usize) {
+pub(crate) fn shorten(values: &mut Vec<f32>, dimensions: usize) {
     values.truncate(dimensions);
     let length = values.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt();
     if length > 0.0 {

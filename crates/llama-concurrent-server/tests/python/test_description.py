@@ -27,7 +27,10 @@ def shortened(body):
     if not isinstance(body, dict) or not ({"prompt", "messages"} & body.keys()):
         return body
     short = {name: body[name] % 8 for name in LIMITS if isinstance(body.get(name), int)}
-    return body | (short or {"max_tokens": 4})
+    # Where Ollama's routes have it.
+    if isinstance(body.get("options", {}), dict):
+        short["options"] = {"num_predict": 4, **body.get("options", {})}
+    return body | {"max_tokens": 4} | short
 
 
 @pytest.fixture(scope="module")

@@ -22,9 +22,9 @@ use llama_concurrent_scheduler::{Admission, Router, text::Utf8Decoder};
 use llama_concurrent_template::{Capabilities as ChatCapabilities, ChatMessage, ChatOptions};
 use llama_concurrent_topology::{Placement, WorkerPlan};
 use llama_concurrent_types::{
-    Collector, Completion, EmbedOptions, Embedding, EngineConfig, EngineStats, Error, ErrorKind, Event, Guide,
-    MemoryStats, PoolShape, ProductShare, Prompt, Request, RequestId, Result, SamplingParams, SlotStats, Strategy,
-    Token, TokenTable, WorkerStats, WorkerTotals,
+    Collector, Completion, EmbedOptions, Embedding, EngineConfig, EngineStats, Error, ErrorKind, Event, FimTokens,
+    Guide, MemoryStats, PoolShape, ProductShare, Prompt, Request, RequestId, Result, SamplingParams, SlotStats,
+    Strategy, Token, TokenTable, WorkerStats, WorkerTotals,
 };
 
 use self::{replicas::Replicas, start::Started, submit::Use, templates::Templates};
@@ -325,6 +325,11 @@ impl Engine {
     /// Bytes of every token, and the tokens that end a generation.
     pub fn token_table(&self) -> &TokenTable {
         self.inner.model.table()
+    }
+
+    /// The tokens that mark the parts of a text whose middle is to be filled in; `None` where the vocabulary has none.
+    pub fn fim_tokens(&self) -> Option<FimTokens> {
+        self.inner.model.fim_tokens()
     }
 
     /// What the model's file says about it.
