@@ -6,8 +6,9 @@ use clap::{ArgAction, Args};
 
 use crate::console;
 
-/// Short names of more than one letter, which would be read as several flags.
-const SHORT: [(&str, &str); 60] = [
+/// Short names, most of more than one letter, which would be read as several flags.
+const SHORT: &[(&str, &str)] = &[
+    ("-e", "--escape"),
     ("-np", "--parallel"),
     ("-ub", "--ubatch-size"),
     ("-ngl", "--gpu-layers"),
@@ -68,6 +69,16 @@ const SHORT: [(&str, &str); 60] = [
     ("-Cr", "--cpu-range"),
     ("-Cb", "--cpu-mask-batch"),
     ("-Crb", "--cpu-range-batch"),
+    ("-Cd", "--cpu-mask-draft"),
+    ("-Crd", "--cpu-range-draft"),
+    ("-Cbd", "--cpu-mask-batch-draft"),
+    ("-td", "--threads-draft"),
+    ("-tbd", "--threads-batch-draft"),
+    ("-otd", "--override-tensor-draft"),
+    ("-devd", "--device-draft"),
+    ("-cmoed", "--cpu-moe-draft"),
+    ("-ncmoed", "--n-cpu-moe-draft"),
+    ("-hfrd", "--hf-repo-draft"),
 ];
 
 /// The arguments of the process, with llama-server's short names after `serve` expanded.

@@ -22,10 +22,8 @@ const NOT_HERE: &[(&[&str], &str)] = &[
     (&["mmproj", "mmproj-url", "mmproj-auto", "mmproj-device", "image-min-tokens", "image-max-tokens",
         "mtmd-batch-max-tokens", "video-fps", "video-timestamp-interval", "video-ffmpeg-dir", "media-path"],
         "this server reads text only"),
-    (&["draft", "draft-n", "draft-max", "draft-min", "draft-n-min", "draft-p-min", "draft-p-split", "model-draft",
-        "hf-repo-draft", "gpu-layers-draft", "n-gpu-layers-draft", "threads-draft", "threads-batch-draft",
-        "device-draft", "cache-type-k-draft", "cache-type-v-draft", "override-tensor-draft", "cpu-moe-draft",
-        "n-cpu-moe-draft", "lookup-cache-static", "lookup-cache-dynamic"],
+    (&["draft", "draft-n", "draft-max", "draft-min", "draft-n-min", "draft-p-min", "draft-p-split",
+        "lookup-cache-static", "lookup-cache-dynamic"],
         "there is no speculative decoding; many requests at once are what makes this server fast"),
     (&["rope-scaling", "rope-scale", "rope-freq-base", "rope-freq-scale", "yarn-orig-ctx", "yarn-ext-factor",
         "yarn-attn-factor", "yarn-beta-slow", "yarn-beta-fast", "override-kv"],
@@ -33,7 +31,7 @@ const NOT_HERE: &[(&[&str], &str)] = &[
     (&["override-tensor"], "all tensors are in the memory of the CPU; --placement decides on which nodes"),
     (&["rpc"], "all is computed in this process"),
     (&["list-devices"], "this server computes on CPU only; `llama-concurrent topology` shows its cores and memory"),
-    (&["cpu-mask", "cpu-range", "cpu-mask-batch", "cpu-range-batch"], "use --cpus, such as --cpus 0-7"),
+    (&["C", "cpu-mask", "cpu-range", "cpu-mask-batch", "cpu-range-batch"], "use --cpus, such as --cpus 0-7"),
     (&["cpu-strict", "cpu-strict-batch"], "threads are pinned unless you say --no-pin"),
     (&["poll-batch"], "--poll and --wait-policy hold for prompts too"),
     (&["prio", "prio-batch"], "start the server with nice, or with chrt"),
@@ -48,9 +46,10 @@ const NOT_HERE: &[(&[&str], &str)] = &[
     (&["reasoning-budget-message"], "a thought is closed as the model closes it"),
     (&["samplers", "sampler-seq", "sampling-seq"],
         "their order is fixed; turn some off by their own options, or send 'samplers' in requests"),
-    (&["grammar", "grammar-file", "json-schema", "json-schema-file"],
+    (&["j", "grammar", "grammar-file", "json-schema", "json-schema-file"],
         "send 'grammar' or 'json_schema' in requests: as a default they would hold for every route"),
-    (&["reverse-prompt"], "use --stop"),
+    (&["r", "reverse-prompt"], "use --stop"),
+    (&["l"], "use --logit-bias"),
     (&["rerank", "reranking"], "there is no reranking; /v1/embeddings has vectors to compare"),
     (&["embd-normalize"], "send 'embd_normalize': -1 in requests for vectors of their own length"),
     (&["slot-save-path"], "slots are not written to files; equal beginnings of prompts are found while the server runs"),
@@ -64,7 +63,7 @@ const NOT_HERE: &[(&[&str], &str)] = &[
         "origins of --cors-origin may use all methods and headers, without credentials"),
     (&["ui-mcp-proxy", "webui-mcp-proxy", "tools", "tools-runtime", "mcp-servers-config", "mcp-servers-json", "agent"],
         "this server runs no tools; it answers with calls, and its clients run them"),
-    (&["verbose", "log-verbose", "verbosity", "log-verbosity"], "use --log info, or debug or trace"),
+    (&["v", "verbose", "log-verbose", "verbosity", "log-verbosity"], "use --log info, or debug or trace"),
     (&["log-file"], "messages go to stderr: append 2> FILE"),
     (&["log-jsonl"], "use --log-format json"),
     (&["log-prompts-dir"], "prompts are never written to files"),
@@ -86,7 +85,8 @@ pub fn explained(error: Error) -> Error {
 
 fn reason(name: &str) -> Option<&'static str> {
     // There are dozens of these.
-    let name = if name.starts_with("spec-") || name.starts_with("no-spec-") { "draft" } else { name };
+    let drafts = name.starts_with("spec-") || name.starts_with("no-spec-") || name.ends_with("-draft");
+    let name = if drafts { "draft" } else { name };
     NOT_HERE.iter().find(|(names, _)| names.contains(&name)).map(|(_, why)| *why)
 }
 
