@@ -338,7 +338,6 @@ impl LimitOptions {
             },
             drain: Duration::try_from_secs_f64(self.drain_timeout)
                 .map_err(|_| Failure::BadInput("--drain-timeout must be a number of seconds".into()))?,
-            ..Limits::default()
         })
     }
 }
