@@ -70,7 +70,10 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse_from(serve::long_names(std::env::args_os()));
+    let arguments = serve::long_names(std::env::args_os());
+    let is_serve = arguments.get(1).is_some_and(|command| command == "serve");
+    let cli = Cli::try_parse_from(arguments)
+        .unwrap_or_else(|error| if is_serve { serve::explained(error) } else { error }.exit());
     let (format, is_server) = match &cli.command {
         Command::Serve(args) => (args.log_format(), true),
         _ => (logging::LogFormat::Text, false),

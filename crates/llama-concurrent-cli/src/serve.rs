@@ -1,13 +1,15 @@
 //! `serve`: the HTTP server, with llama-server's option names.
 
 mod llama_server;
+mod not_here;
 mod stopping;
 
 use std::{fs, net::TcpListener, num::NonZeroU32, path::Path, time::Duration};
 
 use clap::Args;
-use llama_concurrent::{EngineConfig, Thoughts};
+use llama_concurrent::{EngineConfig, Pooling, Thoughts};
 use llama_concurrent_server::{Limits, ServerConfig, run};
+use serde_json::{Map, Value};
 
 use crate::{
     console,
@@ -18,6 +20,7 @@ use crate::{
 };
 
 pub use llama_server::long_names;
+pub use not_here::explained;
 
 /// llama-server's environment variable, which container images set.
 const KEY_VARIABLE: &str = "LLAMA_API_KEY";
@@ -61,9 +64,9 @@ struct ServerOptions {
     #[arg(long, value_name = "PORT", default_value_t = 8080)]
     port: u16,
 
-    /// Model name in responses [default: the file name]
-    #[arg(short, long, value_name = "NAME")]
-    alias: Option<String>,
+    /// Model name in responses; further names, separated by commas, are accepted too [default: the file name]
+    #[arg(short, long, value_name = "NAME", value_delimiter = ',')]
+    alias: Vec<String>,
 
     /// Require this API key, or one of several separated by commas [env: LLAMA_API_KEY]
     #[arg(long, value_name = "KEY", allow_hyphen_values = true)]
@@ -86,6 +89,30 @@ struct ServerOptions {
     #[arg(long, value_name = "TOKENS", default_value_t = -1, allow_hyphen_values = true,
         value_parser = clap::value_parser!(i64).range(-1..=i64::from(u32::MAX)))]
     reasoning_budget: i64,
+
+    /// Whether the model thinks, unless a request says otherwise; auto leaves it to the chat template
+    #[arg(long, value_name = "WHEN", default_value = "auto", value_parser = ["on", "off", "auto"])]
+    reasoning: String,
+
+    /// How much it thinks, for chat templates that read this, unless a request says otherwise; default leaves it to them
+    #[arg(long, value_name = "LEVEL", default_value = "default")]
+    reasoning_effort: String,
+
+    /// Let a chat whose last message is the assistant's begin a new one, instead of continuing it
+    #[arg(long)]
+    no_prefill_assistant: bool,
+
+    /// The opposite, which is the default.
+    #[arg(long, hide = true, overrides_with = "no_prefill_assistant")]
+    prefill_assistant: bool,
+
+    /// How the vectors of a text's tokens become one: mean, cls or last [default: what the model's file says]
+    #[arg(long, value_name = "HOW", value_parser = pooling)]
+    pooling: Option<Pooling>,
+
+    /// Show a model that fills in what stands behind the gap first, as some want it
+    #[arg(long)]
+    spm_infill: bool,
 
     /// Allow web pages from this origin, such as https://example.org; * allows all. May be repeated
     #[arg(long, alias = "cors-origins", value_name = "ORIGIN", value_delimiter = ',')]
@@ -174,9 +201,25 @@ struct LimitOptions {
     #[arg(long, value_name = "SECONDS", default_value_t = Limits::default().stall_timeout.as_secs_f64())]
     stall_timeout: f64,
 
+    /// Interval at which the silence of a stream is broken; -1 is never
+    #[arg(long, value_name = "SECONDS", default_value_t = Limits::default().keep_alive.as_secs() as i64,
+        allow_hyphen_values = true, value_parser = clap::value_parser!(i64).range(-1..=86_400))]
+    sse_ping_interval: i64,
+
     /// Time for running requests to finish after SIGINT or SIGTERM
     #[arg(long, value_name = "SECONDS", default_value_t = Limits::default().drain.as_secs_f64())]
     drain_timeout: f64,
+}
+
+fn pooling(name: &str) -> Result<Pooling, String> {
+    match name {
+        "mean" => Ok(Pooling::Mean),
+        "cls" => Ok(Pooling::Cls),
+        "last" => Ok(Pooling::Last),
+        "none" => Err("a vector for each token is not given; use mean, cls or last".into()),
+        "rank" => Err("there is no reranking; use mean, cls or last".into()),
+        _ => Err("must be mean, cls or last".into()),
+    }
 }
 
 impl ServeArgs {
@@ -200,13 +243,17 @@ impl ServeArgs {
         // llama-server's -b, usually 2048, is the logical batch size; it computes -ub tokens at a time, usually 512.
         let most = self.server.ubatch_size.unwrap_or(config.n_batch);
         config.n_batch = batch.unwrap_or(most).min(most);
+        self.server.think(&mut config.chat_template_kwargs);
         Ok(config)
     }
 
     fn server_config(&self, model: &Path) -> Result<ServerConfig, Failure> {
+        let names = self.server.alias.iter().map(|name| name.trim().to_owned());
+        let names: Vec<String> = names.filter(|name| !name.is_empty()).collect();
         let file = model.file_name().map_or_else(|| "model".into(), |name| name.to_string_lossy().into_owned());
         Ok(ServerConfig {
-            model_name: self.server.alias.clone().unwrap_or(file),
+            model_name: names.first().cloned().unwrap_or(file),
+            aliases: names,
             model_path: model.display().to_string(),
             defaults: self.defaults.params()?,
             seed: self.defaults.seed,
@@ -221,12 +268,27 @@ impl ServeArgs {
                 _ => Thoughts::Apart,
             },
             thinking_budget: u32::try_from(self.server.reasoning_budget).ok(),
+            prefill_assistant: !self.server.no_prefill_assistant,
+            pooling: self.server.pooling,
+            spm_infill: self.server.spm_infill,
             limits: self.limits.limits()?,
         })
     }
 }
 
 impl ServerOptions {
+    /// What templates read of thoughts, where `--chat-template-kwargs` does not say it.
+    fn think(&self, variables: &mut Map<String, Value>) {
+        if self.reasoning != "auto" {
+            for name in ["enable_thinking", "thinking"] {
+                variables.entry(name).or_insert((self.reasoning == "on").into());
+            }
+        }
+        if self.reasoning_effort != "default" {
+            variables.entry("reasoning_effort").or_insert(self.reasoning_effort.as_str().into());
+        }
+    }
+
     fn keys(&self) -> Result<Vec<String>, Failure> {
         let mut keys: Vec<String> = Vec::new();
         let mut add = |parts: &mut dyn Iterator<Item = &str>| {
@@ -268,9 +330,14 @@ impl LimitOptions {
             body_timeout: duration("--read-timeout", self.read_timeout)?,
             write_timeout: duration("--write-timeout", self.write_timeout)?,
             stall_timeout: duration("--stall-timeout", self.stall_timeout)?,
+            // A year is longer than any stream is silent.
+            keep_alive: match u64::try_from(self.sse_ping_interval) {
+                Ok(0) => return Err(Failure::BadInput("--sse-ping-interval is 0, but must be above 0, or -1".into())),
+                Ok(seconds) => Duration::from_secs(seconds),
+                Err(_) => Duration::from_secs(365 * 86_400),
+            },
             drain: Duration::try_from_secs_f64(self.drain_timeout)
                 .map_err(|_| Failure::BadInput("--drain-timeout must be a number of seconds".into()))?,
-            ..Limits::default()
         })
     }
 }

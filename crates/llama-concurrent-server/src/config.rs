@@ -2,13 +2,15 @@
 
 use std::{num::NonZeroU32, time::Duration};
 
-use llama_concurrent::{SamplingParams, Thoughts};
+use llama_concurrent::{Pooling, SamplingParams, Thoughts};
 
 /// The configuration of a server. The defaults suit a server on loopback with a few users.
 #[derive(Clone, Debug)]
 pub struct ServerConfig {
     /// The model's name in responses and in `/v1/models`.
     pub model_name: String,
+    /// Other names under which it can be asked for.
+    pub aliases: Vec<String>,
     /// The model's file, for `/props`.
     pub model_path: String,
     /// The defaults of request parameters, on all routes.
@@ -34,6 +36,10 @@ pub struct ServerConfig {
     pub thoughts: Thoughts,
     /// Tokens of thoughts at most, unless a request says otherwise.
     pub thinking_budget: Option<u32>,
+    /// Continue a last message of the assistant, unless a request says otherwise.
+    pub prefill_assistant: bool,
+    /// How the vectors of a text's tokens become one; `None` takes what the model's file says.
+    pub pooling: Option<Pooling>,
     /// Show a model that fills in what stands behind the gap first, as some want it.
     pub spm_infill: bool,
     /// Limits on resources.
@@ -44,6 +50,7 @@ impl Default for ServerConfig {
     fn default() -> Self {
         Self {
             model_name: "default".into(),
+            aliases: Vec::new(),
             model_path: String::new(),
             // As in llama-server.
             defaults: SamplingParams::default().temperature(0.8),
@@ -56,6 +63,8 @@ impl Default for ServerConfig {
             parse_special: false,
             thoughts: Thoughts::Apart,
             thinking_budget: None,
+            prefill_assistant: true,
+            pooling: None,
             spm_infill: false,
             limits: Limits::default(),
         }

@@ -79,7 +79,7 @@ pub(crate) async fn guard(State(app): State<Arc<App>>, mut request: Request, nex
     let status = response.status();
     app.metrics.responded(status);
     span.record("http.response.status_code", status.as_u16());
-    if status.is_server_error() && status != StatusCode::SERVICE_UNAVAILABLE {
+    if status.is_server_error() && ![StatusCode::NOT_IMPLEMENTED, StatusCode::SERVICE_UNAVAILABLE].contains(&status) {
         tracing::warn!(parent: &span, "answered with an error");
     } else {
         tracing::info!(parent: &span, "answered");

@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicI64, AtomicUsize, Ordering},
     },
     time::Instant,
@@ -36,6 +36,8 @@ pub(crate) struct InFlightRequest {
     pub(crate) n_prompt: usize,
     pub(crate) params: SamplingParams,
     pub(crate) since: Instant,
+    /// When its first token came.
+    first: OnceLock<Instant>,
     /// Output tokens so far.
     n_output: AtomicUsize,
     /// The slot, or -1.
@@ -45,11 +47,12 @@ pub(crate) struct InFlightRequest {
 impl InFlightRequest {
     pub(crate) fn new(id: RequestId, n_prompt: usize, params: SamplingParams) -> Self {
         let (n_output, slot) = (AtomicUsize::new(0), AtomicI64::new(-1));
-        Self { id, n_prompt, params, since: Instant::now(), n_output, slot }
+        Self { id, n_prompt, params, since: Instant::now(), first: OnceLock::new(), n_output, slot }
     }
 
     /// Counts a token and records its slot.
     pub(crate) fn token(&self, slot: usize) {
+        self.first.get_or_init(Instant::now);
         self.n_output.fetch_add(1, Ordering::Relaxed);
         self.set_slot(slot);
     }
@@ -60,6 +63,11 @@ impl InFlightRequest {
 
     pub(crate) fn n_output(&self) -> usize {
         self.n_output.load(Ordering::Relaxed)
+    }
+
+    /// When its first token came.
+    pub(crate) fn first(&self) -> Option<Instant> {
+        self.first.get().copied()
     }
 
     pub(crate) fn slot(&self) -> i64 {

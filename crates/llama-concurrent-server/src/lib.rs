@@ -41,6 +41,7 @@ mod ollama;
 mod openai;
 mod page;
 mod params;
+mod progress;
 mod prompt;
 mod routes;
 mod scrape;

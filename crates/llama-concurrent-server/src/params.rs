@@ -29,6 +29,7 @@ pub(crate) struct RequestOptions {
     pub(crate) silent: bool,
     pub(crate) return_tokens: bool,
     pub(crate) timings_per_token: bool,
+    pub(crate) return_progress: bool,
     /// Reuse cached KV: `cache_prompt`.
     pub(crate) prefix_reuse: bool,
 }
@@ -62,6 +63,7 @@ impl RequestOptions {
             silent: max_tokens(fields)? == Some(0),
             return_tokens: fields.boolean("return_tokens")?.unwrap_or(false),
             timings_per_token: fields.boolean("timings_per_token")?.unwrap_or(false),
+            return_progress: fields.boolean("return_progress")?.unwrap_or(false),
             prefix_reuse: fields.boolean("cache_prompt")?.unwrap_or(true),
         })
     }

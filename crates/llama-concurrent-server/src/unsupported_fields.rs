@@ -99,7 +99,6 @@ const GENERATING: &[(&str, Handling)] = &[
     ("n_indent", Refused(Off::NotPositive, "use a 'grammar'")),
     ("t_max_predict_ms", Refused(Off::NotPositive, "use 'max_tokens', or the option --timeout of the server")),
     ("t_max_prompt_ms", Refused(Off::NotPositive, "shorten the prompt, or use the option --timeout of the server")),
-    ("return_progress", Refused(Off::False, "the WebSocket at /ws tells when a prompt is computed")),
     ("post_sampling_probs", Refused(Off::False, "probabilities are the model's own, before the samplers")),
     ("grammar_lazy", Refused(Off::False, "a grammar holds from the first token on")),
     ("grammar_triggers", Refused(Off::Empty, "a grammar holds from the first token on")),
@@ -127,7 +126,6 @@ const EMBEDDING: &[(&str, Handling)] = &[
     ("priority", Ignored("embeddings take their turn between the steps of generations")),
     ("truncate_prompt_tokens", Refused(Off::Absent, "shorten the text with /tokenize")),
     ("input_type", Refused(Off::Absent, "put the model's instruction in front of the text")),
-    ("embd_normalize", Refused(Off::Numbers(&[2.0]), "vectors have the length 1 by the Euclidean norm")),
 ];
 
 impl Off {
@@ -204,7 +202,7 @@ mod tests {
     #[test]
     fn what_would_change_an_answer_is_refused_by_name() {
         let long = json!({"echo": true, "best_of": 3, "lora": [{"id": 0, "scale": 1}],
-            "use_beam_search": true, "bad_words": ["x"], "reasoning_format": "deepseek", "t_max_predict_ms": 500,
+            "use_beam_search": true, "bad_words": ["x"], "t_max_predict_ms": 500,
             "post_sampling_probs": true, "prompt_logprobs": 0, "allowed_token_ids": [1], "modalities": ["audio"]});
         for (name, value) in long.as_object().unwrap() {
             let body = json!({ name.as_str(): value });
@@ -212,7 +210,7 @@ mod tests {
             assert_eq!(error["error"]["param"], name.as_str(), "{error}");
         }
         let off = json!({"echo": false, "best_of": 1, "lora": [], "suffix": "",
-            "use_beam_search": null, "reasoning_format": "auto", "t_max_predict_ms": -1, "modalities": ["text"],
+            "use_beam_search": null, "t_max_predict_ms": -1, "modalities": ["text"],
             "n_keep": 5, "model": "any", "something": "unknown"});
         assert!(check_generating(&Fields::body(&off).unwrap(), &[]).is_ok());
         assert!(check_generating(&Fields::body(&json!({"echo": true})).unwrap(), &["echo"]).is_ok());

@@ -6,18 +6,79 @@ use clap::{ArgAction, Args};
 
 use crate::console;
 
-/// Short names of more than one letter, which would be read as several flags.
-const SHORT: [(&str, &str); 10] = [
+/// Short names, most of more than one letter, which would be read as several flags.
+const SHORT: &[(&str, &str)] = &[
+    ("-e", "--escape"),
     ("-np", "--parallel"),
     ("-ub", "--ubatch-size"),
     ("-ngl", "--gpu-layers"),
     ("-cb", "--cont-batching"),
+    ("-nocb", "--no-cont-batching"),
     ("-fa", "--flash-attn"),
     ("-ctk", "--kv-type"),
     ("-ctv", "--cache-type-v"),
     ("-to", "--timeout"),
     ("-tb", "--threads-batch"),
     ("-nr", "--no-repack"),
+    ("-sp", "--special"),
+    ("-rea", "--reasoning"),
+    ("-sps", "--slot-prompt-similarity"),
+    ("-cram", "--cache-ram"),
+    ("-kvu", "--kv-unified"),
+    ("-no-kvu", "--no-kv-unified"),
+    ("-kvo", "--kv-offload"),
+    ("-nkvo", "--no-kv-offload"),
+    ("-cms", "--checkpoint-min-step"),
+    ("-ctxcp", "--ctx-checkpoints"),
+    ("-dt", "--defrag-thold"),
+    ("-fit", "--fit"),
+    ("-fitt", "--fit-target"),
+    ("-fitc", "--fit-ctx"),
+    ("-cmoe", "--cpu-moe"),
+    ("-ncmoe", "--n-cpu-moe"),
+    ("-ncffn", "--n-cpu-ffn"),
+    ("-sm", "--split-mode"),
+    ("-ts", "--tensor-split"),
+    ("-mg", "--main-gpu"),
+    ("-dev", "--device"),
+    ("-bs", "--backend-sampling"),
+    ("-hf", "--hf-repo"),
+    ("-hfr", "--hf-repo"),
+    ("-hff", "--hf-file"),
+    ("-hft", "--hf-token"),
+    ("-mu", "--model-url"),
+    ("-dr", "--docker-repo"),
+    ("-mm", "--mmproj"),
+    ("-mmu", "--mmproj-url"),
+    ("-mmdev", "--mmproj-device"),
+    ("-ot", "--override-tensor"),
+    ("-lm", "--load-mode"),
+    ("-lzm", "--lazy-mode"),
+    ("-lv", "--log-verbosity"),
+    ("-jf", "--json-schema-file"),
+    ("-lcs", "--lookup-cache-static"),
+    ("-lcd", "--lookup-cache-dynamic"),
+    ("-cl", "--cache-list"),
+    ("-ag", "--agent"),
+    ("-no-ag", "--no-agent"),
+    ("-md", "--model-draft"),
+    ("-hfd", "--hf-repo-draft"),
+    ("-ngld", "--gpu-layers-draft"),
+    ("-ctkd", "--cache-type-k-draft"),
+    ("-ctvd", "--cache-type-v-draft"),
+    ("-Cr", "--cpu-range"),
+    ("-Cb", "--cpu-mask-batch"),
+    ("-Crb", "--cpu-range-batch"),
+    ("-Cd", "--cpu-mask-draft"),
+    ("-Crd", "--cpu-range-draft"),
+    ("-Cbd", "--cpu-mask-batch-draft"),
+    ("-td", "--threads-draft"),
+    ("-tbd", "--threads-batch-draft"),
+    ("-otd", "--override-tensor-draft"),
+    ("-devd", "--device-draft"),
+    ("-cmoed", "--cpu-moe-draft"),
+    ("-ncmoed", "--n-cpu-moe-draft"),
+    ("-hfrd", "--hf-repo-draft"),
 ];
 
 /// The arguments of the process, with llama-server's short names after `serve` expanded.
@@ -35,12 +96,26 @@ pub fn long_names(args: impl Iterator<Item = OsString>) -> Vec<OsString> {
 #[derive(Args)]
 pub struct Ignored {
     /// These are always so, or make no difference here.
-    #[arg(long, hide = true, action = ArgAction::Count, aliases = ["cache-prompt", "embedding", "embeddings", "jinja",
-        "metrics", "mmap", "no-context-shift", "no-kv-unified", "no-perf", "no-warmup", "offline", "perf", "props",
-        "repack", "ui", "warmup", "webui"])]
+    #[arg(long, hide = true, action = ArgAction::Count, aliases = ["backend-sampling", "cache-idle-slots",
+        "cache-prompt", "embedding", "embeddings", "escape", "jinja", "kv-unified", "log-prefix", "log-timestamps",
+        "metrics", "mmap", "no-agent", "no-cache-idle-slots", "no-context-shift", "no-escape", "no-kv-unified",
+        "no-log-jsonl", "no-log-prefix", "no-log-timestamps", "no-mmproj", "no-mmproj-auto", "no-models-autoload",
+        "no-perf", "no-skip-chat-parsing", "no-ui-mcp-proxy", "no-warmup", "no-webui-mcp-proxy", "offline", "perf",
+        "props", "reasoning-preserve", "repack", "ui", "warmup", "webui"])]
     cont_batching: u8,
-    #[arg(long, hide = true, value_name = "N", aliases = ["cache-ram", "cache-reuse", "keep"])]
-    threads_http: Vec<i64>,
+    /// As these, with a value.
+    #[arg(long, hide = true, value_name = "N", allow_hyphen_values = true, aliases = ["cache-ram", "cache-reuse",
+        "checkpoint-min-step", "ctx-checkpoints", "defrag-thold", "keep", "kv-unified-per-slot", "log-colors",
+        "slot-prompt-similarity", "swa-checkpoints", "tags"])]
+    threads_http: Vec<String>,
+    /// Of no effect without a GPU.
+    #[arg(long, hide = true, action = ArgAction::Count, aliases = ["cpu-moe", "kv-offload", "no-host", "no-kv-offload",
+        "no-mmproj-offload", "no-op-offload", "op-offload"])]
+    mmproj_offload: u8,
+    /// As these, with a value.
+    #[arg(long, hide = true, value_name = "N", allow_hyphen_values = true, aliases = ["device", "fit", "fit-ctx",
+        "fit-target", "main-gpu", "n-cpu-ffn", "split-mode", "tensor-split"])]
+    n_cpu_moe: Vec<String>,
     #[arg(long, hide = true)]
     log_disable: bool,
     #[arg(long, hide = true, value_name = "TYPE")]
@@ -65,6 +140,7 @@ impl Ignored {
                 self.gpu_layers.as_ref().is_some_and(|layers| layers != "0"),
                 "--gpu-layers: this server computes on CPU only",
             ),
+            (!self.n_cpu_moe.is_empty(), "options about GPUs: this server computes on CPU only"),
             (self.mlock, "--mlock: the model is mapped and not locked"),
             (self.numa.is_some(), "--numa: --placement decides, and `llama-concurrent topology` shows how"),
             (self.cache_type_v.is_some(), "--cache-type-v: K and V have the type of --kv-type"),

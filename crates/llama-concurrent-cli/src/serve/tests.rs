@@ -35,6 +35,72 @@ fn command_lines_of_llama_server_are_understood() {
 }
 
 #[test]
+fn names_thoughts_and_vectors_are_set_as_there() {
+    let args = parse(
+        "-a first,second -rea off --reasoning-effort low --pooling last --no-prefill-assistant --spm-infill \
+         --sse-ping-interval -1 -sps 0.5 -cram -1 --tags a,b -kvu -ctxcp 4 --chat-template-kwargs {\"thinking\":true}",
+    );
+    let args = args.unwrap_or_else(|error| panic!("{error}"));
+    let server = args.server_config(Path::new("model.gguf")).unwrap();
+    assert_eq!((server.model_name.as_str(), &server.aliases[..]), ("first", &["first".into(), "second".into()][..]));
+    assert_eq!((server.pooling, server.prefill_assistant, server.spm_infill), (Some(Pooling::Last), false, true));
+    assert!(server.limits.keep_alive > Duration::from_secs(86_400));
+    let variables = Value::Object(args.engine_config().unwrap().chat_template_kwargs);
+    assert_eq!(
+        variables,
+        serde_json::json!({"thinking": true, "enable_thinking": false, "reasoning_effort": "low"}),
+        "what is said by name counts"
+    );
+    let plain = parse("--prefill-assistant --reasoning auto").unwrap();
+    assert!(plain.engine_config().unwrap().chat_template_kwargs.is_empty());
+    assert!(plain.server_config(Path::new("m")).unwrap().prefill_assistant);
+    for bad in ["--pooling none", "--pooling rank", "--reasoning maybe", "--sse-ping-interval -2"] {
+        assert!(parse(bad).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn an_option_that_is_not_here_says_what_is() {
+    for (line, expected) in [
+        ("--lora a.gguf", "merge"),
+        ("-hf a/b", "downloads nothing"),
+        ("--spec-draft-n-max 3", "speculative"),
+        ("--no-jinja", "--chat-template"),
+        ("-lv 3", "--log info"),
+        ("-v", "--log info"),
+        ("-td 3", "speculative"),
+        ("--ssl-key-file x", "reverse proxy"),
+    ] {
+        let error = explained(parse(line).err().unwrap()).to_string();
+        assert!(error.contains("is not an option here") && error.contains(expected), "{line}: {error}");
+    }
+    let other = explained(parse("--nonsense").err().unwrap()).to_string();
+    assert!(other.contains("unexpected argument '--nonsense'"), "{other}");
+}
+
+/// llama-server's list of options, where its sources are at hand.
+#[test]
+fn every_option_of_llama_server_is_known() {
+    let Some(path) = std::env::var_os("LLAMA_SERVER_README") else {
+        eprintln!("skipped: LLAMA_SERVER_README names no file");
+        return;
+    };
+    let text = fs::read_to_string(path).unwrap();
+    let rows = text.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    let names = rows.flat_map(|row| row.split([',', ' ']).filter(|name| name.starts_with('-')).map(str::to_owned));
+    let unknown: Vec<String> = names
+        // That is an option of the whole command.
+        .filter(|name| name != "--version")
+        .filter(|name| {
+            let error =
+                explained(parse(name).err().unwrap_or_else(|| clap::Error::new(clap::error::ErrorKind::DisplayHelp)));
+            error.kind() == clap::error::ErrorKind::UnknownArgument && error.to_string().contains("unexpected")
+        })
+        .collect();
+    assert!(unknown.is_empty(), "{unknown:?}");
+}
+
+#[test]
 fn a_seed_is_never_cut() {
     assert_eq!(parse("-s -1").unwrap().server_config(Path::new("m")).unwrap().seed, None);
     for seed in ["-2", "4294967296"] {

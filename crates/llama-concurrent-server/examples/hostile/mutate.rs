@@ -334,6 +334,17 @@ fn corpus() -> Vec<(&'static str, Value)> {
         ("/api/generate", json!({"prompt": "A", "raw": true, "context": [1], "options": {"num_predict": 2}})),
         ("/api/embed", json!({"input": ["A", "B"], "truncate": true, "dimensions": 4})),
         ("/api/embeddings", json!({"prompt": "A"})),
+        (
+            "/infill",
+            json!({"input_prefix": "A", "input_suffix": "B", "prompt": "C", "n_predict": 2,
+            "input_extra": [{"filename": "a", "text": "b"}]}),
+        ),
+        ("/v1/completions", json!({"prompt": "A", "suffix": "B", "max_tokens": 2})),
+        ("/v1/completions", json!({"prompt": ["A", [5]], "echo": true, "max_tokens": 2, "n": 2, "stream": true})),
+        (
+            "/completion",
+            json!({"prompt": "A", "n_predict": 2, "stream": true, "return_progress": true, "timings_per_token": true}),
+        ),
         ("/api/show", json!({"model": "a", "verbose": true})),
         (
             "/completion",

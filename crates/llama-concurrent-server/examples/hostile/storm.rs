@@ -123,7 +123,7 @@ fn send(address: SocketAddr, count: usize, mut mutator: Mutator) -> Report {
             Framing::Whole => match read_answer(&mut connection) {
                 Some((status, keeps)) => {
                     *report.statuses.entry(status).or_default() += 1;
-                    if status >= 500 && status != 503 {
+                    if status >= 500 && ![501, 503].contains(&status) {
                         report.faults.push(format!("{status}: {}", begin()));
                     }
                     kept = (keeps && sent.is_ok()).then_some(connection);
@@ -141,7 +141,7 @@ fn send(address: SocketAddr, count: usize, mut mutator: Mutator) -> Report {
                 let text = String::from_utf8_lossy(&part[..n]);
                 let status = text.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0);
                 *report.statuses.entry(status).or_default() += 1;
-                if status >= 500 && status != 503 {
+                if status >= 500 && ![501, 503].contains(&status) {
                     report.faults.push(format!("{status}: {}", begin()));
                 }
             }

@@ -102,7 +102,7 @@ pub(super) fn options(app: &App, fields: &Fields<'_>) -> ApiResult<ChatOptions> 
     let mut options = ChatOptions::default();
     let generate = fields.boolean("add_generation_prompt")?;
     options.add_generation_prompt = generate.unwrap_or(true);
-    options.continue_final_message = continuation(fields)?;
+    options.continue_final_message = continuation(app, fields)?;
     let continues = !matches!(options.continue_final_message, Continuation::Auto | Continuation::Never);
     if continues && generate == Some(true) {
         let must =
@@ -123,9 +123,10 @@ pub(super) fn options(app: &App, fields: &Fields<'_>) -> ApiResult<ChatOptions> 
     Ok(options)
 }
 
-fn continuation(fields: &Fields<'_>) -> ApiResult<Continuation> {
+fn continuation(app: &App, fields: &Fields<'_>) -> ApiResult<Continuation> {
     match fields.get("continue_final_message") {
-        None => Ok(Continuation::Auto),
+        None if app.config.prefill_assistant => Ok(Continuation::Auto),
+        None => Ok(Continuation::Never),
         Some(Value::Bool(true)) => Ok(Continuation::Last),
         Some(Value::Bool(false)) => Ok(Continuation::Never),
         Some(Value::String(field)) if field == "content" => Ok(Continuation::Content),

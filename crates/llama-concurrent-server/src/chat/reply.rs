@@ -5,6 +5,7 @@ use llama_concurrent::{Delta, Finish, ReplyEvent, ReplyForm, ReplyReader};
 use crate::{
     active_generation::ActiveGeneration,
     error::ApiError,
+    progress::PromptProgress,
     sse::{self, Format},
 };
 
@@ -16,6 +17,14 @@ pub(crate) trait ReplyFormat: Send + Unpin + 'static {
     const KEEP_ALIVE: &'static [u8] = sse::COMMENT;
     /// Before the first event.
     fn open(&mut self, _count: usize, _out: &mut Vec<u8>) {}
+    /// As in [`Format`].
+    fn wants_progress(&self) -> bool {
+        false
+    }
+    /// As in [`Format`].
+    fn progress(&mut self, _index: usize, _progress: &PromptProgress, _out: &mut Vec<u8>) {}
+    /// A token came, before what it brings.
+    fn running(&mut self, _index: usize, _running: &ActiveGeneration) {}
     /// A token came; its text may come later, or be none of an answer.
     fn token(&mut self, _index: usize, _delta: &mut Delta) {}
     /// An answer grew.
@@ -67,7 +76,16 @@ impl<F: ReplyFormat> Format for Replies<F> {
         self.format.open(count, out);
     }
 
-    fn delta(&mut self, index: usize, _: &ActiveGeneration, mut delta: Delta, out: &mut Vec<u8>) {
+    fn wants_progress(&self) -> bool {
+        self.format.wants_progress()
+    }
+
+    fn progress(&mut self, index: usize, progress: &PromptProgress, out: &mut Vec<u8>) {
+        self.format.progress(index, progress, out);
+    }
+
+    fn delta(&mut self, index: usize, running: &ActiveGeneration, mut delta: Delta, out: &mut Vec<u8>) {
+        self.format.running(index, running);
         if !self.silent {
             self.format.token(index, &mut delta);
         }

@@ -17,6 +17,7 @@ use crate::{
     guard::Peer,
     logprobs::{Entries, Scored},
     params::{RequestOptions, settings},
+    progress::PromptProgress,
     prompt,
     sse::{self, Format},
     start::{Ready, prepare, start},
@@ -194,6 +195,26 @@ struct Chunks {
 }
 
 impl Format for Chunks {
+    fn wants_progress(&self) -> bool {
+        self.answers.options.return_progress
+    }
+
+    fn progress(&mut self, index: usize, progress: &PromptProgress, out: &mut Vec<u8>) {
+        sse::data(
+            out,
+            &json!({
+                "index": index,
+                "content": "",
+                "tokens": [],
+                "stop": false,
+                "id_slot": -1,
+                "tokens_predicted": 0,
+                "tokens_evaluated": progress.total,
+                "prompt_progress": progress,
+            }),
+        );
+    }
+
     fn delta(&mut self, index: usize, running: &ActiveGeneration, delta: Delta, out: &mut Vec<u8>) {
         let part = &mut self.parts[index];
         part.n += usize::from(delta.token.is_some());
@@ -226,9 +247,8 @@ impl Format for Chunks {
             sse::json(out, &Entries(&self.answers.engine, &scored));
         }
         if self.answers.options.timings_per_token {
-            let elapsed = answer::millis(in_flight.since.elapsed());
             out.extend_from_slice(b",\"timings\":");
-            sse::json(out, &json!({"predicted_n": part.n, "prompt_n": in_flight.n_prompt, "elapsed_ms": elapsed}));
+            sse::json(out, &answer::timings(&running.timings()));
         }
         out.extend_from_slice(b"}\n\n");
     }

@@ -32,10 +32,10 @@ pub(super) async fn embed(State(app): State<Arc<App>>, client: Client, body: Bod
         let dimensions = vectors::dimensions(app, fields)?;
         // A text of nothing has no vector; in a list it is an error.
         let inputs = fields.texts("input")?.filter(|_| input != "").unwrap_or_default();
-        Ok((model(app, fields)?, Texts::new(app, "input", tokenize(app, &inputs, truncate, job)?)?, dimensions))
+        Ok((model(app, fields)?, Texts::new(app, "input", tokenize(app, &inputs, truncate, job)?, true)?, dimensions))
     });
     let (model, texts, dimensions) = read.await?;
-    let mut embeddings = vectors::embed(&app, client, texts, true).await?;
+    let mut embeddings = vectors::embed(&app, client, texts).await?;
     if let Some(dimensions) = dimensions {
         embeddings.iter_mut().for_each(|embedding| vectors::shorten(&mut embedding.values, dimensions));
     }
@@ -58,13 +58,13 @@ pub(super) async fn embeddings(State(app): State<Arc<App>>, client: Client, body
         check(fields)?;
         let prompt = fields.text("prompt")?.filter(|prompt| !prompt.is_empty());
         let inputs: Vec<String> = prompt.into_iter().map(str::to_owned).collect();
-        Texts::new(app, "prompt", tokenize(app, &inputs, true, job)?)
+        Texts::new(app, "prompt", tokenize(app, &inputs, true, job)?, false)
     });
     let texts = read.await?;
     if texts.is_empty() {
         return Ok(json_text(json!({"embedding": []}).to_string()));
     }
-    let embeddings = vectors::embed(&app, client, texts, false).await?;
+    let embeddings = vectors::embed(&app, client, texts).await?;
     vectors::answer(&app, embeddings, |embeddings| {
         let values = embeddings.first().map(|embedding| &embedding.values);
         json!({ "embedding": values })

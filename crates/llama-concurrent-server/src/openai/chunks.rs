@@ -1,6 +1,7 @@
 //! Chunks of a streamed response. Their common parts are serialised once and copied.
 
 use llama_concurrent::{Delta, Engine, Finish, ReplyEvent};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::FINGERPRINT;
@@ -11,16 +12,24 @@ use crate::{
     chat::reply::{Ended, ReplyFormat},
     logprobs::{Entries, OfChat, OfText, Offset, Scored},
     params::RequestOptions,
+    progress::PromptProgress,
     sse::{self, Format},
 };
+
+/// llama-server's name.
+const PROGRESS: &str = "prompt_progress";
 
 /// What chunks of both routes have.
 struct Frame {
     /// An event up to its choices.
     head: Vec<u8>,
-    /// The rest of an event, after its choices.
+    /// Fields of the next event behind its choices.
+    beside: Vec<u8>,
+    /// The rest of an event.
     tail: &'static [u8],
     include_usage: bool,
+    timings_per_token: bool,
+    return_progress: bool,
     silent: bool,
     n: usize,
     usage: Usage,
@@ -42,8 +51,11 @@ impl Frame {
         head.extend_from_slice(b",\"choices\":[");
         Self {
             head,
-            tail: if options.include_usage { b"],\"usage\":null}\n\n" } else { b"]}\n\n" },
+            beside: Vec::new(),
+            tail: if options.include_usage { b",\"usage\":null}\n\n" } else { b"}\n\n" },
             include_usage: options.include_usage,
+            timings_per_token: options.timings_per_token,
+            return_progress: options.return_progress,
             silent: options.silent,
             n: options.n,
             usage: Usage::default(),
@@ -53,7 +65,7 @@ impl Frame {
 
     /// Writes a chunk with one choice: `content` writes its fields behind the index, `logprobs` their value.
     fn choice(
-        &self,
+        &mut self,
         out: &mut Vec<u8>,
         index: usize,
         content: impl FnOnce(&mut Vec<u8>),
@@ -69,14 +81,34 @@ impl Frame {
         logprobs(out);
         out.extend_from_slice(b",\"finish_reason\":");
         sse::json(out, &reason);
-        out.push(b'}');
+        out.extend_from_slice(b"}]");
+        out.append(&mut self.beside);
         out.extend_from_slice(self.tail);
+    }
+
+    /// Gives the next chunk a field beside its choices.
+    fn beside(&mut self, name: &str, value: &impl Serialize) {
+        self.beside.extend_from_slice(format!(",\"{name}\":").as_bytes());
+        sse::json(&mut self.beside, value);
+    }
+
+    /// A token came.
+    fn running(&mut self, running: &ActiveGeneration) {
+        if self.timings_per_token && !self.silent {
+            self.beside.clear();
+            self.beside("timings", &answer::timings(&running.timings()));
+        }
     }
 
     fn count(&mut self, index: usize, finish: &Finish) {
         self.usage.add(&finish.timings, index.is_multiple_of(self.n), self.silent);
+        let timings = answer::timings(&finish.timings);
+        self.beside.clear();
+        if !self.include_usage {
+            self.beside("timings", &timings);
+        }
         if self.timings.is_null() {
-            self.timings = answer::timings(&finish.timings);
+            self.timings = timings;
         }
     }
 
@@ -141,10 +173,20 @@ impl Format for TextChunks {
         }
     }
 
-    fn delta(&mut self, index: usize, _: &ActiveGeneration, delta: Delta, out: &mut Vec<u8>) {
+    fn wants_progress(&self) -> bool {
+        self.frame.return_progress
+    }
+
+    fn progress(&mut self, index: usize, progress: &PromptProgress, out: &mut Vec<u8>) {
+        self.frame.beside(PROGRESS, progress);
+        self.choice(out, index, "", None);
+    }
+
+    fn delta(&mut self, index: usize, running: &ActiveGeneration, delta: Delta, out: &mut Vec<u8>) {
         if self.frame.silent {
             return;
         }
+        self.frame.running(running);
         if let (Some(token), Some(found)) = (delta.token, delta.logprobs) {
             self.scored[index].0.push((token, *found));
         }
@@ -195,6 +237,19 @@ impl ReplyFormat for ChatChunks {
     fn open(&mut self, count: usize, out: &mut Vec<u8>) {
         self.scored.resize_with(count, Vec::new);
         (0..count).for_each(|index| self.choice(out, index, &json!({"role": "assistant", "content": null}), None));
+    }
+
+    fn wants_progress(&self) -> bool {
+        self.frame.return_progress
+    }
+
+    fn progress(&mut self, index: usize, progress: &PromptProgress, out: &mut Vec<u8>) {
+        self.frame.beside(PROGRESS, progress);
+        self.choice(out, index, &json!({}), None);
+    }
+
+    fn running(&mut self, _: usize, running: &ActiveGeneration) {
+        self.frame.running(running);
     }
 
     fn token(&mut self, index: usize, delta: &mut Delta) {

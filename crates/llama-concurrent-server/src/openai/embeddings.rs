@@ -34,7 +34,7 @@ pub(crate) async fn openai(State(app): State<Arc<App>>, client: Client, body: Bo
         Ok((Texts::read(app, fields, name, job)?, as_base64, dimensions))
     });
     let (texts, as_base64, dimensions) = read.await?;
-    let mut embeddings = embed(&app, client, texts, true).await?;
+    let mut embeddings = embed(&app, client, texts).await?;
     if let Some(dimensions) = dimensions {
         embeddings.iter_mut().for_each(|embedding| shorten(&mut embedding.values, dimensions));
     }
@@ -69,7 +69,7 @@ pub(crate) async fn native(State(app): State<Arc<App>>, client: Client, body: Bo
         Texts::read(app, fields, name, job)
     });
     let texts = read.await?;
-    let embeddings = embed(&app, client, texts, true).await?;
+    let embeddings = embed(&app, client, texts).await?;
     let entry = |(index, embedding): (usize, &Embedding)| json!({"index": index, "embedding": [embedding.values]});
     answer(&app, embeddings, move |embeddings| embeddings.iter().enumerate().map(entry).collect()).await
 }
@@ -78,6 +78,8 @@ pub(crate) async fn native(State(app): State<Arc<App>>, client: Client, body: Bo
 pub(crate) struct Texts {
     name: &'static str,
     tokens: Vec<Vec<Token>>,
+    /// Whether their vectors are scaled to length 1.
+    normalize: bool,
 }
 
 impl Texts {
@@ -85,13 +87,21 @@ impl Texts {
         unsupported_fields::check_embedding(fields)?;
         let (inputs, _) = prompt::read(name, fields.required(name)?)?;
         Self::check_count(app, name, inputs.len())?;
-        Ok(Self { name, tokens: prompt::tokenize(&app.engine, &inputs, prompt::Use::Embed, job)? })
+        let normalize = match fields.integer(&["embd_normalize"], i64::MIN..=i64::MAX)? {
+            None | Some(2) => true,
+            Some(-1) => false,
+            Some(other) => {
+                let must = format!("must be 2 for the Euclidean norm or -1 for none, but is {other}");
+                return Err(ApiError::field(fields.path("embd_normalize"), must));
+            }
+        };
+        Ok(Self { name, tokens: prompt::tokenize(&app.engine, &inputs, prompt::Use::Embed, job)?, normalize })
     }
 
     /// Texts as their tokens, with those that the model wants around a text.
-    pub(crate) fn new(app: &App, name: &'static str, tokens: Vec<Vec<Token>>) -> ApiResult<Self> {
+    pub(crate) fn new(app: &App, name: &'static str, tokens: Vec<Vec<Token>>, normalize: bool) -> ApiResult<Self> {
         Self::check_count(app, name, tokens.len())?;
-        Ok(Self { name, tokens })
+        Ok(Self { name, tokens, normalize })
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -107,10 +117,9 @@ impl Texts {
     }
 }
 
-/// Vectors of texts, of length 1 if `normalize`.
-pub(crate) async fn embed(app: &Arc<App>, client: Client, texts: Texts, normalize: bool) -> ApiResult<Vec<Embedding>> {
+pub(crate) async fn embed(app: &Arc<App>, client: Client, texts: Texts) -> ApiResult<Vec<Embedding>> {
     let _permits = app.clients.permits(client, texts.tokens.len())?;
-    let options = EmbedOptions::default().normalize(normalize);
+    let options = EmbedOptions::default().normalize(texts.normalize).pooling(app.config.pooling);
     try_join_all(texts.tokens.into_iter().map(|tokens| one(app, texts.name, tokens, &options))).await
 }
 

@@ -28,7 +28,7 @@ pub(crate) async fn models(State(app): State<Arc<App>>) -> Response {
 pub(crate) async fn model(State(app): State<Arc<App>>, id: Result<Path<String>, PathRejection>) -> Response {
     // A path that is not UTF-8 is not a model name.
     let id = id.map_or_else(|_| String::new(), |Path(id)| id);
-    if id == app.config.model_name {
+    if id == app.config.model_name || app.config.aliases.contains(&id) {
         return json_response(StatusCode::OK, &describe(&app));
     }
     let message = format!("there is no model '{id}'; this server has '{}'", app.config.model_name);
@@ -39,6 +39,8 @@ fn describe(app: &App) -> Value {
     let model = app.engine.model();
     json!({
         "id": app.config.model_name,
+        "aliases": app.config.aliases,
+        "tags": [],
         "object": "model",
         "created": app.started,
         "owned_by": "llamacpp",

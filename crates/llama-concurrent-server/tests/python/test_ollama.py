@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from functools import partial
 
 import pytest
 
@@ -83,9 +84,9 @@ def test_it_reads_errors(client):
 
 def test_it_runs_asynchronously(url):
     async def all_of_them():
-        client = ollama.AsyncClient(host=url)
-        answers = await asyncio.gather(*(client.chat(model="demo", messages=MESSAGES, options=SHORT) for _ in range(8)))
-        pieces = [part.message.content async for part in await client.chat(model="demo", messages=MESSAGES, options=SHORT, stream=True)]
+        chat = partial(ollama.AsyncClient(host=url).chat, model="demo", messages=MESSAGES, options=SHORT)
+        answers = await asyncio.gather(*(chat() for _ in range(8)))
+        pieces = [part.message.content async for part in await chat(stream=True)]
         return [answer.message.content for answer in answers], "".join(pieces)
 
     answers, streamed = asyncio.run(all_of_them())

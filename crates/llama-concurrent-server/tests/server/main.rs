@@ -7,6 +7,7 @@ mod heavy;
 mod hostile;
 mod infill;
 mod limits;
+mod llama_server;
 mod native;
 mod ollama;
 mod openai;

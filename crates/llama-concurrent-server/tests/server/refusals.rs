@@ -69,7 +69,7 @@ fn a_wrong_field_is_named() {
         (("/v1/completions", json!({"prompt": "A", "echo": true, "logprobs": 0})), "echo"),
         (native("echo", json!(true)), "echo"),
         (chat("best_of", json!(3)), "best_of"),
-        (chat("reasoning_format", json!("deepseek")), "reasoning_format"),
+        (chat("reasoning_format", json!("other")), "reasoning_format"),
         (native("adaptive_target", json!(2)), "adaptive_target"),
         (native("lora", json!([{"id": 0, "scale": 1.0}])), "lora"),
         (native("samplers", json!(["temperature", "top_k"])), "samplers"),
