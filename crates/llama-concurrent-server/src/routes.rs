@@ -14,6 +14,7 @@ use serde_json::json;
 use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 
 use crate::{
+    anthropic,
     app::App,
     error::{ApiError, json_response},
     guard, native, ollama, openai, page, scrape, ws,
@@ -36,6 +37,9 @@ pub(crate) fn router(app: Arc<App>) -> Router {
     for path in ["/v1/chat/completions", "/chat/completions"] {
         router = router.route(path, post(openai::chat::chat));
     }
+    router = router
+        .route("/v1/messages", post(anthropic::messages))
+        .route("/v1/messages/count_tokens", post(anthropic::count_tokens));
     router = router
         .route("/v1/embeddings", post(openai::embeddings::openai))
         .route("/embeddings", post(openai::embeddings::native))
@@ -61,6 +65,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
             ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "invalid_request_error", message)
         })
         .layer(middleware::from_fn_with_state(app.clone(), guard::guard))
+        .layer(middleware::from_fn(anthropic::errors::layer))
         .layer(middleware::from_fn(ollama::errors));
     let router = match cors(&app.config.cors_origins) {
         Some(layer) => router.layer(layer),

@@ -371,6 +371,21 @@ fn corpus() -> Vec<(&'static str, Value)> {
             json!({"messages": messages, "max_completion_tokens": 2, "stream": true, "tools": [], "tool_choice": "none",
             "chat_template_kwargs": {"enable_thinking": false}, "xtc_probability": 0.5, "dynatemp_range": 0.2}),
         ),
+        (
+            "/v1/messages",
+            json!({"messages": [{"role": "user", "content": [{"type": "text", "text": "Hi"}]},
+                {"role": "assistant", "content": [{"type": "thinking", "thinking": "So", "signature": ""},
+                    {"type": "tool_use", "id": "a", "name": "f", "input": {"x": 1}}]},
+                {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "a", "is_error": true,
+                    "content": [{"type": "text", "text": "7"}]}]}],
+            "system": [{"type": "text", "text": "Be kind"}], "max_tokens": 2, "stop_sequences": ["x"], "stream": true,
+            "thinking": {"type": "enabled", "budget_tokens": 9}, "output_config": {"effort": "low"}}),
+        ),
+        (
+            "/v1/messages/count_tokens",
+            json!({"messages": [{"role": "user", "content": "Hi"}], "tools": [{"name": "f", "description": "d",
+                "input_schema": {"type": "object"}}], "tool_choice": {"type": "auto", "disable_parallel_tool_use": true}}),
+        ),
         ("/v1/embeddings", json!({"input": ["a fox", [1, 2]], "encoding_format": "base64", "model": "default"})),
         ("/embedding", json!({"content": "a fox"})),
         (

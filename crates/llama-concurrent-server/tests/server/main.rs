@@ -1,6 +1,7 @@
 //! The server as clients meet it: over TCP, on the demo model. No test depends on what the model says, on timing or on
 //! the number of cores.
 
+mod anthropic;
 mod chat;
 mod connections;
 mod heavy;
