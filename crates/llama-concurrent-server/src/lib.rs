@@ -43,6 +43,7 @@ mod openai;
 mod page;
 mod params;
 mod prompt;
+mod responses;
 mod routes;
 mod scrape;
 mod signals;

@@ -17,7 +17,7 @@ use crate::{
     anthropic,
     app::App,
     error::{ApiError, json_response},
-    guard, native, ollama, openai, page, scrape, ws,
+    guard, native, ollama, openai, page, responses, scrape, ws,
 };
 
 pub(crate) fn router(app: Arc<App>) -> Router {
@@ -40,6 +40,12 @@ pub(crate) fn router(app: Arc<App>) -> Router {
     router = router
         .route("/v1/messages", post(anthropic::messages))
         .route("/v1/messages/count_tokens", post(anthropic::count_tokens));
+    for path in ["/v1/responses", "/responses"] {
+        router = router
+            .route(path, post(responses::create))
+            .route(&format!("{path}/input_tokens"), post(responses::input_tokens))
+            .route(&format!("{path}/{{id}}"), get(responses::get).delete(responses::delete));
+    }
     router = router
         .route("/v1/embeddings", post(openai::embeddings::openai))
         .route("/embeddings", post(openai::embeddings::native))

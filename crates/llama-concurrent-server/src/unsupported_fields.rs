@@ -134,6 +134,21 @@ const MESSAGES: &[(&str, Handling)] = &[
     ("user_profile_id", Ignored("it names the caller")),
 ];
 
+/// Fields of the Responses API that are not those of the other generating routes.
+const RESPONSES: &[(&str, Handling)] = &[
+    ("n", Refused(Off::Numbers(&[1.0]), "ask several times")),
+    ("n_cmpl", Refused(Off::Numbers(&[1.0]), "ask several times")),
+    ("background", Refused(Off::False, "a response is made while its client waits")),
+    ("conversation", Refused(Off::Absent, "use 'previous_response_id'")),
+    ("prompt", Refused(Off::Absent, "write it as 'instructions' and 'input'")),
+    ("moderation", Refused(Off::Absent, "this server moderates nothing")),
+    ("max_tool_calls", Ignored("it counts tools that OpenAI runs")),
+    ("context_management", Ignored("nothing is taken out of a conversation; one that is too long is a 400")),
+    ("truncation", Ignored("nothing is taken out of a conversation; one that is too long is a 400")),
+    ("stream_options", Ignored("no event is padded")),
+    ("prompt_cache_options", Ignored("equal beginnings of prompts are found without it")),
+];
+
 /// Fields of the routes for embeddings.
 const EMBEDDING: &[(&str, Handling)] = &[
     ("model", Ignored("there is one model")),
@@ -194,6 +209,11 @@ pub(crate) fn check_messages(fields: &Fields<'_>) -> ApiResult<()> {
     check(fields, MESSAGES, &[])
 }
 
+/// Refuses unsupported fields in a request of the Responses API.
+pub(crate) fn check_responses(fields: &Fields<'_>) -> ApiResult<()> {
+    check(fields, RESPONSES, &[])
+}
+
 /// Whether the table of parameters has a field, which is supported then.
 fn is_parameter(name: &str) -> bool {
     SamplingParams::FIELDS.iter().any(|field| field.traits.http.contains(&name))
@@ -247,6 +267,7 @@ mod tests {
     #[test]
     fn the_tables_of_other_apis_stand_there_too() {
         stands_in_the_documentation(MESSAGES, "fields of messages");
+        stands_in_the_documentation(RESPONSES, "fields of responses");
     }
 
     fn stands_in_the_documentation(table: &[(&str, Handling)], title: &str) {
@@ -271,7 +292,7 @@ mod tests {
 
     #[test]
     fn no_field_stands_twice() {
-        for table in [GENERATING, MESSAGES, EMBEDDING] {
+        for table in [GENERATING, MESSAGES, RESPONSES, EMBEDDING] {
             let mut names: Vec<&str> = table.iter().map(|(name, _)| *name).collect();
             names.sort_unstable();
             assert!(names.windows(2).all(|pair| pair[0] != pair[1]), "{names:?}");

@@ -12,6 +12,7 @@ mod native;
 mod ollama;
 mod openai;
 mod refusals;
+mod responses;
 mod shutdown;
 mod socket;
 mod tokenizers;
