@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The server with the clients that people use, in a Python environment of its own: OpenAI's, LangChain's, LlamaIndex's, Ollama's;
+# The server with the clients that people use, in a Python environment of its own: OpenAI's, LangChain's, LlamaIndex's, Ollama's,
+# Anthropic's and two frameworks;
 # schemathesis over its description; a crowd of connections; the page in a browser where there is one. Says so and does
 # nothing where Python or its package registry cannot be reached. Wants target/release/llama-concurrent.
 set -euo pipefail
@@ -20,4 +21,7 @@ python3 -m venv "$environment" || skip "python3 -m venv does not work here"
 "$environment/bin/python" -m pip install --quiet --disable-pip-version-check \
     "openai>=2" "langchain-openai>=1" "llama-index-llms-openai-like>=0.5" ollama pytest "schemathesis>=4" websockets playwright ||
     skip "the packages for the tests cannot be installed"
+"$environment/bin/python" -m pip install --quiet --disable-pip-version-check \
+    "anthropic>=0.40" "openai-agents>=0.3" "pydantic-ai-slim[openai,anthropic]>=1" ||
+    echo "test-server: some clients cannot be installed; their tests are skipped" >&2
 exec "$environment/bin/python" -m pytest --quiet -rs -p no:cacheprovider crates/llama-concurrent-server/tests/python "$@"

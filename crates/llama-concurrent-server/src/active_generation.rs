@@ -94,6 +94,7 @@ impl ActiveGeneration {
     /// Waits for the end. `scores` counts down how many log probabilities may still be kept.
     async fn collect(mut self, scores: &AtomicUsize) -> ApiResult<FinishedGeneration> {
         let mut collector = Collector::default();
+        let (mut length, mut ends) = (0, Vec::new());
         loop {
             let event = self.next().await;
             let event = event.unwrap_or_else(|| unreachable!("a generation ends with its Finished event"));
@@ -103,11 +104,15 @@ impl ActiveGeneration {
                     .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(n))
                     .map_err(|_| too_many_scores())?;
             }
+            if let Event::Delta(delta) = &event {
+                length += delta.text.len();
+                ends.extend(delta.token.map(|_| length));
+            }
             if let Some(result) = collector.take(event) {
                 let Completion { text, tokens, logprobs, finish, .. } = result?;
                 failure(&finish)?;
                 let logprobs = tokens.iter().copied().zip(logprobs).collect();
-                return Ok(FinishedGeneration { running: self, text, tokens, logprobs, finish });
+                return Ok(FinishedGeneration { running: self, text, tokens, ends, logprobs, finish });
             }
         }
     }
@@ -158,6 +163,8 @@ pub(crate) struct FinishedGeneration {
     pub(crate) running: ActiveGeneration,
     pub(crate) text: String,
     pub(crate) tokens: Vec<Token>,
+    /// For each token, the bytes of text up to its own: later ones may have been known only after it.
+    pub(crate) ends: Vec<usize>,
     /// One per token, if requested.
     pub(crate) logprobs: Vec<Scored>,
     pub(crate) finish: Finish,

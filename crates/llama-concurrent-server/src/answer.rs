@@ -15,6 +15,11 @@ pub(crate) fn id(prefix: &str) -> String {
     format!("{prefix}-{:032x}", fastrand::u128(..))
 }
 
+/// A unique id, as APIs with typed ids write it: `resp_...`.
+pub(crate) fn typed_id(prefix: &str) -> String {
+    format!("{prefix}_{:032x}", fastrand::u128(..))
+}
+
 /// OpenAI's finish reason.
 pub(crate) fn finish_reason(finish: &Finish, has_calls: bool) -> &'static str {
     match finish.reason {

@@ -1,18 +1,20 @@
 //! The state shared by all requests.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use llama_concurrent::{Engine, SlotStats};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::{
     answer,
     clients::Clients,
     config::ServerConfig,
     connection_state::Idle,
+    error::{ApiError, ApiResult},
     hosts::Hosts,
     in_flight::{InFlightRequest, InFlightRequests},
     metrics::Metrics,
+    responses::Store,
     work::Lanes,
 };
 
@@ -26,9 +28,11 @@ pub(crate) struct App {
     pub(crate) clients: Clients,
     pub(crate) metrics: Metrics,
     /// KiB of bodies that may be in memory at the same time.
-    pub(crate) body_room: Arc<Semaphore>,
+    body_room: Arc<Semaphore>,
     pub(crate) lanes: Lanes,
     pub(crate) hosts: Hosts,
+    /// Responses that later requests go on from.
+    pub(crate) responses: Arc<Store>,
     /// Idle connections, which may be closed if there are too many.
     pub(crate) idle: Arc<Idle>,
     /// Seconds since 1970.
@@ -44,6 +48,8 @@ impl App {
         let kib = (config.limits.max_body_bytes >> 10).saturating_add(1).saturating_mul(LARGE_BODIES);
         let body_room = Arc::new(Semaphore::new(kib.min(Semaphore::MAX_PERMITS)));
         let hosts = Hosts::new(&config, bound);
+        let limits = &config.limits;
+        let responses = Arc::new(Store::new(limits.max_stored_responses, limits.max_stored_bytes));
         let (in_flight, metrics, stopping) = (InFlightRequests::default(), Metrics::new(), watch::Sender::new(false));
         Arc::new(Self {
             engine,
@@ -54,9 +60,18 @@ impl App {
             body_room,
             lanes: Lanes::new(),
             hosts,
+            responses,
             idle: Arc::default(),
             started: answer::now(),
             stopping,
+        })
+    }
+
+    /// Room for so many bytes that a request keeps in memory; as for a body, at most for the largest.
+    pub(crate) fn room(&self, bytes: usize) -> ApiResult<OwnedSemaphorePermit> {
+        let kib = (bytes.min(self.config.limits.max_body_bytes) >> 10) as u32 + 1;
+        self.body_room.clone().try_acquire_many_owned(kib).map_err(|_| {
+            ApiError::unavailable("too many large requests are being read").with_retry(Duration::from_secs(1))
         })
     }
 

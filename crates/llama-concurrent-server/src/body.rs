@@ -1,6 +1,6 @@
 //! Reads a request's body with limits on size and time, and parses it as JSON.
 
-use std::{error::Error, pin::pin, sync::Arc, time::Duration};
+use std::{error::Error, pin::pin, sync::Arc};
 
 use axum::{
     extract::{FromRequest, Request},
@@ -38,10 +38,7 @@ impl FromRequest<Arc<App>> for Body {
             return Err(too_large(most));
         }
         // Without a length, the largest body is assumed.
-        let kib = (announced.map_or(most, |announced| announced as usize) >> 10) as u32 + 1;
-        let room = app.body_room.clone().try_acquire_many_owned(kib).map_err(|_| {
-            ApiError::unavailable("too many large requests are being read").with_retry(Duration::from_secs(1))
-        })?;
+        let room = app.room(announced.map_or(most, |announced| announced as usize))?;
         let peer = request.extensions().get::<Peer>().cloned();
         let read = timeout(
             limits.body_timeout,
@@ -66,17 +63,53 @@ impl Body {
         app: &Arc<App>,
         read: impl FnOnce(&App, &Fields<'_>, &Job) -> ApiResult<T> + Send + 'static,
     ) -> ApiResult<T> {
+        self.read_with(app, |_, _| 0, read).await
+    }
+
+    /// As [`read`](Self::read), for a body that refers to more than it has: to how many bytes, `refers` says. They are work
+    /// as those of the body are.
+    pub(crate) async fn read_with<T: Send + 'static>(
+        self,
+        app: &Arc<App>,
+        refers: impl FnOnce(&App, &Fields<'_>) -> usize + Send + 'static,
+        read: impl FnOnce(&App, &Fields<'_>, &Job) -> ApiResult<T> + Send + 'static,
+    ) -> ApiResult<T> {
         let Self { bytes, room } = self;
-        let (load, of_work) = (Load::Bytes(bytes.len()), app.clone());
-        let work = move |job: &Job| {
+        let (length, of_work) = (bytes.len(), app.clone());
+        let first = move |job: &Job| {
             let value = parse(&bytes, "body")?;
+            job.check()?;
+            let more = refers(&of_work, &Fields::body(&value)?);
+            if more > 0 {
+                return Ok(Step::Refers { value, more, read, room });
+            }
             // The parsed value is larger than the body, and both are in memory until this ends.
             let _room = room;
-            job.check()?;
+            read(&of_work, &Fields::body(&value)?, job).map(Step::Read)
+        };
+        let (value, more, read, room) = match app.lanes.run(Load::Bytes(length), first).await? {
+            Step::Read(read) => return Ok(read),
+            Step::Refers { value, more, read, room } => (value, more, read, room),
+        };
+        let of_work = app.clone();
+        let second = move |job: &Job| {
+            let _room = room;
             read(&of_work, &Fields::body(&value)?, job)
         };
-        app.lanes.run(load, work).await
+        app.lanes.run(Load::Bytes(length.saturating_add(more)), second).await
     }
+}
+
+/// How far the reading of a body got.
+enum Step<T, R> {
+    Read(T),
+    /// It goes on elsewhere.
+    Refers {
+        value: Value,
+        more: usize,
+        read: R,
+        room: OwnedSemaphorePermit,
+    },
 }
 
 /// `announced` is the content length: the buffer is allocated at once, because growing it would copy.

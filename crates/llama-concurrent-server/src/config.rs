@@ -88,6 +88,10 @@ pub struct Limits {
     pub requests_per_minute: Option<NonZeroU32>,
     /// Maximum generations of a client at a time.
     pub max_per_client: Option<usize>,
+    /// Maximum responses of the Responses API that are kept in memory for later requests.
+    pub max_stored_responses: usize,
+    /// Maximum bytes that they take.
+    pub max_stored_bytes: usize,
     /// Fail a request that has not got a slot within this time.
     pub queue_timeout: Option<Duration>,
     /// Fail a request that has not finished within this time.
@@ -116,6 +120,8 @@ impl Default for Limits {
             max_generations: 128,
             requests_per_minute: None,
             max_per_client: None,
+            max_stored_responses: 1024,
+            max_stored_bytes: 64 << 20,
             queue_timeout: None,
             timeout: None,
             header_timeout: Duration::from_secs(30),

@@ -87,9 +87,24 @@ impl ApiError {
         self
     }
 
+    /// As `renamed`, by a table: pairs of the beginning of a path here and there.
+    pub(crate) fn renamed_by(self, names: &[(&str, &str)]) -> Self {
+        self.renamed(|param| {
+            names.iter().find_map(|(ours, theirs)| {
+                let rest = param.strip_prefix(ours)?;
+                (rest.is_empty() || rest.starts_with(['.', '['])).then(|| format!("{theirs}{rest}"))
+            })
+        })
+    }
+
     /// What went wrong, in words.
     pub(crate) fn message(&self) -> &str {
         &self.message
+    }
+
+    /// Prompt tokens and slot size, if a prompt is too long.
+    pub(crate) fn counts(&self) -> Option<(usize, usize)> {
+        self.counts
     }
 
     #[cfg(test)]
@@ -176,6 +191,23 @@ mod tests {
         assert_eq!(error["error"]["param"], "messages[0].role");
         assert_eq!((&error["error"]["code"], &error["error"]["type"]), (&json!(400), &json!("invalid_request_error")));
         assert_eq!(error["error"]["message"], "'messages[0].role' must be a string");
+    }
+
+    #[test]
+    fn a_client_reads_its_own_names() {
+        let names = [("stop", "stop_sequences"), ("response_format.json_schema", "format")];
+        for (param, named) in [
+            ("stop", "stop_sequences"),
+            ("stop[1]", "stop_sequences[1]"),
+            ("stop_token_ids", "stop_token_ids"),
+            ("response_format.json_schema.schema", "format.schema"),
+            ("response_format.type", "response_format.type"),
+        ] {
+            let error = ApiError::field(param, "is wrong").renamed_by(&names).json();
+            assert_eq!(error["error"]["param"], named);
+            assert_eq!(error["error"]["message"], format!("'{named}' is wrong"));
+        }
+        assert!(ApiError::bad_request("x").renamed_by(&names).json()["error"]["param"].is_null());
     }
 
     #[test]

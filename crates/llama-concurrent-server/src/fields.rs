@@ -49,6 +49,16 @@ impl<'a> Fields<'a> {
         self.get(name).ok_or_else(|| ApiError::field(self.path(name), "is required"))
     }
 
+    /// All fields but those that are null.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (&'a str, &'a Value)> + use<'a> {
+        self.object.iter().filter(|(_, value)| !value.is_null()).map(|(name, value)| (name.as_str(), value))
+    }
+
+    pub(crate) fn required_text(&self, name: &str) -> ApiResult<&'a str> {
+        let value = self.required(name)?;
+        value.as_str().ok_or_else(|| wrong(&self.path(name), "a string", value))
+    }
+
     pub(crate) fn object(&self, name: &str) -> ApiResult<Option<Fields<'a>>> {
         self.get(name).map(|value| Fields::at(self.path(name), value)).transpose()
     }

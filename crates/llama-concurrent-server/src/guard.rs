@@ -24,7 +24,7 @@ use crate::{
 const PUBLIC: [&str; 6] = ["/", "/health", "/v1/health", "/models", "/v1/models", "/openapi.json"];
 /// Browsers cannot set headers on a WebSocket, so the key is sent as a subprotocol with this prefix.
 pub(crate) const KEY_PROTOCOL: &str = "api-key.";
-const REQUEST_ID: &str = "x-request-id";
+pub(crate) const REQUEST_ID: &str = "x-request-id";
 
 /// The connection of a request. Holding it counts as an open connection.
 #[derive(Clone)]

@@ -1,4 +1,4 @@
-//! An HTTP server over the engine: the routes of OpenAI, llama-server and Ollama, WebSocket, metrics and a page.
+//! An HTTP server over the engine: the routes of OpenAI, Anthropic, llama-server and Ollama, WebSocket, metrics and a page.
 //!
 //! It uses only the public functions of [`llama_concurrent::Engine`]. A request is cancelled when its handle is dropped,
 //! which is what happens when its connection closes.
@@ -20,6 +20,7 @@
 
 mod active_generation;
 mod answer;
+mod anthropic;
 mod app;
 mod body;
 mod chat;
@@ -43,6 +44,7 @@ mod page;
 mod params;
 mod progress;
 mod prompt;
+mod responses;
 mod routes;
 mod scrape;
 mod signals;

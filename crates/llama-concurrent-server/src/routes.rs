@@ -14,9 +14,10 @@ use serde_json::json;
 use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 
 use crate::{
+    anthropic,
     app::App,
     error::{ApiError, json_response},
-    guard, native, ollama, openai, page, scrape, ws,
+    guard, native, ollama, openai, page, responses, scrape, ws,
 };
 
 pub(crate) fn router(app: Arc<App>) -> Router {
@@ -35,6 +36,15 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/apply-template", post(native::tokenize::apply_template));
     for path in ["/v1/chat/completions", "/chat/completions"] {
         router = router.route(path, post(openai::chat::chat));
+    }
+    router = router
+        .route("/v1/messages", post(anthropic::messages))
+        .route("/v1/messages/count_tokens", post(anthropic::count_tokens));
+    for path in ["/v1/responses", "/responses"] {
+        router = router
+            .route(path, post(responses::create))
+            .route(&format!("{path}/input_tokens"), post(responses::input_tokens))
+            .route(&format!("{path}/{{id}}"), get(responses::get).delete(responses::delete));
     }
     router = router
         .route("/v1/embeddings", post(openai::embeddings::openai))
@@ -61,6 +71,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
             ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "invalid_request_error", message)
         })
         .layer(middleware::from_fn_with_state(app.clone(), guard::guard))
+        .layer(middleware::from_fn(anthropic::errors::layer))
         .layer(middleware::from_fn(ollama::errors));
     let router = match cors(&app.config.cors_origins) {
         Some(layer) => router.layer(layer),

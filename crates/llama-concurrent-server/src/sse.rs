@@ -102,6 +102,15 @@ pub(crate) fn data(out: &mut Vec<u8>, value: &Value) {
     out.extend_from_slice(b"\n\n");
 }
 
+/// Writes one event of JSON with a name.
+pub(crate) fn event<T: serde::Serialize + ?Sized>(out: &mut Vec<u8>, name: &str, value: &T) {
+    out.extend_from_slice(b"event: ");
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b"\ndata: ");
+    json(out, value);
+    out.extend_from_slice(b"\n\n");
+}
+
 /// Writes a value as JSON, which has no line breaks of its own.
 pub(crate) fn json<T: serde::Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) {
     // Serialising plain data into memory cannot fail.

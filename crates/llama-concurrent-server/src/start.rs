@@ -24,6 +24,16 @@ pub(crate) struct Ready {
 }
 
 impl Ready {
+    /// The tokens of the first prompt.
+    pub(crate) fn n_prompt(&self) -> usize {
+        self.prompts.first().map_or(0, |tokens| tokens.len())
+    }
+
+    /// The form of the answers to a chat.
+    pub(crate) fn form(&self) -> ApiResult<ReplyForm> {
+        self.reply.clone().ok_or_else(|| ApiError::internal("a chat without a form of its answer"))
+    }
+
     /// The same for a chat, whose answers have this form.
     pub(crate) fn with_reply(self, form: ReplyForm) -> Self {
         Self { reply: Some(form), ..self }

@@ -119,6 +119,35 @@ const GENERATING: &[(&str, Handling)] = &[
     ("multimodal_data", Refused(Off::Empty, "this server reads text only")),
 ];
 
+/// Fields of the Messages API that are not those of the other generating routes.
+const MESSAGES: &[(&str, Handling)] = &[
+    ("n", Refused(Off::Numbers(&[1.0]), "ask several times")),
+    ("n_cmpl", Refused(Off::Numbers(&[1.0]), "ask several times")),
+    ("container", Refused(Off::Absent, "this server runs no tools")),
+    ("mcp_servers", Refused(Off::Empty, "this server calls no tools itself; give them as 'tools'")),
+    ("cache_control", Ignored("equal beginnings of prompts are found without it")),
+    ("context_management", Ignored("nothing is taken out of a conversation; one that is too long is a 400")),
+    ("diagnostics", Ignored("'usage' says what came from the cache")),
+    ("inference_geo", Ignored("this server is where it is")),
+    ("speed", Ignored("there is one speed")),
+    ("user_profile_id", Ignored("it names the caller")),
+];
+
+/// Fields of the Responses API that are not those of the other generating routes.
+const RESPONSES: &[(&str, Handling)] = &[
+    ("n", Refused(Off::Numbers(&[1.0]), "ask several times")),
+    ("n_cmpl", Refused(Off::Numbers(&[1.0]), "ask several times")),
+    ("background", Refused(Off::False, "a response is made while its client waits")),
+    ("conversation", Refused(Off::Absent, "use 'previous_response_id'")),
+    ("prompt", Refused(Off::Absent, "write it as 'instructions' and 'input'")),
+    ("moderation", Refused(Off::Absent, "this server moderates nothing")),
+    ("max_tool_calls", Ignored("it counts tools that OpenAI runs")),
+    ("context_management", Ignored("nothing is taken out of a conversation; one that is too long is a 400")),
+    ("truncation", Ignored("nothing is taken out of a conversation; one that is too long is a 400")),
+    ("stream_options", Ignored("no event is padded")),
+    ("prompt_cache_options", Ignored("equal beginnings of prompts are found without it")),
+];
+
 /// Fields of the routes for embeddings.
 const EMBEDDING: &[(&str, Handling)] = &[
     ("model", Ignored("there is one model")),
@@ -173,6 +202,16 @@ pub(crate) fn check_generating(fields: &Fields<'_>, followed: &[&str]) -> ApiRes
     check(fields, GENERATING, followed)
 }
 
+/// Refuses unsupported fields in a request of the Messages API.
+pub(crate) fn check_messages(fields: &Fields<'_>) -> ApiResult<()> {
+    check(fields, MESSAGES, &[])
+}
+
+/// Refuses unsupported fields in a request of the Responses API.
+pub(crate) fn check_responses(fields: &Fields<'_>) -> ApiResult<()> {
+    check(fields, RESPONSES, &[])
+}
+
 /// Whether the table of parameters has a field, which is supported then.
 fn is_parameter(name: &str) -> bool {
     SamplingParams::FIELDS.iter().any(|field| field.traits.http.contains(&name))
@@ -220,8 +259,18 @@ mod tests {
 
     #[test]
     fn the_table_stands_in_the_documentation() {
+        stands_in_the_documentation(GENERATING, "fields");
+    }
+
+    #[test]
+    fn the_tables_of_other_apis_stand_there_too() {
+        stands_in_the_documentation(MESSAGES, "fields of messages");
+        stands_in_the_documentation(RESPONSES, "fields of responses");
+    }
+
+    fn stands_in_the_documentation(table: &[(&str, Handling)], title: &str) {
         let mut rows = String::from("| field | handling |\n|---|---|\n");
-        for (name, fate) in GENERATING.iter().filter(|(name, _)| !is_parameter(name)) {
+        for (name, fate) in table.iter().filter(|(name, _)| !is_parameter(name)) {
             rows += &match fate {
                 Ignored(why) => format!("| `{name}` | ignored: {why} |\n"),
                 Refused(off, instead) => format!("| `{name}` | 400 unless {}: {instead} |\n", off.description()),
@@ -229,9 +278,9 @@ mod tests {
         }
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/server.md");
         let document = std::fs::read_to_string(path).unwrap();
-        let (begin, end) = ("<!-- fields: written by a test -->\n", "<!-- end of fields -->");
-        let from = document.find(begin).expect("a place for the table") + begin.len();
-        let to = from + document[from..].find(end).expect("an end of the table");
+        let (begin, end) = (format!("<!-- {title}: written by a test -->\n"), format!("<!-- end of {title} -->"));
+        let from = document.find(&begin).expect("a place for the table") + begin.len();
+        let to = from + document[from..].find(&end).expect("an end of the table");
         if std::env::var_os("UPDATE").is_some() {
             std::fs::write(path, format!("{}{rows}{}", &document[..from], &document[to..])).unwrap();
         } else {
@@ -241,7 +290,7 @@ mod tests {
 
     #[test]
     fn no_field_stands_twice() {
-        for table in [GENERATING, EMBEDDING] {
+        for table in [GENERATING, MESSAGES, RESPONSES, EMBEDDING] {
             let mut names: Vec<&str> = table.iter().map(|(name, _)| *name).collect();
             names.sort_unstable();
             assert!(names.windows(2).all(|pair| pair[0] != pair[1]), "{names:?}");

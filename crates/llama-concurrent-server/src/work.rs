@@ -122,6 +122,12 @@ impl Lanes {
         }
     }
 
+    /// Does a piece of work at once.
+    #[cfg(test)]
+    pub(crate) fn here<T>(&self, work: impl FnOnce(&Job) -> ApiResult<T>) -> ApiResult<T> {
+        work(&self.job(Arc::default()))
+    }
+
     /// Cancels all work at its next step.
     pub(crate) fn end(&self) {
         self.ended.store(true, Ordering::Relaxed);

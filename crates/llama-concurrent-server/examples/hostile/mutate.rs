@@ -15,7 +15,7 @@ pub(crate) struct Mutator {
     corpus: Vec<(&'static str, Value)>,
 }
 
-const GETS: [&str; 15] = [
+const GETS: [&str; 17] = [
     "/health",
     "/v1/health",
     "/metrics",
@@ -23,6 +23,8 @@ const GETS: [&str; 15] = [
     "/v1/models",
     "/models",
     "/v1/models/default",
+    "/v1/responses/resp_0",
+    "/v1/responses/a%00b?stream=true",
     "/props",
     "/slots",
     "/slots?fail_on_no_slot=1",
@@ -381,6 +383,36 @@ fn corpus() -> Vec<(&'static str, Value)> {
             "/chat/completions",
             json!({"messages": messages, "max_completion_tokens": 2, "stream": true, "tools": [], "tool_choice": "none",
             "chat_template_kwargs": {"enable_thinking": false}, "xtc_probability": 0.5, "dynatemp_range": 0.2}),
+        ),
+        (
+            "/v1/messages",
+            json!({"messages": [{"role": "user", "content": [{"type": "text", "text": "Hi"}]},
+                {"role": "assistant", "content": [{"type": "thinking", "thinking": "So", "signature": ""},
+                    {"type": "tool_use", "id": "a", "name": "f", "input": {"x": 1}}]},
+                {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "a", "is_error": true,
+                    "content": [{"type": "text", "text": "7"}]}]}],
+            "system": [{"type": "text", "text": "Be kind"}], "max_tokens": 2, "stop_sequences": ["x"], "stream": true,
+            "thinking": {"type": "enabled", "budget_tokens": 9}, "output_config": {"effort": "low"}}),
+        ),
+        (
+            "/v1/messages/count_tokens",
+            json!({"messages": [{"role": "user", "content": "Hi"}], "tools": [{"name": "f", "description": "d",
+                "input_schema": {"type": "object"}}], "tool_choice": {"type": "auto", "disable_parallel_tool_use": true}}),
+        ),
+        (
+            "/v1/responses",
+            json!({"input": [{"role": "user", "content": [{"type": "input_text", "text": "Hi"}]},
+                {"type": "reasoning", "summary": [], "content": [{"type": "reasoning_text", "text": "So"}]},
+                {"type": "function_call", "call_id": "a", "name": "f", "arguments": "{}"},
+                {"type": "function_call_output", "call_id": "a", "output": "7"}],
+            "instructions": "Be kind", "max_output_tokens": 2, "stream": true, "store": true, "metadata": {"a": "b"},
+            "reasoning": {"effort": "low", "summary": "auto"}, "text": {"format": {"type": "text"}}, "truncation": "auto",
+            "include": ["message.output_text.logprobs"], "top_logprobs": 2}),
+        ),
+        (
+            "/responses/input_tokens",
+            json!({"input": "Hi", "previous_response_id": null, "tools": [{"type": "function", "name": "f",
+                "parameters": {"type": "object"}}], "tool_choice": "auto"}),
         ),
         ("/v1/embeddings", json!({"input": ["a fox", [1, 2]], "encoding_format": "base64", "model": "default"})),
         ("/embedding", json!({"content": "a fox"})),

@@ -1,7 +1,9 @@
 //! Chats, for all routes that answer one: the fields of a request in OpenAI's form become a prompt and the form of its
 //! answer. The routes of other APIs write their requests in this form first.
 
+pub(crate) mod history;
 mod messages;
+pub(crate) mod parts;
 pub(crate) mod reply;
 mod tools;
 
@@ -12,6 +14,7 @@ use crate::{
     error::{ApiError, ApiResult},
     fields::Fields,
     params::RequestOptions,
+    prompt,
     start::{self, Ready},
     work::Job,
 };
@@ -23,6 +26,13 @@ pub(crate) fn prepare(app: &App, fields: &Fields<'_>, job: &Job) -> ApiResult<Re
     let prepared = app.engine.prepare_chat(&chat)?;
     let ready = start::prepare(app, &[prepared.prompt.into()], options, job)?;
     Ok(ready.with_reply(prepared.form))
+}
+
+/// How many tokens the prompt of a chat has, also of one that is too long for a slot; not of one that would fill four.
+pub(crate) fn count(app: &App, fields: &Fields<'_>, job: &Job) -> ApiResult<usize> {
+    let prompt = render(app, fields, job)?;
+    let tokens = prompt::tokenize(&app.engine, &[prompt.into()], prompt::Use::Continue, job)?;
+    Ok(tokens.iter().map(Vec::len).sum())
 }
 
 /// The prompt of a chat.

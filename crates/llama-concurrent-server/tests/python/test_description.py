@@ -19,12 +19,12 @@ OPERATIONS = [
     # Every text is a sound parameter of a path or a query; only bodies can be wrong.
     for mode in (["positive", "negative"] if "requestBody" in operation else ["positive"])
 ]
-LIMITS = ("max_tokens", "n_predict", "max_completion_tokens")
+LIMITS = ("max_tokens", "n_predict", "max_completion_tokens", "max_output_tokens")
 
 
 def shortened(body):
     """Long answers are another test's business."""
-    if not isinstance(body, dict) or not ({"prompt", "messages"} & body.keys()):
+    if not isinstance(body, dict) or not ({"prompt", "messages", "input"} & body.keys()):
         return body
     short = {name: body[name] % 8 for name in LIMITS if isinstance(body.get(name), int)}
     # Where Ollama's routes have it.

@@ -1,6 +1,7 @@
 //! The server as clients meet it: over TCP, on the demo model. No test depends on what the model says, on timing or on
 //! the number of cores.
 
+mod anthropic;
 mod chat;
 mod connections;
 mod heavy;
@@ -12,6 +13,7 @@ mod native;
 mod ollama;
 mod openai;
 mod refusals;
+mod responses;
 mod shutdown;
 mod socket;
 mod tokenizers;
