@@ -160,8 +160,8 @@ pub(super) fn text(maps: &[&Map<String, Value>], also: &[&str], none: &[String])
             all.extend(known.map(|(_, expression)| (*expression).to_owned()));
         }
     }
-    let has_own = !all.is_empty();
-    if !has_own {
+    let has_own = all.len() > also.len();
+    if all.is_empty() {
         all.push(ANY.into());
     }
     let is_possible = !has_own || is_possible(&all, none);
