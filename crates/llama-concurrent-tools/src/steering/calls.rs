@@ -124,9 +124,9 @@ impl Writer<'_> {
         let mut body = String::new();
         let mut rest = template;
         while let Some((at, hole)) = first_hole(rest) {
-            // The name is a text even where a special token is written like it.
             body += &self.markup(form, &rest[..at]);
             body += &match hole {
+                // A text even where a special token is written like it.
                 "{name}" => format!(" {} ", literal(&name)),
                 "{id}" => format!(" {} ", form.ids),
                 _ => format!(" {} ", self.arguments(form, tool).map_err(|why| cannot(form, tool, &why))?),
