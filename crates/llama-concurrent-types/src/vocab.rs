@@ -28,6 +28,9 @@ pub struct TokenTable {
     /// Tokens that are no text by themselves, and how they are written where they should be seen.
     special: HashMap<Token, Box<[u8]>>,
     special_by_text: HashMap<Box<[u8]>, Token>,
+    /// Bytes with which texts of special tokens begin, and the length of the longest.
+    special_first: Vec<u8>,
+    longest_special: usize,
     /// Tokens that are texts, in the order of their bytes. Made when it is first needed.
     sorted: OnceLock<Vec<Token>>,
 }
@@ -55,6 +58,10 @@ impl TokenTable {
             let first = self.special_by_text.entry(text.clone()).or_insert(token);
             *first = token.min(*first);
         }
+        self.longest_special = self.special.values().map(|text| text.len()).max().unwrap_or(0);
+        self.special_first = self.special.values().map(|text| text[0]).collect();
+        self.special_first.sort_unstable();
+        self.special_first.dedup();
         self
     }
 
@@ -86,6 +93,16 @@ impl TokenTable {
     /// The special token that is written so, and is no text by itself.
     pub fn special_token(&self, text: &str) -> Option<Token> {
         self.special_by_text.get(text.as_bytes()).copied()
+    }
+
+    /// The special token, no text by itself, that this text begins with: the longest of several, with its length.
+    pub fn special_at(&self, text: &[u8]) -> Option<(Token, usize)> {
+        if !self.special_first.contains(text.first()?) {
+            return None;
+        }
+        let lengths = (1..=text.len().min(self.longest_special)).rev();
+        let mut found = lengths.filter_map(|length| Some((*self.special_by_text.get(&text[..length])?, length)));
+        found.find(|&(token, _)| self.piece(token).is_empty())
     }
 
     /// Tokens that make up these bytes, each the longest that fits: not always those that the model would write. `None`: no
@@ -145,6 +162,8 @@ mod tests {
         assert_eq!((table.text(2, true), table.text(3, true), table.text(9, true)), (&b"bc"[..], &b""[..], &b""[..]));
         assert_eq!((table.special_token("<end>"), table.special_token("bc")), (Some(1), None));
         assert_eq!(table.longest(), 10);
+        assert_eq!((table.special_at(b"<end>a"), table.special_at(b"a<end>")), (Some((1, 5)), None));
+        assert_eq!((table.special_at(b"never seen"), table.special_at(b"")), (None, None), "the first is a text");
     }
 
     #[test]

@@ -20,6 +20,8 @@ pub(super) struct Grammar {
     pub(super) text: String,
     /// Openings that a model may write of its own accord, each with the text of the grammar that it stands for.
     pub(super) triggers: Vec<Trigger>,
+    /// For messages: the tools, each with the last line that was written for it.
+    pub(super) lines: Vec<(usize, String)>,
 }
 
 /// What shows that a call has begun.
@@ -52,18 +54,22 @@ pub(super) fn grammar(
     is_lazy: bool,
     table: &TokenTable,
 ) -> Result<Option<Grammar>, SteeringError> {
-    let mut writer = Writer { lark: Lark::new(table), limits };
-    match (format.channels, format.calls) {
-        (Some(channels), form) => writer.channels(channels, form, tools, is_lazy),
-        (None, Some(form)) => writer.form(form, tools),
+    let mut writer = Writer { lark: Lark::new(table), limits, lines: Vec::new() };
+    let (start, triggers, bounds_digits) = match (format.channels, format.calls) {
+        (Some(channels), form) => writer.channels(channels, form, tools, is_lazy)?,
+        (None, Some(form)) => writer.form(form, tools)?,
         (None, None) => return Ok(None),
-    }
-    .map(|(start, triggers, bounds_digits)| Some(Grammar { text: writer.lark.finish(&start, bounds_digits), triggers }))
+    };
+    // A comment stands before the rules then.
+    let mut lines = writer.lines;
+    lines.iter_mut().for_each(|(line, _)| *line += usize::from(bounds_digits));
+    Ok(Some(Grammar { text: writer.lark.finish(&start, bounds_digits), triggers, lines }))
 }
 
 struct Writer<'a> {
     lark: Lark<'a>,
     limits: Limits,
+    lines: Vec<(usize, String)>,
 }
 
 type Parts = (String, Vec<Trigger>, bool);
@@ -81,6 +87,7 @@ impl Writer<'_> {
             let (body, ends) = self.call(form, written.call, tool)?;
             is_last |= ends;
             options.push(self.lark.rule(body));
+            self.end_of(tool);
         }
         let call = self.lark.rule(options.join(" | "));
         let (between, between_ends) = self.lark.up_to_end(written.between);
@@ -89,6 +96,11 @@ impl Writer<'_> {
         let (after, _) = self.lark.up_to_end(if is_last { "" } else { written.after });
         let (before, after) = (self.markup(form, before), self.markup(form, after));
         Ok((format!("{before} {calls} {after}"), triggers(form, tools), is_json(form)))
+    }
+
+    /// All rules for a tool are written.
+    fn end_of(&mut self, tool: &Tool) {
+        self.lines.push((self.lark.n_lines(), tool.name.clone()));
     }
 
     /// One call, or as many as there may be.
@@ -104,14 +116,17 @@ impl Writer<'_> {
     fn call(&mut self, form: &CallForm, template: &str, tool: &Tool) -> Result<(String, bool), SteeringError> {
         check_name(form, tool)?;
         let (template, ends) = self.lark.up_to_end(template);
+        if !template.contains("{arguments}") {
+            return Err(ends_too_early(form.name));
+        }
         let is_quoted = matches!(form.shape, Shape::Object { .. } | Shape::NameAsKey);
         let name = if is_quoted { Value::from(&*tool.name).to_string() } else { tool.name.clone() };
         let mut body = String::new();
         let mut rest = template;
         while let Some((at, hole)) = first_hole(rest) {
-            // The name is a text even where a special token is written like it.
             body += &self.markup(form, &rest[..at]);
             body += &match hole {
+                // A text even where a special token is written like it.
                 "{name}" => format!(" {} ", literal(&name)),
                 "{id}" => format!(" {} ", form.ids),
                 _ => format!(" {} ", self.arguments(form, tool).map_err(|why| cannot(form, tool, &why))?),
@@ -196,6 +211,7 @@ impl Writer<'_> {
             with_channel.push(self.lark.rule(format!("{name} {tail} {arguments}")));
             let tail = self.lark.markup("<|channel|>commentary <|constrain|>json<|message|>");
             without.push(self.lark.rule(format!("{name} {tail} {arguments}")));
+            self.end_of(tool);
         }
         let headers = ["<|channel|>commentary to=functions.", " to=functions."];
         let heads = headers.map(|header| self.lark.markup(header));
@@ -225,6 +241,7 @@ impl Writer<'_> {
             let arguments = self.plain_json(channels.name, tool)?;
             let header = format!("{}\n", tool.name);
             options.push(self.lark.rule(format!("{} {arguments}", literal(&header))));
+            self.end_of(tool);
             let text = format!(">>>{header}");
             triggers.push(Trigger { text: header.clone(), place: Place::Beginning, written: header.clone() });
             triggers.push(Trigger { text, place: Place::Anywhere, written: header });
@@ -257,6 +274,7 @@ impl Writer<'_> {
                 format!("{} {} {}", literal(" to="), literal(&tool.name), self.lark.markup(channels.header_end));
             headed.push(self.lark.rule(format!("{header} {call}")));
             bare.push(call);
+            self.end_of(tool);
         }
         let call = self.lark.rule(headed.join(" | "));
         let (_, ends) = self.lark.up_to_end("<|eom|>");

@@ -10,11 +10,11 @@ use llama_concurrent_types::{Token, TokenTable};
 #[derive(Debug)]
 pub(super) struct Lark<'a> {
     table: &'a TokenTable,
-    longest: usize,
     text: String,
     /// Names of what was written, by what it is.
     names: HashMap<String, String>,
     n_names: usize,
+    n_lines: usize,
 }
 
 /// A part of markup.
@@ -27,8 +27,7 @@ pub(super) enum Piece<'t> {
 
 impl<'a> Lark<'a> {
     pub(super) fn new(table: &'a TokenTable) -> Self {
-        let longest = table.longest();
-        Self { table, longest, text: String::new(), names: HashMap::new(), n_names: 0 }
+        Self { table, text: String::new(), names: HashMap::new(), n_names: 0, n_lines: 0 }
     }
 
     /// The name of a rule with this body; equal bodies are one rule.
@@ -59,8 +58,14 @@ impl<'a> Lark<'a> {
     }
 
     pub(super) fn define(&mut self, name: &str, body: &str) {
+        self.n_lines += 1;
         // Writing to a string cannot fail.
         let _ = writeln!(self.text, "{name}: {body}");
+    }
+
+    /// Lines so far.
+    pub(super) fn n_lines(&self) -> usize {
+        self.n_lines
     }
 
     /// The whole grammar, beginning with this rule.
@@ -71,7 +76,7 @@ impl<'a> Lark<'a> {
 
     /// Markup, cut where special tokens stand in it.
     pub(super) fn pieces<'t>(&self, text: &'t str) -> Vec<Piece<'t>> {
-        pieces(self.table, self.longest, text)
+        pieces(self.table, text)
     }
 
     /// The expression for markup.
@@ -108,22 +113,17 @@ impl<'a> Lark<'a> {
 }
 
 /// A text cut where special tokens stand in it; the longest counts where several begin.
-pub(super) fn pieces<'t>(table: &TokenTable, longest: usize, text: &'t str) -> Vec<Piece<'t>> {
-    let control = |at: usize| {
-        let ends = (at + 1..=text.len().min(at + longest)).rev().filter(|&end| text.is_char_boundary(end));
-        let mut found = ends.filter_map(|end| Some((end, table.special_token(&text[at..end])?)));
-        found.find(|&(_, token)| table.piece(token).is_empty())
-    };
+fn pieces<'t>(table: &TokenTable, text: &'t str) -> Vec<Piece<'t>> {
     let (mut all, mut from, mut at) = (Vec::new(), 0, 0);
     while at < text.len() {
-        if text.is_char_boundary(at)
-            && let Some((end, token)) = control(at)
-        {
-            all.extend((from < at).then(|| Piece::Text(&text[from..at])));
-            all.push(Piece::Control(token));
-            (from, at) = (end, end);
-        } else {
-            at += 1;
+        match table.special_at(&text.as_bytes()[at..]) {
+            Some((token, length)) if text.is_char_boundary(at) && text.is_char_boundary(at + length) => {
+                all.extend((from < at).then(|| Piece::Text(&text[from..at])));
+                all.push(Piece::Control(token));
+                at += length;
+                from = at;
+            }
+            _ => at += 1,
         }
     }
     all.extend((from < text.len()).then(|| Piece::Text(&text[from..])));
@@ -133,7 +133,7 @@ pub(super) fn pieces<'t>(table: &TokenTable, longest: usize, text: &'t str) -> V
 /// Tokens that write a text, special ones where it has them. `None`: the vocabulary cannot write it.
 pub(super) fn tokens(table: &TokenTable, text: &str) -> Option<Vec<Token>> {
     let mut all = Vec::new();
-    for piece in pieces(table, text.len(), text) {
+    for piece in pieces(table, text) {
         match piece {
             Piece::Text(text) => all.extend(table.spelled(text.as_bytes())?),
             Piece::Control(token) => all.push(token),

@@ -56,6 +56,7 @@ pub struct Steering {
     answer: Option<Constraint>,
     answer_opening: &'static str,
     triggers: Vec<Trigger>,
+    lines: Vec<(usize, String)>,
     marks: Arc<Marks>,
     is_eager: bool,
     start: Start,
@@ -100,9 +101,9 @@ impl Steering {
                     .into(),
             }));
         }
-        let (calls, triggers) = match grammar {
-            Some(grammar) => (Some(Constraint::Grammar(grammar.text)), grammar.triggers),
-            None => (None, Vec::new()),
+        let (calls, triggers, lines) = match grammar {
+            Some(grammar) => (Some(Constraint::Grammar(grammar.text)), grammar.triggers, grammar.lines),
+            None => (None, Vec::new(), Vec::new()),
         };
         let answer = options.answer.clone().filter(|_| !is_required);
         let closing = format.thought_closing().unwrap_or_default();
@@ -122,6 +123,7 @@ impl Steering {
             answer,
             answer_opening,
             triggers,
+            lines,
             is_eager,
             start: options.start,
             budget,
@@ -175,6 +177,7 @@ impl Steering {
                 Some((opening.into(), Seed::new(compile(answer)?)))
             }
         };
+        let calls = self.calls.as_ref().map(&compile).transpose().map_err(|why| self.of_tool(&why))?;
         let plan = Plan {
             is_eager: self.is_eager,
             budget: self.budget,
@@ -182,12 +185,21 @@ impl Steering {
             closing_text: self.closing,
             opening: opening.into(),
             spaces: spaces.map(Into::into).collect(),
-            calls: self.calls.as_ref().map(&compile).transpose()?.map(Seed::new),
+            calls: calls.map(Seed::new),
             triggers,
             answer,
             table,
         };
         Ok(Box::new(Steered::new(plan, Watch::new(self.marks.clone(), self.start))))
+    }
+
+    /// What is wrong with the grammar of calls, with the tool that it is about where the message names a line.
+    fn of_tool(&self, why: &Error) -> Error {
+        let text = why.to_string();
+        let line = text.split_once("at ").and_then(|(_, rest)| rest.split_once('(')?.0.parse::<usize>().ok());
+        let tool = line.and_then(|line| self.lines.iter().find(|(last, _)| *last >= line));
+        let of = tool.map_or("a tool".into(), |(_, name)| format!("the tool '{name}'"));
+        Error::new(why.kind().clone(), format!("calls of {of} cannot be held to its parameters: {text}"))
     }
 }
 

@@ -160,8 +160,8 @@ pub(super) fn text(maps: &[&Map<String, Value>], also: &[&str], none: &[String])
             all.extend(known.map(|(_, expression)| (*expression).to_owned()));
         }
     }
-    let has_own = !all.is_empty();
-    if !has_own {
+    let has_own = all.len() > also.len();
+    if all.is_empty() {
         all.push(ANY.into());
     }
     let is_possible = !has_own || is_possible(&all, none);
@@ -200,7 +200,8 @@ pub(super) fn plain_number(kind: &Kind<'_>) -> Option<&'static str> {
     }
 }
 
-/// A text behind which `close` stands, as far as that is no special token part of one terminal: a terminal goes on as long as it can.
+/// A text with `close` behind it, up to a special token in one terminal: a terminal goes on for as long as it can, and would take
+/// the beginning of what closes it for more of the text.
 pub(super) fn before(lark: &mut Lark<'_>, plain: &str, close: &str) -> String {
     let (lead, rest) = lark.led(close);
     let lead = if lead.is_empty() { String::new() } else { literal(lead) };

@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::Vocabulary;
 use crate::event::Message;
+use crate::families;
 use crate::format::Format;
 use crate::parser::{Parser, ParserOptions};
 use crate::steering::{Steering, SteeringOptions};
@@ -124,5 +125,29 @@ fn calls_as_models_write_them_are_let_through_and_read() {
         assert_eq!(message.calls.len(), 1, "{name}: {message:?}");
         let arguments: serde_json::Value = serde_json::from_str(&message.calls[0].arguments).unwrap();
         assert_eq!((message.calls[0].name.as_str(), arguments), ("f", json!({"a": "x", "n": 1})), "{name}");
+    }
+}
+
+#[test]
+fn many_tools_are_compiled_in_every_form() {
+    let parameters = json!({
+        "type": "object",
+        "properties": {
+            "path": {"type": "string", "description": "a & b ~ c"},
+            "mode": {"enum": ["read", "write", null]},
+            "lines": {"type": "array", "items": {"type": "integer", "minimum": 1}},
+            "options": {"type": "object", "properties": {"deep": {"type": "boolean"}}, "required": ["deep"]},
+            "note": {"type": ["string", "null"], "maxLength": 200},
+        },
+        "required": ["path", "mode"],
+    });
+    let tools: Vec<Tool> = (0..30).map(|n| Tool::new(format!("tool_{n}"), parameters.clone())).collect();
+    for format in families::all() {
+        let vocabulary = Vocabulary::new(&format, true);
+        let options = SteeringOptions { choice: ToolChoice::Required, parallel: true, ..SteeringOptions::default() };
+        let steering = Steering::new(&format, &tools, &options, &vocabulary.table).unwrap().unwrap();
+        let compile = |constraint: &Constraint| vocabulary.compile(constraint);
+        let matcher = steering.matcher(compile, vocabulary.table.clone(), Vec::new());
+        assert!(matcher.is_ok(), "{:?}: {:?}", format.call_form(), matcher.err());
     }
 }

@@ -64,11 +64,17 @@ fn parameters_that_a_form_cannot_hold_are_named() {
         |schema: Value| [Tool::new("t", json!({"type": "object", "properties": {"a": schema}, "required": ["a"]}))];
     let pattern = of(json!({"type": "string", "pattern": "(^a|b$)c"}));
     let unknown = of(json!({"not": {"type": "string"}}));
+    let contradiction =
+        json!({"type": "object", "properties": {"a": {"allOf": [{"const": 1}, {"const": 2}]}}, "required": ["a"]});
+    let second = [Tool::new("first", json!({"type": "object"})), Tool::new("second", contradiction)];
     let odd = [Tool::new("t", json!({"type": "object", "properties": {"a b": {}}, "required": ["a b"]}))];
     for (template, tools, words) in [
-        (MARKUP, &pattern, "the tool 't' cannot be held to its parameters in the form 'qwen-coder': the pattern"),
+        (MARKUP, &pattern[..], "the tool 't' cannot be held to its parameters in the form 'qwen-coder': the pattern"),
         (MARKUP, &unknown, "the keyword 'not' cannot be held to"),
         (JSON, &unknown, "the keyword 'not' cannot be held to"),
+        (JSON, &second, "calls of the tool 'second' cannot be held to its parameters: "),
+        ("<|channel|>", &second, "calls of the tool 'second' cannot be held to its parameters: "),
+        (MARKUP, &second, "calls of the tool 'second' cannot be held to its parameters"),
         (PYTHON, &odd, "the argument \"a b\" has a name that the notation cannot hold; rename it"),
     ] {
         let why = refusal(template, tools, ToolChoice::Required).expect("refused");

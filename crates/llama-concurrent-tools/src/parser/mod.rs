@@ -1,14 +1,17 @@
 //! Reads a message while it streams.
 
+mod calls;
+mod channels;
+
 use std::collections::HashMap;
 
 use serde_json::Value;
 
-use crate::arguments::{Arguments, Around};
-use crate::chars::{is_space, trailing_space, up_to};
+use crate::arguments::Arguments;
+use crate::chars::{is_space, trailing_space};
 use crate::event::{Event, Events};
 use crate::format::{CallForm, ChannelKind, Channels, Format, Start};
-use crate::head::{self, ArgumentsKind, Cursor, Head, MAX_HEAD, Place, Read, Stop};
+use crate::head::Place;
 use crate::markers::{Found, Markers};
 use crate::tool::Tool;
 
@@ -134,13 +137,6 @@ impl Watch {
     }
 }
 
-/// What a header says.
-enum Recipient {
-    Thought,
-    Answer { calls: bool },
-    Call(Head),
-}
-
 impl Parser {
     /// For a message in this form, of a request with these tools.
     pub fn new(format: &Format, tools: &[Tool], options: ParserOptions) -> Self {
@@ -259,8 +255,6 @@ impl Parser {
             State::Next { is_listed } => self.next(is_listed, is_last),
         }
     }
-
-    // Text.
 
     fn skip_space(&mut self) {
         if self.skip_space {
@@ -409,318 +403,5 @@ impl Parser {
     fn end_thought(&mut self) {
         self.state = State::Answer;
         self.skip_space = self.options.thoughts == Thoughts::Apart;
-    }
-
-    // Calls.
-
-    /// A message that begins with a call that nothing opens. `None`: it does not.
-    fn bare_call(&mut self, is_last: bool) -> Option<bool> {
-        let form = self.form?;
-        let space = self.rest().len() - self.rest().trim_start_matches(is_space).len();
-        if space > MAX_SPACE {
-            return None;
-        }
-        let text = &self.rest()[space..];
-        if text.is_empty() {
-            return (!is_last).then_some(false);
-        }
-        if !text.starts_with(['{', '[']) {
-            return None;
-        }
-        match self.checked(head::read(form, text, Place::Beginning)) {
-            Ok(head) => {
-                self.at += space;
-                self.begin_call(head);
-                Some(true)
-            }
-            Err(Stop::More) if !is_last => Some(false),
-            Err(_) => {
-                // No later part of the text is at its beginning.
-                self.is_fresh = false;
-                None
-            }
-        }
-    }
-
-    /// Markup of a call at `at`: the call begins, or its markup is text.
-    fn call(&mut self, at: usize, length: usize, place: Place, is_last: bool) -> bool {
-        let Some(form) = self.form else { return false };
-        match self.checked(head::read(form, &self.rest()[at..], place)) {
-            Ok(head) => {
-                self.say_before_markup(at);
-                self.begin_call(head);
-                true
-            }
-            Err(Stop::More) if !is_last => {
-                self.say_up_to(at, false);
-                false
-            }
-            Err(_) => {
-                self.say(at + length);
-                true
-            }
-        }
-    }
-
-    /// Only tools that are there are called, if so wished.
-    fn checked(&self, head: Read<Head>) -> Read<Head> {
-        match head {
-            Ok(head) if self.is_callable(&head.name) => Ok(head),
-            Ok(_) => Err(Stop::No),
-            stop => stop,
-        }
-    }
-
-    fn is_callable(&self, name: &str) -> bool {
-        self.options.unknown_tools == UnknownTools::Call || self.tools.contains_key(name)
-    }
-
-    fn begin_call(&mut self, head: Head) {
-        let Some(form) = self.form.or(Some(&HARMONY_CALL)) else { return };
-        self.at += head.len;
-        self.is_fresh = false;
-        self.events.push(Event::CallStart { index: self.n_calls, id: head.id, name: head.name.clone() });
-        self.n_calls += 1;
-        self.state = State::Arguments {
-            arguments: Box::new(Arguments::new(form, head.kind)),
-            tool: head.name,
-            is_listed: head.is_listed,
-            in_object: head.in_object,
-        };
-    }
-
-    fn arguments(&mut self, is_last: bool) -> bool {
-        let State::Arguments { arguments, tool, is_listed, in_object } = &mut self.state else { return false };
-        let schema = self.tools.get(tool).unwrap_or(&Value::Null);
-        let around = Around { schema, closers: &self.closers, is_last };
-        let mut json = String::new();
-        let fed = arguments.feed(&self.text[self.at..], around, &mut json);
-        let index = self.n_calls - 1;
-        self.events.arguments(index, &json);
-        self.at += fed.used;
-        let Some(complete) = fed.end else { return false };
-        let (is_listed, in_object) = (*is_listed, *in_object);
-        if complete && in_object {
-            self.state = State::ObjectRest { is_listed, complete };
-        } else {
-            self.end_call(None, complete, is_listed);
-        }
-        true
-    }
-
-    fn end_call(&mut self, id: Option<String>, complete: bool, is_listed: bool) {
-        self.events.push(Event::CallEnd { index: self.n_calls - 1, id, complete });
-        self.state = State::Next { is_listed };
-    }
-
-    fn object_rest(&mut self, is_listed: bool, complete: bool, is_last: bool) -> bool {
-        let Some(form) = self.form else { return false };
-        match head::object_rest(form, self.rest()) {
-            Ok((length, id)) => {
-                self.at += length;
-                self.end_call(id, complete, is_listed);
-            }
-            Err(Stop::More) if !is_last => return false,
-            // The object is not closed; its arguments are.
-            Err(_) => self.end_call(None, complete, is_listed),
-        }
-        true
-    }
-
-    /// Behind a call: what closes it, another, or an answer.
-    fn next(&mut self, is_listed: bool, is_last: bool) -> bool {
-        let mut cursor = Cursor::new(self.rest());
-        cursor.space();
-        let space = cursor.at;
-        if cursor.rest().is_empty() && !is_last && space <= MAX_SPACE {
-            return false;
-        }
-        let mut may_come = false;
-        match self.closers.at(cursor.rest().as_bytes(), is_last) {
-            Found::At(_, index) => {
-                self.at += space + self.closers.text(index).len();
-                return true;
-            }
-            Found::Maybe(_) => may_come = true,
-            Found::Nowhere => {}
-        }
-        if is_listed && cursor.rest().starts_with(']') {
-            self.at += space + 1;
-            self.state = State::Next { is_listed: false };
-            return true;
-        }
-        if let Some(form) = self.form {
-            match self.checked(head::read(form, cursor.rest(), Place::Next { is_listed })) {
-                Ok(head) => {
-                    self.at += space;
-                    self.begin_call(head);
-                    return true;
-                }
-                Err(Stop::More) => may_come = true,
-                Err(Stop::No) => {}
-            }
-        }
-        if may_come && !is_last {
-            return false;
-        }
-        self.state = State::Answer;
-        self.calls_here = true;
-        self.skip_space = true;
-        true
-    }
-
-    // Messages with headers.
-
-    /// A header begins at `at`, if it is one.
-    fn next_header(&mut self, at: usize, length: usize, is_part: bool, is_last: bool) -> bool {
-        let Some(channels) = self.channels else { return false };
-        let skipped = if is_part { at } else { at + length };
-        match self.read_header(channels, &self.rest()[skipped..]) {
-            Ok((used, recipient)) => {
-                if self.options.thoughts == Thoughts::Apart || !matches!(self.state, State::Thought) {
-                    self.say_before_markup(at);
-                } else {
-                    self.say(at);
-                }
-                self.at += skipped - at;
-                self.begin_message(used, recipient);
-                true
-            }
-            Err(Stop::More) if !is_last => {
-                self.say_up_to(at, false);
-                false
-            }
-            Err(_) => {
-                self.say(at + length);
-                true
-            }
-        }
-    }
-
-    fn header(&mut self, is_last: bool) -> bool {
-        let Some(channels) = self.channels else {
-            self.state = State::Answer;
-            return true;
-        };
-        let Some(opening) = self.header_opening(channels, is_last) else { return false };
-        match self.read_header(channels, &self.rest()[opening..]) {
-            Ok((used, recipient)) => {
-                self.at += opening;
-                self.begin_message(used, recipient);
-            }
-            Err(Stop::More) if !is_last => return false,
-            Err(_) => self.state = State::Answer,
-        }
-        true
-    }
-
-    /// The length of what opens a header that the prompt did not open. `None`: it cannot be told yet.
-    fn header_opening(&self, channels: &Channels, is_last: bool) -> Option<usize> {
-        let openings = match channels.kind {
-            ChannelKind::Harmony => &channels.starts[..channels.starts.len() - 1],
-            _ => channels.starts,
-        };
-        match Cursor::new(self.rest()).one_of(openings) {
-            Ok(opening) => Some(opening.len()),
-            Err(Stop::More) if !is_last => None,
-            Err(_) => Some(0),
-        }
-    }
-
-    fn read_header(&self, channels: &Channels, text: &str) -> Read<(usize, Recipient)> {
-        let window = up_to(text, MAX_HEAD);
-        let mut cursor = Cursor::new(window);
-        let header = match cursor.until(channels.header_end) {
-            Err(Stop::More) if window.len() + 4 > MAX_HEAD || !may_be_header(channels.kind, window) => Err(Stop::No),
-            read => read,
-        }?;
-        let recipient = match channels.kind {
-            ChannelKind::Harmony => self.harmony(header, &mut cursor)?,
-            ChannelKind::Muse => match header.strip_prefix(" to=") {
-                Some("self") => Recipient::Thought,
-                Some("user") => Recipient::Answer { calls: false },
-                None if header.is_empty() => Recipient::Answer { calls: false },
-                Some(_) => Recipient::Answer { calls: true },
-                None => return Err(Stop::No),
-            },
-            ChannelKind::Functionary => match header {
-                "all" => Recipient::Answer { calls: true },
-                name => self.called(name.trim(), &mut cursor)?,
-            },
-        };
-        Ok((cursor.at, recipient))
-    }
-
-    fn harmony(&self, header: &str, cursor: &mut Cursor<'_>) -> Read<Recipient> {
-        let channel = header.rsplit_once("<|channel|>").map(|(_, channel)| channel.trim_start());
-        let addressee = |text: &str| {
-            let (_, name) = text.split_once(" to=")?;
-            let end = name.find(|c: char| is_space(c) || c == '<').unwrap_or(name.len());
-            Some(name[..end].to_owned())
-        };
-        let recipient = match channel {
-            Some(channel) => addressee(channel).or_else(|| addressee(header)),
-            None => addressee(header),
-        };
-        match (recipient.as_deref(), channel) {
-            (Some("assistant") | None, Some(channel)) if channel.starts_with("analysis") => Ok(Recipient::Thought),
-            (Some("assistant") | None, Some(_)) => Ok(Recipient::Answer { calls: true }),
-            (Some("assistant") | None, None) => Err(Stop::No),
-            (Some(name), _) => match self.called(name.strip_prefix("functions.").unwrap_or(name), cursor) {
-                // Such as tools that the model knows from its training: what it sends them is said.
-                Err(Stop::No) => Ok(Recipient::Answer { calls: true }),
-                read => read,
-            },
-        }
-    }
-
-    /// A message to a tool. What is not for one of this request, or has no arguments, is no call.
-    fn called(&self, name: &str, cursor: &mut Cursor<'_>) -> Read<Recipient> {
-        let is_call = !self.options.no_calls && self.is_callable(name);
-        if !is_call {
-            return Err(Stop::No);
-        }
-        cursor.space();
-        if cursor.peek()? != '{' {
-            return Err(Stop::No);
-        }
-        let name = name.to_owned();
-        let kind = ArgumentsKind::Json;
-        Ok(Recipient::Call(Head { len: 0, name, id: None, kind, is_listed: false, in_object: false }))
-    }
-
-    fn begin_message(&mut self, used: usize, recipient: Recipient) {
-        let markup = self.at;
-        self.at += used;
-        self.is_fresh = true;
-        match recipient {
-            Recipient::Thought => {
-                if self.options.thoughts == Thoughts::InContent {
-                    let markup = self.text[markup..self.at].to_owned();
-                    self.events.content(&markup);
-                }
-                self.state = State::Thought;
-                self.skip_space = false;
-            }
-            Recipient::Answer { calls } => {
-                self.state = State::Answer;
-                self.skip_space = false;
-                self.calls_here = calls;
-            }
-            Recipient::Call(head) => self.begin_call(head),
-        }
-    }
-}
-
-/// The calls of channels, whose arguments are JSON.
-const HARMONY_CALL: CallForm = crate::families::PLAIN;
-
-/// Whether a text without the end of a header may be the beginning of one.
-fn may_be_header(kind: ChannelKind, text: &str) -> bool {
-    let begins = |with: &str| with.starts_with(text) || text.starts_with(with);
-    match kind {
-        ChannelKind::Harmony => begins("<|channel|>") || begins(" to="),
-        ChannelKind::Muse => begins(" to=") || begins("<|message|>"),
-        ChannelKind::Functionary => !text.contains([' ', '{', '(']),
     }
 }
