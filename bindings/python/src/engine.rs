@@ -71,6 +71,9 @@ impl Options {
 /// A request's number, its end, and how its answer is read.
 type Ended = (u64, Result<Completion, llama_concurrent::Error>, Option<ReplyForm>);
 
+/// Ranges of bytes.
+type PlainRanges = Vec<(usize, usize)>;
+
 /// An engine and the process that loaded it.
 #[pyclass(frozen, module = "llama_concurrent._native")]
 pub struct NativeEngine {
@@ -230,7 +233,7 @@ impl NativeEngine {
         thinking_budget: Option<u32>,
         variables: Option<String>,
         parse_special: bool,
-    ) -> PyResult<(String, Vec<(usize, usize)>, NativeReplyForm)> {
+    ) -> PyResult<(String, PlainRanges, NativeReplyForm)> {
         let wrong = |error: serde_json::Error| PyValueError::new_err(error.to_string());
         let messages: Vec<ChatMessage> = serde_json::from_str(&messages).map_err(wrong)?;
         let options = ChatOptions {

@@ -172,6 +172,15 @@ struct LimitOptions {
     #[arg(long, value_name = "N", default_value_t = Limits::default().max_generations, value_parser = whole::<usize>)]
     max_generations: usize,
 
+    /// Maximum responses of /v1/responses kept for previous_response_id; the oldest are forgotten
+    #[arg(long, value_name = "N", default_value_t = Limits::default().max_stored_responses, value_parser = whole::<usize>)]
+    max_stored_responses: usize,
+
+    /// Maximum memory that these responses take
+    #[arg(long, value_name = "MIB", default_value_t = Limits::default().max_stored_bytes >> 20,
+        value_parser = whole::<usize>)]
+    max_stored_mib: usize,
+
     /// Maximum tokens per prompt [default: the context of a slot]
     #[arg(long, value_name = "TOKENS", value_parser = whole::<usize>)]
     max_prompt_tokens: Option<usize>,
@@ -324,6 +333,8 @@ impl LimitOptions {
             max_generations: self.max_generations.max(1),
             requests_per_minute: self.rate_limit,
             max_per_client: self.max_per_client,
+            max_stored_responses: self.max_stored_responses,
+            max_stored_bytes: self.max_stored_mib.saturating_mul(1 << 20),
             queue_timeout: optional("--queue-timeout", self.queue_timeout)?,
             timeout: optional("--timeout", self.timeout)?,
             header_timeout: duration("--read-timeout", self.read_timeout)?,

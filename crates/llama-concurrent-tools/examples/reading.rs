@@ -22,7 +22,12 @@ const FAMILIES: [(&str, &str, &str, &str); 4] = [
         "<tool_call>\n<function=write>\n<parameter=text>\n",
         "\n</parameter>\n</function>\n</tool_call>",
     ),
-    ("glm", "<think><tool_call><arg_key>", "<tool_call>write\n<arg_key>text</arg_key>\n<arg_value>", "</arg_value>\n</tool_call>"),
+    (
+        "glm",
+        "<think><tool_call><arg_key>",
+        "<tool_call>write\n<arg_key>text</arg_key>\n<arg_value>",
+        "</arg_value>\n</tool_call>",
+    ),
     (
         "harmony",
         "<|channel|>",
@@ -69,7 +74,18 @@ fn main() {
         println!("{name:12}{:>22.3}{:>22.3}", per_piece(&text), per_piece(&called));
     }
     println!("\n{:36}{:>14}{:>14}", "a mebibyte of", "whole, s", "by bytes, s");
-    for unit in ["<", "<tool_call>", "<tool_call>{\"name\": \"write\", ", "{\"a\":", "[", "<think>", "\n", "</", "[TOOL_CALLS]", "<|channel|>"] {
+    for unit in [
+        "<",
+        "<tool_call>",
+        "<tool_call>{\"name\": \"write\", ",
+        "{\"a\":",
+        "[",
+        "<think>",
+        "\n",
+        "</",
+        "[TOOL_CALLS]",
+        "<|channel|>",
+    ] {
         let hostile = unit.repeat((1 << 20) / unit.len());
         let (mut whole, mut single) = (0.0_f64, 0.0_f64);
         for (_, signs, before, _) in FAMILIES {
