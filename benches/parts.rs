@@ -66,6 +66,7 @@ fn request(id: u64, user: u64) -> NewSequence {
         prompt: (0..1000).map(|i| 3 + ((user * 31 + i * 7) % 900) as i32).collect(),
         params: Arc::new(SamplingParams::default().max_tokens(2)),
         matcher: None,
+        markup: Arc::default(),
         prefix_reuse: true,
         priority: Priority::Interactive,
         submitted: Duration::ZERO,

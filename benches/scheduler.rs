@@ -48,6 +48,7 @@ fn busy(contexts: usize, slots: usize) -> (Scheduler, Duration) {
             prompt: (0..48).map(|i| 3 + ((id as i32 * 31 + i * 7) % 900)).collect(),
             params: Arc::new(SamplingParams::default().stop(["END"])),
             matcher: None,
+            markup: Arc::default(),
             prefix_reuse: true,
             priority: Priority::Interactive,
             submitted: now,
