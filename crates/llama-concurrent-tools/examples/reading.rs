@@ -53,7 +53,8 @@ fn read<'a>(mut parser: Parser, pieces: impl Iterator<Item = &'a str>) -> (f64, 
 fn pieces(text: &str, bytes: usize) -> impl Iterator<Item = &str> {
     let mut rest = text;
     std::iter::from_fn(move || {
-        let (piece, behind) = rest.split_at(rest.ceil_char_boundary(bytes.min(rest.len())));
+        let end = (bytes.min(rest.len())..).find(|&at| rest.is_char_boundary(at))?;
+        let (piece, behind) = rest.split_at(end);
         rest = behind;
         (!piece.is_empty()).then_some(piece)
     })
