@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The server with the clients that people use, in a Python environment of its own: OpenAI's, LangChain's, LlamaIndex's, Ollama's,
-# Anthropic's and two frameworks;
+# The server with the clients that people use, in Python environments of their own: OpenAI's, Anthropic's and Ollama's, LangChain,
+# LlamaIndex, and the frameworks for agents; in a second environment those that want other versions of OpenAI's client;
 # schemathesis over its description; a crowd of connections; the page in a browser where there is one. Says so and does
 # nothing where Python or its package registry cannot be reached. Wants target/release/llama-concurrent.
 set -euo pipefail
@@ -24,4 +24,13 @@ python3 -m venv "$environment" || skip "python3 -m venv does not work here"
 "$environment/bin/python" -m pip install --quiet --disable-pip-version-check \
     "anthropic>=0.40" "openai-agents>=0.3" "pydantic-ai-slim[openai,anthropic]>=1" ||
     echo "test-server: some clients cannot be installed; their tests are skipped" >&2
-exec "$environment/bin/python" -m pytest --quiet -rs -p no:cacheprovider crates/llama-concurrent-server/tests/python "$@"
+tests=crates/llama-concurrent-server/tests/python
+"$environment/bin/python" -m pytest --quiet -rs -p no:cacheprovider "$tests" "$@"
+
+others=$PWD/target/python-clients
+python3 -m venv "$others"
+if "$others/bin/python" -m pip install --quiet --disable-pip-version-check pytest litellm instructor outlines; then
+    "$others/bin/python" -m pytest --quiet -rs -p no:cacheprovider -W ignore "$tests/test_tools.py" -k "litellm or instructor or outlines"
+else
+    echo "test-server: SKIPPED: litellm, instructor and outlines cannot be installed" >&2
+fi
