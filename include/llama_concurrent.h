@@ -186,6 +186,21 @@ enum {
     LLAMA_INFER_PRIORITY_BATCH = 1,
 };
 
+/** Whether the model continues the last message of a chat. */
+typedef int32_t llama_infer_continuation;
+enum {
+    /** Continue the last message if it is the assistant's; otherwise start a new one. */
+    LLAMA_INFER_CONTINUATION_AUTO = 0,
+    /** Always start a new message. */
+    LLAMA_INFER_CONTINUATION_NEVER = 1,
+    /** Continue the last message of any role: its content, or its reasoning if it has no content. */
+    LLAMA_INFER_CONTINUATION_LAST = 2,
+    /** Continue the content of the last message. */
+    LLAMA_INFER_CONTINUATION_CONTENT = 3,
+    /** Continue the reasoning of the last message. */
+    LLAMA_INFER_CONTINUATION_REASONING_CONTENT = 4,
+};
+
 /** How workers are placed on the machine. */
 typedef int32_t llama_engine_placement;
 enum {
@@ -416,6 +431,41 @@ typedef struct llama_infer_logit_bias {
     float bias;
 } llama_infer_logit_bias;
 
+/** A call of a tool: in a message, an event or a result. */
+typedef struct llama_infer_tool_call {
+    /** The id that its result refers to. */
+    const char *id;
+    /** The name of the tool. */
+    const char *name;
+    /** The arguments, as a JSON object. NULL in events, whose text is a piece of them. */
+    const char *arguments;
+    /** Its number among the calls of the answer, from 0. */
+    size_t index;
+} llama_infer_tool_call;
+
+/**
+ * A message of a chat with all that it may have. Set unused members to NULL, and `size` to
+ * `sizeof(llama_infer_chat_message)`.
+ */
+typedef struct llama_infer_chat_message {
+    /** `sizeof(llama_infer_chat_message)`. */
+    size_t size;
+    /** The author: usually "system", "user", "assistant" or "tool". */
+    const char *role;
+    /** The text; may be NULL if there are calls. */
+    const char *content;
+    /** Of the assistant: its thoughts, as the member `reasoning` of a result has them. */
+    const char *reasoning;
+    /** Of the assistant: the tools that it called, as in a result. */
+    const struct llama_infer_tool_call *tool_calls;
+    /** Number of elements in `tool_calls`. */
+    size_t n_tool_calls;
+    /** Of a tool: the id of the call that `content` is the result of. */
+    const char *tool_call_id;
+    /** The name of the author or of the tool. */
+    const char *name;
+} llama_infer_chat_message;
+
 /**
  * The parameters of a request. Initialise it with `llama_infer_default_params`. The struct and everything it points to are
  * copied by the function that it is passed to, except for `queue`, which is a handle.
@@ -567,7 +617,7 @@ typedef struct llama_infer_params {
      * Chats: the messages as pointers to structs, for messages with calls and results of tools. If it is set, the argument
      * `messages` and `chat_messages` must be NULL. NULL (default): use one of those.
      */
-    const llama_infer_chat_message *const *chat;
+    const struct llama_infer_chat_message *const *chat;
     /** Number of elements in `chat`. */
     size_t n_chat;
     /**
@@ -656,7 +706,7 @@ typedef struct llama_infer_result {
      * Chats: the calls of tools in the order of the answer; NULL if there are none. After a cancel, or if `max_tokens` was
      * reached, the arguments of the last one may be cut off.
      */
-    const llama_infer_tool_call *tool_calls;
+    const struct llama_infer_tool_call *tool_calls;
     /** Number of `tool_calls`. */
     size_t n_tool_calls;
     /** Chats: the answer as a JSON object in the form of OpenAI's API, for the next `chat_messages`; NULL otherwise. */
@@ -717,11 +767,19 @@ typedef struct llama_infer_event {
     /** Number of `logprobs`; may be 0. */
     size_t n_logprobs;
     /** `TOOL_CALL`, `ARGUMENTS`: the call, without its arguments; NULL otherwise. */
-    const llama_infer_tool_call *tool_call;
+    const struct llama_infer_tool_call *tool_call;
 } llama_infer_event;
 
 /** Receives the events of a request: any number of `TOKEN` events, then one `FINISHED` event per prompt. */
 typedef void (*llama_infer_callback)(const struct llama_infer_event *event, void *user_data);
+
+/** A message of a chat. */
+typedef struct llama_infer_message {
+    /** The author: usually "system", "user" or "assistant". */
+    const char *role;
+    /** The text. */
+    const char *content;
+} llama_infer_message;
 
 /** A snapshot of the state of an engine. Counters start at 0 when the engine is loaded. */
 typedef struct llama_engine_stats {
@@ -1017,7 +1075,7 @@ llama_infer_status llama_infer_tokens_async(struct llama_engine *engine,
  * Also returns `NO_CHAT_TEMPLATE` and `CHAT_TEMPLATE`.
  */
 llama_infer_status llama_infer_chat_async(struct llama_engine *engine,
-                                          const llama_infer_message *messages,
+                                          const struct llama_infer_message *messages,
                                           size_t n_messages,
                                           const struct llama_infer_params *params,
                                           llama_infer_callback on_event,
@@ -1038,7 +1096,7 @@ llama_infer_status llama_infer_chat_async(struct llama_engine *engine,
  * Returns `BUFFER_TOO_SMALL` if the text and its NUL do not fit.
  */
 llama_infer_status llama_engine_chat_prompt(struct llama_engine *engine,
-                                            const llama_infer_message *messages,
+                                            const struct llama_infer_message *messages,
                                             size_t n_messages,
                                             const struct llama_infer_params *params,
                                             char *buffer,

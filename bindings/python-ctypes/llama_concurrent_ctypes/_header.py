@@ -37,6 +37,7 @@ ENUMS: dict[str, dict[str, int]] = {
     "llama_engine_strategy": {"auto": 0, "sequential": 1, "round-robin": 2, "batched": 3},
     "llama_engine_kv_type": {"f16": 0, "q8_0": 1, "f32": 2, "q4_0": 3},
     "llama_infer_priority": {"interactive": 0, "batch": 1},
+    "llama_infer_continuation": {"auto": 0, "never": 1, "last": 2, "content": 3, "reasoning_content": 4},
     "llama_engine_placement": {"auto": 0, "node": 1, "l3": 2, "none": 3},
     "llama_engine_replicate": {"auto": 0, "always": 1, "never": 2},
     "llama_engine_wait_policy": {"auto": 0, "active": 1, "passive": 2},
@@ -104,6 +105,28 @@ class CInferLogitBias(ctypes.Structure):
     _fields_ = [
         ("token", c_int32),
         ("bias", c_float),
+    ]
+
+
+class CInferToolCall(ctypes.Structure):
+    _fields_ = [
+        ("id", c_char_p),
+        ("name", c_char_p),
+        ("arguments", c_char_p),
+        ("index", c_size_t),
+    ]
+
+
+class CInferChatMessage(ctypes.Structure):
+    _fields_ = [
+        ("size", c_size_t),
+        ("role", c_char_p),
+        ("content", c_char_p),
+        ("reasoning", c_char_p),
+        ("tool_calls", POINTER(CInferToolCall)),
+        ("n_tool_calls", c_size_t),
+        ("tool_call_id", c_char_p),
+        ("name", c_char_p),
     ]
 
 
@@ -229,6 +252,13 @@ class CInferEvent(ctypes.Structure):
 
 
 CInferCallback = ctypes.CFUNCTYPE(None, POINTER(CInferEvent), c_void_p)
+
+
+class CInferMessage(ctypes.Structure):
+    _fields_ = [
+        ("role", c_char_p),
+        ("content", c_char_p),
+    ]
 
 
 class CEngineStats(ctypes.Structure):

@@ -3,10 +3,11 @@
 use std::{fs, path::Path};
 
 /// In the order in which a reader wants them.
-const SOURCES: [&str; 13] = [
+const SOURCES: [&str; 14] = [
     "status",
     "types",
     "boundary",
+    "chat",
     "event",
     "engine_params",
     "infer_params",

@@ -10,41 +10,44 @@ use crate::{Capabilities, ChatMessage, json::dumps};
 const CALL: (&str, &str) = ("<tool_call>", "</tool_call>");
 const RESULT: (&str, &str) = ("<tool_response>", "</tool_response>");
 
-/// The messages with `tools`, and with calls and results in the history, as plain texts. `None` where the template shows all
-/// of it itself.
-pub(crate) fn describe(
+/// The messages with tools in the system message, and with their calls and results as plain texts. `None` where there are no
+/// tools, or the template shows them itself.
+pub(crate) fn tools(
     messages: &[ChatMessage],
     tools: Option<&Value>,
     capabilities: &Capabilities,
 ) -> Option<Vec<ChatMessage>> {
-    let tools = tools.and_then(Value::as_array).filter(|list| !list.is_empty() && !capabilities.tools);
+    let tools = tools.and_then(Value::as_array).filter(|list| !list.is_empty() && !capabilities.tools)?;
+    let mut described = history(messages, capabilities).unwrap_or_else(|| messages.to_vec());
+    instruct(&mut described, &instructions(tools));
+    Some(described)
+}
+
+/// The messages with calls and results as plain texts. `None` where there are none, or the template shows them itself.
+pub(crate) fn history(messages: &[ChatMessage], capabilities: &Capabilities) -> Option<Vec<ChatMessage>> {
     let is_used = |message: &ChatMessage| message.role == "tool" || calls(message).is_some();
-    let history = !(capabilities.tool_calls && capabilities.tool_role) && messages.iter().any(is_used);
-    if tools.is_none() && !history {
+    if capabilities.tool_calls && capabilities.tool_role || !messages.iter().any(is_used) {
         return None;
     }
     let mut described: Vec<ChatMessage> = Vec::with_capacity(messages.len() + 1);
     let mut after_result = false;
     for message in messages {
-        let is_result = history && message.role == "tool";
-        match (is_result, calls(message).filter(|_| history)) {
-            (true, _) => {
-                let text = result(message);
-                match described.last_mut().filter(|_| after_result) {
-                    // Results of one turn are one message, as roles alternate in many templates.
-                    Some(last) => {
-                        last.content = format!("{}\n{text}", last.content.as_str().unwrap_or_default()).into()
-                    }
-                    None => described.push(ChatMessage::user(text)),
-                }
-            }
-            (false, Some(calls)) => described.push(written(message, calls)),
-            (false, None) => described.push(message.clone()),
+        let is_result = message.role == "tool";
+        let text = match is_result {
+            true => Some(result(message)),
+            // What the user says next belongs to the same message.
+            false => (after_result && message.role == "user").then(|| text_of(&message.content)),
+        };
+        match (text, calls(message)) {
+            (Some(text), _) => match described.last_mut().filter(|_| after_result) {
+                // Results of one turn are one message, as roles alternate in many templates.
+                Some(last) => last.content = format!("{}\n{text}", text_of(&last.content)).into(),
+                None => described.push(ChatMessage::user(text)),
+            },
+            (None, Some(calls)) => described.push(written(message, calls)),
+            (None, None) => described.push(message.clone()),
         }
         after_result = is_result;
-    }
-    if let Some(tools) = tools {
-        instruct(&mut described, &instructions(tools));
     }
     Some(described)
 }
@@ -139,6 +142,7 @@ mod tests {
             ChatMessage::assistant("I look.").with("tool_calls", call),
             ChatMessage::tool("a", "sunny"),
             ChatMessage::tool("b", "rain"),
+            ChatMessage::user("Thanks."),
         ];
         let options = ChatOptions { tools: Some(weather()), ..ChatOptions::default() };
         let prompt = template.render(&messages, &options).unwrap();
@@ -146,7 +150,7 @@ mod tests {
             "<|im_start|>system\nBe brief.\n\nYou may call",
             "<tools>\n{\"type\": \"function\", \"function\": {\"name\": \"weather\"",
             "I look.\n<tool_call>\n{\"name\": \"weather\", \"arguments\": {\"city\": \"Rome\"}}\n</tool_call><|im_end|>",
-            "<|im_start|>user\n<tool_response>\nsunny\n</tool_response>\n<tool_response>\nrain\n</tool_response><|im_end|>",
+            "<|im_start|>user\n<tool_response>\nsunny\n</tool_response>\n<tool_response>\nrain\n</tool_response>\nThanks.<|im_end|>",
         ] {
             assert!(prompt.contains(part), "{part}\n---\n{prompt}");
         }
@@ -163,6 +167,6 @@ mod tests {
                       {{ c.function.arguments }}){% endfor %}{% endfor %}{{ tools }}";
         let template = ChatTemplate::compile(source, "", "").unwrap();
         let options = ChatOptions { tools: Some(weather()), ..ChatOptions::default() };
-        assert!(describe(&[ChatMessage::user("Hi")], options.tools.as_ref(), &template.capabilities()).is_none());
+        assert!(tools(&[ChatMessage::user("Hi")], options.tools.as_ref(), &template.capabilities()).is_none());
     }
 }

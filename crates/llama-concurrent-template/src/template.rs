@@ -170,12 +170,29 @@ impl ChatTemplate {
         messages: &[ChatMessage],
         options: &ChatOptions,
     ) -> Result<Rendered, ChatError> {
+        if let Some(described) = described::tools(messages, options.tools.as_ref(), &self.capabilities) {
+            return self.render_adapted(environment, &described, options);
+        }
+        let own = match self.render_adapted(environment, messages, options) {
+            Err(error) if !matches!(error, ChatError::Messages { .. }) => error,
+            done => return done,
+        };
+        match described::history(messages, &self.capabilities) {
+            Some(described) => self.render_adapted(environment, &described, options).map_err(|_| own),
+            None => Err(own),
+        }
+    }
+
+    fn render_adapted(
+        &self,
+        environment: &Environment<'static>,
+        messages: &[ChatMessage],
+        options: &ChatOptions,
+    ) -> Result<Rendered, ChatError> {
         let continued = continued(messages, options.continue_final_message)?;
         // The one role that gpt-oss knows and others do not.
         let has_developer = self.source.contains("<|channel|>");
         let form = Form::of(&self.capabilities);
-        let described = described::describe(messages, options.tools.as_ref(), &self.capabilities);
-        let messages = described.as_deref().unwrap_or(messages);
         let attempt = |form| {
             let messages = adapt::adapt(messages, form, &self.capabilities, has_developer)?;
             self.attempt(&Job { environment, messages, options, continued })

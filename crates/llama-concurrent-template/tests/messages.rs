@@ -110,7 +110,13 @@ fn what_a_user_or_a_tool_says_is_never_left_out_in_silence() {
         (0, "user".into())
     );
     let tool = json!([{"role": "user", "content": "Hi"}, {"role": "tool", "content": "7.5"}]);
-    assert_eq!(lost(render(NO_TOOLS, tool, Continuation::Never)), (1, "tool".into()));
+    assert_eq!(lost(render(nothing, tool.clone(), Continuation::Never)), (0, "user".into()));
+    let described = "<user>Hi</><user><tool_response>\n7.5\n</tool_response></>";
+    assert_eq!(
+        render(NO_TOOLS, tool, Continuation::Never).as_deref(),
+        Ok(described),
+        "as a user's, where there is no such role"
+    );
     // Only the last message is shown.
     let last = "{{ messages[-1].content }}";
     let two = json!([{"role": "user", "content": "Hi"}, {"role": "user", "content": "Hi"}]);
