@@ -60,7 +60,7 @@ int main(int argc, char **argv) {
     llama_infer_chat_message question = {.size = sizeof question, .role = "user", .content = "Please switch the lamp on."};
     const llama_infer_chat_message *chat[3] = {&question};
     llama_infer_params params = llama_infer_default_params();
-    params.max_tokens = 60;
+    params.max_tokens = 200;
     params.chat = chat;
     params.n_chat = 1;
     params.chat_tools = tools;

@@ -173,8 +173,8 @@ fn the_event_loop_example_serves_its_input() {
 #[test]
 fn the_tools_example_makes_a_call_and_tells_its_result() {
     let text = expect_success(Command::new(compile_example("tools.c")).arg(model()));
-    let (call, answer) = text.split_once('\n').expect("a call and an answer");
-    assert!(call.contains("lamp {\"state\": \"o"), "{text}");
+    let (call, answer) = text.split_once("]\n").expect("a call and an answer");
+    assert!(call.starts_with("[lamp {") && call.contains("\"state\": \"o"), "{text}");
     assert!(!answer.trim().is_empty(), "{text}");
 }
 

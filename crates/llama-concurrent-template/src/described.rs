@@ -23,6 +23,11 @@ pub(crate) fn tools(
     Some(described)
 }
 
+/// Whether there are calls that the template does not show.
+pub(crate) fn has_lost_calls(messages: &[ChatMessage], capabilities: &Capabilities) -> bool {
+    !capabilities.tool_calls && messages.iter().any(|message| calls(message).is_some())
+}
+
 /// The messages with calls and results as plain texts. `None` where there are none, or the template shows them itself.
 pub(crate) fn history(messages: &[ChatMessage], capabilities: &Capabilities) -> Option<Vec<ChatMessage>> {
     let is_used = |message: &ChatMessage| message.role == "tool" || calls(message).is_some();

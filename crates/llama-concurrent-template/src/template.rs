@@ -170,15 +170,22 @@ impl ChatTemplate {
         messages: &[ChatMessage],
         options: &ChatOptions,
     ) -> Result<Rendered, ChatError> {
-        if let Some(described) = described::tools(messages, options.tools.as_ref(), &self.capabilities) {
-            return self.render_adapted(environment, &described, options);
+        let continued = continued(messages, options.continue_final_message)?;
+        let described = described::tools(messages, options.tools.as_ref(), &self.capabilities);
+        // A template that shows no calls would leave them out in silence.
+        let described = described.or_else(|| match described::has_lost_calls(messages, &self.capabilities) {
+            true => described::history(messages, &self.capabilities),
+            false => None,
+        });
+        if let Some(described) = described {
+            return self.render_adapted(environment, &described, options, continued);
         }
-        let own = match self.render_adapted(environment, messages, options) {
+        let own = match self.render_adapted(environment, messages, options, continued) {
             Err(error) if !matches!(error, ChatError::Messages { .. }) => error,
             done => return done,
         };
         match described::history(messages, &self.capabilities) {
-            Some(described) => self.render_adapted(environment, &described, options).map_err(|_| own),
+            Some(described) => self.render_adapted(environment, &described, options, continued).map_err(|_| own),
             None => Err(own),
         }
     }
@@ -188,8 +195,8 @@ impl ChatTemplate {
         environment: &Environment<'static>,
         messages: &[ChatMessage],
         options: &ChatOptions,
+        continued: Option<Field>,
     ) -> Result<Rendered, ChatError> {
-        let continued = continued(messages, options.continue_final_message)?;
         // The one role that gpt-oss knows and others do not.
         let has_developer = self.source.contains("<|channel|>");
         let form = Form::of(&self.capabilities);
