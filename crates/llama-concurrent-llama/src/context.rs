@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use llama_concurrent_scheduler::{CallError, Row};
+use llama_concurrent_scheduler::{CallError, Row, scored_rows};
 use llama_concurrent_types::{EngineConfig, Error, ErrorKind, KvType, MemoryStats, PoolShape, Result};
 use llama_cpp_sys_2 as sys;
 
@@ -59,7 +59,7 @@ impl Context {
         params.n_seq_max = small(shape.slots);
         let all_logits = output == Output::Logits && model.faults().needs_all_logits;
         params.n_outputs_max = small(match output {
-            Output::Logits if !all_logits => shape.slots,
+            Output::Logits if !all_logits => scored_rows(shape),
             _ => shape.n_batch,
         });
         params.embeddings = output == Output::Vectors;
@@ -324,7 +324,7 @@ impl Batch {
         self.n_seq_id.clear();
         self.n_seq_id.resize(rows.len(), 1);
         self.logits.clear();
-        self.logits.extend(rows.iter().map(|row| i8::from(self.all_logits || row.sample.is_some())));
+        self.logits.extend(rows.iter().map(|row| i8::from(self.all_logits || row.needs_logits())));
         self.seq.clear();
         self.seq.extend(rows.iter().map(|row| row.seq as i32));
         self.seq_id.clear();

@@ -32,10 +32,10 @@ use std::{
 };
 
 use llama_concurrent_scheduler::{
-    Backend, Call, CallError, Contention, EmbedCall, Held, Op, Row, Sampled, SeqKey, SlotId, StepOutcome, StepPlan,
+    Backend, Call, CallError, Contention, EmbedCall, Held, Op, Row, Sampled, Score, SeqKey, SlotId, StepOutcome, StepPlan,
 };
 use llama_concurrent_topology::{MemoryPolicy, WorkerPlan};
-use llama_concurrent_types::{EngineConfig, MemoryStats, PoolShape, Result};
+use llama_concurrent_types::{EngineConfig, MemoryStats, PoolShape, Result, TokenLogprobs};
 
 use self::{
     context::{Context, Output, Parked},
@@ -161,11 +161,17 @@ impl LlamaBackend {
         slots.into_iter().map(|slot| Held { slot, first: first(slot) }).collect()
     }
 
-    fn compute(&mut self, call: &Call) -> Result<Vec<Sampled>, CallError> {
+    /// What was sampled, and what was found of tokens that follow rows of a prompt.
+    fn compute(&mut self, call: &Call) -> Result<(Vec<Sampled>, Vec<TokenLogprobs>), CallError> {
         let context = &mut self.contexts[call.context];
         context.decode(&call.rows, &self.threads)?;
         let mut tokens = Vec::with_capacity(self.shape.slots);
+        let mut scored = Vec::new();
         for (index, row) in call.rows.iter().enumerate() {
+            if let Some(Score { next, n_top }) = row.score {
+                let logits = context.logits(index).ok_or_else(|| CallError { message: "gave no logits".into() })?;
+                scored.push(TokenLogprobs::of(logits, next, n_top));
+            }
             let Some(key) = row.sample else { continue };
             let sampler = self.samplers.get_mut(key).and_then(Option::as_mut);
             tokens.push(match sampler.zip(context.logits(index)) {
@@ -173,7 +179,7 @@ impl LlamaBackend {
                 None => Sampled::Impossible("llama.cpp gave no logits".into()),
             });
         }
-        Ok(tokens)
+        Ok((tokens, scored))
     }
 
     /// What the model makes of each token of a text.
@@ -193,7 +199,7 @@ impl LlamaBackend {
         let mut vectors = Vec::with_capacity(tokens.len());
         for (part, tokens) in tokens.chunks(n_rows).enumerate() {
             let first = computed + part * n_rows;
-            let row = |(pos, &token)| Row { seq: 0, token, pos, sample: None };
+            let row = |(pos, &token)| Row { seq: 0, token, pos, sample: None, score: None };
             let rows: Vec<Row> = (first..).zip(tokens).map(row).collect();
             embedder.decode(&rows, &self.threads)?;
             for index in 0..rows.len() {
@@ -238,11 +244,18 @@ impl Backend for LlamaBackend {
         self.threads.select_mode();
         let start = Instant::now();
         plan.ops.iter().for_each(|op| self.apply(op));
-        let sampled = plan.call.as_ref().map_or(Ok(Vec::new()), |call| self.compute(call));
+        let computed = plan.call.as_ref().map(|call| self.compute(call)).transpose();
         let vectors = plan.embed.as_ref().map(|call| self.embed(call));
         let is_idle = plan.call.is_none() && plan.embed.is_none();
         let elapsed = if is_idle { Duration::ZERO } else { start.elapsed() };
         self.threads.observe(elapsed);
-        StepOutcome { elapsed, sampled, vectors, lost: std::mem::take(&mut self.lost), held: self.held(plan) }
+        let (sampled, scored) = match computed {
+            Ok(computed) => {
+                let (sampled, scored) = computed.unwrap_or_default();
+                (Ok(sampled), scored)
+            }
+            Err(error) => (Err(error), Vec::new()),
+        };
+        StepOutcome { elapsed, sampled, scored, vectors, lost: std::mem::take(&mut self.lost), held: self.held(plan) }
     }
 }

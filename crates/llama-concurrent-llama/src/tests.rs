@@ -20,7 +20,7 @@ fn backend() -> LlamaBackend {
 }
 
 fn row(seq: usize, token: Token, pos: usize, sample: bool) -> Row {
-    Row { seq, token, pos, sample: sample.then_some(seq) }
+    Row { seq, token, pos, sample: sample.then_some(seq), score: None }
 }
 
 fn prefill(backend: &mut LlamaBackend, seq: usize, tokens: &[Token]) {
@@ -96,7 +96,7 @@ fn log_probabilities_are_those_of_the_model_whatever_the_sampling() {
     for (key, params) in [plain, biased, penalised, sampled, none].into_iter().enumerate() {
         let n_top = params.logprobs.unwrap() as usize;
         let begin = Op::Begin { key, params: Arc::new(params), history: vec![by_likelihood[0]; 3], matcher: None };
-        let rows = vec![Row { seq: 1, token: 300, pos: 0, sample: Some(key) }];
+        let rows = vec![Row { seq: 1, token: 300, pos: 0, sample: Some(key), score: None }];
         let call = Call { context: 0, kind: CallKind::Decode, rows };
         let empty = Op::Truncate { slot: SlotId { context: 0, seq: 1 }, keep: 0 };
         let sampled =
@@ -169,8 +169,8 @@ fn a_plan_is_carried_out_as_a_whole() {
             context: 0,
             kind: CallKind::Prefill,
             rows: vec![
-                Row { seq: 2, token: 300, pos: 0, sample: None },
-                Row { seq: 2, token: 301, pos: 1, sample: Some(5) },
+                Row { seq: 2, token: 300, pos: 0, sample: None, score: None },
+                Row { seq: 2, token: 301, pos: 1, sample: Some(5), score: None },
             ],
         }),
         embed: None,

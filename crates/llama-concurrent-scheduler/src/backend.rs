@@ -101,7 +101,33 @@ pub struct Row {
     pub pos: usize,
     /// The sequence to sample for after this row; `None` computes KV only.
     pub sample: Option<SeqKey>,
+    /// How likely is what follows in the prompt? Of a call, at most [`scored_rows`] ask for that or for a sample.
+    pub score: Option<Score>,
 }
+
+impl Row {
+    /// Whether the model's logits are needed behind this row.
+    pub fn needs_logits(&self) -> bool {
+        self.sample.is_some() || self.score.is_some()
+    }
+}
+
+/// A question for the log probability of a token behind a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Score {
+    /// The token that follows.
+    pub next: Token,
+    /// How many of the likeliest tokens are wanted beside it.
+    pub n_top: usize,
+}
+
+/// Rows of a call whose logits may be asked for: memory for the logits of all rows of a prompt would be a hundred times that.
+pub fn scored_rows(shape: PoolShape) -> usize {
+    shape.slots.max(TILE_ROWS).min(shape.n_batch)
+}
+
+/// ggml's kernels, and ours, work on tiles of so many rows.
+pub(crate) const TILE_ROWS: usize = 16;
 
 /// One `llama_decode`.
 #[derive(Clone, Debug, PartialEq)]
@@ -192,6 +218,8 @@ pub struct StepOutcome {
     pub elapsed: Duration,
     /// One for each row with `sample`, in the order of the rows.
     pub sampled: Result<Vec<Sampled>, CallError>,
+    /// One for each row with `score`, in the order of the rows; empty after an error.
+    pub scored: Vec<TokenLogprobs>,
     /// What the model made of each token of the plan's [`EmbedCall`], as a vector; `None` without one.
     pub vectors: Option<Result<Vec<Vec<f32>>, CallError>>,
     /// Sequences whose parked KV could not be brought back.
@@ -203,7 +231,7 @@ pub struct StepOutcome {
 impl StepOutcome {
     /// What came of a call of a model without a sliding window.
     pub fn new(elapsed: Duration, sampled: Result<Vec<Sampled>, CallError>) -> Self {
-        Self { elapsed, sampled, vectors: None, lost: Vec::new(), held: Vec::new() }
+        Self { elapsed, sampled, scored: Vec::new(), vectors: None, lost: Vec::new(), held: Vec::new() }
     }
 }
 

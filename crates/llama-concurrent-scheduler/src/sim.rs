@@ -6,10 +6,11 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use llama_concurrent_types::{PoolShape, Token};
+use llama_concurrent_types::{PoolShape, Token, TokenLogprob, TokenLogprobs};
 
 use super::{
-    Backend, Call, CallError, CallKind, EmbedCall, Held, Op, Row, Sampled, SeqKey, SlotId, StepOutcome, StepPlan,
+    Backend, Call, CallError, CallKind, EmbedCall, Held, Op, Row, Sampled, Score, SeqKey, SlotId, StepOutcome, StepPlan,
+    backend::scored_rows,
 };
 
 /// What simulated work takes.
@@ -121,7 +122,7 @@ pub struct SimBackend<T = SimCost> {
 
 /// What a part of a text costs: as many rows of a prompt.
 fn rows_of(EmbedCall { computed, tokens }: &EmbedCall) -> Call {
-    let row = |(pos, &token)| Row { seq: 0, token, pos, sample: None };
+    let row = |(pos, &token)| Row { seq: 0, token, pos, sample: None, score: None };
     Call { context: 0, kind: CallKind::Prefill, rows: (*computed..).zip(tokens).map(row).collect() }
 }
 
@@ -137,6 +138,13 @@ fn token_of(hash: u64, n_vocab: Token) -> Token {
 }
 
 impl SimBackend {
+    /// How likely the last token of `sequence` is behind the others, as a run alone would say it.
+    pub fn logprob(sequence: &[Token]) -> f32 {
+        let (&next, before) = sequence.split_last().expect("a token");
+        let hash = before.iter().fold(EMPTY, |hash, &token| followed_by(hash, token));
+        Self::likelihood(hash, Score { next, n_top: 0 }).logprob
+    }
+
     /// The token that follows `sequence`: what a run alone on an empty slot would give.
     pub fn next_token(sequence: &[Token], n_vocab: Token) -> Token {
         token_of(sequence.iter().fold(EMPTY, |hash, &token| followed_by(hash, token)), n_vocab)
@@ -173,6 +181,13 @@ impl<T: SimTiming> SimBackend<T> {
     fn fails(&mut self) -> bool {
         self.calls += 1;
         self.fail_every.is_some_and(|n| self.calls.is_multiple_of(n))
+    }
+
+    /// How likely a token is behind what a hash stands for: any number that depends on both.
+    fn likelihood(hash: u64, Score { next, n_top }: Score) -> TokenLogprobs {
+        let logprob = |token: Token| -((followed_by(hash, token) % 1000) as f32);
+        let top = (0..n_top as Token).map(|token| TokenLogprob { token, logprob: logprob(token) }).collect();
+        TokenLogprobs { logprob: logprob(next), top }
     }
 
     /// A token's vector is its id and its position.
@@ -256,6 +271,8 @@ impl<T: SimTiming> SimBackend<T> {
 
     fn check_call(&self, call: &Call) {
         assert!(!call.rows.is_empty() && call.rows.len() <= self.shape.n_batch, "1 to n_batch rows");
+        let n_logits = call.rows.iter().filter(|row| row.needs_logits()).count();
+        assert!(n_logits <= scored_rows(self.shape), "logits of {n_logits} rows");
         let mut seen = Vec::new();
         for rows in call.rows.chunk_by(|a, b| a.seq == b.seq) {
             assert!(!seen.contains(&rows[0].seq), "rows of a slot stand together");
@@ -269,7 +286,7 @@ impl<T: SimTiming> SimBackend<T> {
         }
     }
 
-    fn compute_row(&mut self, context: usize, row: &Row) -> Option<Sampled> {
+    fn compute_row(&mut self, context: usize, row: &Row, scored: &mut Vec<TokenLogprobs>) -> Option<Sampled> {
         let n_ctx = self.shape.n_ctx;
         let n_vocab = self.n_vocab;
         if let Some(key) = row.sample {
@@ -288,6 +305,7 @@ impl<T: SimTiming> SimBackend<T> {
             );
             kv.keep_last(positions + spare);
         }
+        scored.extend(row.score.map(|score| Self::likelihood(hash, score)));
         row.sample.map(|_| token_of(hash, n_vocab).into())
     }
 }
@@ -317,20 +335,17 @@ impl<T: SimTiming> Backend for SimBackend<T> {
             elapsed += self.timing.call(&rows_of(embed), 1);
             let vectors = Some(self.embed(embed));
             return StepOutcome {
-                elapsed,
-                sampled: Ok(Vec::new()),
                 vectors,
                 lost: self.lost.clone(),
                 held: self.held(plan),
+                ..StepOutcome::new(elapsed, Ok(Vec::new()))
             };
         }
         let Some(call) = &plan.call else {
             return StepOutcome {
-                elapsed,
-                sampled: Ok(Vec::new()),
-                vectors: None,
                 lost: self.lost.clone(),
                 held: self.held(plan),
+                ..StepOutcome::new(elapsed, Ok(Vec::new()))
             };
         };
         self.check_call(call);
@@ -343,13 +358,23 @@ impl<T: SimTiming> Backend for SimBackend<T> {
             // A failed llama_decode leaves an unknown part of its rows behind.
             let half = call.rows.len() / 2;
             for row in &call.rows[..half] {
-                self.compute_row(call.context, row);
+                self.compute_row(call.context, row, &mut Vec::new());
             }
             let sampled = Err(CallError { message: "simulated failure".into() });
-            return StepOutcome { elapsed, sampled, vectors: None, lost: self.lost.clone(), held: self.held(plan) };
+            return StepOutcome {
+                lost: self.lost.clone(),
+                held: self.held(plan),
+                ..StepOutcome::new(elapsed, sampled)
+            };
         }
         self.copying[call.context] = false;
-        let sampled = call.rows.iter().filter_map(|row| self.compute_row(call.context, row)).collect();
-        StepOutcome { elapsed, sampled: Ok(sampled), vectors: None, lost: self.lost.clone(), held: self.held(plan) }
+        let mut scored = Vec::new();
+        let sampled = call.rows.iter().filter_map(|row| self.compute_row(call.context, row, &mut scored)).collect();
+        StepOutcome {
+            scored,
+            lost: self.lost.clone(),
+            held: self.held(plan),
+            ..StepOutcome::new(elapsed, Ok(sampled))
+        }
     }
 }

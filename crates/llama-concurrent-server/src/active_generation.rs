@@ -11,7 +11,7 @@ use std::{
 
 use futures_core::Stream;
 use futures_util::{StreamExt, future::try_join_all};
-use llama_concurrent::{Collector, Completion, Delta, Event, Finish, FinishReason, Generation, Timings, Token};
+use llama_concurrent::{Collector, Completion, Delta, Event, Finish, FinishReason, Generation, PromptToken, Timings, Token};
 use tracing::Span;
 
 use crate::{
@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// The maximum number of log probabilities in an unstreamed response: some 200 MB of text. A stream has no limit.
-const MOST_SCORES: usize = 2_000_000;
+pub(crate) const MOST_SCORES: usize = 2_000_000;
 
 /// An active generation.
 pub(crate) struct ActiveGeneration {
@@ -98,8 +98,13 @@ impl ActiveGeneration {
         loop {
             let event = self.next().await;
             let event = event.unwrap_or_else(|| unreachable!("a generation ends with its Finished event"));
-            if let Event::Delta(Delta { logprobs: Some(found), .. }) = &event {
-                let n = found.top.len() + 1;
+            let each = match &event {
+                Event::Prompt(tokens) => tokens.iter().filter_map(|token| token.logprobs.as_ref()).collect(),
+                Event::Delta(Delta { logprobs: Some(found), .. }) => vec![&**found],
+                _ => Vec::new(),
+            };
+            if !each.is_empty() {
+                let n = each.iter().map(|found| found.top.len() + 1).sum();
                 scores
                     .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(n))
                     .map_err(|_| too_many_scores())?;
@@ -109,10 +114,10 @@ impl ActiveGeneration {
                 ends.extend(delta.token.map(|_| length));
             }
             if let Some(result) = collector.take(event) {
-                let Completion { text, tokens, logprobs, finish, .. } = result?;
+                let Completion { text, tokens, logprobs, prompt, finish, .. } = result?;
                 failure(&finish)?;
                 let logprobs = tokens.iter().copied().zip(logprobs).collect();
-                return Ok(FinishedGeneration { running: self, text, tokens, ends, logprobs, finish });
+                return Ok(FinishedGeneration { running: self, text, tokens, ends, logprobs, scored_prompt: prompt, finish });
             }
         }
     }
@@ -167,6 +172,8 @@ pub(crate) struct FinishedGeneration {
     pub(crate) ends: Vec<usize>,
     /// One per token, if requested.
     pub(crate) logprobs: Vec<Scored>,
+    /// The prompt's tokens, if requested.
+    pub(crate) scored_prompt: Box<[PromptToken]>,
     pub(crate) finish: Finish,
 }
 
@@ -176,7 +183,7 @@ pub(crate) async fn collect_all(all: Vec<ActiveGeneration>) -> ApiResult<Vec<Fin
     try_join_all(all.into_iter().map(|running| running.collect(&scores))).await
 }
 
-fn too_many_scores() -> ApiError {
+pub(crate) fn too_many_scores() -> ApiError {
     let message = format!(
         "the answer would have more than {MOST_SCORES} log probabilities; ask for a stream, for fewer of them or for fewer \
          tokens"
@@ -187,7 +194,9 @@ fn too_many_scores() -> ApiError {
 impl FinishedGeneration {
     /// The approximate size of the response in bytes.
     pub(crate) fn bytes(&self) -> usize {
-        let scores: usize = self.logprobs.iter().map(|(_, found)| found.top.len() + 1).sum();
+        let of_prompt = self.scored_prompt.iter().filter_map(|one| one.logprobs.as_ref());
+        let scores = self.logprobs.iter().map(|(_, found)| found).chain(of_prompt);
+        let scores: usize = scores.map(|found| found.top.len() + 1).sum();
         self.text.len() + (self.tokens.len() + self.running.prompt.len()) * 4 + scores * 64
     }
 }

@@ -1,7 +1,7 @@
 //! Log probabilities in the three formats of the APIs. They are written directly into a response: with 1000 per token, JSON
 //! values would take a hundred times their memory.
 
-use llama_concurrent::{Engine, Token, TokenLogprobs};
+use llama_concurrent::{Engine, PromptToken, Token, TokenLogprobs};
 use llama_concurrent_scheduler::text::Utf8Decoder;
 use serde::{
     Serialize, Serializer,
@@ -91,6 +91,8 @@ impl Serialize for OfChat<'_> {
 pub(crate) struct Offset {
     /// Whether special tokens are part of the text.
     special: bool,
+    /// Whether the first token is no part of the text: a BOS that the model adds.
+    hides_first: bool,
     characters: usize,
     decoder: Utf8Decoder,
 }
@@ -100,40 +102,67 @@ impl Offset {
     pub(crate) fn start(special: bool) -> Self {
         Self { special, ..Self::default() }
     }
+
+    /// The start of a prompt that the output follows.
+    pub(crate) fn of_prompt(special: bool, engine: &Engine, prompt: &[PromptToken], text: &str) -> Self {
+        let is_hidden = |one: &PromptToken| {
+            let written = engine.token_bytes(one.token, true);
+            engine.token_bytes(one.token, false).is_empty() && !text.as_bytes().starts_with(written)
+        };
+        Self { hides_first: prompt.first().is_some_and(is_hidden), ..Self::start(special) }
+    }
 }
 
-/// `logprobs` of a text completion's choice, and the offset of its first token.
-pub(crate) struct OfText<'a>(pub(crate) Entries<'a>, pub(crate) Offset);
+/// `logprobs` of a text completion's choice: of its prompt's tokens, where they are asked for, and of those behind it.
+pub(crate) struct OfText<'a> {
+    pub(crate) prompt: &'a [PromptToken],
+    pub(crate) output: Entries<'a>,
+    /// Where the first of the tokens is.
+    pub(crate) start: Offset,
+}
 
 impl OfText<'_> {
     /// The offset of each token in characters, and the end of the last one. A token inside a character has the offset of
     /// that character.
     pub(crate) fn offsets(&self) -> (Vec<usize>, Offset) {
-        let Entries(engine, scored) = self.0;
-        let mut offset = self.1.clone();
+        let engine = self.output.0;
+        let mut offset = self.start.clone();
         let mut text = String::new();
-        let each = scored.iter().map(|(token, _)| {
+        let of_prompt = self.prompt.iter().map(|one| (one.token, true));
+        let of_output = self.output.1.iter().map(|&(token, _)| (token, self.start.special));
+        let each = of_prompt.chain(of_output).map(|(token, special)| {
             let start = offset.characters;
-            text.clear();
-            offset.decoder.push(engine.token_bytes(*token, offset.special), &mut text);
-            offset.characters += text.chars().count();
+            if !std::mem::take(&mut offset.hides_first) {
+                text.clear();
+                offset.decoder.push(engine.token_bytes(token, special), &mut text);
+                offset.characters += text.chars().count();
+            }
             start
         });
         (each.collect(), offset)
+    }
+
+    /// Each token, with what was found of it, of which there is nothing for the first one of a prompt.
+    fn tokens(&self) -> impl Iterator<Item = (Token, Option<&TokenLogprobs>)> + Clone {
+        let prompt = self.prompt.iter().map(|one| (one.token, one.logprobs.as_ref()));
+        prompt.chain(self.output.1.iter().map(|(token, found)| (*token, Some(found))))
     }
 }
 
 impl Serialize for OfText<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Entries(engine, scored) = self.0;
+        let engine = self.output.0;
         // Tokens of the same text share an entry.
-        let top = scored.iter().map(|(_, found)| {
+        let top_of = |found: &TokenLogprobs| {
             let each = found.top.iter().map(|other| (text(engine, other.token), finite(other.logprob).into()));
             each.collect::<Map<String, Value>>()
-        });
+        };
+        let tokens = self.tokens().map(|(token, _)| text(engine, token));
+        let chosen = self.tokens().map(|(_, found)| found.map(|found| finite(found.logprob)));
+        let top = self.tokens().map(|(_, found)| found.map(top_of));
         let mut logprobs = serializer.serialize_map(Some(4))?;
-        logprobs.serialize_entry("tokens", &List(scored.iter().map(|(token, _)| text(engine, *token))))?;
-        logprobs.serialize_entry("token_logprobs", &List(scored.iter().map(|(_, found)| finite(found.logprob))))?;
+        logprobs.serialize_entry("tokens", &List(tokens))?;
+        logprobs.serialize_entry("token_logprobs", &List(chosen))?;
         logprobs.serialize_entry("top_logprobs", &List(top))?;
         logprobs.serialize_entry("text_offset", &self.offsets().0)?;
         logprobs.end()

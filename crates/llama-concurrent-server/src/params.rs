@@ -32,6 +32,8 @@ pub(crate) struct RequestOptions {
     pub(crate) return_progress: bool,
     /// Reuse cached KV: `cache_prompt`.
     pub(crate) prefix_reuse: bool,
+    /// Log probabilities of the prompt's tokens, too.
+    pub(crate) score_prompt: bool,
 }
 
 impl RequestOptions {
@@ -61,6 +63,7 @@ impl RequestOptions {
             stream: fields.boolean("stream")?.unwrap_or(false),
             include_usage: include_usage.unwrap_or(false),
             silent: max_tokens(fields)? == Some(0),
+            score_prompt: false,
             return_tokens: fields.boolean("return_tokens")?.unwrap_or(false),
             timings_per_token: fields.boolean("timings_per_token")?.unwrap_or(false),
             return_progress: fields.boolean("return_progress")?.unwrap_or(false),

@@ -20,7 +20,7 @@ use axum::{
 use bytes::Bytes;
 use futures_core::Stream;
 use http_body::Frame;
-use llama_concurrent::{Delta, Event, Finish};
+use llama_concurrent::{Delta, Event, Finish, PromptToken};
 use serde_json::Value;
 use tokio::time::{Instant, Interval, interval_at};
 
@@ -55,6 +55,8 @@ pub(crate) trait Format: Send + Unpin + 'static {
     }
     /// More of a prompt is computed.
     fn progress(&mut self, _index: usize, _progress: &PromptProgress, _out: &mut Vec<u8>) {}
+    /// A prompt whose log probabilities were asked for is computed.
+    fn prompt(&mut self, _index: usize, _tokens: &[PromptToken], _out: &mut Vec<u8>) {}
     /// A generation has new output.
     fn delta(&mut self, index: usize, running: &ActiveGeneration, delta: Delta, out: &mut Vec<u8>);
     /// A generation has ended normally.
@@ -175,6 +177,7 @@ impl<F: Format> EventBody<F> {
                         }
                         self.format.delta(index, running, delta, out);
                     }
+                    Poll::Ready(Some(Event::Prompt(tokens))) => self.format.prompt(index, &tokens, out),
                     Poll::Ready(Some(Event::Finished(finish))) => {
                         let failure = failure(&finish);
                         if let (Some(watch), Ok(())) = (&mut self.watch, &failure) {

@@ -29,6 +29,12 @@ impl Ready {
         self.prompts.first().map_or(0, |tokens| tokens.len())
     }
 
+    /// How many log probabilities are asked for of the prompts.
+    pub(crate) fn n_prompt_scores(&self) -> usize {
+        let each = self.options.params.logprobs.map_or(0, |n_top| n_top as usize + 1) * self.options.n;
+        self.prompts.iter().map(|tokens| tokens.len()).sum::<usize>().saturating_mul(each)
+    }
+
     /// The form of the answers to a chat.
     pub(crate) fn form(&self) -> ApiResult<ReplyForm> {
         self.reply.clone().ok_or_else(|| ApiError::internal("a chat without a form of its answer"))
@@ -114,6 +120,7 @@ fn request(app: &App, options: &RequestOptions, choice: usize, tokens: &[Token])
         .params(params)
         .priority(options.priority)
         .prefix_reuse(options.prefix_reuse)
+        .score_from(options.score_prompt.then_some(0))
         .queue_timeout(limits.queue_timeout)
         .timeout(limits.timeout)
 }

@@ -3,7 +3,7 @@
 use crate::{
     error::Result,
     ids::Token,
-    logprobs::TokenLogprobs,
+    logprobs::{PromptToken, TokenLogprobs},
     request::{Completion, Delta, Event, Finish},
 };
 
@@ -13,12 +13,17 @@ pub struct Collector {
     text: String,
     tokens: Vec<Token>,
     logprobs: Vec<TokenLogprobs>,
+    prompt: Box<[PromptToken]>,
 }
 
 impl Collector {
     /// Takes an event; the last one gives the result.
     pub fn take(&mut self, event: Event) -> Option<Result<Completion>> {
         match event {
+            Event::Prompt(tokens) => {
+                self.add_prompt(tokens);
+                None
+            }
             Event::Delta(mut delta) => {
                 self.add(&mut delta);
                 None
@@ -31,6 +36,11 @@ impl Collector {
     pub fn add(&mut self, delta: &mut Delta) {
         self.logprobs.extend(delta.logprobs.take().map(|boxed| *boxed));
         self.push(delta);
+    }
+
+    /// Takes the tokens of the prompt.
+    pub fn add_prompt(&mut self, tokens: Box<[PromptToken]>) {
+        self.prompt = tokens;
     }
 
     /// Takes the text and the token of a piece, without its log probabilities.
@@ -51,6 +61,6 @@ impl Collector {
 
     /// What there is at the end, also of a generation that failed.
     pub fn finish(self, finish: Finish) -> Completion {
-        Completion { text: self.text, tokens: self.tokens, logprobs: self.logprobs, finish }
+        Completion { text: self.text, tokens: self.tokens, logprobs: self.logprobs, prompt: self.prompt, finish }
     }
 }

@@ -31,7 +31,7 @@ pub use error::{Error, ErrorKind, Interfaces, Result};
 pub use figures::{Figure, FigureKind, FigureValue};
 pub use guide::Guide;
 pub use ids::{FinishReason, RequestId, Token};
-pub use logprobs::{TokenLogprob, TokenLogprobs};
+pub use logprobs::{PromptToken, TokenLogprob, TokenLogprobs};
 pub use placement::{PlacementPolicy, Replicate, WaitPolicy};
 pub use products::{GGML, ProductShare, describe_products, share_of_kernels};
 pub use request::{Completion, Delta, Event, Finish, MarkedText, Priority, Prompt, Request};

@@ -11,6 +11,16 @@ pub struct TokenLogprob {
     pub logprob: f32,
 }
 
+/// A token of a prompt, and how likely the model found it where it stands.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PromptToken {
+    /// The token.
+    pub token: Token,
+    /// With as many alternatives as [`SamplingParams::logprobs`](crate::SamplingParams::logprobs) asks for; `None` for the
+    /// first token of a prompt, which stands behind nothing.
+    pub logprobs: Option<TokenLogprobs>,
+}
+
 /// How likely the model found an output token, and which tokens it found likeliest in its place.
 ///
 /// The probabilities are the model's own: the softmax of its logits before bias, penalties, temperature, constraint and

@@ -6,7 +6,7 @@ use crate::{
     error::{Error, Result},
     guide::Guide,
     ids::{FinishReason, Token},
-    logprobs::TokenLogprobs,
+    logprobs::{PromptToken, TokenLogprobs},
     parameters::IntoField,
     sampling::SamplingParams,
     stats::Timings,
@@ -122,6 +122,9 @@ pub struct Request {
     pub timeout: Option<Duration>,
     /// Start from KV that is there already, where the engine allows it; `false` computes the whole prompt.
     pub prefix_reuse: bool,
+    /// Tell how likely the model found the prompt's tokens from this position on, by [`Event::Prompt`]. What stands before it
+    /// may come from KV that is there already.
+    pub score_from: Option<usize>,
     /// Holds the output to a form, in the place of [`SamplingParams::constraint`].
     pub guide: Option<Guide>,
     /// Special tokens that are written out even where [`SamplingParams::special`] is off: the markup that whoever reads the
@@ -139,6 +142,7 @@ impl Request {
             queue_timeout: None,
             timeout: None,
             prefix_reuse: true,
+            score_from: None,
             guide: None,
             markup: Arc::default(),
         }
@@ -179,6 +183,13 @@ impl Request {
         self
     }
 
+    /// Sets [`score_from`](Self::score_from).
+    #[must_use]
+    pub fn score_from(mut self, position: impl IntoField<Option<usize>>) -> Self {
+        self.score_from = position.into_field();
+        self
+    }
+
     /// Sets [`guide`](Self::guide).
     #[must_use]
     pub fn guide(mut self, guide: impl IntoField<Option<Guide>>) -> Self {
@@ -194,10 +205,13 @@ impl Request {
     }
 }
 
-/// What a generation tells its caller: any number of deltas, then exactly one `Finished`.
+/// What a generation tells its caller: with [`Request::score_from`] the tokens of the prompt, any number of deltas, then
+/// exactly one `Finished`.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Event {
+    /// The prompt is computed; comes once, before every delta, and only where [`Request::score_from`] asks for it.
+    Prompt(Box<[PromptToken]>),
     /// Text grew.
     Delta(Delta),
     /// The end; nothing follows.
@@ -258,6 +272,8 @@ pub struct Completion {
     pub tokens: Vec<Token>,
     /// One for each token if [`SamplingParams::logprobs`] asked for them, otherwise empty.
     pub logprobs: Vec<TokenLogprobs>,
+    /// The tokens of the prompt from [`Request::score_from`] on, otherwise empty.
+    pub prompt: Box<[PromptToken]>,
     /// Why it ended, and its timings.
     pub finish: Finish,
 }

@@ -205,6 +205,7 @@ impl Run<'_> {
             matcher: None,
             markup: Arc::default(),
             prefix_reuse: true,
+            score_from: None,
             priority: if request.batch { Priority::Batch } else { Priority::Interactive },
             submitted: at,
             queue_deadline: None,

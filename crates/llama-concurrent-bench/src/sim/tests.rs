@@ -118,7 +118,7 @@ fn fused_decodes_are_faster_than_turns() {
 }
 
 fn call(kind: CallKind, rows: usize, pos: usize) -> Call {
-    let row = |seq| Row { seq, token: 1, pos, sample: (kind == CallKind::Decode).then_some(seq) };
+    let row = |seq| Row { seq, token: 1, pos, sample: (kind == CallKind::Decode).then_some(seq), score: None };
     Call { context: 0, kind, rows: (0..rows).map(row).collect() }
 }
 

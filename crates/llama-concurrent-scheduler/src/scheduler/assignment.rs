@@ -55,7 +55,7 @@ impl Scheduler {
                 continue;
             }
             let start = if self.config.prefix_reuse && self.sequences[key].prefix_reuse {
-                prefix::find_start(&self.sequences[key].tokens, &self.slots, |k| &self.sequences[k])
+                prefix::find_start(self.sequences[key].reusable(), &self.slots, |k| &self.sequences[k])
             } else {
                 self.slots.cheapest_free(None).map(|slot| Start::InPlace { slot, cached: 0 })
             };

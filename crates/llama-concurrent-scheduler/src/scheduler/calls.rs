@@ -2,16 +2,13 @@
 
 use std::time::Duration;
 
-use llama_concurrent_types::{Error, ErrorKind, Event, FinishReason};
+use llama_concurrent_types::{Error, ErrorKind, Event, FinishReason, TokenLogprobs};
 
 use super::{Effect, Scheduler, cost::PrefillCost, queue::QueueKey, sequence::Advance};
-use crate::backend::{Call, CallKind, EmbedCall, Op, Row, Sampled, SeqKey, SlotId};
+use crate::backend::{Call, CallKind, EmbedCall, Op, Row, Sampled, SeqKey, SlotId, TILE_ROWS, scored_rows};
 
 /// Prompt tokens that a turn computes at least, however slow the machine, so that prefill never starves.
 const MIN_CHUNK: usize = 16;
-/// A chunk within a prompt is a multiple of this, because ggml's kernels work on tiles of 16 rows: on a 1.1B model 15 rows took 162 ms
-/// and 16 rows 126 ms. A ragged chunk of 19 or 25 rows cost an eighth of all throughput.
-const TILE_ROWS: usize = 16;
 /// First chunk beside running streams, before anything is known about the machine.
 const FIRST_CHUNK: usize = 32;
 /// With nobody decoding, one prefill call takes this long at most: a new arrival waits for no more than that, and
@@ -33,13 +30,21 @@ pub(super) struct Turn {
     prefill_time: Duration,
 }
 
+/// What a call computes of a sequence.
+pub(super) struct Part {
+    pub(super) key: SeqKey,
+    n_rows: usize,
+    n_scored: usize,
+    /// Whether a token is sampled for it.
+    sampled: bool,
+}
+
 /// The call that the backend is working on.
 pub(super) struct InFlight {
     pub(super) context: usize,
     kind: CallKind,
     n_rows: usize,
-    /// Sequence, rows it has in the call, whether a token is sampled for it.
-    pub(super) parts: Vec<(SeqKey, usize, bool)>,
+    pub(super) parts: Vec<Part>,
     /// Replicas of KV distort the time of the call.
     learn: bool,
 }
@@ -84,6 +89,7 @@ impl Scheduler {
                     token: sequence.tokens[sequence.computed],
                     pos: sequence.computed,
                     sample: Some(key),
+                    score: None,
                 })
             })
             .collect();
@@ -105,7 +111,8 @@ impl Scheduler {
         let context = line.first()?.2.context;
         let chunk = self.prefill_chunk()?;
 
-        let mut rows = Vec::new();
+        let mut rows: Vec<Row> = Vec::new();
+        let mut logits_left = scored_rows(self.config.shape);
         for &(_, key, slot) in line.iter().filter(|(.., slot)| slot.context == context) {
             let sequence = &self.sequences[key];
             let stop = self.prefill_stops.get(&key).copied().unwrap_or(usize::MAX);
@@ -113,13 +120,17 @@ impl Scheduler {
             // A prompt that does not end here stops at whole tiles; a short rest is not left for a call of its own.
             let n = if left <= room { left } else { room - room % TILE_ROWS };
             let end = sequence.computed + n;
+            let first_logits = sequence.first_logits().max(sequence.computed);
+            let end = end.min(first_logits + logits_left);
+            logits_left -= end.saturating_sub(first_logits);
             rows.extend((sequence.computed..end).map(|pos| Row {
                 seq: slot.seq,
                 token: sequence.tokens[pos],
                 pos,
                 sample: (pos + 1 == sequence.n_prompt).then_some(key),
+                score: sequence.score(pos),
             }));
-            if rows.len() >= FUSED_ROWS.min(chunk) || self.config.reproducible {
+            if logits_left == 0 || rows.len() >= FUSED_ROWS.min(chunk) || self.config.reproducible {
                 break;
             }
         }
@@ -152,26 +163,34 @@ impl Scheduler {
     }
 
     pub(super) fn note_in_flight(&self, call: &Call, ops: &[Op]) -> InFlight {
-        let mut parts: Vec<(SeqKey, usize, bool)> = Vec::with_capacity(call.rows.len());
+        let mut parts: Vec<Part> = Vec::with_capacity(call.rows.len());
         let mut last_seq = None;
         for row in &call.rows {
             if last_seq != Some(row.seq) {
                 let slot = SlotId { context: call.context, seq: row.seq };
                 if let Some(key) = self.slots.get(slot).owner {
-                    parts.push((key, 0, false));
+                    parts.push(Part { key, n_rows: 0, n_scored: 0, sampled: false });
                 }
                 last_seq = Some(row.seq);
             }
             if let Some(part) = parts.last_mut() {
-                part.1 += 1;
-                part.2 |= row.sample.is_some();
+                part.n_rows += 1;
+                part.n_scored += usize::from(row.score.is_some());
+                part.sampled |= row.sample.is_some();
             }
         }
         let learn = !ops.iter().any(|op| matches!(op, Op::Copy { .. } | Op::Swap { .. }));
         InFlight { context: call.context, kind: call.kind, n_rows: call.rows.len(), parts, learn }
     }
 
-    pub(super) fn apply_tokens(&mut self, call: InFlight, tokens: Vec<Sampled>, elapsed: Duration, now: Duration) {
+    pub(super) fn apply_tokens(
+        &mut self,
+        call: InFlight,
+        tokens: Vec<Sampled>,
+        scored: Vec<TokenLogprobs>,
+        elapsed: Duration,
+        now: Duration,
+    ) {
         match call.kind {
             CallKind::Decode => self.totals.decode.add(call.n_rows, elapsed),
             CallKind::Prefill => {
@@ -183,10 +202,16 @@ impl Scheduler {
                 }
             }
         }
-        let mut tokens = tokens.into_iter();
-        for (key, n_rows, sampled) in call.parts {
+        let (mut tokens, mut scored) = (tokens.into_iter(), scored.into_iter());
+        for Part { key, n_rows, n_scored, sampled } in call.parts {
             let sequence = &mut self.sequences[key];
+            let first = sequence.computed;
             sequence.computed += n_rows;
+            if call.kind == CallKind::Prefill
+                && let Some(prompt) = sequence.take_scores(first, scored.by_ref().take(n_scored))
+            {
+                self.effects.push(Effect::Event { id: sequence.id, event: Event::Prompt(prompt) });
+            }
             debug_assert!(sequence.slot.is_some_and(|slot| slot.context == call.context));
             if !sampled {
                 continue;

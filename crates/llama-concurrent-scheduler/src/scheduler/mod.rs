@@ -30,7 +30,7 @@ use llama_concurrent_types::{
 };
 
 use self::{
-    calls::{InFlight, Turn},
+    calls::{InFlight, Part, Turn},
     cost::PrefillCost,
     embeddings::Embeddings,
     queue::{QueueKey, WaitQueue},
@@ -249,11 +249,11 @@ impl Scheduler {
             match outcome.sampled {
                 Ok(tokens) => {
                     self.copying[call.context] = false;
-                    self.apply_tokens(call, tokens, outcome.elapsed, now);
+                    self.apply_tokens(call, tokens, outcome.scored, outcome.elapsed, now);
                 }
                 Err(error) => {
                     let error = Error::new(ErrorKind::Decode, format!("llama.cpp failed: {}", error.message));
-                    for (key, ..) in call.parts {
+                    for Part { key, .. } in call.parts {
                         self.finish(key, FinishReason::Error, None, Some(error.clone()), now);
                     }
                 }

@@ -25,15 +25,14 @@ pub(super) fn common_prefix(a: &[Token], b: &[Token]) -> usize {
     a.iter().zip(b).take_while(|(x, y)| x == y).count()
 }
 
-/// Decides where a prompt starts. There must be a free slot.
+/// Decides where a prompt starts, of which the first `reusable` tokens need not be computed. There must be a free slot.
 ///
-/// `owner` looks up a running sequence. The last prompt token is always computed, because its logits are needed.
+/// `owner` looks up a running sequence.
 pub(super) fn find_start<'a>(
-    prompt: &[Token],
+    reusable: &[Token],
     slots: &SlotTable,
     owner: impl Fn(usize) -> &'a Sequence,
 ) -> Option<Start> {
-    let reusable = &prompt[..prompt.len() - 1];
     let free_in: Vec<Option<SlotId>> = (0..slots.contexts()).map(|c| slots.cheapest_free(Some(c))).collect();
     // (tokens, in a free slot, slot): of equal lengths a free slot wins, because nothing need be copied
     let mut ready = (0, false, None);

@@ -3,11 +3,14 @@
 use std::{sync::Arc, time::Duration};
 
 use llama_concurrent_types::{
-    Delta, Matcher, Priority, RequestId, SamplingParams, SlotStats, Timings, Token, TokenLogprobs, TokenTable,
+    Delta, Matcher, Priority, PromptToken, RequestId, SamplingParams, SlotStats, Timings, Token, TokenLogprobs, TokenTable,
 };
 
 use super::queue::QueueKey;
-use crate::{backend::SlotId, text::TokenText};
+use crate::{
+    backend::{Score, SlotId},
+    text::TokenText,
+};
 
 /// A request in the scheduler's terms: tokenized, validated, with absolute times.
 #[derive(Clone, Debug)]
@@ -24,6 +27,8 @@ pub struct NewSequence {
     pub markup: Arc<[Token]>,
     /// Whether it may start from KV that is there already.
     pub prefix_reuse: bool,
+    /// Tell how likely the tokens of the prompt are from this position on.
+    pub score_from: Option<usize>,
     /// Who goes first.
     pub priority: Priority,
     /// When it was submitted.
@@ -53,6 +58,9 @@ pub(super) struct Sequence {
     pub(super) matcher: Option<Box<dyn Matcher>>,
     markup: Arc<[Token]>,
     pub(super) prefix_reuse: bool,
+    score_from: Option<usize>,
+    /// The tokens of the prompt that were asked about, as far as they are computed.
+    pub(super) scored: Vec<PromptToken>,
     /// Prompt, then output. All but a freshly sampled last one are to be computed.
     pub(super) tokens: Vec<Token>,
     pub(super) n_prompt: usize,
@@ -107,7 +115,43 @@ impl Sequence {
             matcher: new.matcher,
             markup: new.markup,
             prefix_reuse: new.prefix_reuse,
+            scored: Vec::new(),
+            score_from: new.score_from,
         }
+    }
+
+    /// The tokens of the prompt whose KV may come from elsewhere: logits are needed of what follows them.
+    pub(super) fn reusable(&self) -> &[Token] {
+        &self.tokens[..self.first_logits()]
+    }
+
+    /// The first row of the prompt whose logits are needed.
+    pub(super) fn first_logits(&self) -> usize {
+        self.score_from.map_or(usize::MAX, |from| from.saturating_sub(1)).min(self.n_prompt - 1)
+    }
+
+    /// What is asked about the token behind this row of the prompt.
+    pub(super) fn score(&self, pos: usize) -> Option<Score> {
+        let next = self.tokens[..self.n_prompt].get(pos + 1)?;
+        let n_top = self.params.logprobs.map_or(0, |n| n as usize);
+        (self.score_from? <= pos + 1).then_some(Score { next: *next, n_top })
+    }
+
+    /// Takes what was asked about the rows of the prompt that were computed from `first` on; the tokens of the prompt, once
+    /// all of it is.
+    pub(super) fn take_scores(
+        &mut self,
+        first: usize,
+        scores: impl Iterator<Item = TokenLogprobs>,
+    ) -> Option<Box<[PromptToken]>> {
+        let from = self.score_from?;
+        if from == 0 && first == 0 {
+            self.scored.push(PromptToken { token: self.tokens[0], logprobs: None });
+        }
+        let asked = (first + 1).max(from)..(self.computed + 1).min(self.n_prompt);
+        let next = self.tokens[asked].iter();
+        self.scored.extend(next.zip(scores).map(|(&token, found)| PromptToken { token, logprobs: Some(found) }));
+        (self.computed >= self.n_prompt).then(|| std::mem::take(&mut self.scored).into())
     }
 
     pub(super) fn is_prefilling(&self) -> bool {

@@ -6,10 +6,13 @@ mod rig;
 use std::{sync::Arc, time::Duration};
 
 use llama_concurrent_types::{Priority, SamplingParams, Token};
-use rig::{END, Heard, Rig, Setup, alone, prompt, vocab};
+use rig::{END, Heard, Rig, Setup, alone, prompt, scored_alone, vocab};
 
 use super::*;
-use crate::{backend::CallKind, sim::SimWindow};
+use crate::{
+    backend::{CallKind, scored_rows},
+    sim::SimWindow,
+};
 
 #[test]
 fn sequences_are_fused_and_their_tokens_are_those_of_a_run_alone() {
@@ -278,6 +281,7 @@ fn deadlines_strike_in_the_queue_and_in_total() {
             matcher: None,
             markup: Arc::default(),
             prefix_reuse: true,
+            score_from: None,
             priority: Priority::Interactive,
             submitted: Duration::ZERO,
             queue_deadline: queue.map(Duration::from_secs),
@@ -465,4 +469,26 @@ fn texts_are_embedded_in_turns_with_those_who_decode_and_those_who_prefill() {
     let ends = (rig.calls.last().unwrap().1, rig.embed_calls.last().unwrap().1);
     let apart = ends.0.max(ends.1) - ends.0.min(ends.1);
     assert!(apart < Duration::from_secs(5), "{ends:?}");
+}
+
+#[test]
+fn prompts_are_scored_in_small_calls_and_from_what_is_there() {
+    let mut rig = Rig::new(Setup { slots: 2, ..Setup::default() });
+    let shape = rig.backend.shape();
+    let text = prompt(3, 100);
+    let mut ask = |rig: &mut Rig, id, from, n_top| {
+        let params = SamplingParams::default().max_tokens(1).logprobs(n_top);
+        rig.submit_scored(id, text.clone(), from, params);
+        rig.calls.clear();
+        rig.run_until_idle();
+        assert_eq!(rig.heard[&id].scored.as_deref(), Some(&*scored_alone(&text, from)));
+        rig.calls.iter().map(|(call, _)| call.rows.len()).collect::<Vec<_>>()
+    };
+    let whole = ask(&mut rig, 0, 0, 0);
+    assert_eq!(whole.iter().sum::<usize>(), 100, "every token is computed once: {whole:?}");
+    assert!(whole.iter().all(|&rows| rows <= scored_rows(shape)), "{whole:?}");
+    let rest = ask(&mut rig, 1, 80, 3);
+    assert_eq!(rig.timings(1).n_cached_tokens, 79, "what stands before the first that is asked about is there");
+    assert_eq!(rest.iter().sum::<usize>(), 21, "{rest:?}");
+    assert_eq!(ask(&mut rig, 2, 99, 0).iter().sum::<usize>(), 2, "the row before the last token, and that of the sample");
 }

@@ -57,7 +57,10 @@ async fn whole(app: &App, options: &RequestOptions, form: Form, all: Vec<ActiveG
         usage.add(&outcome.finish.timings, index % options.n == 0, options.silent);
     }
     if options.silent {
-        outcomes.iter_mut().for_each(|outcome| outcome.text.clear());
+        for outcome in &mut outcomes {
+            outcome.text.clear();
+            outcome.logprobs.clear();
+        }
     }
     let (form, prefix, object) = match form {
         Form::Chat(form) => (Some(form), "chatcmpl", "chat.completion"),
@@ -71,7 +74,7 @@ async fn whole(app: &App, options: &RequestOptions, form: Form, all: Vec<ActiveG
     let load = active_generation::load(&outcomes);
     let timings = outcomes.first().map_or(Value::Null, |outcome| answer::timings(&outcome.finish.timings));
     let (engine, model) = (app.engine.clone(), app.config.model_name.clone());
-    let scored = options.params.logprobs.is_some() && !options.silent;
+    let scored = options.params.logprobs.is_some() && (options.score_prompt || !options.silent);
     let write = move |_: &_| {
         let choice = |(index, outcome)| Choice::new(form.as_ref(), &engine, index, outcome, scored);
         let answer = Answer {
@@ -132,7 +135,11 @@ impl<'a> Choice<'a> {
         let reply = form.map(|form| form.read(text));
         let logprobs = match &reply {
             Some(_) => Logprobs::Chat(OfChat(entries)),
-            None => Logprobs::Text(OfText(entries, Offset::start(outcome.running.in_flight.params.special))),
+            None => {
+                let (prompt, special) = (&*outcome.scored_prompt, outcome.running.in_flight.params.special);
+                let start = Offset::of_prompt(special, engine, prompt, text);
+                Logprobs::Text(OfText { prompt, output: entries, start })
+            }
         };
         let has_calls = reply.as_ref().is_some_and(|reply| !reply.calls.is_empty());
         Self {

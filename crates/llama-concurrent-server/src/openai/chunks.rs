@@ -1,6 +1,6 @@
 //! Chunks of a streamed response. Their common parts are serialised once and copied.
 
-use llama_concurrent::{Delta, Engine, Finish, ReplyEvent};
+use llama_concurrent::{Delta, Engine, Finish, PromptToken, ReplyEvent};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -132,6 +132,8 @@ pub(super) struct TextChunks {
     engine: Engine,
     /// For each prompt what its choices begin with, if anything.
     echo: Vec<String>,
+    /// Whether that waits for the log probabilities of its tokens.
+    score_prompt: bool,
     /// For each choice: tokens whose text is incomplete, and their offset in the output.
     scored: Vec<(Vec<Scored>, Offset)>,
 }
@@ -139,19 +141,32 @@ pub(super) struct TextChunks {
 impl TextChunks {
     pub(super) fn new(app: &App, options: &RequestOptions, echo: Vec<String>) -> Self {
         let frame = Frame::new("cmpl", "text_completion", app, options);
-        Self { frame, special: options.params.special, engine: app.engine.clone(), echo, scored: Vec::new() }
+        let (special, score_prompt) = (options.params.special, options.score_prompt);
+        Self { frame, special, engine: app.engine.clone(), echo, score_prompt, scored: Vec::new() }
     }
 
     fn choice(&mut self, out: &mut Vec<u8>, index: usize, text: &str, reason: Option<&str>) {
+        self.choice_behind(&[], out, index, text, reason);
+    }
+
+    /// A chunk whose text begins with what these tokens of the prompt stand for.
+    fn choice_behind(
+        &mut self,
+        prompt: &[PromptToken],
+        out: &mut Vec<u8>,
+        index: usize,
+        text: &str,
+        reason: Option<&str>,
+    ) {
         let Self { frame, engine, scored, .. } = self;
         let content = |out: &mut Vec<u8>| {
             out.extend_from_slice(b"\"text\":");
             sse::json(out, text);
         };
         let logprobs = |out: &mut Vec<u8>| match scored.get_mut(index) {
-            Some((scored, offset)) if !scored.is_empty() => {
+            Some((scored, offset)) if !scored.is_empty() || !prompt.is_empty() => {
                 let scored = std::mem::take(scored);
-                let logprobs = OfText(Entries(engine, &scored), std::mem::take(offset));
+                let logprobs = OfText { prompt, output: Entries(engine, &scored), start: std::mem::take(offset) };
                 sse::json(out, &logprobs);
                 *offset = logprobs.offsets().1;
             }
@@ -165,12 +180,23 @@ impl Format for TextChunks {
     fn open(&mut self, count: usize, out: &mut Vec<u8>) {
         let offset = Offset::start(self.special);
         self.scored.resize(count, (Vec::new(), offset));
+        if self.score_prompt {
+            return;
+        }
         let echo = std::mem::take(&mut self.echo);
         for index in 0..count {
             if let Some(text) = echo.get(index / self.frame.n) {
                 self.choice(out, index, text, None);
             }
         }
+    }
+
+    fn prompt(&mut self, index: usize, tokens: &[PromptToken], out: &mut Vec<u8>) {
+        let text = self.echo.get(index / self.frame.n).cloned().unwrap_or_default();
+        if let Some((_, offset)) = self.scored.get_mut(index) {
+            *offset = Offset::of_prompt(self.special, &self.engine, tokens, &text);
+        }
+        self.choice_behind(tokens, out, index, &text, None);
     }
 
     fn wants_progress(&self) -> bool {

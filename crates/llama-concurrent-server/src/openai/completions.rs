@@ -6,6 +6,7 @@ use axum::{extract::State, response::Response};
 
 use super::answers::{self, Form};
 use crate::{
+    active_generation::{MOST_SCORES, too_many_scores},
     app::App,
     body::Body,
     clients::Client,
@@ -26,15 +27,20 @@ pub(crate) async fn completions(
     body: Body,
 ) -> ApiResult<Response> {
     let read = body.read(&app, |app, fields, job| {
-        let options = RequestOptions::read_beside(&["echo", "suffix"], fields, app, job)?;
+        let mut options = RequestOptions::read_beside(&["echo", "suffix"], fields, app, job)?;
         let (mut prompts, _) = prompt::read("prompt", fields.required("prompt")?)?;
-        let echo = echo(app, fields, &options, &prompts)?;
+        let echo = echo(app, fields, &prompts)?;
+        options.score_prompt = !echo.is_empty() && options.params.logprobs.is_some();
         if let Some(behind) = fields.text("suffix")?.filter(|suffix| !suffix.is_empty()) {
             for prompt in &mut prompts {
                 *prompt = before(app, prompt, behind, &options, job)?;
             }
         }
-        Ok((prepare(app, &prompts, options, job)?, echo))
+        let ready = prepare(app, &prompts, options, job)?;
+        if ready.options.score_prompt && ready.n_prompt_scores() > MOST_SCORES {
+            return Err(too_many_scores());
+        }
+        Ok((ready, echo))
     });
     let (ready, echo) = read.await?;
     let all = start(&app, client, &ready).await?;
@@ -42,13 +48,9 @@ pub(crate) async fn completions(
 }
 
 /// The texts of the prompts, if answers begin with them.
-fn echo(app: &App, fields: &Fields<'_>, options: &RequestOptions, prompts: &[PromptInput]) -> ApiResult<Vec<String>> {
+fn echo(app: &App, fields: &Fields<'_>, prompts: &[PromptInput]) -> ApiResult<Vec<String>> {
     if !fields.boolean("echo")?.unwrap_or(false) {
         return Ok(Vec::new());
-    }
-    if options.params.logprobs.is_some() {
-        let must = "cannot be used together with 'logprobs': there are none of the prompt, only of the answer";
-        return Err(ApiError::field("echo", must));
     }
     Ok(prompts.iter().map(|prompt| prompt.written(&app.engine)).collect())
 }

@@ -159,10 +159,56 @@ fn an_echo_is_in_front_of_every_answer() {
     assert_eq!(streamed, expected);
     let (_, nothing) = server.post("/v1/completions", &json!({"prompt": "A fox", "echo": true, "max_tokens": 0}));
     assert_eq!(nothing["choices"][0]["text"], "A fox");
-    for (body, param) in
-        [(json!({"prompt": "A", "echo": true, "logprobs": 1}), "echo"), (json!({"prompt": "A", "echo": "yes"}), "echo")]
-    {
-        let (status, error) = server.post("/v1/completions", &body);
-        assert_eq!((status, &error["error"]["param"]), (400, &json!(param)), "{error}");
+    let (status, error) = server.post("/v1/completions", &json!({"prompt": "A", "echo": "yes"}));
+    assert_eq!((status, &error["error"]["param"]), (400, &json!("echo")), "{error}");
+}
+
+#[test]
+fn an_echo_has_the_log_probabilities_of_the_prompt() {
+    let server = start();
+    let written = json!({"prompt": "A fox", "max_tokens": 12, "temperature": 0, "ignore_eos": true, "logprobs": 2});
+    let (_, written) = server.post("/v1/completions", &written);
+    let (text, found) = (written["choices"][0]["text"].as_str().unwrap(), &written["choices"][0]["logprobs"]);
+    let whole = format!("A fox{text}");
+
+    let mut body = json!({"prompt": ["B", whole], "max_tokens": 2, "temperature": 0, "ignore_eos": true, "logprobs": 2, "echo": true});
+    let (status, echoed) = server.post("/v1/completions", &body);
+    assert_eq!(status, 200, "{echoed}");
+    let choice = &echoed["choices"][1];
+    assert!(choice["text"].as_str().unwrap().starts_with(&whole));
+    let list = |name: &str| choice["logprobs"][name].as_array().unwrap().clone();
+    let (tokens, chosen, top, offsets) =
+        (list("tokens"), list("token_logprobs"), list("top_logprobs"), list("text_offset"));
+    let n_prompt = tokens.len() - 2;
+    assert_eq!((&tokens[0], &chosen[0], &top[0], &offsets[0]), (&json!("<|bos|>"), &json!(null), &json!(null), &json!(0)));
+    assert_eq!((&offsets[1], chosen.len(), top.len(), offsets.len()), (&json!(0), n_prompt + 2, n_prompt + 2, n_prompt + 2));
+    let starts: Vec<usize> = offsets.iter().map(|at| at.as_u64().unwrap() as usize).collect();
+    for (token, ends) in tokens.iter().zip(starts.windows(2)).skip(1) {
+        assert_eq!(json!(choice["text"].as_str().unwrap()[ends[0]..ends[1]]), *token);
     }
+    // What was generated is scored as it was then.
+    let then = found["token_logprobs"].as_array().unwrap();
+    assert_eq!(found["tokens"].as_array().unwrap(), &tokens[n_prompt - then.len()..n_prompt]);
+    for (now, then) in chosen[n_prompt - then.len()..n_prompt].iter().zip(then) {
+        assert!((now.as_f64().unwrap() - then.as_f64().unwrap()).abs() < 1e-3, "{now} {then}");
+    }
+
+    body["stream"] = true.into();
+    let mut streamed = vec![(String::new(), Vec::new(), Vec::new()); 2];
+    for event in server.stream("/v1/completions", &body) {
+        for choice in event["choices"].as_array().into_iter().flatten() {
+            let (text, tokens, offsets) = &mut streamed[choice["index"].as_u64().unwrap() as usize];
+            *text += choice["text"].as_str().unwrap();
+            tokens.extend(choice["logprobs"]["tokens"].as_array().into_iter().flatten().cloned());
+            offsets.extend(choice["logprobs"]["text_offset"].as_array().into_iter().flatten().cloned());
+        }
+    }
+    assert_eq!(streamed[1], (choice["text"].as_str().unwrap().to_owned(), tokens, offsets));
+
+    // The prompt alone, as programs that compare answers ask for it.
+    let alone = json!({"prompt": "A fox", "max_tokens": 0, "logprobs": 1, "echo": true});
+    let (_, alone) = server.post("/v1/completions", &alone);
+    let choice = &alone["choices"][0];
+    assert_eq!((&choice["text"], choice["logprobs"]["tokens"].as_array().unwrap().len()), (&json!("A fox"), n_prompt - then.len()));
+    assert_eq!(alone["usage"]["completion_tokens"], 0);
 }

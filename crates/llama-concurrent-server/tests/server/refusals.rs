@@ -66,7 +66,6 @@ fn a_wrong_field_is_named() {
         (chat("parse_special", json!("yes")), "parse_special"),
         (chat("reasoning_effort", json!(1)), "reasoning_effort"),
         (("/v1/completions", json!({})), "prompt"),
-        (("/v1/completions", json!({"prompt": "A", "echo": true, "logprobs": 0})), "echo"),
         (native("echo", json!(true)), "echo"),
         (chat("best_of", json!(3)), "best_of"),
         (chat("reasoning_format", json!("other")), "reasoning_format"),

@@ -40,6 +40,12 @@ impl Inner {
         }
         let prompt = self.tokenize(&request.prompt, Use::Continue, &|| true)?;
         self.check_fits(&prompt, &request.params)?;
+        if let Some(from) = request.score_from.filter(|&from| from >= prompt.len()) {
+            return Err(Error::new(
+                ErrorKind::InvalidRequest,
+                format!("score_from is {from}, but the prompt has {} tokens; give a smaller one", prompt.len()),
+            ));
+        }
         let matcher = match (&request.guide, &request.params.constraint) {
             (Some(guide), _) => Some(guide.matcher()),
             (None, Some(constraint)) => Some(Box::new(self.compile(constraint)?) as Box<dyn Matcher>),
@@ -57,6 +63,7 @@ impl Inner {
             matcher,
             markup: request.markup.clone(),
             prefix_reuse: request.prefix_reuse,
+            score_from: request.score_from,
             priority: request.priority,
             submitted,
             queue_deadline: request.queue_timeout.map(|limit| submitted.saturating_add(limit)),

@@ -1,13 +1,13 @@
 //! Random acts on tiny pools: whatever happens, nothing is lost or said twice.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use llama_concurrent_types::{Priority, SamplingParams, Token};
 use proptest::prelude::*;
 
 use super::{
     super::*,
-    rig::{Heard, Rig, Setup, alone, prompt},
+    rig::{Heard, Rig, Setup, alone, prompt, scored_alone},
 };
 use crate::sim::SimWindow;
 
@@ -18,6 +18,7 @@ enum Act {
         prefix: usize,
         len: usize,
         max_tokens: u32,
+        score_from: Option<usize>,
         priority: Priority,
         queue_ms: Option<u64>,
         total_ms: Option<u64>,
@@ -32,12 +33,14 @@ enum Act {
 
 fn act() -> impl Strategy<Value = Act> {
     let deadline = || prop::option::weighted(0.2, 1u64..3000);
+    let score_from = prop::option::weighted(0.3, 0usize..21);
     prop_oneof![
-        4 => (0usize..3, 1usize..20, 1u32..12, any::<bool>(), deadline(), deadline()).prop_map(
-            |(prefix, len, max_tokens, batch, queue_ms, total_ms)| Act::Submit {
+        4 => (0usize..3, 1usize..20, 1u32..12, score_from, any::<bool>(), deadline(), deadline()).prop_map(
+            |(prefix, len, max_tokens, score_from, batch, queue_ms, total_ms)| Act::Submit {
                 prefix,
                 len,
                 max_tokens,
+                score_from,
                 priority: if batch { Priority::Batch } else { Priority::Interactive },
                 queue_ms,
                 total_ms,
@@ -58,11 +61,12 @@ fn survive(contexts: usize, slots: usize, window: Option<SimWindow>, fail_every:
     rig.backend.fail_every = fail_every;
     rig.backend.lose_every = fail_every.map(|n| n - 2);
     let mut submitted: Vec<(RequestId, Vec<Token>)> = Vec::new();
+    let mut asked: HashMap<RequestId, usize> = HashMap::new();
     let mut embedded: Vec<(RequestId, Vec<Token>)> = Vec::new();
     let pick = |n: usize, ids: &[(RequestId, Vec<Token>)]| (!ids.is_empty()).then(|| ids[n % ids.len()].0);
     for act in acts {
         match act {
-            Act::Submit { prefix, len, max_tokens, priority, queue_ms, total_ms } => {
+            Act::Submit { prefix, len, max_tokens, score_from, priority, queue_ms, total_ms } => {
                 let id = (submitted.len() + embedded.len()) as RequestId;
                 let tokens = [prompt(*prefix, 20), prompt(id as usize, *len)].concat();
                 rig.heard.insert(id, Heard::default());
@@ -74,12 +78,14 @@ fn survive(contexts: usize, slots: usize, window: Option<SimWindow>, fail_every:
                     matcher: None,
                     markup: Arc::default(),
                     prefix_reuse: true,
+                    score_from: *score_from,
                     priority: *priority,
                     submitted: rig.now,
                     queue_deadline: at(queue_ms),
                     deadline: at(total_ms),
                 });
                 submitted.push((id, tokens));
+                asked.extend(score_from.map(|from| (id, from)));
             }
             Act::Embed(len) => {
                 let id = (submitted.len() + embedded.len()) as RequestId;
@@ -131,6 +137,11 @@ fn survive(contexts: usize, slots: usize, window: Option<SimWindow>, fail_every:
         assert!(heard.finish.is_some(), "one terminal event each");
         assert_eq!(heard.left_queue, 1, "each request leaves the queue once");
         assert_eq!(heard.tokens, alone(tokens, heard.tokens.len()), "the tokens of a run alone, as far as they go");
+        match (asked.get(id), &heard.scored) {
+            (Some(&from), Some(scored)) => assert_eq!(scored, &scored_alone(tokens, from), "and their likelihoods"),
+            (Some(_), None) => assert!(heard.tokens.is_empty(), "whoever has a token has heard of the prompt"),
+            (None, scored) => assert!(scored.is_none(), "nobody asked"),
+        }
     }
 }
 

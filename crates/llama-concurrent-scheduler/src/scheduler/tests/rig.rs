@@ -37,6 +37,8 @@ pub struct Heard {
     pub tokens: Vec<Token>,
     pub text: String,
     pub finish: Option<Finish>,
+    /// The tokens of the prompt that were asked about, each with the log probability of it.
+    pub scored: Option<Vec<(Token, Option<f32>)>>,
 }
 
 pub struct Setup {
@@ -100,6 +102,22 @@ impl Rig {
     }
 
     pub fn submit_with(&mut self, id: RequestId, prompt: Vec<Token>, priority: Priority, params: SamplingParams) {
+        self.submit_new(id, prompt, priority, None, params);
+    }
+
+    /// A prompt whose tokens are asked about from a position on.
+    pub fn submit_scored(&mut self, id: RequestId, prompt: Vec<Token>, from: usize, params: SamplingParams) {
+        self.submit_new(id, prompt, Priority::Interactive, Some(from), params);
+    }
+
+    fn submit_new(
+        &mut self,
+        id: RequestId,
+        prompt: Vec<Token>,
+        priority: Priority,
+        score_from: Option<usize>,
+        params: SamplingParams,
+    ) {
         self.heard.insert(id, Heard::default());
         self.scheduler.submit(NewSequence {
             id,
@@ -108,6 +126,7 @@ impl Rig {
             matcher: None,
             markup: Arc::default(),
             prefix_reuse: true,
+            score_from,
             priority,
             submitted: self.now,
             queue_deadline: None,
@@ -149,6 +168,11 @@ impl Rig {
                     let heard = self.heard.get_mut(&id).unwrap();
                     assert!(heard.finish.is_none(), "nothing follows the end");
                     match event {
+                        Event::Prompt(tokens) => {
+                            assert!(heard.scored.is_none() && heard.tokens.is_empty(), "once, before every token");
+                            let each = tokens.iter().map(|one| (one.token, one.logprobs.as_ref().map(|l| l.logprob)));
+                            heard.scored = Some(each.collect());
+                        }
                         Event::Delta(Delta { text, token, index, .. }) => {
                             assert_eq!(index, heard.tokens.len());
                             heard.text.push_str(&text);
@@ -178,6 +202,12 @@ impl Rig {
     pub fn timings(&self, id: RequestId) -> &llama_concurrent_types::Timings {
         &self.heard[&id].finish.as_ref().expect("finished").timings
     }
+}
+
+/// What is told of the prompt's tokens from a position on when nothing interferes.
+pub fn scored_alone(prompt: &[Token], from: usize) -> Vec<(Token, Option<f32>)> {
+    let of = |at: usize| (prompt[at], (at > 0).then(|| SimBackend::logprob(&prompt[..=at])));
+    (from..prompt.len()).map(of).collect()
 }
 
 /// What a prompt continues with when nothing interferes.
