@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use llama_concurrent::{
-    Chat, ChatEvent, ChatMessage, Engine, EngineConfig, Reply, ReplyEvent, SamplingParams, Tool, ToolChoice,
+    Chat, ChatEvent, ChatMessage, Engine, EngineConfig, FinishReason, Reply, ReplyEvent, SamplingParams, Tool, ToolChoice,
 };
 use serde_json::{Value, json};
 
@@ -23,11 +23,19 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let mut reply = Reply::default();
     for event in engine.chat(&chat, params.clone())? {
-        if let ChatEvent::Reply(piece) = event {
-            if let ReplyEvent::CallStart { name, .. } = &piece {
-                println!("calls {name}");
+        match event {
+            ChatEvent::Reply(piece) => {
+                if let ReplyEvent::CallStart { name, .. } = &piece {
+                    println!("calls {name}");
+                }
+                reply.add(piece);
             }
-            reply.add(piece);
+            // A call that was cut off is nothing to run.
+            ChatEvent::Finished(finish) if finish.reason != FinishReason::Stop => {
+                println!("ended early: {:?}", finish.reason);
+                return Ok(());
+            }
+            _ => {}
         }
     }
 
