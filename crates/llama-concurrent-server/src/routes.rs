@@ -32,6 +32,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/v1/models/{id}", get(openai::models::model))
         .route("/props", get(native::props::props))
         .route("/tokenize", post(native::tokenize::tokenize))
+        .route("/tokenizer_info", get(native::tokenize::tokenizer_info))
         .route("/detokenize", post(native::tokenize::detokenize))
         .route("/apply-template", post(native::tokenize::apply_template));
     for path in ["/v1/chat/completions", "/chat/completions"] {

@@ -115,6 +115,10 @@ fn request(app: &App, options: &RequestOptions, choice: usize, tokens: &[Token])
     if params.max_tokens.is_some_and(|max| tokens.len() + max as usize > app.engine.n_ctx()) {
         params.max_tokens = None;
     }
+    // Whoever scores a prompt counts on the one token that follows it.
+    if options.score_prompt && params.max_tokens == Some(1) {
+        params.ignore_eos = true;
+    }
     let limits = &app.config.limits;
     Request::new(Prompt::Tokens(tokens.to_vec()))
         .params(params)

@@ -13,11 +13,14 @@ pub(crate) async fn props(State(app): State<Arc<App>>) -> Response {
     let mut params = settings(&app.config.defaults, true);
     // llama-server uses the highest seed for a random one.
     params["seed"] = app.config.seed.unwrap_or(u32::MAX).into();
+    let (bos, eos) = app.engine.bos_and_eos_text();
     let props = json!({
         "default_generation_settings": {"n_ctx": stats.n_ctx, "is_processing": false, "params": params},
         "total_slots": stats.slots,
         "model_alias": app.config.model_name,
         "model_path": app.config.model_path,
+        "bos_token": bos,
+        "eos_token": eos,
         "chat_template": app.engine.chat_template(),
         "chat_template_caps": app.engine.chat_capabilities().map(ChatCapabilities::to_json),
         "has_chat_template": app.engine.model().has_chat_template,

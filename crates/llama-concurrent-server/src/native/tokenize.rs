@@ -1,4 +1,5 @@
-//! `/tokenize`, `/detokenize` and `/apply-template`.
+//! `/tokenize`, `/detokenize` and `/apply-template` of llama-server, with vLLM's names of the first two beside its own, and
+//! vLLM's `/tokenizer_info`.
 
 use std::{convert::Infallible, sync::Arc};
 
@@ -20,16 +21,20 @@ use crate::{
 
 pub(crate) async fn tokenize(State(app): State<Arc<App>>, body: Request) -> ApiResult<Response> {
     let read = body.read(&app, |app, fields, job| {
-        let text = match fields.get("content") {
+        let is_vllm = fields.get("content").is_none() && fields.get("prompt").is_some();
+        let name = if is_vllm { "prompt" } else { "content" };
+        let text = match fields.get(name) {
             Some(Value::String(text)) => text.as_str(),
-            Some(other) => return Err(wrong("content", "a string", other)),
+            Some(other) => return Err(wrong(name, "a string", other)),
             None => "",
         };
-        let add_special = fields.boolean("add_special")?.unwrap_or(false);
+        // vLLM adds special tokens unless told otherwise.
+        let add_special = fields.boolean("add_special")?.or(fields.boolean("add_special_tokens")?);
+        let add_special = add_special.unwrap_or(is_vllm);
         let parse_special = fields.boolean("parse_special")?.unwrap_or(true);
         let with_pieces = fields.boolean("with_pieces")?.unwrap_or(false);
         let tokens = app.engine.tokenize_while(text, add_special, parse_special, || job.goes_on())?;
-        Ok(Tokens { engine: app.engine.clone(), tokens, with_pieces, written: 0 })
+        Ok(Tokens { engine: app.engine.clone(), tokens, with_pieces, counted: is_vllm, written: 0 })
     });
     // While the client keeps reading, hyper takes more than a megabyte before it yields.
     let parts = stream::iter(read.await?).then(|part| async {
@@ -44,6 +49,8 @@ struct Tokens {
     engine: Engine,
     tokens: Vec<Token>,
     with_pieces: bool,
+    /// Whether their number follows.
+    counted: bool,
     written: usize,
 }
 
@@ -70,7 +77,12 @@ impl Iterator for Tokens {
             if out.last() == Some(&b',') {
                 out.pop();
             }
-            out.extend_from_slice(b"]}");
+            out.push(b']');
+            if self.counted {
+                let (count, most) = (self.tokens.len(), self.engine.n_ctx());
+                out.extend_from_slice(format!(",\"count\":{count},\"max_model_len\":{most}").as_bytes());
+            }
+            out.push(b'}');
             self.written += 1;
         }
         Some(out.into())
@@ -99,9 +111,22 @@ pub(crate) async fn detokenize(State(app): State<Arc<App>>, body: Request) -> Ap
     let read = body.read(&app, |app, fields, job| {
         let tokens = prompt::tokens("tokens", fields.list("tokens")?.map_or(&[][..], Vec::as_slice))?;
         job.check()?;
-        Ok(json!({"content": app.engine.detokenize_with(&tokens, true)}).to_string())
+        let text = json!(app.engine.detokenize_with(&tokens, true));
+        Ok(format!("{{\"content\":{text},\"prompt\":{text}}}"))
     });
     Ok(json_text(read.await?))
+}
+
+pub(crate) async fn tokenizer_info(State(app): State<Arc<App>>) -> Response {
+    let (bos, eos) = app.engine.bos_and_eos_text();
+    let text = |text: String| if text.is_empty() { Value::Null } else { text.into() };
+    let info = json!({
+        "bos_token": text(bos),
+        "eos_token": text(eos),
+        "model_max_length": app.engine.n_ctx(),
+        "chat_template": app.engine.chat_template(),
+    });
+    json_text(info.to_string())
 }
 
 pub(crate) async fn apply_template(State(app): State<Arc<App>>, body: Request) -> ApiResult<Response> {

@@ -88,7 +88,14 @@ fn text_and_tokens_turn_into_each_other() {
         answer["tokens"].as_array().unwrap().iter().map(|one| one["piece"].as_str().unwrap()).collect();
     assert_eq!(pieces, "A small fox");
     let (_, plain) = server.post("/tokenize", &json!({"content": "A small fox"}));
+    let (_, info) = server.get("/tokenizer_info");
+    assert_eq!((&info["bos_token"], &info["eos_token"]), (&json!("<|bos|>"), &json!("<|end|>")));
+    let (_, of_vllm) = server.post("/tokenize", &json!({"prompt": "A small fox", "add_special_tokens": false}));
+    assert_eq!((&of_vllm["tokens"], &of_vllm["count"]), (&plain["tokens"], &json!(plain["tokens"].as_array().unwrap().len())));
+    let (_, with_bos) = server.post("/tokenize", &json!({"prompt": "A small fox"}));
+    assert_eq!(with_bos["tokens"].as_array().unwrap()[1..], plain["tokens"].as_array().unwrap()[..]);
     let (_, back) = server.post("/detokenize", &plain);
+    assert_eq!(back["prompt"], back["content"]);
     assert_eq!(back["content"], "A small fox");
     let (_, part) = server.post("/tokenize", &json!({"content": "\u{1f98a}", "with_pieces": true}));
     assert!(

@@ -332,6 +332,11 @@ impl Engine {
         self.inner.model.fim_tokens()
     }
 
+    /// The texts of the tokens that begin and end a text, as chat templates get them; empty where there is none.
+    pub fn bos_and_eos_text(&self) -> (String, String) {
+        self.inner.model.bos_and_eos_text()
+    }
+
     /// What the model's file says about it.
     pub fn model(&self) -> &ModelSummary {
         &self.inner.summary
