@@ -33,11 +33,11 @@ cd bindings/python
 cargo build --release --quiet --package llama-concurrent-capi
 place=$environment/ctypes
 rm -rf "$place" && mkdir "$place" && cp -r ../python-ctypes/llama_concurrent_ctypes "$place"
-cp python/llama_concurrent/{_async,_base,_check,_engine,_errors,_outcome,_requests,_types}.py "$place/llama_concurrent_ctypes"
+cp python/llama_concurrent/{_async,_base,_check,_engine,_errors,_outcome,_requests,_tools,_types}.py "$place/llama_concurrent_ctypes"
 (cd "$place" && "$environment/bin/python" -m mypy --config-file "$OLDPWD/pyproject.toml" --package llama_concurrent_ctypes)
 PYTHONPATH=../python-ctypes/as_package:../python-ctypes "$environment/bin/python" -m pytest --quiet \
     -k "not message_cannot_close_itself and not sub_interpreters" \
-    tests/test_engine.py tests/test_async.py tests/test_constraints.py
+    tests/test_engine.py tests/test_async.py tests/test_constraints.py tests/test_tools.py
 
 # The wheel, in an environment without a compiler's leftovers: every module in it that this CPU can run. Each kind builds llama.cpp
 # once more, so without ALL_WHEELS only that for the oldest CPUs is made, whose build the test of memory uses too.

@@ -1142,6 +1142,161 @@ static void test_chat_and_tokens(void) {
     CHECK_OK(llama_engine_free(engine));
 }
 
+/* What an answer with a call of a tool told. */
+struct call_log {
+    atomic_int finished;
+    int calls, tokens;
+    char id[64], name[64], arguments[512], content[512], message[1024];
+    llama_infer_finish_reason reason;
+};
+
+static void append(char *text, size_t size, const char *piece) {
+    CHECK(strlen(text) + strlen(piece) < size);
+    strcat(text, piece);
+}
+
+static void on_call_event(const llama_infer_event *event, void *user_data) {
+    struct call_log *log = user_data;
+    CHECK(event->text && event->text[event->text_length] == '\0');
+    CHECK(event->n_tokens == 0 || event->position == (size_t)log->tokens);
+    log->tokens += (int)event->n_tokens;
+    switch (event->type) {
+    case LLAMA_INFER_EVENT_TYPE_TOKEN:
+        CHECK(!event->tool_call);
+        append(log->content, sizeof log->content, event->text);
+        break;
+    case LLAMA_INFER_EVENT_TYPE_TOOL_CALL:
+        CHECK(event->tool_call && event->tool_call->id && event->tool_call->name);
+        append(log->id, sizeof log->id, event->tool_call->id);
+        append(log->name, sizeof log->name, event->tool_call->name);
+        log->calls++;
+        break;
+    case LLAMA_INFER_EVENT_TYPE_ARGUMENTS:
+        CHECK(log->calls > 0 && event->tool_call && strcmp(event->tool_call->name, log->name) == 0);
+        append(log->arguments, sizeof log->arguments, event->text);
+        break;
+    case LLAMA_INFER_EVENT_TYPE_FINISHED: {
+        const llama_infer_result *result = event->result;
+        CHECK(result && result->status == LLAMA_INFER_STATUS_OK && result->reasoning && result->message);
+        CHECK(result->n_tool_calls == (size_t)log->calls && (log->calls == 0) == (result->tool_calls == NULL));
+        if (log->calls == 1) {
+            CHECK(strcmp(result->tool_calls[0].id, log->id) == 0 && strcmp(result->tool_calls[0].name, log->name) == 0);
+            CHECK(strcmp(result->tool_calls[0].arguments, log->arguments) == 0);
+            CHECK(strstr(result->message, log->id) && strstr(result->message, "\"tool_calls\""));
+        }
+        CHECK(strcmp(result->text, log->content) == 0);
+        append(log->message, sizeof log->message, result->message);
+        log->reason = result->reason;
+        atomic_fetch_add(&log->finished, 1);
+        break;
+    }
+    default: CHECK(!"an event of a type that was not asked for");
+    }
+}
+
+/* Calls of tools: in events, in the result, back in the chat as structs and as JSON, and what is no such thing. */
+static void test_chats_with_tools(void) {
+    static struct call_log called, cut, none;
+    llama_engine *engine = load();
+    llama_infer_chat_message question = {.size = sizeof question, .role = "user", .content = "Switch the lamp on."};
+    const llama_infer_chat_message *chat[3] = {&question};
+    llama_infer_params params = llama_infer_default_params();
+    CHECK(params.chat_parallel_tool_calls && params.chat_thinking_budget == -1 && !params.chat && !params.chat_tool_choice);
+    params.max_tokens = 300;
+    params.chat = chat;
+    params.n_chat = 1;
+    params.chat_tools =
+        "[{\"type\": \"function\", \"function\": {\"name\": \"lamp\", \"parameters\": {\"type\": \"object\","
+        " \"properties\": {\"state\": {\"enum\": [\"on\", \"off\"]}}, \"required\": [\"state\"],"
+        " \"additionalProperties\": false}}}]";
+    params.chat_tool_choice = "required";
+    params.chat_parallel_tool_calls = false;
+    CHECK_OK(llama_infer_chat_async(engine, NULL, 0, &params, on_call_event, &called, NULL));
+    CHECK_OK(llama_infer_wait_all(engine, PATIENCE_MS));
+    CHECK(called.finished == 1 && called.calls == 1 && strcmp(called.name, "lamp") == 0);
+    CHECK(strcmp(called.arguments, "{\"state\": \"on\"}") == 0 || strcmp(called.arguments, "{\"state\": \"off\"}") == 0 ||
+          strcmp(called.arguments, "{\"state\":\"on\"}") == 0 || strcmp(called.arguments, "{\"state\":\"off\"}") == 0);
+
+    /* An answer that is cut off says so, and what there is of it is there. */
+    params.max_tokens = 3;
+    CHECK_OK(llama_infer_chat_async(engine, NULL, 0, &params, on_call_event, &cut, NULL));
+    CHECK_OK(llama_infer_wait_all(engine, PATIENCE_MS));
+    CHECK(cut.finished == 1 && cut.reason == LLAMA_INFER_FINISH_REASON_LENGTH && cut.tokens <= 3);
+
+    /* The next turn, as structs and as JSON: the same prompt, with the call and its result in it. */
+    llama_infer_tool_call call = {.id = called.id, .name = called.name, .arguments = called.arguments};
+    llama_infer_chat_message answer = {
+        .size = sizeof answer, .role = "assistant", .tool_calls = &call, .n_tool_calls = 1};
+    llama_infer_chat_message result = {
+        .size = sizeof result, .role = "tool", .tool_call_id = called.id, .content = "It shines."};
+    chat[1] = &answer;
+    chat[2] = &result;
+    params.max_tokens = 40;
+    params.n_chat = 3;
+    params.chat_tool_choice = "none";
+    static char prompt[8192], again[8192], messages[4096];
+    CHECK_OK(llama_engine_chat_prompt(engine, NULL, 0, &params, prompt, sizeof prompt, NULL));
+    CHECK(strstr(prompt, "It shines.") && strstr(prompt, "\"state\"") && strstr(prompt, "Switch the lamp on."));
+    snprintf(messages, sizeof messages,
+             "[{\"role\": \"user\", \"content\": \"Switch the lamp on.\"}, %s,"
+             " {\"role\": \"tool\", \"tool_call_id\": \"%s\", \"content\": \"It shines.\"}]",
+             called.message, called.id);
+    llama_infer_params json = params;
+    json.chat = NULL;
+    json.n_chat = 0;
+    json.chat_messages = messages;
+    CHECK_OK(llama_engine_chat_prompt(engine, NULL, 0, &json, again, sizeof again, NULL));
+    CHECK(strcmp(prompt, again) == 0);
+    CHECK_OK(llama_infer_chat_async(engine, NULL, 0, &params, on_call_event, &none, NULL));
+    CHECK_OK(llama_infer_wait_all(engine, PATIENCE_MS));
+    CHECK(none.finished == 1 && none.calls == 0);
+
+    /* What is wrong is refused with words, and nothing starts. */
+    json.chat = chat;
+    json.n_chat = 3;
+    CHECK_STATUS(INVALID_REQUEST, llama_infer_chat_async(engine, NULL, 0, &json, ignore, NULL, NULL));
+    ERROR_SAYS("chat_messages");
+    static const struct {
+        const char *choice, *says;
+    } choices[] = {
+        {"sometimes", "chat_tool_choice"},
+        {"{\"type\": \"function\", \"function\": {\"name\": \"door\"}}", "door"},
+        {"{", "chat_tool_choice"},
+        {"\xff", "UTF-8"},
+    };
+    for (size_t i = 0; i < sizeof choices / sizeof *choices; i++) {
+        llama_infer_params wrong = params;
+        wrong.chat_tool_choice = choices[i].choice;
+        llama_infer_status status = llama_infer_chat_async(engine, NULL, 0, &wrong, ignore, NULL, NULL);
+        CHECK(status == LLAMA_INFER_STATUS_INVALID_REQUEST || status == LLAMA_INFER_STATUS_INVALID_ARGUMENT);
+        ERROR_SAYS(choices[i].says);
+    }
+    llama_infer_params wrong = params;
+    wrong.chat_tools = NULL;
+    wrong.chat_tool_choice = "required";
+    CHECK_STATUS(INVALID_REQUEST, llama_infer_chat_async(engine, NULL, 0, &wrong, ignore, NULL, NULL));
+    wrong = params;
+    wrong.chat_thinking_budget = -2;
+    CHECK_STATUS(INVALID_REQUEST, llama_infer_chat_async(engine, NULL, 0, &wrong, ignore, NULL, NULL));
+    ERROR_SAYS("chat_thinking_budget");
+    chat[1] = NULL;
+    CHECK_STATUS(INVALID_ARGUMENT, llama_infer_chat_async(engine, NULL, 0, &params, ignore, NULL, NULL));
+    chat[1] = &answer;
+    answer.size = 0;
+    CHECK_STATUS(INVALID_ARGUMENT, llama_infer_chat_async(engine, NULL, 0, &params, ignore, NULL, NULL));
+    answer.size = sizeof answer;
+    answer.tool_calls = NULL;
+    CHECK_STATUS(INVALID_ARGUMENT, llama_infer_chat_async(engine, NULL, 0, &params, ignore, NULL, NULL));
+    answer.tool_calls = &call;
+    call.name = NULL;
+    CHECK_STATUS(INVALID_ARGUMENT, llama_infer_chat_async(engine, NULL, 0, &params, ignore, NULL, NULL));
+    call.name = "lamp";
+    call.arguments = "no JSON";
+    llama_infer_status status = llama_infer_chat_async(engine, NULL, 0, &params, ignore, NULL, NULL);
+    CHECK(status == LLAMA_INFER_STATUS_OK || status == LLAMA_INFER_STATUS_INVALID_REQUEST);
+    CHECK_OK(llama_engine_free(engine));
+}
+
 /* The descriptor is readable while there are events, and polling until TIMEOUT makes it unreadable. */
 static void test_queue(void) {
     static struct log logs[6];
@@ -1527,6 +1682,7 @@ static const struct {
     TEST(deadlines),
     TEST(batch),
     TEST(chat_and_tokens),
+    TEST(chats_with_tools),
     TEST(queue),
     TEST(a_queue_that_is_freed_wakes_who_polls_it),
     TEST(a_queue_that_is_freed_while_events_come),
