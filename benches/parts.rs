@@ -68,6 +68,7 @@ fn request(id: u64, user: u64) -> NewSequence {
         matcher: None,
         markup: Arc::default(),
         prefix_reuse: true,
+        score_from: None,
         priority: Priority::Interactive,
         submitted: Duration::ZERO,
         queue_deadline: None,

@@ -50,6 +50,7 @@ fn busy(contexts: usize, slots: usize) -> (Scheduler, Duration) {
             matcher: None,
             markup: Arc::default(),
             prefix_reuse: true,
+            score_from: None,
             priority: Priority::Interactive,
             submitted: now,
             queue_deadline: None,

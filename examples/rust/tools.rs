@@ -3,7 +3,8 @@
 use std::error::Error;
 
 use llama_concurrent::{
-    Chat, ChatEvent, ChatMessage, Engine, EngineConfig, FinishReason, Reply, ReplyEvent, SamplingParams, Tool, ToolChoice,
+    Chat, ChatEvent, ChatMessage, Engine, EngineConfig, FinishReason, Reply, ReplyEvent, SamplingParams, Tool,
+    ToolChoice,
 };
 use serde_json::{Value, json};
 

@@ -32,7 +32,8 @@ use std::{
 };
 
 use llama_concurrent_scheduler::{
-    Backend, Call, CallError, Contention, EmbedCall, Held, Op, Row, Sampled, Score, SeqKey, SlotId, StepOutcome, StepPlan,
+    Backend, Call, CallError, Contention, EmbedCall, Held, Op, Row, Sampled, Score, SeqKey, SlotId, StepOutcome,
+    StepPlan,
 };
 use llama_concurrent_topology::{MemoryPolicy, WorkerPlan};
 use llama_concurrent_types::{EngineConfig, MemoryStats, PoolShape, Result, TokenLogprobs};

@@ -9,8 +9,8 @@ use std::{collections::HashMap, time::Duration};
 use llama_concurrent_types::{PoolShape, Token, TokenLogprob, TokenLogprobs};
 
 use super::{
-    Backend, Call, CallError, CallKind, EmbedCall, Held, Op, Row, Sampled, Score, SeqKey, SlotId, StepOutcome, StepPlan,
-    backend::scored_rows,
+    Backend, Call, CallError, CallKind, EmbedCall, Held, Op, Row, Sampled, Score, SeqKey, SlotId, StepOutcome,
+    StepPlan, backend::scored_rows,
 };
 
 /// What simulated work takes.
@@ -370,11 +370,6 @@ impl<T: SimTiming> Backend for SimBackend<T> {
         self.copying[call.context] = false;
         let mut scored = Vec::new();
         let sampled = call.rows.iter().filter_map(|row| self.compute_row(call.context, row, &mut scored)).collect();
-        StepOutcome {
-            scored,
-            lost: self.lost.clone(),
-            held: self.held(plan),
-            ..StepOutcome::new(elapsed, Ok(sampled))
-        }
+        StepOutcome { scored, lost: self.lost.clone(), held: self.held(plan), ..StepOutcome::new(elapsed, Ok(sampled)) }
     }
 }

@@ -11,7 +11,9 @@ use std::{
 
 use futures_core::Stream;
 use futures_util::{StreamExt, future::try_join_all};
-use llama_concurrent::{Collector, Completion, Delta, Event, Finish, FinishReason, Generation, PromptToken, Timings, Token};
+use llama_concurrent::{
+    Collector, Completion, Delta, Event, Finish, FinishReason, Generation, PromptToken, Timings, Token,
+};
 use tracing::Span;
 
 use crate::{
@@ -117,7 +119,15 @@ impl ActiveGeneration {
                 let Completion { text, tokens, logprobs, prompt, finish, .. } = result?;
                 failure(&finish)?;
                 let logprobs = tokens.iter().copied().zip(logprobs).collect();
-                return Ok(FinishedGeneration { running: self, text, tokens, ends, logprobs, scored_prompt: prompt, finish });
+                return Ok(FinishedGeneration {
+                    running: self,
+                    text,
+                    tokens,
+                    ends,
+                    logprobs,
+                    scored_prompt: prompt,
+                    finish,
+                });
             }
         }
     }

@@ -373,7 +373,6 @@ mod tests {
             batch_aging: Duration::ZERO,
             park_after: Duration::MAX,
             prefix_reuse: true,
-            score_from: None,
             window: 0,
             compact: true,
             reproducible: false,

@@ -49,7 +49,9 @@ fn a_prompt_is_scored_as_it_was_when_it_was_generated() {
 #[test]
 fn prompts_are_scored_beside_each_other_and_beside_streams() {
     let engine = engine(EngineConfig::default().strategy(Strategy::Batched).slots(4));
-    let text = |n: usize| engine.tokenize(&format!("{n} small foxes lived in a forest by the sea, and liked to sing.")).unwrap();
+    let text = |n: usize| {
+        engine.tokenize(&format!("{n} small foxes lived in a forest by the sea, and liked to sing.")).unwrap()
+    };
     let alone: Vec<Completion> = (0..6).map(|n| score(&engine, &text(n), 0)).collect();
     let stream = engine.submit(Request::new("The old lighthouse keeper").params(greedy(200))).unwrap();
     let together: Vec<_> = (0..6)

@@ -3,7 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use llama_concurrent_types::{
-    Delta, Matcher, Priority, PromptToken, RequestId, SamplingParams, SlotStats, Timings, Token, TokenLogprobs, TokenTable,
+    Delta, Matcher, Priority, PromptToken, RequestId, SamplingParams, SlotStats, Timings, Token, TokenLogprobs,
+    TokenTable,
 };
 
 use super::queue::QueueKey;
@@ -148,8 +149,8 @@ impl Sequence {
         if from == 0 && first == 0 {
             self.scored.push(PromptToken { token: self.tokens[0], logprobs: None });
         }
-        let asked = (first + 1).max(from)..(self.computed + 1).min(self.n_prompt);
-        let next = self.tokens[asked].iter();
+        let end = (self.computed + 1).min(self.n_prompt);
+        let next = self.tokens[(first + 1).max(from).min(end)..end].iter();
         self.scored.extend(next.zip(scores).map(|(&token, found)| PromptToken { token, logprobs: Some(found) }));
         (self.computed >= self.n_prompt).then(|| std::mem::take(&mut self.scored).into())
     }

@@ -476,7 +476,7 @@ fn prompts_are_scored_in_small_calls_and_from_what_is_there() {
     let mut rig = Rig::new(Setup { slots: 2, ..Setup::default() });
     let shape = rig.backend.shape();
     let text = prompt(3, 100);
-    let mut ask = |rig: &mut Rig, id, from, n_top| {
+    let ask = |rig: &mut Rig, id, from, n_top| {
         let params = SamplingParams::default().max_tokens(1).logprobs(n_top);
         rig.submit_scored(id, text.clone(), from, params);
         rig.calls.clear();
@@ -490,5 +490,9 @@ fn prompts_are_scored_in_small_calls_and_from_what_is_there() {
     let rest = ask(&mut rig, 1, 80, 3);
     assert_eq!(rig.timings(1).n_cached_tokens, 79, "what stands before the first that is asked about is there");
     assert_eq!(rest.iter().sum::<usize>(), 21, "{rest:?}");
-    assert_eq!(ask(&mut rig, 2, 99, 0).iter().sum::<usize>(), 2, "the row before the last token, and that of the sample");
+    assert_eq!(
+        ask(&mut rig, 2, 99, 0).iter().sum::<usize>(),
+        2,
+        "the row before the last token, and that of the sample"
+    );
 }

@@ -180,8 +180,14 @@ fn an_echo_has_the_log_probabilities_of_the_prompt() {
     let (tokens, chosen, top, offsets) =
         (list("tokens"), list("token_logprobs"), list("top_logprobs"), list("text_offset"));
     let n_prompt = tokens.len() - 2;
-    assert_eq!((&tokens[0], &chosen[0], &top[0], &offsets[0]), (&json!("<|bos|>"), &json!(null), &json!(null), &json!(0)));
-    assert_eq!((&offsets[1], chosen.len(), top.len(), offsets.len()), (&json!(0), n_prompt + 2, n_prompt + 2, n_prompt + 2));
+    assert_eq!(
+        (&tokens[0], &chosen[0], &top[0], &offsets[0]),
+        (&json!("<|bos|>"), &json!(null), &json!(null), &json!(0))
+    );
+    assert_eq!(
+        (&offsets[1], chosen.len(), top.len(), offsets.len()),
+        (&json!(0), n_prompt + 2, n_prompt + 2, n_prompt + 2)
+    );
     let starts: Vec<usize> = offsets.iter().map(|at| at.as_u64().unwrap() as usize).collect();
     for (token, ends) in tokens.iter().zip(starts.windows(2)).skip(1) {
         assert_eq!(json!(choice["text"].as_str().unwrap()[ends[0]..ends[1]]), *token);
@@ -209,6 +215,9 @@ fn an_echo_has_the_log_probabilities_of_the_prompt() {
     let alone = json!({"prompt": "A fox", "max_tokens": 0, "logprobs": 1, "echo": true});
     let (_, alone) = server.post("/v1/completions", &alone);
     let choice = &alone["choices"][0];
-    assert_eq!((&choice["text"], choice["logprobs"]["tokens"].as_array().unwrap().len()), (&json!("A fox"), n_prompt - then.len()));
+    assert_eq!(
+        (&choice["text"], choice["logprobs"]["tokens"].as_array().unwrap().len()),
+        (&json!("A fox"), n_prompt - then.len())
+    );
     assert_eq!(alone["usage"]["completion_tokens"], 0);
 }

@@ -91,7 +91,10 @@ fn text_and_tokens_turn_into_each_other() {
     let (_, info) = server.get("/tokenizer_info");
     assert_eq!((&info["bos_token"], &info["eos_token"]), (&json!("<|bos|>"), &json!("<|end|>")));
     let (_, of_vllm) = server.post("/tokenize", &json!({"prompt": "A small fox", "add_special_tokens": false}));
-    assert_eq!((&of_vllm["tokens"], &of_vllm["count"]), (&plain["tokens"], &json!(plain["tokens"].as_array().unwrap().len())));
+    assert_eq!(
+        (&of_vllm["tokens"], &of_vllm["count"]),
+        (&plain["tokens"], &json!(plain["tokens"].as_array().unwrap().len()))
+    );
     let (_, with_bos) = server.post("/tokenize", &json!({"prompt": "A small fox"}));
     assert_eq!(with_bos["tokens"].as_array().unwrap()[1..], plain["tokens"].as_array().unwrap()[..]);
     let (_, back) = server.post("/detokenize", &plain);
