@@ -11,8 +11,8 @@ from random import Random
 
 import xllamacpp
 from gguf_file import read_gguf
-from grammar import BOS, document, plain_story, render_chat
-from prompts import QUESTIONS, STORIES
+from prompts import prompts
+from recipe import RECIPES
 from train import greedy_tokens
 
 LIMIT = 300

@@ -7,21 +7,21 @@ import jax.numpy as jnp
 import numpy as np
 from gguf import GGMLQuantizationType, GGUFReader, GGUFWriter, LlamaFileType, TokenType
 from gguf.quants import dequantize, quantize
-from grammar import BOS, CHAT_TEMPLATE, CONTROL_TOKENS, END
 from model import Shape, parameter_count
+from recipe import Recipe
 from tokenizer import restore_tokenizer
 from tokenizers import Tokenizer
 
 Q8_0, F32 = GGMLQuantizationType.Q8_0, GGMLQuantizationType.F32
 
 
-def write_gguf(path: Path, params: dict, shape: Shape, tokenizer: Tokenizer) -> None:
+def write_gguf(path: Path, params: dict, recipe: Recipe, tokenizer: Tokenizer) -> None:
     """Matrices as Q8_0, norms as F32. The file appears under `path` complete or not at all."""
     part = path.with_suffix(".part")
     path.parent.mkdir(parents=True, exist_ok=True)
     writer = GGUFWriter(part, "llama")
-    _describe(writer, params, shape)
-    _add_vocabulary(writer, tokenizer, shape.vocab)
+    _describe(writer, params, recipe)
+    _add_vocabulary(writer, tokenizer, recipe)
     for name, weight in _tensors(params):
         if weight.ndim == 1:
             writer.add_tensor(name, weight)
@@ -34,7 +34,7 @@ def write_gguf(path: Path, params: dict, shape: Shape, tokenizer: Tokenizer) -> 
     part.rename(path)
 
 
-def read_gguf(path: Path) -> tuple[dict, Shape, Tokenizer]:
+def read_gguf(path: Path, recipe: Recipe) -> tuple[dict, Shape, Tokenizer]:
     """The model as llama.cpp sees it: with the rounding of Q8_0."""
     reader = GGUFReader(path)
     value = lambda key: reader.fields[key].contents()
@@ -50,7 +50,7 @@ def read_gguf(path: Path) -> tuple[dict, Shape, Tokenizer]:
         weights[tensor.name.removesuffix(".weight")] = jnp.asarray(weight if tensor.name == "token_embd.weight" else weight.T)
     layers = [{name.removeprefix(f"blk.{i}."): w for name, w in weights.items() if name.startswith(f"blk.{i}.")} for i in range(shape.layers)]
     params = {"token_embd": weights["token_embd"], "layers": layers, "output_norm": weights["output_norm"]}
-    return params, shape, restore_tokenizer(value("tokenizer.ggml.tokens"), value("tokenizer.ggml.merges"))
+    return params, shape, restore_tokenizer(recipe, value("tokenizer.ggml.tokens"), value("tokenizer.ggml.merges"))
 
 
 def _tensors(params: dict):
@@ -61,10 +61,11 @@ def _tensors(params: dict):
     yield "output_norm.weight", np.asarray(params["output_norm"], np.float32)
 
 
-def _describe(writer: GGUFWriter, params: dict, shape: Shape) -> None:
+def _describe(writer: GGUFWriter, params: dict, recipe: Recipe) -> None:
+    shape = recipe.shape
     writer.add_type("model")
-    writer.add_name("llama-concurrent demo")
-    writer.add_description("A very small model for demos and tests; trained on stories and answers composed by its own grammar.")
+    writer.add_name(recipe.name)
+    writer.add_description(recipe.description)
     writer.add_license("MIT OR Apache-2.0")
     writer.add_languages(["en"])
     writer.add_size_label(f"{parameter_count(params) / 1e6:.1f}M")
@@ -82,17 +83,18 @@ def _describe(writer: GGUFWriter, params: dict, shape: Shape) -> None:
     writer.add_layer_norm_rms_eps(shape.eps)
 
 
-def _add_vocabulary(writer: GGUFWriter, tokenizer: Tokenizer, size: int) -> None:
+def _add_vocabulary(writer: GGUFWriter, tokenizer: Tokenizer, recipe: Recipe) -> None:
     writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre("gpt-2")
-    tokens = [tokenizer.id_to_token(i) for i in range(size)]
+    writer.add_tokenizer_pre(recipe.pretokenizer)
+    kinds = dict.fromkeys(recipe.control_tokens, TokenType.CONTROL) | dict.fromkeys(recipe.markup, TokenType.USER_DEFINED)
+    tokens = [tokenizer.id_to_token(i) for i in range(recipe.shape.vocab)]
     writer.add_token_list(tokens)
-    writer.add_token_types([TokenType.CONTROL if token in CONTROL_TOKENS else TokenType.NORMAL for token in tokens])
+    writer.add_token_types([kinds.get(token, TokenType.NORMAL) for token in tokens])
     writer.add_token_merges([" ".join(merge) for merge in json.loads(tokenizer.to_str())["model"]["merges"]])
-    writer.add_bos_token_id(tokenizer.token_to_id(BOS))
-    writer.add_eos_token_id(tokenizer.token_to_id(END))
-    writer.add_eot_token_id(tokenizer.token_to_id(END))
-    writer.add_add_bos_token(True)
+    writer.add_bos_token_id(tokenizer.token_to_id(recipe.bos))
+    writer.add_eos_token_id(tokenizer.token_to_id(recipe.end))
+    writer.add_eot_token_id(tokenizer.token_to_id(recipe.end))
+    writer.add_add_bos_token(recipe.adds_bos)
     writer.add_add_eos_token(False)
     writer.add_add_space_prefix(False)
-    writer.add_chat_template(CHAT_TEMPLATE)
+    writer.add_chat_template(recipe.chat_template)

@@ -81,11 +81,12 @@ def forward(params: dict, tokens, shape: Shape):
     return rms_norm(x, params["output_norm"], shape.eps) @ params["token_embd"].T
 
 
-def loss(params: dict, tokens, shape: Shape):
-    """Mean cross-entropy of predicting `tokens[:, 1:]`, in nats per token."""
+def loss(params: dict, tokens, weights, shape: Shape):
+    """Mean cross-entropy of predicting `tokens[:, 1:]`, each counted by its weight, in nats per token."""
     logits = forward(params, tokens[:, :-1], shape)
     target = jnp.take_along_axis(logits, tokens[:, 1:, None], -1)[..., 0]
-    return jnp.mean(jax.nn.logsumexp(logits, -1) - target)
+    weights = weights[:, 1:]
+    return jnp.sum((jax.nn.logsumexp(logits, -1) - target) * weights) / jnp.sum(weights)
 
 
 def parameter_count(params: dict) -> int:

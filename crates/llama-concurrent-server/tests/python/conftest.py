@@ -1,4 +1,4 @@
-"""One server for all tests, as a process, on the demo model."""
+"""One server for most tests, as a process, on the demo model."""
 
 import os
 import pathlib
@@ -15,8 +15,8 @@ PROGRAM = ROOT / "target" / "release" / "llama-concurrent"
 class Server:
     """A running server; `log` is what it wrote to stderr so far."""
 
-    def __init__(self, *options: str):
-        command = [PROGRAM, "serve", "-m", ROOT / "models" / "demo.gguf", "--port", "0", "-t", "1", *options]
+    def __init__(self, *options: str, model: pathlib.Path = ROOT / "models" / "demo.gguf"):
+        command = [PROGRAM, "serve", "-m", model, "--port", "0", "-t", "1", *options]
         environment = {name: value for name, value in os.environ.items() if name != "LLAMA_API_KEY"}
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
         self.log: list[str] = []

@@ -1,0 +1,71 @@
+"""What sets the models apart: their texts, vocabularies, shapes and descriptions; the training is the same."""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import grammar
+import numpy as np
+import tool_chats
+from model import Shape
+
+
+class Stage(NamedTuple):
+    """Rows of `time` tokens, `batch` of them in a step, until the run has progressed to `until`."""
+
+    until: float
+    batch: int
+    time: int
+
+
+class Recipe(NamedTuple):
+    file: str
+    name: str
+    description: str
+    documents: Callable[[int], Iterator[str]]  # endless, for a seed
+    control_tokens: list[str]
+    markup: list[str]  # tokens that are text: a reader of calls looks for them
+    bos: str
+    adds_bos: bool
+    end: str
+    chat_template: str
+    pretokenizer: str  # its name in llama.cpp
+    shape: Shape
+    stages: list[Stage]
+    tokens: float  # length of the training text
+    reply_start: str | None = None  # what a prompt ends with: the loss is mainly that of replies where it is given
+
+
+STORIES = Recipe(
+    file="demo.gguf", name="llama-concurrent demo",
+    description="A very small model for demos and tests; trained on stories and answers composed by its own grammar.",
+    documents=grammar.documents, control_tokens=grammar.CONTROL_TOKENS, markup=[], bos=grammar.BOS, adds_bos=True, end=grammar.END,
+    chat_template=grammar.CHAT_TEMPLATE, pretokenizer="gpt-2", shape=Shape(),
+    # Most rows hold a story or two; the last ones fill the whole context.
+    stages=[Stage(0.85, 8, 256), Stage(1.0, 2, 1024)], tokens=6.144e6,
+)
+TOOLS = Recipe(
+    file="tools.gguf", name="llama-concurrent tools",
+    description="A very small model that calls tools, for examples and tests; trained on conversations composed by its own grammar.",
+    documents=tool_chats.documents, control_tokens=tool_chats.CONTROL_TOKENS, markup=tool_chats.MARKUP, bos=tool_chats.UNUSED, adds_bos=False,
+    end=tool_chats.END, chat_template=tool_chats.CHAT_TEMPLATE, pretokenizer="qwen2",
+    shape=Shape(vocab=2048, embd=160, ff=448, layers=7, heads=5, kv_heads=5, context=4096),
+    stages=[Stage(0.9, 4, 512), Stage(1.0, 2, 1024)], tokens=1e7, reply_start=f"{tool_chats.START}assistant\n",
+)
+RECIPES = {"stories": STORIES, "tools": TOOLS}
+
+
+def loss_weights(recipe: Recipe, rows: np.ndarray, start: list[int], end: int) -> np.ndarray:
+    """What predicting each token of `rows` counts in the loss: all the same, or a tenth of that outside of replies, which go
+    from behind the tokens `start` up to and with `end`."""
+    weights = np.ones(rows.shape, np.float32)
+    if recipe.reply_start is None:
+        return weights
+    for row, row_weights in zip(rows.tolist(), weights):
+        within = False
+        for i, token in enumerate(row):
+            row_weights[i] = 1.0 if within else 0.1
+            if within and token == end:
+                within = False
+            elif row[max(0, i + 1 - len(start)) : i + 1] == start:
+                within = True
+    return weights
