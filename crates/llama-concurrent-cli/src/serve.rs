@@ -68,6 +68,10 @@ struct ServerOptions {
     #[arg(short, long, value_name = "NAME", value_delimiter = ',')]
     alias: Vec<String>,
 
+    /// Words about the model, separated by commas, which /v1/models shows
+    #[arg(long, value_name = "TAG", value_delimiter = ',')]
+    tags: Vec<String>,
+
     /// Require this API key, or one of several separated by commas [env: LLAMA_API_KEY]
     #[arg(long, value_name = "KEY", allow_hyphen_values = true)]
     api_key: Vec<String>,
@@ -105,6 +109,10 @@ struct ServerOptions {
     /// The opposite, which is the default.
     #[arg(long, hide = true, overrides_with = "no_prefill_assistant")]
     prefill_assistant: bool,
+
+    /// Show the prompts of chats in their answers, as __verbose, unless a request says otherwise
+    #[arg(short, long)]
+    verbose: bool,
 
     /// How the vectors of a text's tokens become one: mean, cls or last [default: what the model's file says]
     #[arg(long, value_name = "HOW", value_parser = pooling)]
@@ -263,6 +271,7 @@ impl ServeArgs {
         Ok(ServerConfig {
             model_name: names.first().cloned().unwrap_or(file),
             aliases: names,
+            tags: self.server.tags.clone(),
             model_path: model.display().to_string(),
             defaults: self.defaults.params()?,
             seed: self.defaults.seed,
@@ -278,6 +287,7 @@ impl ServeArgs {
             },
             thinking_budget: u32::try_from(self.server.reasoning_budget).ok(),
             prefill_assistant: !self.server.no_prefill_assistant,
+            verbose: self.server.verbose,
             pooling: self.server.pooling,
             spm_infill: self.server.spm_infill,
             limits: self.limits.limits()?,
@@ -288,9 +298,15 @@ impl ServeArgs {
 impl ServerOptions {
     /// What templates read of thoughts, where `--chat-template-kwargs` does not say it.
     fn think(&self, variables: &mut Map<String, Value>) {
-        if self.reasoning != "auto" {
-            for name in ["enable_thinking", "thinking"] {
-                variables.entry(name).or_insert((self.reasoning == "on").into());
+        match self.reasoning.as_str() {
+            // As in llama-server: templates that ask `if not enable_thinking` would close the thought they begin.
+            "auto" => {
+                variables.entry("enable_thinking").or_insert(true.into());
+            }
+            reasoning => {
+                for name in ["enable_thinking", "thinking"] {
+                    variables.entry(name).or_insert((reasoning == "on").into());
+                }
             }
         }
         if self.reasoning_effort != "default" {

@@ -176,6 +176,18 @@ impl<'a> Writer<'a> {
                 _ => {}
             }
         }
+        // What describes objects or lists, and names no type, means one, as in llama-server.
+        let has = |keys: &[&str]| keys.iter().any(|key| schema.contains_key(*key));
+        if !open && !is_composed && !has(&["type", "enum", "const", "$ref", "$recursiveRef", "$dynamicRef"]) {
+            let implied = match () {
+                () if has(&["properties", "patternProperties"]) => Some("object"),
+                () if has(&["items", "prefixItems"]) => Some("array"),
+                () => None,
+            };
+            if let Some(implied) = implied {
+                out.insert("type".into(), implied.into());
+            }
+        }
         if schema.get("nullable") == Some(&Value::Bool(true))
             && let Some(Value::String(name)) = out.get("type")
         {

@@ -26,6 +26,9 @@ pub(super) struct Sampler {
     /// Tokens that must still be generated before one of those is allowed.
     before_end: u32,
     logprobs: Option<usize>,
+    /// Of the draw, not of the model.
+    of_draw: bool,
+    is_greedy: bool,
     /// The model's logits, kept while a token is sampled.
     raw: Vec<f32>,
 }
@@ -53,12 +56,22 @@ impl Sampler {
         let mut ends = if params.ignore_eos { Vec::new() } else { vocab.end_of_generation().to_vec() };
         ends.extend(&params.stop_token_ids);
         let logprobs = params.logprobs.map(|n| n as usize);
-        Self { bias, chain, matcher, ends, before_end: params.min_tokens, logprobs, raw: Vec::new() }
+        Self {
+            bias,
+            chain,
+            matcher,
+            ends,
+            before_end: params.min_tokens,
+            logprobs,
+            of_draw: params.post_sampling_probs,
+            is_greedy: params.is_greedy(),
+            raw: Vec::new(),
+        }
     }
 
     /// Samples a token and adds it to the history. `candidates` is scratch space.
     pub(super) fn sample(&mut self, logits: &mut [f32], candidates: &mut Candidates) -> Sampled {
-        if self.logprobs.is_some() {
+        if self.logprobs.is_some() && !self.of_draw {
             self.raw.clear();
             self.raw.extend_from_slice(logits);
         }
@@ -87,7 +100,7 @@ impl Sampler {
         };
         match last {
             Ok(last) => {
-                let logprobs = self.logprobs.map(|n_top| Box::new(TokenLogprobs::of(&self.raw, token, n_top)));
+                let logprobs = self.logprobs.map(|n_top| Box::new(self.logprobs_of(token, n_top, candidates)));
                 Sampled::Token { token, logprobs, last }
             }
             Err(why) => Sampled::Impossible(why),
@@ -112,6 +125,17 @@ impl Sampler {
         }
         mask.apply(logits);
         Ok(true)
+    }
+
+    fn logprobs_of(&self, token: Token, n_top: usize, candidates: &Candidates) -> TokenLogprobs {
+        if !self.of_draw {
+            return TokenLogprobs::of(&self.raw, token, n_top);
+        }
+        let left: Vec<(Token, f32)> = match &self.chain {
+            Some(_) if !self.is_greedy => candidates.iter().map(|one| (one.id, one.logit)).collect(),
+            _ => vec![(token, 0.0)],
+        };
+        TokenLogprobs::among(&left, token, n_top)
     }
 
     fn select(&mut self, logits: &[f32], candidates: &mut Candidates) -> Option<Token> {
@@ -167,7 +191,7 @@ impl Chain {
         chain
     }
 
-    /// Selects a token among the candidates, which are reordered and modified.
+    /// Selects a token among the candidates, which are reordered and modified; those that are left were not cut.
     fn select(&mut self, candidates: &mut Candidates) -> Option<Token> {
         let mut array = sys::llama_token_data_array {
             data: candidates.as_mut_ptr(),
@@ -179,7 +203,9 @@ impl Chain {
         unsafe { sys::llama_sampler_apply(self.0.as_ptr(), &mut array) };
         let selected = usize::try_from(array.selected).ok().filter(|&at| at < array.size)?;
         // SAFETY: an index into the array that the samplers left.
-        Some(unsafe { (*array.data.add(selected)).id })
+        let token = unsafe { (*array.data.add(selected)).id };
+        candidates.truncate(array.size);
+        Some(token)
     }
 
     fn accept(&mut self, token: Token) {

@@ -77,7 +77,8 @@ impl ActiveGeneration {
         let slot = slots.iter().find(|slot| slot.request == Some(self.in_flight.id))?;
         let (total, cache) = (self.in_flight.n_prompt, slot.n_cached_tokens.min(self.in_flight.n_prompt));
         let processed = slot.n_tokens.clamp(cache, total);
-        Some(PromptProgress { total, cache, processed, time_ms: self.in_flight.since.elapsed().as_millis() as u64 })
+        let elapsed = self.in_flight.since.elapsed();
+        Some(PromptProgress { total, cache, processed, time_ms: elapsed.as_millis() as u64, elapsed })
     }
 
     /// Its timings so far, for a generation that has begun. Its wait for a slot counts as time of its prompt here.

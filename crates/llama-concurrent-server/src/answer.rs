@@ -65,6 +65,8 @@ pub(crate) fn timings(timings: &Timings) -> Value {
     let prompt = ttft.saturating_sub(timings.queue);
     let predicted = timings.e2e.saturating_sub(ttft);
     let computed = timings.n_prompt_tokens.saturating_sub(timings.n_cached_tokens);
+    // The first token comes with the prompt, so it costs no step of its own; as in llama-server.
+    let steps = timings.n_output_tokens.saturating_sub(1);
     json!({
         "cache_n": timings.n_cached_tokens,
         "prompt_n": computed,
@@ -73,8 +75,8 @@ pub(crate) fn timings(timings: &Timings) -> Value {
         "prompt_per_second": rate(computed, prompt),
         "predicted_n": timings.n_output_tokens,
         "predicted_ms": millis(predicted),
-        "predicted_per_token_ms": per_token(predicted, timings.n_output_tokens),
-        "predicted_per_second": rate(timings.n_output_tokens, predicted),
+        "predicted_per_token_ms": per_token(predicted, steps),
+        "predicted_per_second": if millis(predicted) == 0.0 { 0.0 } else { steps as f64 * 1e3 / millis(predicted) },
         "queue_ms": millis(timings.queue),
     })
 }

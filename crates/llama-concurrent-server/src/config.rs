@@ -11,6 +11,8 @@ pub struct ServerConfig {
     pub model_name: String,
     /// Other names under which it can be asked for.
     pub aliases: Vec<String>,
+    /// Words about the model, for `/v1/models`.
+    pub tags: Vec<String>,
     /// The model's file, for `/props`.
     pub model_path: String,
     /// The defaults of request parameters, on all routes.
@@ -38,6 +40,8 @@ pub struct ServerConfig {
     pub thinking_budget: Option<u32>,
     /// Continue a last message of the assistant, unless a request says otherwise.
     pub prefill_assistant: bool,
+    /// Show the prompts of chats in their answers, unless a request says otherwise.
+    pub verbose: bool,
     /// How the vectors of a text's tokens become one; `None` takes what the model's file says.
     pub pooling: Option<Pooling>,
     /// Show a model that fills in what stands behind the gap first, as some want it.
@@ -51,6 +55,7 @@ impl Default for ServerConfig {
         Self {
             model_name: "default".into(),
             aliases: Vec::new(),
+            tags: Vec::new(),
             model_path: String::new(),
             // As in llama-server.
             defaults: SamplingParams::default().temperature(0.8),
@@ -64,6 +69,7 @@ impl Default for ServerConfig {
             thoughts: Thoughts::Apart,
             thinking_budget: None,
             prefill_assistant: true,
+            verbose: false,
             pooling: None,
             spm_infill: false,
             limits: Limits::default(),

@@ -64,11 +64,20 @@ impl ApiError {
 
     pub(crate) fn prompt_too_long(n_prompt: usize, n_ctx: usize) -> Self {
         let message = format!(
-            "the prompt has {n_prompt} tokens, but prompt and answer share the {n_ctx} tokens of a slot; shorten the prompt \
-             or start the server with more tokens per slot"
+            "request ({n_prompt} tokens) exceeds the available context size ({n_ctx} tokens), which prompt and answer share; \
+             shorten the prompt or start the server with more tokens per slot"
         );
         let error = Self::new(StatusCode::BAD_REQUEST, "exceed_context_size_error", message);
         Self { param: Some("prompt".into()), counts: Some((n_prompt, n_ctx)), ..error }
+    }
+
+    /// The same for a text to embed, in llama-server's words.
+    pub(crate) fn of_embedding(mut self, name: &str) -> Self {
+        if let Some((n, most)) = self.counts {
+            self.message = format!("'{name}' ({n} tokens) is too large to process: a slot has {most} tokens");
+            self.param = Some(name.to_owned());
+        }
+        self
     }
 
     pub(crate) fn with_retry(self, after: Duration) -> Self {

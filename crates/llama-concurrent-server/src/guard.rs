@@ -134,11 +134,24 @@ fn check_origin(allowed: &[String], headers: &HeaderMap) -> ApiResult<()> {
     let origin = origin.to_str().unwrap_or_default();
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
     let is_own = origin.split_once("://").map(|(_, authority)| authority) == host && host.is_some();
-    if is_own || allowed.iter().any(|allowed| allowed == "*" || allowed == origin) {
+    if is_own || is_allowed(allowed, origin) {
         return Ok(());
     }
     let message = format!("pages of '{origin}' may not call this server; start it with --cors-origin to allow them");
     Err(ApiError::new(StatusCode::FORBIDDEN, "permission_error", message))
+}
+
+/// Whether pages of an origin may call this server. `localhost` stands for all pages of this machine, as in llama-server.
+pub(crate) fn is_allowed(allowed: &[String], origin: &str) -> bool {
+    let is_local = || {
+        let Some((_, authority)) = origin.split_once("://") else { return false };
+        let host = match authority.rsplit_once(':') {
+            Some((host, port)) if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+            _ => authority,
+        };
+        ["localhost", "127.0.0.1", "[::1]"].contains(&host)
+    };
+    allowed.iter().any(|allowed| allowed == "*" || allowed == origin || (allowed == "localhost" && is_local()))
 }
 
 /// The client's request id, if it is valid.

@@ -30,6 +30,8 @@ struct Entry<'a> {
     logprob: f32,
     /// The most likely tokens at its position, for an entry of the output itself.
     top: Option<&'a TokenLogprobs>,
+    /// Whether probabilities are shown, and not their logarithms.
+    linear: bool,
 }
 
 impl Serialize for Entry<'_> {
@@ -38,13 +40,16 @@ impl Serialize for Entry<'_> {
         let mut entry = serializer.serialize_struct("Entry", 5)?;
         entry.serialize_field("id", &self.token)?;
         entry.serialize_field("token", &String::from_utf8_lossy(bytes))?;
-        entry.serialize_field("logprob", &finite(self.logprob))?;
+        let Self { engine, linear, .. } = *self;
+        match linear {
+            true => entry.serialize_field("prob", &self.logprob.exp())?,
+            false => entry.serialize_field("logprob", &finite(self.logprob))?,
+        }
         entry.serialize_field("bytes", &bytes)?;
         if let Some(found) = self.top {
-            let engine = self.engine;
             let top = found.top.iter();
-            let top = top.map(|other| Entry { engine, token: other.token, logprob: other.logprob, top: None });
-            entry.serialize_field("top_logprobs", &List(top))?;
+            let top = top.map(|other| Entry { engine, token: other.token, logprob: other.logprob, top: None, linear });
+            entry.serialize_field(if linear { "top_probs" } else { "top_logprobs" }, &List(top))?;
         }
         entry.end()
     }
@@ -70,6 +75,23 @@ impl Serialize for Entries<'_> {
             token: *token,
             logprob: found.logprob,
             top: Some(found),
+            linear: false,
+        }))
+    }
+}
+
+/// llama-server's `completion_probabilities` with `post_sampling_probs`.
+pub(crate) struct Probabilities<'a>(pub(crate) &'a Engine, pub(crate) &'a [Scored]);
+
+impl Serialize for Probabilities<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self(engine, scored) = *self;
+        serializer.collect_seq(scored.iter().map(|(token, found)| Entry {
+            engine,
+            token: *token,
+            logprob: found.logprob,
+            top: Some(found),
+            linear: true,
         }))
     }
 }

@@ -1,5 +1,7 @@
 //! The metrics that the server itself collects: histograms of requests as in vLLM.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use axum::http::StatusCode;
 use llama_concurrent::{Finish, FinishReason};
 use prometheus_client::{
@@ -29,6 +31,8 @@ pub(crate) struct Metrics {
     abandoned: Counter,
     prompt_tokens: Counter,
     connections_refused: Counter,
+    /// Tokens of the longest sequence.
+    longest: AtomicUsize,
 }
 
 impl Metrics {
@@ -46,6 +50,7 @@ impl Metrics {
             abandoned: Counter::default(),
             prompt_tokens: Counter::default(),
             connections_refused: Counter::default(),
+            longest: AtomicUsize::new(0),
         };
         metrics.register();
         metrics
@@ -80,6 +85,7 @@ impl Metrics {
         let timings = &finish.timings;
         self.finished.get_or_create(&[("finish_reason", finish.reason.as_str().to_owned())]).inc();
         self.prompt_tokens.inc_by(timings.n_prompt_tokens as u64);
+        self.longest.fetch_max(timings.n_prompt_tokens + timings.n_output_tokens, Ordering::Relaxed);
         self.queue.observe(timings.queue.as_secs_f64());
         if let Some(ttft) = timings.ttft {
             self.ttft.observe(ttft.as_secs_f64());
@@ -104,6 +110,10 @@ impl Metrics {
         if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
             self.rejected.get_or_create(&labels).inc();
         }
+    }
+
+    pub(crate) fn longest(&self) -> usize {
+        self.longest.load(Ordering::Relaxed)
     }
 
     pub(crate) fn connection_refused(&self) {

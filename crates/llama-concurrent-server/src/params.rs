@@ -30,6 +30,8 @@ pub(crate) struct RequestOptions {
     pub(crate) return_tokens: bool,
     pub(crate) timings_per_token: bool,
     pub(crate) return_progress: bool,
+    /// Show the prompt of a chat, as `__verbose`.
+    pub(crate) verbose: bool,
     /// Reuse cached KV: `cache_prompt`.
     pub(crate) prefix_reuse: bool,
     /// Log probabilities of the prompt's tokens, too.
@@ -67,6 +69,7 @@ impl RequestOptions {
             return_tokens: fields.boolean("return_tokens")?.unwrap_or(false),
             timings_per_token: fields.boolean("timings_per_token")?.unwrap_or(false),
             return_progress: fields.boolean("return_progress")?.unwrap_or(false),
+            verbose: fields.boolean("verbose")?.unwrap_or(config.verbose),
             prefix_reuse: fields.boolean("cache_prompt")?.unwrap_or(true),
         })
     }

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use llama_concurrent::Finish;
+use llama_concurrent::{Finish, Timings};
 use serde::Serialize;
 use tokio::time::{Interval, interval};
 
@@ -24,6 +24,20 @@ pub(crate) struct PromptProgress {
     pub(crate) processed: usize,
     /// Milliseconds since the request was accepted.
     pub(crate) time_ms: u64,
+    /// The same for figures that divide by it.
+    #[serde(skip)]
+    pub(crate) elapsed: Duration,
+}
+
+impl PromptProgress {
+    /// The timings so far. Before anything is computed, nothing took time.
+    pub(crate) fn timings(&self) -> Timings {
+        let mut timings = Timings::default();
+        let time = if self.processed == self.cache { Duration::ZERO } else { self.elapsed };
+        (timings.ttft, timings.e2e) = (Some(time), time);
+        (timings.n_prompt_tokens, timings.n_cached_tokens) = (self.processed, self.cache);
+        timings
+    }
 }
 
 /// Watches the prompts of a stream.
@@ -81,8 +95,9 @@ impl Watch {
         tell: impl FnMut(&PromptProgress),
     ) {
         let (total, cache) = (finish.timings.n_prompt_tokens, finish.timings.n_cached_tokens);
-        let time_ms = running.in_flight.since.elapsed().as_millis() as u64;
-        self.told[index].tell(PromptProgress { total, cache, processed: total, time_ms }, tell);
+        let elapsed = running.in_flight.since.elapsed();
+        let time_ms = elapsed.as_millis() as u64;
+        self.told[index].tell(PromptProgress { total, cache, processed: total, time_ms, elapsed }, tell);
     }
 }
 
@@ -114,9 +129,8 @@ mod tests {
         let mut told = Told::default();
         let mut all = Vec::new();
         for processed in [3, 3, 5, 4, 8, 8] {
-            told.tell(PromptProgress { total: 8, cache: 2, processed, time_ms: 0 }, |progress| {
-                all.push(progress.processed)
-            });
+            let seen = PromptProgress { total: 8, cache: 2, processed, time_ms: 0, elapsed: Duration::ZERO };
+            told.tell(seen, |progress| all.push(progress.processed));
         }
         assert_eq!(all, [2, 3, 5, 8]);
     }

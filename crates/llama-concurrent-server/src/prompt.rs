@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::{
     error::{ApiError, ApiResult},
-    fields::{integer, wrong},
+    fields::{Fields, integer, wrong},
     work::Job,
 };
 
@@ -72,6 +72,25 @@ fn one(path: &str, value: &Value) -> ApiResult<PromptInput> {
                 }
             }
             Ok(PromptInput(pieces))
+        }
+        // As in llama-server's embeddings: `content` of a chat message, whose parts are one text.
+        Value::Object(object) if !object.contains_key("prompt_string") && object.contains_key("content") => {
+            let path = format!("{path}.content");
+            let Value::Array(parts) = &object["content"] else {
+                return Err(wrong(&path, "a list of parts", &object["content"]));
+            };
+            let mut text = String::new();
+            for (index, part) in parts.iter().enumerate() {
+                let part = Fields::at(format!("{path}[{index}]"), part)?;
+                match part.required_text("type")? {
+                    "text" => text.push_str(part.required_text("text")?),
+                    other => {
+                        let must = format!("is '{other}', but this server reads only 'text'");
+                        return Err(ApiError::field(part.path("type"), must));
+                    }
+                }
+            }
+            Ok(text.into())
         }
         Value::Object(object) => match object.get("prompt_string") {
             Some(Value::String(text)) if !object.contains_key("multimodal_data") => Ok(text.clone().into()),

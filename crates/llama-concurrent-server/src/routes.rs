@@ -36,7 +36,9 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/detokenize", post(native::tokenize::detokenize))
         .route("/apply-template", post(native::tokenize::apply_template));
     for path in ["/v1/chat/completions", "/chat/completions"] {
-        router = router.route(path, post(openai::chat::chat));
+        router = router
+            .route(path, post(openai::chat::chat))
+            .route(&format!("{path}/input_tokens"), post(openai::chat::input_tokens));
     }
     router = router
         .route("/v1/messages", post(anthropic::messages))
@@ -88,7 +90,10 @@ fn cors(origins: &[String]) -> Option<CorsLayer> {
     let allowed = if origins.iter().any(|origin| origin == "*") {
         AllowOrigin::any()
     } else {
-        AllowOrigin::list(origins.iter().filter_map(|origin| HeaderValue::from_str(origin).ok()))
+        let origins = origins.to_vec();
+        AllowOrigin::predicate(move |origin: &HeaderValue, _| {
+            origin.to_str().is_ok_and(|origin| guard::is_allowed(&origins, origin))
+        })
     };
     let layer = CorsLayer::new().allow_origin(allowed).allow_methods(Any).allow_headers(Any).expose_headers(Any);
     Some(layer.max_age(Duration::from_secs(3600)))

@@ -95,11 +95,9 @@ const GENERATING: &[(&str, Handling)] = &[
     ("id_slot", Ignored("an answer does not depend on its slot")),
     ("backend_sampling", Ignored("it says where, not what")),
     ("sse_ping_interval", Ignored("silence is broken every 15 s")),
-    ("verbose", Ignored("it adds figures about llama-server")),
     ("n_indent", Refused(Off::NotPositive, "use a 'grammar'")),
     ("t_max_predict_ms", Refused(Off::NotPositive, "use 'max_tokens', or the option --timeout of the server")),
     ("t_max_prompt_ms", Refused(Off::NotPositive, "shorten the prompt, or use the option --timeout of the server")),
-    ("post_sampling_probs", Refused(Off::False, "probabilities are the model's own, before the samplers")),
     ("grammar_lazy", Refused(Off::False, "a grammar holds from the first token on")),
     ("grammar_triggers", Refused(Off::Empty, "a grammar holds from the first token on")),
     ("grammar_type", Ignored("the form of a grammar is seen from its first rule")),
@@ -242,7 +240,7 @@ mod tests {
     fn what_would_change_an_answer_is_refused_by_name() {
         let long = json!({"echo": true, "best_of": 3, "lora": [{"id": 0, "scale": 1}],
             "use_beam_search": true, "bad_words": ["x"], "t_max_predict_ms": 500,
-            "post_sampling_probs": true, "prompt_logprobs": 0, "allowed_token_ids": [1], "modalities": ["audio"]});
+            "prompt_logprobs": 0, "allowed_token_ids": [1], "modalities": ["audio"]});
         for (name, value) in long.as_object().unwrap() {
             let body = json!({ name.as_str(): value });
             let error = check_generating(&Fields::body(&body).unwrap(), &[]).unwrap_err().json();

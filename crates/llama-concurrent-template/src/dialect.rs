@@ -53,6 +53,11 @@ pub(super) fn further_variables(tools: Option<&serde_json::Value>) -> impl Itera
         .into_iter()
 }
 
+/// Today's date as templates write it, such as "26 Jul 2024".
+pub fn today() -> String {
+    format_time(&Zoned::now(), "%d %b %Y").unwrap_or_default()
+}
+
 fn strftime_now(format: &str) -> Result<String, Error> {
     format_time(&Zoned::now(), format)
 }

@@ -28,6 +28,7 @@ mod tests;
 pub use builtin::{CHATML, NAMES as BUILTIN_NAMES, builtin};
 pub use capabilities::Capabilities;
 pub use contents::Rendered;
+pub use dialect::today;
 pub use error::ChatError;
 pub use message::{ChatMessage, ChatOptions, Continuation};
 pub use template::ChatTemplate;

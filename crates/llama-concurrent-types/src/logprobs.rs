@@ -24,7 +24,8 @@ pub struct PromptToken {
 /// How likely the model found an output token, and which tokens it found likeliest in its place.
 ///
 /// The probabilities are the model's own: the softmax of its logits before bias, penalties, temperature, constraint and
-/// every other part of the sampling, as those of llama-server are.
+/// every other part of the sampling, as those of llama-server are; with
+/// [`post_sampling_probs`](crate::SamplingParams::post_sampling_probs) those behind all that.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TokenLogprobs {
     /// Log probability of the token that was chosen.
@@ -44,6 +45,19 @@ impl TokenLogprobs {
             .map(|id| TokenLogprob { token: id as Token, logprob: logprob(id) })
             .collect();
         Self { logprob: logprob(chosen as usize), top }
+    }
+}
+
+impl TokenLogprobs {
+    /// Of a choice among tokens with these logits, all others being impossible.
+    pub fn among(candidates: &[(Token, f32)], chosen: Token, n_top: usize) -> Self {
+        let (ids, logits): (Vec<Token>, Vec<f32>) = candidates.iter().copied().unzip();
+        let at = ids.iter().position(|&id| id == chosen).unwrap_or(usize::MAX);
+        let mut found = Self::of(&logits, Token::try_from(at).unwrap_or(Token::MAX), n_top);
+        for one in &mut found.top {
+            one.token = ids[one.token as usize];
+        }
+        found
     }
 }
 
@@ -88,6 +102,16 @@ mod tests {
         }
         assert_eq!(TokenLogprobs::of(&logits, 4, 0), TokenLogprobs { logprob: f32::NEG_INFINITY, top: vec![] });
         assert_eq!(TokenLogprobs::of(&logits, 0, 100).top.len(), logits.len());
+    }
+
+    #[test]
+    fn those_of_a_choice_are_of_what_was_left() {
+        let got = TokenLogprobs::among(&[(70, 1.0), (5, 3.0), (9, 3.0)], 70, 2);
+        let total = 2.0 * 3f64.exp() + 1f64.exp();
+        assert!((f64::from(got.logprob) - (1.0 - total.ln())).abs() < 1e-6);
+        assert_eq!(got.top.iter().map(|one| one.token).collect::<Vec<_>>(), [5, 9]);
+        assert_eq!(TokenLogprobs::among(&[(3, 0.5)], 3, 5).logprob, 0.0);
+        assert_eq!(TokenLogprobs::among(&[(3, 0.5)], 4, 0).logprob, f32::NEG_INFINITY);
     }
 
     #[test]

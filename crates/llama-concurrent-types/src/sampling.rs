@@ -123,6 +123,10 @@ crate::parameters! {
         /// count.
         adaptive_decay: f32 = 0.9, from_to(0.0, 0.99, "between 0 and 0.99")
             .http(&["adaptive_decay"]).flags(&["adaptive-decay"], "X");
+        /// Report the log probabilities that the token was drawn with, after bias, constraint and samplers, in the place of the
+        /// model's own; those of a greedy choice are certain.
+        post_sampling_probs: bool = false, no_number()
+            .http(&["post_sampling_probs"]).flags(&["post-sampling-probs"], "");
     }
 }
 

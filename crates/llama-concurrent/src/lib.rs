@@ -25,6 +25,7 @@ mod batch;
 mod chat;
 mod engine;
 mod generation;
+mod score;
 mod stream;
 mod ticket;
 mod turnstile;
@@ -49,5 +50,6 @@ pub use llama_concurrent_types::{
     PromptToken, Replicate, Request, RequestId, RequestTotals, Result, SamplingParams, SlotStats, Strategy, Timings,
     Token, TokenLogprob, TokenLogprobs, WaitPolicy, WorkerStats, WorkerTotals, parameters,
 };
+pub use score::Score;
 pub use stream::{EventSink, Flow};
 pub use ticket::Ticket;

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use futures_util::StreamExt;
 use llama_concurrent::{
-    Chat, ChatEvent, ChatMessage, Constraint, Engine, EngineConfig, ErrorKind, FinishReason, Reply, ReplyEvent,
-    SamplingParams, Tool, ToolChoice,
+    Chat, ChatEvent, ChatMessage, ChatOptions, Constraint, Engine, EngineConfig, ErrorKind, FinishReason, Reply,
+    ReplyEvent, SamplingParams, Tool, ToolChoice,
 };
 use serde_json::{Value, json};
 
@@ -158,4 +158,25 @@ fn what_cannot_be_held_to_is_refused_before_it_starts() {
         assert_eq!(*error.kind(), ErrorKind::InvalidRequest, "{error}");
         assert!(error.to_string().contains(part), "{error}");
     }
+}
+
+#[test]
+fn templates_know_the_day_unless_told_another() {
+    let engine = engine(Some("{{ date_string }}: {{ messages[0].content }}"));
+    let messages = [ChatMessage::user("Hello")];
+    let prompt = |options: &ChatOptions| engine.chat_prompt(&messages, options).unwrap().text().unwrap().to_owned();
+    let now = prompt(&ChatOptions::default());
+    assert_eq!(now, format!("{}: Hello", llama_concurrent_template::today()));
+    let mut told = ChatOptions::default();
+    told.extra.insert("date_string".into(), "26 Jul 2024".into());
+    assert_eq!(prompt(&told), "26 Jul 2024: Hello");
+}
+
+#[test]
+fn a_name_that_no_template_has_is_refused() {
+    let mut config = EngineConfig::default();
+    config.chat_template = Some("command-r".into());
+    let error = Engine::load(model(), config).err().expect("there is none of that name");
+    assert_eq!(error.kind(), &ErrorKind::InvalidConfig);
+    assert!(error.to_string().contains("command-r") && error.to_string().contains("chatml"), "{error}");
 }

@@ -1,6 +1,8 @@
 //! How likely the model finds what stands in a prompt.
 
-use llama_concurrent::{Completion, Engine, EngineConfig, ErrorKind, Prompt, Request, SamplingParams, Strategy, Token};
+use llama_concurrent::{
+    Completion, Engine, EngineConfig, ErrorKind, Prompt, Request, SamplingParams, Score, Strategy, Token,
+};
 
 const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../models/demo.gguf");
 
@@ -70,6 +72,38 @@ fn prompts_are_scored_beside_each_other_and_beside_streams() {
         }
     }
     drop(stream);
+}
+
+#[test]
+fn continuations_are_compared() {
+    let engine = engine(EngineConfig::default().strategy(Strategy::Batched).slots(4));
+    let text = "Once upon a time there was a small fox who";
+    let likely = engine.generate(text, greedy(6)).unwrap();
+    let many: Vec<String> =
+        std::iter::once(likely.text.clone()).chain((0..20).map(|n| format!(" {n} moons"))).collect();
+    let scores: Vec<Score> = engine.score(text, many).into_iter().map(Result::unwrap).collect();
+    assert!(scores[0].is_greedy && scores[1..].iter().all(|score| !score.is_greedy));
+    assert!(scores[1..].iter().all(|score| score.logprob < scores[0].logprob), "{scores:?}");
+    let of_tokens = |tokens: &[llama_concurrent::PromptToken]| -> f64 {
+        tokens.iter().filter_map(|one| one.logprobs.as_ref()).map(|found| f64::from(found.logprob)).sum()
+    };
+    assert!(scores.iter().all(|score| (of_tokens(&score.tokens) - score.logprob).abs() < 1e-9));
+    let generated: f64 = likely.logprobs.iter().map(|found| f64::from(found.logprob)).sum();
+    assert!((generated - scores[0].logprob).abs() < 1e-2, "{generated} {:?}", scores[0]);
+
+    // The same as tokens, and each error in its place.
+    let tokens = engine.tokenize(text).unwrap();
+    let more: Vec<Prompt> = vec![likely.tokens.clone().into(), Vec::new().into(), "".into(), likely.tokens.into()];
+    let results = engine.score(Prompt::Tokens(tokens), more);
+    assert!((results[0].as_ref().unwrap().logprob - scores[0].logprob).abs() < 1e-2);
+    assert!(results[1].as_ref().is_err_and(|error| error.to_string().contains("empty")));
+    assert!(results[2].is_err() && results[3].is_ok());
+    // Behind nothing but the token that begins a text, and with the boundary inside of a word.
+    assert!(engine.score("", ["Once"])[0].as_ref().unwrap().logprob < 0.0);
+    let split = engine.score("Once upon a ti", ["me"])[0].clone().unwrap();
+    let whole: String =
+        split.tokens.iter().flat_map(|one| engine.token_bytes(one.token, true).to_vec()).map(char::from).collect();
+    assert!(whole.ends_with("me") && whole.len() >= 2, "{whole}");
 }
 
 #[test]

@@ -84,12 +84,32 @@ const SHORT: &[(&str, &str)] = &[
 /// The arguments of the process, with llama-server's short names after `serve` expanded.
 pub fn long_names(args: impl Iterator<Item = OsString>) -> Vec<OsString> {
     let mut of_serve = false;
-    args.map(|arg| {
-        of_serve |= arg == "serve";
-        let long = SHORT.iter().find(|(short, _)| of_serve && arg == *short).map(|(_, long)| OsString::from(long));
-        long.unwrap_or(arg)
-    })
-    .collect()
+    let mut all: Vec<OsString> = args
+        .map(|arg| {
+            of_serve |= arg == "serve";
+            let long = SHORT.iter().find(|(short, _)| of_serve && arg == *short).map(|(_, long)| OsString::from(long));
+            // llama-server reads `--ctx_size` as `--ctx-size`.
+            let dashed = || {
+                let text = arg.to_str().filter(|text| of_serve && text.starts_with("--"))?;
+                let (name, value) = text.split_once('=').map_or((text, None), |(name, value)| (name, Some(value)));
+                let name = name.replace('_', "-");
+                Some(value.map_or_else(|| name.clone(), |value| format!("{name}={value}")).into())
+            };
+            long.or_else(dashed).unwrap_or(arg)
+        })
+        .collect();
+    // There `--slots` shows the slots, as is so here in any case; with a number it says how many there are.
+    let mut at = all.iter().position(|arg| arg == "serve").unwrap_or(all.len());
+    while at < all.len() {
+        let has_number =
+            all.get(at + 1).and_then(|next| next.to_str()).is_some_and(|next| next.parse::<usize>().is_ok());
+        if all[at] == "--slots" && !has_number {
+            all.remove(at);
+        } else {
+            at += 1;
+        }
+    }
+    all
 }
 
 /// Options that are always on here, or have no effect without a GPU.
@@ -106,7 +126,7 @@ pub struct Ignored {
     /// As these, with a value.
     #[arg(long, hide = true, value_name = "N", allow_hyphen_values = true, aliases = ["cache-ram", "cache-reuse",
         "checkpoint-min-step", "ctx-checkpoints", "defrag-thold", "keep", "kv-unified-per-slot", "log-colors",
-        "slot-prompt-similarity", "swa-checkpoints", "tags"])]
+        "slot-prompt-similarity", "swa-checkpoints"])]
     threads_http: Vec<String>,
     /// Of no effect without a GPU.
     #[arg(long, hide = true, action = ArgAction::Count, aliases = ["cpu-moe", "kv-offload", "no-host", "no-kv-offload",

@@ -63,7 +63,7 @@ const NOT_HERE: &[(&[&str], &str)] = &[
         "origins of --cors-origin may use all methods and headers, without credentials"),
     (&["ui-mcp-proxy", "webui-mcp-proxy", "tools", "tools-runtime", "mcp-servers-config", "mcp-servers-json", "agent"],
         "this server runs no tools; it answers with calls, and its clients run them"),
-    (&["v", "verbose", "log-verbose", "verbosity", "log-verbosity"], "use --log info, or debug or trace"),
+    (&["log-verbose", "verbosity", "log-verbosity"], "use --log info, or debug or trace"),
     (&["log-file"], "messages go to stderr: append 2> FILE"),
     (&["log-jsonl"], "use --log-format json"),
     (&["log-prompts-dir"], "prompts are never written to files"),

@@ -15,7 +15,7 @@ use crate::{
     error::{ApiError, ApiResult, json_text},
     fields::Fields,
     guard::Peer,
-    logprobs::{Entries, Scored},
+    logprobs::{Entries, Probabilities, Scored},
     params::{RequestOptions, settings},
     progress::PromptProgress,
     prompt,
@@ -135,7 +135,7 @@ impl Answers {
         };
         let stopping_word = finish.stop.and_then(|stop| in_flight.params.stop.get(stop));
         let mut generation = settings(&in_flight.params, self.options.stream);
-        generation["logit_bias"] = biases(&in_flight.params);
+        generation["logit_bias"] = biases(&self.engine, &in_flight.params);
         generation["n_ctx"] = self.engine.n_ctx().into();
         generation["model"] = self.model.as_str().into();
         let answer = json!({
@@ -167,7 +167,7 @@ impl Answers {
                 out.push(b',');
             }
             out.extend_from_slice(format!("\"{PROBABILITIES}\":").as_bytes());
-            sse::json(out, &Entries(&self.engine, scored));
+            self.scores(scored, out);
             out.push(b'}');
         }
     }
@@ -184,9 +184,22 @@ fn pick(answer: &Value, wanted: &[String]) -> Value {
     Value::Object(found.collect())
 }
 
-fn biases(params: &SamplingParams) -> Value {
+impl Answers {
+    /// Log probabilities, or probabilities where those of the draw are asked for.
+    fn scores(&self, scored: &[Scored], out: &mut Vec<u8>) {
+        match self.options.params.post_sampling_probs {
+            true => sse::json(out, &Probabilities(&self.engine, scored)),
+            false => sse::json(out, &Entries(&self.engine, scored)),
+        }
+    }
+}
+
+fn biases(engine: &Engine, params: &SamplingParams) -> Value {
+    let ends: &[Token] = if params.ignore_eos { engine.token_table().end_of_generation() } else { &[] };
+    let ends = ends.iter().map(|token| (*token, f32::NEG_INFINITY));
     // JSON has no infinity: the bias of a forbidden token is null.
-    params.logit_bias.iter().map(|(token, bias)| json!({"token": token, "bias": bias})).collect()
+    let all = params.logit_bias.iter().copied().chain(ends);
+    all.map(|(token, bias)| json!({"token": token, "bias": bias})).collect()
 }
 
 struct Chunks {
@@ -200,19 +213,20 @@ impl Format for Chunks {
     }
 
     fn progress(&mut self, index: usize, progress: &PromptProgress, out: &mut Vec<u8>) {
-        sse::data(
-            out,
-            &json!({
-                "index": index,
-                "content": "",
-                "tokens": [],
-                "stop": false,
-                "id_slot": -1,
-                "tokens_predicted": 0,
-                "tokens_evaluated": progress.total,
-                "prompt_progress": progress,
-            }),
-        );
+        let mut event = json!({
+            "index": index,
+            "content": "",
+            "tokens": [],
+            "stop": false,
+            "id_slot": -1,
+            "tokens_predicted": 0,
+            "tokens_evaluated": progress.total,
+            "prompt_progress": progress,
+        });
+        if self.answers.options.timings_per_token {
+            event["timings"] = answer::timings(&progress.timings());
+        }
+        sse::data(out, &event);
     }
 
     fn delta(&mut self, index: usize, running: &ActiveGeneration, delta: Delta, out: &mut Vec<u8>) {
@@ -244,7 +258,7 @@ impl Format for Chunks {
         }
         if !scored.is_empty() {
             out.extend_from_slice(b",\"completion_probabilities\":");
-            sse::json(out, &Entries(&self.answers.engine, &scored));
+            self.answers.scores(&scored, out);
         }
         if self.answers.options.timings_per_token {
             out.extend_from_slice(b",\"timings\":");

@@ -3,7 +3,7 @@
 use axum::response::Response;
 use llama_concurrent::{Engine, Reply, ReplyForm};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     FINGERPRINT,
@@ -75,6 +75,7 @@ async fn whole(app: &App, options: &RequestOptions, form: Form, all: Vec<ActiveG
     let timings = outcomes.first().map_or(Value::Null, |outcome| answer::timings(&outcome.finish.timings));
     let (engine, model) = (app.engine.clone(), app.config.model_name.clone());
     let scored = options.params.logprobs.is_some() && (options.score_prompt || !options.silent);
+    let verbose = options.verbose;
     let write = move |_: &_| {
         let choice = |(index, outcome)| Choice::new(form.as_ref(), &engine, index, outcome, scored);
         let answer = Answer {
@@ -86,6 +87,10 @@ async fn whole(app: &App, options: &RequestOptions, form: Form, all: Vec<ActiveG
             choices: outcomes.iter().enumerate().map(choice).collect(),
             usage: usage.json(),
             timings,
+            verbose: outcomes.first().filter(|_| verbose).map(|outcome| {
+                let prompt = engine.detokenize_with(&outcome.running.prompt, true);
+                json!({"prompt": prompt, "content": outcome.text, "tokens": outcome.tokens})
+            }),
         };
         serde_json::to_string(&answer).map_err(|error| ApiError::internal(error.to_string()))
     };
@@ -102,6 +107,8 @@ struct Answer<'a> {
     choices: Vec<Choice<'a>>,
     usage: Value,
     timings: Value,
+    #[serde(rename = "__verbose", skip_serializing_if = "Option::is_none")]
+    verbose: Option<Value>,
 }
 
 #[derive(Serialize)]

@@ -92,6 +92,14 @@ impl Frame {
         sse::json(&mut self.beside, value);
     }
 
+    /// More of a prompt is computed.
+    fn progress(&mut self, progress: &PromptProgress) {
+        self.beside(PROGRESS, progress);
+        if self.timings_per_token {
+            self.beside("timings", &answer::timings(&progress.timings()));
+        }
+    }
+
     /// A token came.
     fn running(&mut self, running: &ActiveGeneration) {
         if self.timings_per_token && !self.silent {
@@ -204,7 +212,7 @@ impl Format for TextChunks {
     }
 
     fn progress(&mut self, index: usize, progress: &PromptProgress, out: &mut Vec<u8>) {
-        self.frame.beside(PROGRESS, progress);
+        self.frame.progress(progress);
         self.choice(out, index, "", None);
     }
 
@@ -270,7 +278,7 @@ impl ReplyFormat for ChatChunks {
     }
 
     fn progress(&mut self, index: usize, progress: &PromptProgress, out: &mut Vec<u8>) {
-        self.frame.beside(PROGRESS, progress);
+        self.frame.progress(progress);
         self.choice(out, index, &json!({}), None);
     }
 

@@ -95,7 +95,8 @@ impl Texts {
                 return Err(ApiError::field(fields.path("embd_normalize"), must));
             }
         };
-        Ok(Self { name, tokens: prompt::tokenize(&app.engine, &inputs, prompt::Use::Embed, job)?, normalize })
+        let tokens = prompt::tokenize(&app.engine, &inputs, prompt::Use::Embed, job);
+        Ok(Self { name, tokens: tokens.map_err(|error| error.of_embedding(name))?, normalize })
     }
 
     /// Texts as their tokens, with those that the model wants around a text.
@@ -143,11 +144,12 @@ async fn one(app: &App, name: &str, tokens: Vec<Token>, options: &EmbedOptions) 
         return Err(ApiError::field(name, format!("has {n} tokens, but this server takes at most {most}")));
     }
     let (sender, result) = oneshot::channel();
-    app.engine.embed_then(&Prompt::Tokens(tokens), options, move |embedding| {
+    let accepted = app.engine.embed_then(&Prompt::Tokens(tokens), options, move |embedding| {
         let _ = sender.send(embedding);
-    })?;
+    });
+    accepted.map_err(|error| ApiError::from(error).of_embedding(name))?;
     match result.await {
-        Ok(embedding) => Ok(embedding?),
+        Ok(embedding) => embedding.map_err(|error| ApiError::from(error).of_embedding(name)),
         Err(_) => Err(ApiError::unavailable("the server is shutting down; the request was cancelled")),
     }
 }

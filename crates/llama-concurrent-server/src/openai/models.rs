@@ -40,7 +40,7 @@ fn describe(app: &App) -> Value {
     json!({
         "id": app.config.model_name,
         "aliases": app.config.aliases,
-        "tags": [],
+        "tags": app.config.tags,
         "object": "model",
         "created": app.started,
         "owned_by": "llamacpp",

@@ -2,13 +2,16 @@
 
 use llama_concurrent_llama::Model;
 use llama_concurrent_template::{
-    CHATML, Capabilities, ChatMessage, ChatOptions, ChatTemplate, Continuation, Rendered, builtin,
+    BUILTIN_NAMES, CHATML, Capabilities, ChatMessage, ChatOptions, ChatTemplate, Continuation, Rendered, builtin, today,
 };
 use llama_concurrent_tools::{Format, Start};
 use llama_concurrent_types::{EngineConfig, Error, ErrorKind, MarkedText, Prompt, Result, TokenTable};
 use serde_json::Value;
 
 use crate::chat::{Chat, PreparedChat, ReplyForm};
+
+/// The variable of templates that tell the model what day it is.
+const DATE: &str = "date_string";
 
 /// The templates of an engine.
 pub(super) struct Templates {
@@ -34,6 +37,12 @@ impl Templates {
         let variables = config.chat_template_kwargs.clone();
         if let Some(wished) = &config.chat_template {
             let source = builtin(wished.trim()).unwrap_or(wished);
+            if !source.contains('{') {
+                let names = BUILTIN_NAMES.join(", ");
+                let said =
+                    format!("chat_template '{wished}' is no template, and no name of one; the names are {names}");
+                return Err(Error::new(ErrorKind::InvalidConfig, said));
+            }
             let invalid = |error: Error| Error::new(ErrorKind::InvalidConfig, format!("chat_template: {error}"));
             return Ok(Self { template: Ok(compile(source).map_err(invalid)?), with_tools: None, variables });
         }
@@ -112,13 +121,17 @@ impl Templates {
         if messages.is_empty() {
             return Err(Error::new(ErrorKind::InvalidRequest, "the chat has no messages; give at least one"));
         }
-        if self.variables.keys().all(|name| options.extra.contains_key(name)) {
+        let mut more = self.variables.clone();
+        // Llama 3 believes itself in 2024 where it is told no other date.
+        if template.source().contains(DATE) && !more.contains_key(DATE) {
+            more.insert(DATE.into(), today().into());
+        }
+        more.retain(|name, _| !options.extra.contains_key(name));
+        if more.is_empty() {
             return Ok(template.render_marked(messages, options)?);
         }
         let mut options = options.clone();
-        for (name, value) in &self.variables {
-            options.extra.entry(name.clone()).or_insert_with(|| value.clone());
-        }
+        options.extra.extend(more);
         Ok(template.render_marked(messages, &options)?)
     }
 }

@@ -1,0 +1,82 @@
+//! Continuations that are given, and how likely the model finds them.
+
+use llama_concurrent_types::{
+    Completion, Error, ErrorKind, Priority, Prompt, PromptToken, Request, Result, SamplingParams, Token,
+};
+
+use crate::engine::Engine;
+
+/// How likely the model finds a continuation.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Score {
+    /// Natural logarithm of its probability: the sum of those of its tokens.
+    pub logprob: f64,
+    /// Whether it is what greedy sampling would have chosen, token by token.
+    pub is_greedy: bool,
+    /// Its tokens, each with the likeliest one in its place.
+    pub tokens: Vec<PromptToken>,
+}
+
+impl Score {
+    fn of(tokens: Vec<PromptToken>) -> Self {
+        let found = || tokens.iter().filter_map(|one| one.logprobs.as_ref());
+        let logprob = found().map(|found| f64::from(found.logprob)).sum();
+        let is_greedy = found().all(|found| found.top.first().is_none_or(|top| found.logprob >= top.logprob));
+        Self { logprob, is_greedy, tokens }
+    }
+}
+
+impl Engine {
+    /// How likely the model finds each of these continuations of a text, in their order; the text is computed once. Request
+    /// by request they run in the batch class, and one that fails does not disturb the others.
+    ///
+    /// Two texts are tokenized as one, and scored from the first token on in which that differs from the text alone. Where
+    /// nothing stands before a continuation, its first token counts as certain.
+    pub fn score<P: Into<Prompt>>(
+        &self,
+        text: impl Into<Prompt>,
+        continuations: impl IntoIterator<Item = P>,
+    ) -> Vec<Result<Score>> {
+        let text = text.into();
+        let before = match self.begin(&text) {
+            Ok(tokens) => tokens,
+            Err(error) => return continuations.into_iter().map(|_| Err(error.clone())).collect(),
+        };
+        let requests: Vec<Result<Request>> =
+            continuations.into_iter().map(|one| self.score_request(&text, &before, &one.into())).collect();
+        let ready = requests.iter().filter_map(|one| one.as_ref().ok().cloned()).collect();
+        let mut done = self.run_all(ready, |_, _| ()).into_iter();
+        let score = |completion: Completion| Score::of(completion.prompt.into());
+        let mut next = || done.next().unwrap_or_else(|| unreachable!("a result for each request")).map(score);
+        requests.into_iter().map(|one| one.and_then(|_| next())).collect()
+    }
+
+    /// The tokens of a text before which nothing stands.
+    fn begin(&self, text: &Prompt) -> Result<Vec<Token>> {
+        if text.is_empty() { self.tokenize("") } else { self.tokenize_prompt(text, || true) }
+    }
+
+    fn score_request(&self, text: &Prompt, before: &[Token], continuation: &Prompt) -> Result<Request> {
+        if continuation.is_empty() {
+            return Err(Error::new(
+                ErrorKind::InvalidRequest,
+                "the continuation is empty; give at least one character",
+            ));
+        }
+        let whole = match (text, continuation) {
+            (Prompt::Text(text), Prompt::Text(more)) => self.tokenize(&format!("{text}{more}"))?,
+            (_, Prompt::Text(more)) => [before, &self.tokenize_with(more, false, true)?].concat(),
+            (_, Prompt::Tokens(more)) => [before, more].concat(),
+            (_, other) => {
+                let said = "a continuation is text or tokens, not";
+                return Err(Error::new(ErrorKind::InvalidRequest, format!("{said} {other:?}")));
+            }
+        };
+        // Where tokens reach over the end of the text, the first of them counts, too.
+        let same = whole.iter().zip(before).take_while(|(a, b)| a == b).count();
+        let params = SamplingParams::default().max_tokens(1).logprobs(1);
+        let request = Request::new(Prompt::Tokens(whole)).params(params).priority(Priority::Batch);
+        Ok(request.score_from(same))
+    }
+}
