@@ -656,6 +656,13 @@ typedef struct llama_infer_params {
      * Default: 0.9.
      */
     float adaptive_decay;
+    /**
+     * Report the log probabilities that the token was drawn with, after bias, constraint and samplers, in the place of
+     * the model's own; those of a greedy choice are certain. Default: false.
+     */
+    bool post_sampling_probs;
+    /** Unused. */
+    bool reserved_post_sampling_probs[7];
 } llama_infer_params;
 
 /** Identifies a request or a batch. Never 0, and never reused within a process. */

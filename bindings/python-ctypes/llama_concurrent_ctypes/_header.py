@@ -194,6 +194,8 @@ class CInferParams(ctypes.Structure):
         ("n_dry_sequence_breakers", c_size_t),
         ("adaptive_target", c_float),
         ("adaptive_decay", c_float),
+        ("post_sampling_probs", c_bool),
+        ("reserved_post_sampling_probs", c_bool * 7),
     ]
 
 

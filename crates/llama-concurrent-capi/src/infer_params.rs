@@ -205,6 +205,11 @@ pub struct llama_infer_params {
     /// Adaptive-p: how slowly the probabilities of earlier tokens are forgotten; about 1 / (1 - this) of them count.
     /// Default: 0.9.
     pub adaptive_decay: f32,
+    /// Report the log probabilities that the token was drawn with, after bias, constraint and samplers, in the place of
+    /// the model's own; those of a greedy choice are certain. Default: false.
+    pub post_sampling_probs: c_bool,
+    /// Unused.
+    pub reserved_post_sampling_probs: [c_bool; 7],
     // last parameters: end
 }
 
@@ -214,7 +219,7 @@ unsafe impl Versioned for llama_infer_params {
 }
 
 // last member: begin
-crate::assert_no_tail_padding!(llama_infer_params, adaptive_decay: f32);
+crate::assert_no_tail_padding!(llama_infer_params, reserved_post_sampling_probs: [c_bool; 7]);
 // last member: end
 
 impl llama_infer_params {
@@ -261,6 +266,8 @@ impl llama_infer_params {
             n_dry_sequence_breakers: 0,
             adaptive_target: default.adaptive_target as _,
             adaptive_decay: default.adaptive_decay as _,
+            post_sampling_probs: default.post_sampling_probs.into(),
+            reserved_post_sampling_probs: [0; 7],
             // defaults: end
             priority: llama_infer_priority::Interactive as i32,
             queue_timeout_ms: 0,
@@ -361,6 +368,7 @@ impl llama_infer_params {
             )?;
             params.adaptive_target = self.adaptive_target as _;
             params.adaptive_decay = self.adaptive_decay as _;
+            params.post_sampling_probs = self.post_sampling_probs != 0;
             // readers: end
             params.constraint = self.constraint()?;
         }

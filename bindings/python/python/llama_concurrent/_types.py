@@ -147,6 +147,9 @@ class SamplingParams:
     below 0 it is off."""
     adaptive_decay: float = 0.9
     """Adaptive-p: how slowly the probabilities of earlier tokens are forgotten; about 1 / (1 - this) of them count."""
+    post_sampling_probs: bool = False
+    """Report the log probabilities that the token was drawn with, after bias, constraint and samplers, in the place of
+    the model's own; those of a greedy choice are certain."""
     # parameters: end
 
     parse_special: bool = True
