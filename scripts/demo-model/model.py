@@ -59,12 +59,12 @@ def rope(x, base: float):
     return jnp.stack([even * cos - odd * sin, even * sin + odd * cos], -1).reshape(x.shape)
 
 
-def attention(layer: dict, x, shape: Shape):
+def attention(layer: dict, x, shape: Shape, mask=None):
     batch, time, _ = x.shape
     q = rope((x @ layer["attn_q"]).reshape(batch, time, shape.heads, shape.head), shape.rope_base)
     k = rope((x @ layer["attn_k"]).reshape(batch, time, shape.kv_heads, shape.head), shape.rope_base)
     v = (x @ layer["attn_v"]).reshape(batch, time, shape.kv_heads, shape.head)
-    out = jax.nn.dot_product_attention(q, k, v, is_causal=True)
+    out = jax.nn.dot_product_attention(q, k, v, mask=mask, is_causal=True)
     return out.reshape(batch, time, -1) @ layer["attn_output"]
 
 
@@ -72,18 +72,20 @@ def feed_forward(layer: dict, x):
     return (jax.nn.silu(x @ layer["ffn_gate"]) * (x @ layer["ffn_up"])) @ layer["ffn_down"]
 
 
-def forward(params: dict, tokens, shape: Shape):
-    """Logits (batch, time, vocab) for `tokens` (batch, time)."""
+def forward(params: dict, tokens, shape: Shape, documents=None):
+    """Logits (batch, time, vocab) for `tokens` (batch, time). A token attends to none of another of the `documents`, numbers
+    (batch, time), where they are given."""
+    mask = None if documents is None else (documents[:, None, :, None] == documents[:, None, None, :])
     x = params["token_embd"][tokens]
     for layer in params["layers"]:
-        x = x + attention(layer, rms_norm(x, layer["attn_norm"], shape.eps), shape)
+        x = x + attention(layer, rms_norm(x, layer["attn_norm"], shape.eps), shape, mask)
         x = x + feed_forward(layer, rms_norm(x, layer["ffn_norm"], shape.eps))
     return rms_norm(x, params["output_norm"], shape.eps) @ params["token_embd"].T
 
 
-def loss(params: dict, tokens, weights, shape: Shape):
+def loss(params: dict, tokens, weights, documents, shape: Shape):
     """Mean cross-entropy of predicting `tokens[:, 1:]`, each counted by its weight, in nats per token."""
-    logits = forward(params, tokens[:, :-1], shape)
+    logits = forward(params, tokens[:, :-1], shape, None if documents is None else documents[:, :-1])
     target = jnp.take_along_axis(logits, tokens[:, 1:, None], -1)[..., 0]
     weights = weights[:, 1:]
     return jnp.sum((jax.nn.logsumexp(logits, -1) - target) * weights) / jnp.sum(weights)

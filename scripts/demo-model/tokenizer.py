@@ -17,11 +17,14 @@ def train_tokenizer(recipe: Recipe, seed: int) -> Tokenizer:
     """Control tokens and markup first, then the 256 bytes, then merges learned from 30,000 documents."""
     size = recipe.shape.vocab
     tokenizer = _byte_level(BPE(), recipe)
+    if recipe.spaces_apart:  # only while it learns: merges with a space are then unknown to it
+        tokenizer.pre_tokenizer = Sequence([Split(Regex(r"[^\p{L}\p{N}]|\p{L}+|\p{N}"), "isolated"), ByteLevel(add_prefix_space=False, use_regex=False)])
     own = _own_tokens(recipe)
     trainer = BpeTrainer(vocab_size=size, special_tokens=own, initial_alphabet=ByteLevel.alphabet(), show_progress=False)
     tokenizer.train_from_iterator(islice(recipe.documents(seed), 30_000), trainer)
     if tokenizer.get_vocab_size() != size:
         raise SystemExit(f"the text gives only {tokenizer.get_vocab_size()} of {size} tokens: ask for fewer")
+    tokenizer.pre_tokenizer = _byte_level(BPE(), recipe).pre_tokenizer
     return tokenizer
 
 

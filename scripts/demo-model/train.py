@@ -72,16 +72,22 @@ def train(params: dict, recipe: Recipe, tokenizer: Tokenizer, options: argparse.
     start = tokenizer.encode(recipe.reply_start or "", add_special_tokens=False).ids
     end = tokenizer.token_to_id(recipe.end)
 
-    def batches(source: Iterator[np.ndarray], size: int):
-        while True:
-            tokens = np.stack(list(islice(source, size)))
-            yield jnp.asarray(tokens), jnp.asarray(loss_weights(recipe, tokens, start, end))
+    padding = tokenizer.token_to_id(recipe.bos)
 
-    held_out = {stage.time: list(islice(batches(rows(recipe.documents(HELD_OUT_SEED), tokenizer, stage.time), 2), 8)) for stage in recipe.stages}
+    def batches(source: Iterator[tuple[np.ndarray, np.ndarray]], size: int):
+        while True:
+            tokens, documents = (np.stack(parts) for parts in zip(*islice(source, size)))
+            weights = loss_weights(recipe, tokens, start, end, padding)
+            yield jnp.asarray(tokens), jnp.asarray(weights), None if recipe.reply_start is None else jnp.asarray(documents)
+
+    def source_of(text: Iterator[str], length: int):
+        return rows(text, tokenizer, length) if recipe.reply_start is None else whole_rows(text, tokenizer, length, padding)
+
+    held_out = {stage.time: list(islice(batches(source_of(recipe.documents(HELD_OUT_SEED), stage.time), 2), 8)) for stage in recipe.stages}
 
     @partial(jax.jit, donate_argnums=(0, 1))
-    def step(params, state, tokens, weights, rate):
-        value, gradient = jax.value_and_grad(loss)(params, tokens, weights, shape)
+    def step(params, state, tokens, weights, documents, rate):
+        value, gradient = jax.value_and_grad(loss)(params, tokens, weights, documents, shape)
         updates, state = optimiser.update(gradient, state, params)
         return jax.tree.map(lambda p, u: p + rate * u, params, updates), state, value
 
@@ -89,7 +95,7 @@ def train(params: dict, recipe: Recipe, tokenizer: Tokenizer, options: argparse.
     training_started = time.monotonic()
     seen, progress, reported = 0, 0.0, []
     for stage in recipe.stages:
-        source = batches(rows(text, tokenizer, stage.time), stage.batch)
+        source = batches(source_of(text, stage.time), stage.batch)
         while progress < stage.until:
             params, state, value = step(params, state, *next(source), options.rate * schedule(progress))
             reported.append(value)
@@ -118,15 +124,32 @@ def schedule(progress: float) -> float:
     return max(0.0, min(1.0, (progress + 1e-3) / WARM_UP, (1 - progress) / COOL_DOWN))
 
 
-def rows(text: Iterator[str], tokenizer: Tokenizer, length: int) -> Iterator[np.ndarray]:
-    """Rows of `length` + 1 tokens. Each begins with a document, as a prompt does; the last document is cut where the row ends."""
+def rows(text: Iterator[str], tokenizer: Tokenizer, length: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Rows of `length` + 1 tokens, and zeros. Each begins with a document, as a prompt does; the last document is cut where the row
+    ends."""
     row: list[int] = []
     while True:
         for encoding in tokenizer.encode_batch(list(islice(text, 64)), add_special_tokens=False):
             row += encoding.ids
             if len(row) > length:
-                yield np.array(row[: length + 1], np.int32)
+                yield np.array(row[: length + 1], np.int32), np.zeros(length + 1, np.int32)
                 row = []
+
+
+def whole_rows(text: Iterator[str], tokenizer: Tokenizer, length: int, padding: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Rows of `length` + 1 tokens, and of the numbers of their documents, which are whole: longer ones are left out."""
+    row: list[int] = []
+    numbers: list[int] = []
+    while True:
+        for encoding in tokenizer.encode_batch(list(islice(text, 64)), add_special_tokens=False):
+            if len(encoding.ids) > length + 1:
+                continue
+            if len(row) + len(encoding.ids) > length + 1:
+                rest = length + 1 - len(row)
+                yield np.array(row + [padding] * rest, np.int32), np.array(numbers + [-1] * rest, np.int32)
+                row, numbers = [], []
+            numbers += [numbers[-1] + 1 if numbers else 0] * len(encoding.ids)
+            row += encoding.ids
 
 
 def greedy(params: dict, recipe: Recipe, tokenizer: Tokenizer, prompt: str, limit: int = 300) -> str:

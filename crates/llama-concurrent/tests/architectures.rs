@@ -156,8 +156,9 @@ fn as_plain_llama(model: &Model) {
     let without_kernels = load_without_kernels();
     for (prompt, wanted) in prompts().iter().zip(&wanted) {
         let found = ask(&without_kernels, prompt, 1, false);
+        // Not zero: on processors with arithmetic in half precision, ggml's attention rounds by how the cache is laid out.
         let worst = difference(&found.first, wanted);
-        assert!(worst < 1e-4, "{}: without kernels, alone differs from llama.cpp by {worst}", model.name);
+        assert!(worst < 5e-4, "{}: without kernels, alone differs from llama.cpp by {worst}", model.name);
     }
     drop(without_kernels);
     drop(is_used);

@@ -1214,8 +1214,8 @@ static void test_chats_with_tools(void) {
     CHECK_OK(llama_infer_chat_async(engine, NULL, 0, &params, on_call_event, &called, NULL));
     CHECK_OK(llama_infer_wait_all(engine, PATIENCE_MS));
     CHECK(called.finished == 1 && called.calls == 1 && strcmp(called.name, "lamp") == 0);
-    CHECK(strcmp(called.arguments, "{\"state\": \"on\"}") == 0 || strcmp(called.arguments, "{\"state\": \"off\"}") == 0 ||
-          strcmp(called.arguments, "{\"state\":\"on\"}") == 0 || strcmp(called.arguments, "{\"state\":\"off\"}") == 0);
+    CHECK(called.arguments[0] == '{' && called.arguments[strlen(called.arguments) - 1] == '}');
+    CHECK(strstr(called.arguments, "\"state\"") && (strstr(called.arguments, "\"on\"") || strstr(called.arguments, "\"off\"")));
 
     /* An answer that is cut off says so, and what there is of it is there. */
     params.max_tokens = 3;

@@ -45,6 +45,7 @@ fn names_thoughts_and_vectors_are_set_as_there() {
     assert_eq!((server.model_name.as_str(), &server.aliases[..]), ("first", &["first".into(), "second".into()][..]));
     assert_eq!((server.pooling, server.prefill_assistant, server.spm_infill), (Some(Pooling::Last), false, true));
     assert!(server.limits.keep_alive > Duration::from_secs(86_400));
+    assert_eq!(server.tags, ["a", "b"]);
     let variables = Value::Object(args.engine_config().unwrap().chat_template_kwargs);
     assert_eq!(
         variables,
@@ -52,11 +53,22 @@ fn names_thoughts_and_vectors_are_set_as_there() {
         "what is said by name counts"
     );
     let plain = parse("--prefill-assistant --reasoning auto").unwrap();
-    assert!(plain.engine_config().unwrap().chat_template_kwargs.is_empty());
+    let variables = Value::Object(plain.engine_config().unwrap().chat_template_kwargs);
+    assert_eq!(variables, serde_json::json!({"enable_thinking": true}));
     assert!(plain.server_config(Path::new("m")).unwrap().prefill_assistant);
     for bad in ["--pooling none", "--pooling rank", "--reasoning maybe", "--sse-ping-interval -2"] {
         assert!(parse(bad).is_err(), "{bad}");
     }
+}
+
+#[test]
+fn names_with_underscores_and_slots_without_a_number_are_taken() {
+    let args = parse("--ctx_size 256 --slots --n_predict=7 --slots -v").unwrap_or_else(|error| panic!("{error}"));
+    let server = args.server_config(Path::new("m")).unwrap();
+    assert_eq!((server.defaults.max_tokens, server.verbose), (Some(7), true));
+    assert_eq!(args.engine_config().unwrap().slots, None);
+    assert_eq!(parse("--slots 3 --slots").unwrap().engine_config().unwrap().slots, Some(3));
+    assert!(parse("--what_is_this 3").is_err());
 }
 
 #[test]
@@ -67,7 +79,6 @@ fn an_option_that_is_not_here_says_what_is() {
         ("--spec-draft-n-max 3", "speculative"),
         ("--no-jinja", "--chat-template"),
         ("-lv 3", "--log info"),
-        ("-v", "--log info"),
         ("-td 3", "speculative"),
         ("--ssl-key-file x", "reverse proxy"),
     ] {

@@ -52,8 +52,21 @@ fn an_object_that_lists_its_properties_has_no_others() {
     for open in [json!({"type": "object"}), json!({"type": "object", "required": ["a"]})] {
         assert_eq!(of(open.clone()), open);
     }
-    let more = json!({"properties": {"a": true}, "additionalProperties": {"type": "integer"}});
+    let more = json!({"type": "object", "properties": {"a": true}, "additionalProperties": {"type": "integer"}});
     assert_eq!(of(more.clone()), more);
+}
+
+#[test]
+fn what_describes_objects_or_lists_is_one() {
+    let kind = |schema| of(schema).get("type").cloned();
+    assert_eq!(kind(json!({"properties": {"a": true}})), Some("object".into()));
+    assert_eq!(kind(json!({"patternProperties": {"^a": true}})), Some("object".into()));
+    assert_eq!(kind(json!({"items": {"type": "integer"}})), Some("array".into()));
+    assert_eq!(kind(json!({"prefixItems": [{"type": "integer"}]})), Some("array".into()));
+    for other in [json!({"minimum": 3}), json!({"enum": [1], "items": true}), json!({"required": ["a"]})] {
+        assert_eq!(kind(other.clone()), None, "{other}");
+    }
+    assert_eq!(kind(json!({"type": ["array", "null"], "items": true})), Some(json!(["array", "null"])));
 }
 
 #[test]

@@ -360,6 +360,13 @@ fn figures_count_what_happened() {
     assert_eq!(value("llama_concurrent:inter_token_latency_seconds_count"), 4.0);
     assert_eq!(value("llama_concurrent:http_responses_total{status=\"400\"}"), 1.0);
     assert_eq!(value("llama_concurrent:slots"), 2.0);
+    assert!(!text.contains("# EOF") && text.contains("# TYPE llamacpp:tokens_predicted_total counter\n"), "{text}");
+    assert_eq!(value("llamacpp:n_tokens_max"), 8.0);
+    // Who accepts OpenMetrics gets that.
+    let asked = "GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
+        accept: application/openmetrics-text;version=1.0.0,text/plain;q=0.5\r\n\r\n";
+    let (_, head, text) = server.exchange(asked);
+    assert!(head.contains("application/openmetrics-text"), "{head}");
     assert_eq!(text.matches("# EOF").count(), 1);
-    assert!(text.ends_with("# EOF\n"));
+    assert!(text.contains("# TYPE llamacpp:tokens_predicted counter\n"), "{text}");
 }
