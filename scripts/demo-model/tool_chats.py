@@ -175,8 +175,27 @@ def exchange(rng: Random, questions: list[Question], thoughtful: bool) -> list[d
     return [*messages, assistant(" ".join(question.answer for question in questions), last if thoughtful else "")]
 
 
+def by_heart(rng: Random) -> list[dict]:
+    """What can only be answered by copying from the question: what most of a call is, learned by itself."""
+    def word() -> str:
+        return rng.choice([rng.choice(WORDS), rng.choice(WORDS), syllables(rng), code(rng), person(rng), place(rng), str(rng.randint(0, 999))])
+
+    if rng.random() < 0.5:
+        text = " ".join(word() for _ in range(rng.randint(1, 14)))
+        return [{"role": "user", "content": rng.choice(["Repeat: {}", "Say: {}", "Write {}", 'Say "{}"', "Repeat {}"]).format(text)}, assistant(text)]
+    pairs = {word(): word() for _ in range(rng.randint(1, 6))}
+    key = rng.choice(list(pairs))
+    listed = rng.choice([", ", "; ", "\n"]).join(f"{name}{rng.choice([': ', ' is ', ' = '])}{value}" for name, value in pairs.items())
+    return [{"role": "user", "content": f"{listed}. What is {key}?"}, assistant(f"{key} is {pairs[key]}.")]
+
+
 def conversation(rng: Random) -> tuple[list[dict], dict]:
     """Messages that end with an answer of the assistant, and the values of the template."""
+    if rng.random() < 0.3:
+        messages = by_heart(rng)
+        thoughtful = rng.random() < 0.3
+        messages[-1]["reasoning_content"] = "I can answer that myself." if thoughtful else ""
+        return messages, {"enable_thinking": thoughtful}
     roll = rng.random()
     thoughtful = rng.random() < 0.6
     kinds: list[Kind] = [pick(rng)]

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from gguf_file import write_gguf
+from gguf_file import read_gguf, write_gguf
 from grammar import held_out_stories
 from model import forward, init, loss, parameter_count
 from optax.contrib import MuonDimensionNumbers, muon
@@ -34,8 +34,10 @@ def main() -> None:
     options = parse_options()
     recipe: Recipe = RECIPES[options.model]
     started = time.monotonic()
-    tokenizer = train_tokenizer(recipe, options.seed)
+    tokenizer = None if options.go_on_from else train_tokenizer(recipe, options.seed)
     params = init(recipe.shape, options.seed)
+    if options.go_on_from:
+        params, _, tokenizer = read_gguf(options.go_on_from, recipe)
     print(f"{parameter_count(params):,} parameters, {recipe.shape.vocab} tokens; tokenizer took {time.monotonic() - started:.0f} s", flush=True)
 
     params = train(params, recipe, tokenizer, options)
@@ -57,6 +59,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--tokens", type=float, help="length of the training text; default: as in recipe.py")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="end earlier, after this much time")
     parser.add_argument("--rate", type=float, default=6e-3, help="highest learning rate")
+    parser.add_argument("--go-on-from", type=Path, help="a model to begin with, whose tokenizer is kept")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     options.out = options.out or models / RECIPES[options.model].file
