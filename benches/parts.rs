@@ -69,6 +69,7 @@ fn request(id: u64, user: u64) -> NewSequence {
         markup: Arc::default(),
         prefix_reuse: true,
         score_from: None,
+        report_progress: false,
         priority: Priority::Interactive,
         submitted: Duration::ZERO,
         queue_deadline: None,

@@ -51,6 +51,7 @@ fn busy(contexts: usize, slots: usize) -> (Scheduler, Duration) {
             markup: Arc::default(),
             prefix_reuse: true,
             score_from: None,
+            report_progress: false,
             priority: Priority::Interactive,
             submitted: now,
             queue_deadline: None,

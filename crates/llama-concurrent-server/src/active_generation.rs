@@ -3,7 +3,7 @@
 use std::{
     pin::Pin,
     sync::{
-        Arc, OnceLock,
+        Arc,
         atomic::{AtomicUsize, Ordering},
     },
     task::{Context, Poll},
@@ -22,7 +22,6 @@ use crate::{
     error::{ApiError, ApiResult},
     in_flight::InFlightRequest,
     logprobs::Scored,
-    progress::PromptProgress,
     work::Load,
 };
 
@@ -35,8 +34,8 @@ pub(crate) struct ActiveGeneration {
     pub(crate) in_flight: Arc<InFlightRequest>,
     /// Shared by the answers to one prompt.
     pub(crate) prompt: Arc<[Token]>,
-    /// Prompt tokens whose KV was reused, once somebody asked while it was in a slot.
-    n_cached: OnceLock<usize>,
+    /// Prompt tokens whose KV was reused, once it has a slot.
+    n_cached: usize,
     app: Arc<App>,
     span: Span,
     _permit: Option<Permit>,
@@ -63,7 +62,7 @@ impl ActiveGeneration {
             queue_ms = tracing::field::Empty,
             ttft_ms = tracing::field::Empty,
         );
-        Self { generation, in_flight, prompt, n_cached: OnceLock::new(), app, span, _permit: permit }
+        Self { generation, in_flight, prompt, n_cached: 0, app, span, _permit: permit }
     }
 
     /// Cancels it before its next token; its last event is still delivered.
@@ -71,25 +70,14 @@ impl ActiveGeneration {
         self.generation.cancel();
     }
 
-    /// How far its prompt is computed; `None` while it has no slot.
-    pub(crate) fn prompt_progress(&self) -> Option<PromptProgress> {
-        let slots = self.app.engine.slots();
-        let slot = slots.iter().find(|slot| slot.request == Some(self.in_flight.id))?;
-        let (total, cache) = (self.in_flight.n_prompt, slot.n_cached_tokens.min(self.in_flight.n_prompt));
-        let processed = slot.n_tokens.clamp(cache, total);
-        let elapsed = self.in_flight.since.elapsed();
-        Some(PromptProgress { total, cache, processed, time_ms: elapsed.as_millis() as u64, elapsed })
-    }
-
     /// Its timings so far, for a generation that has begun. Its wait for a slot counts as time of its prompt here.
     pub(crate) fn timings(&self) -> Timings {
         let in_flight = &self.in_flight;
-        let cached = || self.prompt_progress().map_or(0, |progress| progress.cache);
         let mut timings = Timings::default();
         timings.ttft = in_flight.first().map(|first| first - in_flight.since);
         timings.e2e = in_flight.since.elapsed();
         timings.n_prompt_tokens = in_flight.n_prompt;
-        timings.n_cached_tokens = *self.n_cached.get_or_init(cached);
+        timings.n_cached_tokens = self.n_cached;
         timings.n_output_tokens = in_flight.n_output();
         timings
     }
@@ -133,8 +121,9 @@ impl ActiveGeneration {
         }
     }
 
-    fn note(&self, event: &Event) {
+    fn note(&mut self, event: &Event) {
         match event {
+            Event::Progress(told) => self.n_cached = told.n_cached_tokens,
             Event::Delta(Delta { token: Some(_), slot, .. }) => self.in_flight.token(*slot),
             Event::Finished(finish) => self.ended(finish),
             _ => {}

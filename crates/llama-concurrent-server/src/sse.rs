@@ -29,7 +29,7 @@ use crate::{
     connection_state::ConnectionState,
     error::ApiError,
     guard::Peer,
-    progress::{PromptProgress, Watch},
+    progress::PromptProgress,
 };
 
 /// A larger chunk, such as log probabilities of many tokens, takes a millisecond to write. After one, the stream yields to
@@ -73,13 +73,11 @@ pub(crate) trait Format: Send + Unpin + 'static {
 pub(crate) fn respond<F: Format>(all: Vec<ActiveGeneration>, format: F, keep_alive: Duration, peer: &Peer) -> Response {
     let connection = peer.connection.clone();
     connection.generate();
-    let watch = format.wants_progress().then(|| Watch::new(all.len()));
     let all = all.into_iter().map(Some).collect();
     let ticks = interval_at(Instant::now() + keep_alive, keep_alive);
     let body = EventBody {
         all,
         format,
-        watch,
         ticks,
         connection,
         asked: false,
@@ -129,8 +127,6 @@ struct EventBody<F> {
     /// `None` for those that have ended.
     all: Vec<Option<ActiveGeneration>>,
     format: F,
-    /// Watches the prompts, if their progress is told.
-    watch: Option<Watch>,
     ticks: Interval,
     connection: Arc<ConnectionState>,
     /// A client that has closed its sending side was sent something to skip, to find out whether it is gone.
@@ -149,15 +145,6 @@ impl<F: Format> EventBody<F> {
     fn collect(&mut self, task: &mut Context<'_>, out: &mut Vec<u8>) -> bool {
         let mut ended = true;
         let count = self.all.len();
-        if let Some(watch) = self.watch.as_mut()
-            && watch.is_due(task)
-        {
-            for (index, running) in
-                self.all.iter().enumerate().filter_map(|(index, place)| Some((index, place.as_ref()?)))
-            {
-                watch.look(index, running, |progress| self.format.progress(index, progress, out));
-            }
-        }
         for index in (0..count).map(|offset| (self.first + offset) % count) {
             let place = &mut self.all[index];
             while let Some(running) = place {
@@ -172,18 +159,17 @@ impl<F: Format> EventBody<F> {
                         break;
                     }
                     Poll::Ready(Some(Event::Delta(delta))) => {
-                        if let Some(watch) = &mut self.watch {
-                            watch.token(index, running, |progress| self.format.progress(index, progress, out));
-                        }
                         self.format.delta(index, running, delta, out);
+                    }
+                    Poll::Ready(Some(Event::Progress(told))) => {
+                        if self.format.wants_progress() {
+                            let progress = PromptProgress::new(told, running.in_flight.since.elapsed());
+                            self.format.progress(index, &progress, out);
+                        }
                     }
                     Poll::Ready(Some(Event::Prompt(tokens))) => self.format.prompt(index, &tokens, out),
                     Poll::Ready(Some(Event::Finished(finish))) => {
-                        let failure = failure(&finish);
-                        if let (Some(watch), Ok(())) = (&mut self.watch, &failure) {
-                            watch.end(index, running, &finish, |progress| self.format.progress(index, progress, out));
-                        }
-                        match failure {
+                        match failure(&finish) {
                             Ok(()) => self.format.end(index, running, &finish, out),
                             Err(error) => self.format.fail(index, &error, out),
                         }

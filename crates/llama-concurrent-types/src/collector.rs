@@ -20,6 +20,7 @@ impl Collector {
     /// Takes an event; the last one gives the result.
     pub fn take(&mut self, event: Event) -> Option<Result<Completion>> {
         match event {
+            Event::Progress(_) => None,
             Event::Prompt(tokens) => {
                 self.add_prompt(tokens);
                 None

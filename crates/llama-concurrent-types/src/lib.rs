@@ -34,7 +34,7 @@ pub use ids::{FinishReason, RequestId, Token};
 pub use logprobs::{PromptToken, TokenLogprob, TokenLogprobs};
 pub use placement::{PlacementPolicy, Replicate, WaitPolicy};
 pub use products::{GGML, ProductShare, describe_products, share_of_kernels};
-pub use request::{Completion, Delta, Event, Finish, MarkedText, Priority, Prompt, Request};
+pub use request::{Completion, Delta, Event, Finish, MarkedText, Priority, Prompt, PromptProgress, Request};
 pub use sampling::SamplingParams;
 pub use stats::{
     CallTotals, EngineStats, MemoryStats, RequestTotals, SlotStats, Timings, WorkerStats, WorkerTotals, quantile,

@@ -125,6 +125,8 @@ pub struct Request {
     /// Tell how likely the model found the prompt's tokens from this position on, by [`Event::Prompt`]. What stands before it
     /// may come from KV that is there already.
     pub score_from: Option<usize>,
+    /// Tell how far the prompt is computed, by [`Event::Progress`].
+    pub report_progress: bool,
     /// Holds the output to a form, in the place of [`SamplingParams::constraint`].
     pub guide: Option<Guide>,
     /// Special tokens that are written out even where [`SamplingParams::special`] is off: the markup that whoever reads the
@@ -143,6 +145,7 @@ impl Request {
             timeout: None,
             prefix_reuse: true,
             score_from: None,
+            report_progress: false,
             guide: None,
             markup: Arc::default(),
         }
@@ -190,6 +193,13 @@ impl Request {
         self
     }
 
+    /// Sets [`report_progress`](Self::report_progress).
+    #[must_use]
+    pub fn report_progress(mut self, report: bool) -> Self {
+        self.report_progress = report;
+        self
+    }
+
     /// Sets [`guide`](Self::guide).
     #[must_use]
     pub fn guide(mut self, guide: impl IntoField<Option<Guide>>) -> Self {
@@ -205,17 +215,32 @@ impl Request {
     }
 }
 
-/// What a generation tells its caller: with [`Request::score_from`] the tokens of the prompt, any number of deltas, then
-/// exactly one `Finished`.
+/// What a generation tells its caller: of its prompt where the request asks for that, any number of deltas, then exactly one
+/// `Finished`.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Event {
+    /// More of the prompt is computed; the first comes with the slot, the last before every delta. Only where
+    /// [`Request::report_progress`] asks for it.
+    Progress(PromptProgress),
     /// The prompt is computed; comes once, before every delta, and only where [`Request::score_from`] asks for it.
     Prompt(Box<[PromptToken]>),
     /// Text grew.
     Delta(Delta),
     /// The end; nothing follows.
     Finished(Box<Finish>),
+}
+
+/// How far a prompt is computed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PromptProgress {
+    /// Tokens of the prompt.
+    pub n_prompt_tokens: usize,
+    /// Those whose KV was there already.
+    pub n_cached_tokens: usize,
+    /// Those that are computed, or were there.
+    pub n_computed_tokens: usize,
 }
 
 /// One output token and the text that became certain with it.

@@ -47,8 +47,8 @@ pub use llama_concurrent_types::{
     CallTotals, Collector, Completion, Constraint, Delta, EmbedOptions, Embedding, EngineConfig, EngineStats, Error,
     ErrorKind, Event, Figure, FigureKind, FigureValue, FimTokens, Finish, FinishReason, Guide, Interfaces, KvType,
     LoadProgress, MarkedText, MemoryStats, PackCache, PlacementPolicy, Pooling, Priority, ProductShare, Prompt,
-    PromptToken, Replicate, Request, RequestId, RequestTotals, Result, SamplingParams, SlotStats, Strategy, Timings,
-    Token, TokenLogprob, TokenLogprobs, WaitPolicy, WorkerStats, WorkerTotals, parameters,
+    PromptProgress, PromptToken, Replicate, Request, RequestId, RequestTotals, Result, SamplingParams, SlotStats,
+    Strategy, Timings, Token, TokenLogprob, TokenLogprobs, WaitPolicy, WorkerStats, WorkerTotals, parameters,
 };
 pub use score::Score;
 pub use stream::{EventSink, Flow};

@@ -355,6 +355,7 @@ mod tests {
             markup: Arc::default(),
             prefix_reuse: true,
             score_from: None,
+            report_progress: false,
             priority: Priority::Interactive,
             submitted: Duration::ZERO,
             queue_deadline: None,

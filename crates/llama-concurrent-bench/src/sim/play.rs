@@ -206,6 +206,7 @@ impl Run<'_> {
             markup: Arc::default(),
             prefix_reuse: true,
             score_from: None,
+            report_progress: false,
             priority: if request.batch { Priority::Batch } else { Priority::Interactive },
             submitted: at,
             queue_deadline: None,

@@ -66,7 +66,7 @@ fn names_with_underscores_and_slots_without_a_number_are_taken() {
     let args = parse("--ctx_size 256 --slots --n_predict=7 --slots -v").unwrap_or_else(|error| panic!("{error}"));
     let server = args.server_config(Path::new("m")).unwrap();
     assert_eq!((server.defaults.max_tokens, server.verbose), (Some(7), true));
-    assert_eq!(args.engine_config().unwrap().slots, None);
+    assert_eq!(args.engine_config().unwrap().slots, parse("-v").unwrap().engine_config().unwrap().slots);
     assert_eq!(parse("--slots 3 --slots").unwrap().engine_config().unwrap().slots, Some(3));
     assert!(parse("--what_is_this 3").is_err());
 }

@@ -106,6 +106,8 @@ impl Scheduler {
         sequence.timings.n_cached_tokens = cached;
         self.totals.cached_tokens += cached as u64;
         self.effects.push(Effect::LeftQueue { id: sequence.id });
+        let id = sequence.id;
+        self.effects.extend(sequence.progress().map(|event| Effect::Event { id, event }));
         ops.push(Op::Begin {
             key,
             params: sequence.params.clone(),

@@ -207,10 +207,11 @@ impl Scheduler {
             let sequence = &mut self.sequences[key];
             let first = sequence.computed;
             sequence.computed += n_rows;
-            if call.kind == CallKind::Prefill
-                && let Some(prompt) = sequence.take_scores(first, scored.by_ref().take(n_scored))
-            {
-                self.effects.push(Effect::Event { id: sequence.id, event: Event::Prompt(prompt) });
+            if call.kind == CallKind::Prefill {
+                let prompt = sequence.take_scores(first, scored.by_ref().take(n_scored)).map(Event::Prompt);
+                let events = sequence.progress().into_iter().chain(prompt);
+                let id = sequence.id;
+                self.effects.extend(events.map(|event| Effect::Event { id, event }));
             }
             debug_assert!(sequence.slot.is_some_and(|slot| slot.context == call.context));
             if !sampled {

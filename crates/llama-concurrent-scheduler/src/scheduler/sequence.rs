@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use llama_concurrent_types::{
-    Delta, Matcher, Priority, PromptToken, RequestId, SamplingParams, SlotStats, Timings, Token, TokenLogprobs,
-    TokenTable,
+    Delta, Event, Matcher, Priority, PromptProgress, PromptToken, RequestId, SamplingParams, SlotStats, Timings, Token,
+    TokenLogprobs, TokenTable,
 };
 
 use super::queue::QueueKey;
@@ -30,6 +30,8 @@ pub struct NewSequence {
     pub prefix_reuse: bool,
     /// Tell how likely the tokens of the prompt are from this position on.
     pub score_from: Option<usize>,
+    /// Tell how far the prompt is computed.
+    pub report_progress: bool,
     /// Who goes first.
     pub priority: Priority,
     /// When it was submitted.
@@ -60,6 +62,7 @@ pub(super) struct Sequence {
     markup: Arc<[Token]>,
     pub(super) prefix_reuse: bool,
     score_from: Option<usize>,
+    report_progress: bool,
     /// The tokens of the prompt that were asked about, as far as they are computed.
     pub(super) scored: Vec<PromptToken>,
     /// Prompt, then output. All but a freshly sampled last one are to be computed.
@@ -118,6 +121,7 @@ impl Sequence {
             prefix_reuse: new.prefix_reuse,
             scored: Vec::new(),
             score_from: new.score_from,
+            report_progress: new.report_progress,
         }
     }
 
@@ -129,6 +133,15 @@ impl Sequence {
     /// The first row of the prompt whose logits are needed.
     pub(super) fn first_logits(&self) -> usize {
         self.score_from.map_or(usize::MAX, |from| from.saturating_sub(1)).min(self.n_prompt - 1)
+    }
+
+    /// How far the prompt is computed, where that is to be told.
+    pub(super) fn progress(&self) -> Option<Event> {
+        let mut progress = PromptProgress::default();
+        progress.n_prompt_tokens = self.n_prompt;
+        progress.n_cached_tokens = self.timings.n_cached_tokens;
+        progress.n_computed_tokens = self.computed.min(self.n_prompt);
+        self.report_progress.then_some(Event::Progress(progress))
     }
 
     /// What is asked about the token behind this row of the prompt.

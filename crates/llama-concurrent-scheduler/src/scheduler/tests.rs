@@ -109,6 +109,10 @@ fn the_next_turn_of_a_chat_continues_where_the_last_one_ended() {
     let second = [prompt(3, 60), rig.heard[&0].tokens.clone(), prompt(4, 10)].concat();
     rig.submit(1, second.clone(), 5);
     rig.run_until_idle();
+    assert_eq!(
+        rig.heard[&1].progress.first().map(|told| (told.n_cached_tokens, told.n_computed_tokens)),
+        Some((79, 79))
+    );
     assert_eq!(rig.timings(1).n_cached_tokens, 79, "all but the last output token, which was never computed");
     assert_eq!(rig.heard[&1].tokens, alone(&second, 5));
 }
@@ -282,6 +286,7 @@ fn deadlines_strike_in_the_queue_and_in_total() {
             markup: Arc::default(),
             prefix_reuse: true,
             score_from: None,
+            report_progress: true,
             priority: Priority::Interactive,
             submitted: Duration::ZERO,
             queue_deadline: queue.map(Duration::from_secs),

@@ -23,11 +23,17 @@ fn progress_goes_from_the_cache_to_the_whole_prompt() {
         ("/completion", with(json!({"prompt": text}))),
     ] {
         for is_again in [false, true] {
-            let told: Vec<Value> = server
-                .stream(path, &body)
-                .into_iter()
-                .filter_map(|event| event.get("prompt_progress").cloned())
-                .collect();
+            let events = server.stream(path, &body);
+            let is_told = |event: &&Value| event.get("prompt_progress").is_some();
+            let told: Vec<Value> =
+                events.iter().filter(is_told).map(|event| event["prompt_progress"].clone()).collect();
+            let is_text = |event: &Value| {
+                let choice = &event["choices"][0];
+                let texts = [&event["content"], &choice["text"], &choice["delta"]["content"]];
+                texts.into_iter().any(|text| text.as_str().is_some_and(|text| !text.is_empty()))
+            };
+            let first = events.iter().position(is_text).expect("an answer");
+            assert!(!events[first..].iter().any(|event| is_told(&event)), "{path}: progress comes before text");
             let of = |name: &str| told.iter().map(|one| one[name].as_u64().unwrap()).collect::<Vec<_>>();
             let (total, cache, processed) = (of("total"), of("cache"), of("processed"));
             assert!(told.len() >= 2, "{path}: {told:?}");
@@ -52,6 +58,9 @@ fn timings_come_with_every_token_of_every_stream() {
         let events = server.stream(path, &body);
         let counts: Vec<u64> = events.iter().filter_map(|event| event["timings"]["predicted_n"].as_u64()).collect();
         assert!(counts.is_sorted() && counts.last() == Some(&5) && counts.len() > 2, "{path}: {events:?}");
+        let cached = |event: &Value| event["timings"]["cache_n"].as_u64();
+        let again: Vec<u64> = server.stream(path, &body).iter().filter_map(cached).collect();
+        assert!(again[0] > 0 && again.iter().all(|n| *n == again[0]), "{path}: {again:?}");
     }
     let mut body = body;
     body["timings_per_token"] = false.into();

@@ -64,6 +64,7 @@ impl Inner {
             markup: request.markup.clone(),
             prefix_reuse: request.prefix_reuse,
             score_from: request.score_from,
+            report_progress: request.report_progress,
             priority: request.priority,
             submitted,
             queue_deadline: request.queue_timeout.map(|limit| submitted.saturating_add(limit)),

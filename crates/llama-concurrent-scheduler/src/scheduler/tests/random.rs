@@ -79,6 +79,7 @@ fn survive(contexts: usize, slots: usize, window: Option<SimWindow>, fail_every:
                     markup: Arc::default(),
                     prefix_reuse: true,
                     score_from: *score_from,
+                    report_progress: true,
                     priority: *priority,
                     submitted: rig.now,
                     queue_deadline: at(queue_ms),

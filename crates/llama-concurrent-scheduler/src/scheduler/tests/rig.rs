@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use llama_concurrent_types::{Delta, Pooling, Priority, SamplingParams, Token};
+use llama_concurrent_types::{Delta, Pooling, Priority, PromptProgress, SamplingParams, Token};
 
 use super::super::*;
 use crate::{
@@ -39,6 +39,8 @@ pub struct Heard {
     pub finish: Option<Finish>,
     /// The tokens of the prompt that were asked about, each with the log probability of it.
     pub scored: Option<Vec<(Token, Option<f32>)>>,
+    /// How far its prompt was, as it was told: from what was there to all of it, before every token.
+    pub progress: Vec<PromptProgress>,
 }
 
 pub struct Setup {
@@ -127,6 +129,7 @@ impl Rig {
             markup: Arc::default(),
             prefix_reuse: true,
             score_from,
+            report_progress: true,
             priority,
             submitted: self.now,
             queue_deadline: None,
@@ -168,6 +171,14 @@ impl Rig {
                     let heard = self.heard.get_mut(&id).unwrap();
                     assert!(heard.finish.is_none(), "nothing follows the end");
                     match event {
+                        Event::Progress(progress) => {
+                            assert!(heard.scored.is_none() && heard.tokens.is_empty(), "before all else");
+                            let before =
+                                heard.progress.last().map_or(progress.n_cached_tokens, |p| p.n_computed_tokens);
+                            assert!(before <= progress.n_computed_tokens, "it never goes back");
+                            assert!(progress.n_computed_tokens <= progress.n_prompt_tokens);
+                            heard.progress.push(progress);
+                        }
                         Event::Prompt(tokens) => {
                             assert!(heard.scored.is_none() && heard.tokens.is_empty(), "once, before every token");
                             let each = tokens.iter().map(|one| (one.token, one.logprobs.as_ref().map(|l| l.logprob)));
@@ -175,6 +186,8 @@ impl Rig {
                         }
                         Event::Delta(Delta { text, token, index, .. }) => {
                             assert_eq!(index, heard.tokens.len());
+                            let computed = heard.progress.last().map(|p| p.n_prompt_tokens - p.n_computed_tokens);
+                            assert_eq!(computed, Some(0), "the whole prompt was told");
                             heard.text.push_str(&text);
                             heard.tokens.extend(token);
                         }
