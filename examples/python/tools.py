@@ -1,7 +1,7 @@
 """A model that calls Python functions, and many such chats at once.
 
     python tools.py                     with the model in the package, which has to be made to call
-    python tools.py model.gguf          with a model that was trained for it
+    python tools.py models/tools.gguf   with a model that was trained for it, such as this one of the repository
 """
 
 import asyncio

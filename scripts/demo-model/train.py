@@ -73,6 +73,7 @@ def train(params: dict, recipe: Recipe, tokenizer: Tokenizer, options: argparse.
     state = optimiser.init(params)
     text = recipe.documents(options.seed)
     start = tokenizer.encode(recipe.reply_start or "", add_special_tokens=False).ids
+    no_thought = tokenizer.encode(recipe.no_thought, add_special_tokens=False).ids
     end = tokenizer.token_to_id(recipe.end)
 
     padding = tokenizer.token_to_id(recipe.bos)
@@ -80,7 +81,7 @@ def train(params: dict, recipe: Recipe, tokenizer: Tokenizer, options: argparse.
     def batches(source: Iterator[tuple[np.ndarray, np.ndarray]], size: int):
         while True:
             tokens, documents = (np.stack(parts) for parts in zip(*islice(source, size)))
-            weights = loss_weights(recipe, tokens, start, end, padding)
+            weights = loss_weights(recipe, tokens, start, no_thought, end, padding)
             yield jnp.asarray(tokens), jnp.asarray(weights), None if recipe.reply_start is None else jnp.asarray(documents)
 
     def source_of(text: Iterator[str], length: int):
