@@ -67,33 +67,29 @@ impl<I: Iterator<Item: Serialize> + Clone> Serialize for List<I> {
 /// `logprobs.content` of a chat, and llama-server's `completion_probabilities`.
 pub(crate) struct Entries<'a>(pub(crate) &'a Engine, pub(crate) &'a [Scored]);
 
+/// The latter with `post_sampling_probs`.
+pub(crate) struct Probabilities<'a>(pub(crate) &'a Engine, pub(crate) &'a [Scored]);
+
 impl Serialize for Entries<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self(engine, scored) = *self;
-        serializer.collect_seq(scored.iter().map(|(token, found)| Entry {
-            engine,
-            token: *token,
-            logprob: found.logprob,
-            top: Some(found),
-            linear: false,
-        }))
+        entries(serializer, self.0, self.1, false)
     }
 }
 
-/// llama-server's `completion_probabilities` with `post_sampling_probs`.
-pub(crate) struct Probabilities<'a>(pub(crate) &'a Engine, pub(crate) &'a [Scored]);
-
 impl Serialize for Probabilities<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self(engine, scored) = *self;
-        serializer.collect_seq(scored.iter().map(|(token, found)| Entry {
-            engine,
-            token: *token,
-            logprob: found.logprob,
-            top: Some(found),
-            linear: true,
-        }))
+        entries(serializer, self.0, self.1, true)
     }
+}
+
+fn entries<S: Serializer>(to: S, engine: &Engine, scored: &[Scored], linear: bool) -> Result<S::Ok, S::Error> {
+    to.collect_seq(scored.iter().map(|(token, found)| Entry {
+        engine,
+        token: *token,
+        logprob: found.logprob,
+        top: Some(found),
+        linear,
+    }))
 }
 
 /// `logprobs` of a chat's choice.

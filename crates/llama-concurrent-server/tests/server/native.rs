@@ -81,6 +81,30 @@ fn a_prompt_that_leaves_less_room_than_wished_is_cut_at_the_end() {
 }
 
 #[test]
+fn probabilities_may_be_those_of_the_draw() {
+    let server = start();
+    let ask = |fields: Value| {
+        let mut body = json!({"prompt": "Once upon a", "n_predict": 4, "ignore_eos": true, "n_probs": 5, "seed": 3,
+            "post_sampling_probs": true});
+        body.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        server.post("/completion", &body).1["completion_probabilities"].as_array().unwrap().clone()
+    };
+    for one in ask(json!({"temperature": 1.5, "top_k": 3, "top_p": 1, "min_p": 0})) {
+        let top = one["top_probs"].as_array().unwrap();
+        let sum: f64 = top.iter().map(|other| other["prob"].as_f64().unwrap()).sum();
+        assert!(top.len() == 3 && (sum - 1.0).abs() < 1e-3, "what was cut is impossible: {one}");
+        assert!(top.iter().any(|other| (&other["id"], &other["prob"]) == (&one["id"], &one["prob"])), "{one}");
+        assert!(one.get("logprob").is_none() && one.get("top_logprobs").is_none(), "{one}");
+    }
+    for one in ask(json!({"temperature": 0})) {
+        assert_eq!((&one["prob"], one["top_probs"].as_array().map(Vec::len)), (&json!(1.0), Some(1)), "{one}");
+    }
+    let streamed = json!({"prompt": "A", "n_predict": 1, "n_probs": 1, "post_sampling_probs": true, "stream": true});
+    let events = server.stream("/completion", &streamed);
+    assert!(events.iter().any(|event| event["completion_probabilities"][0]["prob"].is_number()), "{events:?}");
+}
+
+#[test]
 fn text_and_tokens_turn_into_each_other() {
     let server = start();
     let (_, answer) = server.post("/tokenize", &json!({"content": "A small fox", "with_pieces": true}));

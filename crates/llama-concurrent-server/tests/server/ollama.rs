@@ -162,7 +162,8 @@ fn thoughts_stand_apart() {
 fn an_answer_has_the_format() {
     let server = start();
     let schema = json!({"type": "object", "properties": {"a": {"const": "b"}}, "required": ["a"]});
-    let mut body = json!({"prompt": "Hi", "format": schema, "options": {"num_predict": 60, "temperature": 0}, "stream": false});
+    let mut body =
+        json!({"prompt": "Hi", "format": schema, "options": {"num_predict": 60, "temperature": 0}, "stream": false});
     let (_, answer) = server.post("/api/generate", &body);
     assert_eq!(serde_json::from_str::<Value>(answer["response"].as_str().unwrap()).unwrap(), json!({"a": "b"}));
     body["logprobs"] = true.into();
