@@ -110,7 +110,7 @@ struct ServerOptions {
     #[arg(long, hide = true, overrides_with = "no_prefill_assistant")]
     prefill_assistant: bool,
 
-    /// Show the prompts of chats in their answers, as __verbose, unless a request says otherwise
+    /// Show the prompts of chats in whole answers, as __verbose, unless a request says otherwise
     #[arg(short, long)]
     verbose: bool,
 

@@ -204,7 +204,11 @@ impl Chain {
         let selected = usize::try_from(array.selected).ok().filter(|&at| at < array.size)?;
         // SAFETY: an index into the array that the samplers left.
         let token = unsafe { (*array.data.add(selected)).id };
-        candidates.truncate(array.size);
+        // One that cuts at the front, XTC, moves the start.
+        // SAFETY: what the samplers leave is a part of the candidates.
+        let start = unsafe { array.data.cast_const().offset_from(candidates.as_ptr()) } as usize;
+        candidates.truncate(start + array.size);
+        candidates.drain(..start);
         Some(token)
     }
 
@@ -365,6 +369,22 @@ fn argmax(values: &[f32]) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_told_of_a_draw_is_what_the_samplers_left() {
+        let params = SamplingParams::default().temperature(1.0).top_k(0).top_p(1.0).min_p(0.0).logprobs(9);
+        let params = params.post_sampling_probs(true).xtc_probability(1.0).xtc_threshold(0.1);
+        let vocab = TokenTable::new((0..5).map(|_| b"x"), vec![]);
+        let mut sampler = Sampler::new(&params, &[], None, &vocab, None);
+        for _ in 0..50 {
+            let sampled = sampler.sample(&mut [3.0, 2.5, 0.1, 2.8, 0.0], &mut Candidates::new());
+            let Sampled::Token { token, logprobs: Some(found), .. } = sampled else { panic!("{sampled:?}") };
+            let left: Vec<Token> = found.top.iter().map(|one| one.token).collect();
+            assert_eq!(left, [1, 2, 4], "XTC drops all likely ones but the last");
+            let sum: f32 = found.top.iter().map(|one| one.logprob.exp()).sum();
+            assert!((sum - 1.0).abs() < 1e-4 && left.contains(&token) && found.logprob.is_finite(), "{found:?}");
+        }
+    }
 
     #[test]
     fn argmax_takes_the_first_largest_number() {

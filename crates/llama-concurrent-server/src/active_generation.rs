@@ -183,7 +183,7 @@ pub(crate) async fn collect_all(all: Vec<ActiveGeneration>) -> ApiResult<Vec<Fin
     try_join_all(all.into_iter().map(|running| running.collect(&scores))).await
 }
 
-pub(crate) fn too_many_scores() -> ApiError {
+fn too_many_scores() -> ApiError {
     let message = format!(
         "the answer would have more than {MOST_SCORES} log probabilities; ask for a stream, for fewer of them or for fewer \
          tokens"

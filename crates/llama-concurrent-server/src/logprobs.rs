@@ -109,8 +109,8 @@ impl Serialize for OfChat<'_> {
 pub(crate) struct Offset {
     /// Whether special tokens are part of the text.
     special: bool,
-    /// Whether the first token is no part of the text: a BOS that the model adds.
-    hides_first: bool,
+    /// Characters of the first tokens that are no part of the text.
+    hidden: usize,
     characters: usize,
     decoder: Utf8Decoder,
 }
@@ -123,11 +123,22 @@ impl Offset {
 
     /// The start of a prompt that the output follows.
     pub(crate) fn of_prompt(special: bool, engine: &Engine, prompt: &[PromptToken], text: &str) -> Self {
-        let is_hidden = |one: &PromptToken| {
-            let written = engine.token_bytes(one.token, true);
-            engine.token_bytes(one.token, false).is_empty() && !text.as_bytes().starts_with(written)
+        let tokens: Vec<Token> = prompt.iter().map(|one| one.token).collect();
+        let written = |tokens: &[Token]| engine.detokenize_with(tokens, true);
+        let bos = tokens.split_first().filter(|(first, _)| engine.token_bytes(**first, false).is_empty());
+        // Written tokens begin with a BOS that the model adds, and with the space that some put before a text.
+        let begins = |rest: &str| text.starts_with(rest.trim_end_matches(char::REPLACEMENT_CHARACTER));
+        let whole = written(&tokens);
+        let hidden = match bos {
+            _ if begins(&whole) => String::new(),
+            Some((first, rest)) => {
+                let space = written(rest).strip_prefix(' ').is_some_and(begins);
+                written(&[*first]) + if space { " " } else { "" }
+            }
+            None if whole.strip_prefix(' ').is_some_and(begins) => " ".into(),
+            None => String::new(),
         };
-        Self { hides_first: prompt.first().is_some_and(is_hidden), ..Self::start(special) }
+        Self { hidden: hidden.chars().count(), ..Self::start(special) }
     }
 }
 
@@ -149,12 +160,10 @@ impl OfText<'_> {
         let of_prompt = self.prompt.iter().map(|one| (one.token, true));
         let of_output = self.output.1.iter().map(|&(token, _)| (token, self.start.special));
         let each = of_prompt.chain(of_output).map(|(token, special)| {
-            let start = offset.characters;
-            if !std::mem::take(&mut offset.hides_first) {
-                text.clear();
-                offset.decoder.push(engine.token_bytes(token, special), &mut text);
-                offset.characters += text.chars().count();
-            }
+            let start = offset.characters.saturating_sub(offset.hidden);
+            text.clear();
+            offset.decoder.push(engine.token_bytes(token, special), &mut text);
+            offset.characters += text.chars().count();
             start
         });
         (each.collect(), offset)

@@ -36,6 +36,9 @@ use crate::{
 /// other connections.
 const LARGE: usize = 32 << 10;
 
+/// Log probabilities of a prompt that are written at once.
+const SCORES: usize = 512;
+
 /// Of server-sent events.
 pub(crate) const CONTENT_TYPE: &str = "text/event-stream; charset=utf-8";
 /// A comment between events.
@@ -55,8 +58,8 @@ pub(crate) trait Format: Send + Unpin + 'static {
     }
     /// More of a prompt is computed.
     fn progress(&mut self, _index: usize, _progress: &PromptProgress, _out: &mut Vec<u8>) {}
-    /// A prompt whose log probabilities were asked for is computed.
-    fn prompt(&mut self, _index: usize, _tokens: &[PromptToken], _out: &mut Vec<u8>) {}
+    /// A prompt whose log probabilities were asked for is computed: a part of its tokens, which may be the first.
+    fn prompt(&mut self, _index: usize, _tokens: &[PromptToken], _first: bool, _out: &mut Vec<u8>) {}
     /// A generation has new output.
     fn delta(&mut self, index: usize, running: &ActiveGeneration, delta: Delta, out: &mut Vec<u8>);
     /// A generation has ended normally.
@@ -73,10 +76,12 @@ pub(crate) trait Format: Send + Unpin + 'static {
 pub(crate) fn respond<F: Format>(all: Vec<ActiveGeneration>, format: F, keep_alive: Duration, peer: &Peer) -> Response {
     let connection = peer.connection.clone();
     connection.generate();
-    let all = all.into_iter().map(Some).collect();
+    let all: Vec<Option<ActiveGeneration>> = all.into_iter().map(Some).collect();
+    let prompts = all.iter().map(|_| None).collect();
     let ticks = interval_at(Instant::now() + keep_alive, keep_alive);
     let body = EventBody {
         all,
+        prompts,
         format,
         ticks,
         connection,
@@ -126,6 +131,8 @@ enum State {
 struct EventBody<F> {
     /// `None` for those that have ended.
     all: Vec<Option<ActiveGeneration>>,
+    /// Of each, the tokens of its prompt that are to be told, and how many were.
+    prompts: Vec<Option<(Box<[PromptToken]>, usize)>>,
     format: F,
     ticks: Interval,
     connection: Arc<ConnectionState>,
@@ -153,6 +160,17 @@ impl<F: Format> EventBody<F> {
                     self.first = index;
                     return false;
                 }
+                if let Some((tokens, from)) = &mut self.prompts[index] {
+                    let scores = |one: &PromptToken| one.logprobs.as_ref().map_or(0, |found| found.top.len());
+                    let each = 1 + tokens.last().map_or(0, scores);
+                    let to = tokens.len().min(*from + (SCORES / each).max(1));
+                    self.format.prompt(index, &tokens[*from..to], *from == 0, out);
+                    *from = to;
+                    if to == tokens.len() {
+                        self.prompts[index] = None;
+                    }
+                    continue;
+                }
                 match Pin::new(&mut *running).poll_next(task) {
                     Poll::Pending => {
                         ended = false;
@@ -167,7 +185,7 @@ impl<F: Format> EventBody<F> {
                             self.format.progress(index, &progress, out);
                         }
                     }
-                    Poll::Ready(Some(Event::Prompt(tokens))) => self.format.prompt(index, &tokens, out),
+                    Poll::Ready(Some(Event::Prompt(tokens))) => self.prompts[index] = Some((tokens, 0)),
                     Poll::Ready(Some(Event::Finished(finish))) => {
                         match failure(&finish) {
                             Ok(()) => self.format.end(index, running, &finish, out),

@@ -64,7 +64,7 @@ const GENERATING: &[(&str, Handling)] = &[
     ("length_penalty", Refused(Off::Numbers(&[0.0, 1.0]), "there is no beam search; use 'n'")),
     ("early_stopping", Refused(Off::False, "there is no beam search; use 'n'")),
     ("include_stop_str_in_output", Refused(Off::False, "add the stop string yourself where the reason is 'stop'")),
-    ("prompt_logprobs", Refused(Off::Negative, "log probabilities are those of the answer; use 'logprobs'")),
+    ("prompt_logprobs", Refused(Off::Negative, "use 'echo' with 'logprobs' on /v1/completions")),
     ("prompt_embeds", Refused(Off::Empty, "give text or token ids")),
     ("truncate_prompt_tokens", Refused(Off::Absent, "shorten the prompt with /tokenize")),
     ("bad_words", Refused(Off::Empty, "forbid texts by 'logit_bias', as [[\"text\", false]]")),

@@ -22,14 +22,15 @@ impl Score {
     fn of(tokens: Vec<PromptToken>) -> Self {
         let found = || tokens.iter().filter_map(|one| one.logprobs.as_ref());
         let logprob = found().map(|found| f64::from(found.logprob)).sum();
-        let is_greedy = found().all(|found| found.top.first().is_none_or(|top| found.logprob >= top.logprob));
+        let likeliest = |one: &PromptToken| Some(one.logprobs.as_ref()?.top.first()?.token);
+        let is_greedy = tokens.iter().all(|one| likeliest(one).is_none_or(|token| token == one.token));
         Self { logprob, is_greedy, tokens }
     }
 }
 
 impl Engine {
-    /// How likely the model finds each of these continuations of a text, in their order; the text is computed once. Request
-    /// by request they run in the batch class, and one that fails does not disturb the others.
+    /// How likely the model finds each of these continuations of a text, in their order. A long text is computed once in each
+    /// context where prefixes are reused. They run in the batch class, and one that fails does not disturb the others.
     ///
     /// Two texts are tokenized as one, and scored from the first token on in which that differs from the text alone. Where
     /// nothing stands before a continuation, its first token counts as certain.
@@ -47,8 +48,11 @@ impl Engine {
             continuations.into_iter().map(|one| self.score_request(&text, &before, &one.into())).collect();
         let ready = requests.iter().filter_map(|one| one.as_ref().ok().cloned()).collect();
         let mut done = self.run_all(ready, |_, _| ()).into_iter();
-        let score = |completion: Completion| Score::of(completion.prompt.into());
-        let mut next = || done.next().unwrap_or_else(|| unreachable!("a result for each request")).map(score);
+        let score = |completion: Completion| match completion.prompt.is_empty() {
+            true => Err(Error::new(ErrorKind::ShuttingDown, "it was cancelled before the continuation was scored")),
+            false => Ok(Score::of(completion.prompt.into())),
+        };
+        let mut next = || done.next().unwrap_or_else(|| unreachable!("a result for each request")).and_then(score);
         requests.into_iter().map(|one| one.and_then(|_| next())).collect()
     }
 

@@ -81,12 +81,19 @@ const SHORT: &[(&str, &str)] = &[
     ("-hfrd", "--hf-repo-draft"),
 ];
 
+/// Options whose value may be anything, also what looks like an option.
+const TAKE_ANYTHING: &[&str] = &["--api-key", "--stop", "--dry-sequence-breaker", "--chat-template"];
+
 /// The arguments of the process, with llama-server's short names after `serve` expanded.
 pub fn long_names(args: impl Iterator<Item = OsString>) -> Vec<OsString> {
-    let mut of_serve = false;
-    let mut all: Vec<OsString> = args
+    let (mut of_serve, mut is_value, mut is_over) = (false, false, false);
+    let mut all: Vec<(OsString, bool)> = args
         .map(|arg| {
             of_serve |= arg == "serve";
+            is_over |= of_serve && arg == "--";
+            if is_over || std::mem::take(&mut is_value) {
+                return (arg, true);
+            }
             let long = SHORT.iter().find(|(short, _)| of_serve && arg == *short).map(|(_, long)| OsString::from(long));
             // llama-server reads `--ctx_size` as `--ctx-size`.
             let dashed = || {
@@ -95,21 +102,22 @@ pub fn long_names(args: impl Iterator<Item = OsString>) -> Vec<OsString> {
                 let name = name.replace('_', "-");
                 Some(value.map_or_else(|| name.clone(), |value| format!("{name}={value}")).into())
             };
-            long.or_else(dashed).unwrap_or(arg)
+            let arg = long.or_else(dashed).unwrap_or(arg);
+            is_value = of_serve && TAKE_ANYTHING.iter().any(|name| arg == *name);
+            (arg, false)
         })
         .collect();
     // There `--slots` shows the slots, as is so here in any case; with a number it says how many there are.
-    let mut at = all.iter().position(|arg| arg == "serve").unwrap_or(all.len());
+    let mut at = all.iter().position(|(arg, _)| arg == "serve").unwrap_or(all.len());
     while at < all.len() {
-        let has_number =
-            all.get(at + 1).and_then(|next| next.to_str()).is_some_and(|next| next.parse::<usize>().is_ok());
-        if all[at] == "--slots" && !has_number {
+        let next = all.get(at + 1).and_then(|(next, _)| next.to_str());
+        if all[at].0 == "--slots" && !all[at].1 && next.is_none_or(|next| next.parse::<usize>().is_err()) {
             all.remove(at);
         } else {
             at += 1;
         }
     }
-    all
+    all.into_iter().map(|(arg, _)| arg).collect()
 }
 
 /// Options that are always on here, or have no effect without a GPU.

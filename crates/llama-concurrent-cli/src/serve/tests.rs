@@ -69,6 +69,12 @@ fn names_with_underscores_and_slots_without_a_number_are_taken() {
     assert_eq!(args.engine_config().unwrap().slots, parse("-v").unwrap().engine_config().unwrap().slots);
     assert_eq!(parse("--slots 3 --slots").unwrap().engine_config().unwrap().slots, Some(3));
     assert!(parse("--what_is_this 3").is_err());
+    let args = parse("--api-key --a_b --stop --end_of_turn --stop --slots").unwrap_or_else(|error| panic!("{error}"));
+    let server = args.server_config(Path::new("m")).unwrap();
+    assert_eq!(
+        (&server.api_keys, &server.defaults.stop),
+        (&vec!["--a_b".into()], &vec!["--end_of_turn".into(), "--slots".into()])
+    );
 }
 
 #[test]

@@ -60,6 +60,7 @@ async fn whole(app: &App, options: &RequestOptions, form: Form, all: Vec<ActiveG
         for outcome in &mut outcomes {
             outcome.text.clear();
             outcome.logprobs.clear();
+            outcome.tokens.clear();
         }
     }
     let (form, prefix, object) = match form {
@@ -75,7 +76,7 @@ async fn whole(app: &App, options: &RequestOptions, form: Form, all: Vec<ActiveG
     let timings = outcomes.first().map_or(Value::Null, |outcome| answer::timings(&outcome.finish.timings));
     let (engine, model) = (app.engine.clone(), app.config.model_name.clone());
     let scored = options.params.logprobs.is_some() && (options.score_prompt || !options.silent);
-    let verbose = options.verbose;
+    let verbose = options.verbose && form.is_some();
     let write = move |_: &_| {
         let choice = |(index, outcome)| Choice::new(form.as_ref(), &engine, index, outcome, scored);
         let answer = Answer {

@@ -94,6 +94,8 @@ impl Frame {
 
     /// More of a prompt is computed.
     fn progress(&mut self, progress: &PromptProgress) {
+        // What a token left that had no text yet is of another choice.
+        self.beside.clear();
         self.beside(PROGRESS, progress);
         if self.timings_per_token {
             self.beside("timings", &answer::timings(&progress.timings()));
@@ -199,12 +201,13 @@ impl Format for TextChunks {
         }
     }
 
-    fn prompt(&mut self, index: usize, tokens: &[PromptToken], out: &mut Vec<u8>) {
-        let text = self.echo.get(index / self.frame.n).cloned().unwrap_or_default();
-        if let Some((_, offset)) = self.scored.get_mut(index) {
-            *offset = Offset::of_prompt(self.special, &self.engine, tokens, &text);
+    fn prompt(&mut self, index: usize, tokens: &[PromptToken], first: bool, out: &mut Vec<u8>) {
+        self.frame.beside.clear();
+        let echo = self.echo.get(index / self.frame.n).filter(|_| first).cloned();
+        if let (Some(text), Some((_, offset))) = (&echo, self.scored.get_mut(index)) {
+            *offset = Offset::of_prompt(self.special, &self.engine, tokens, text);
         }
-        self.choice_behind(tokens, out, index, &text, None);
+        self.choice_behind(tokens, out, index, &echo.unwrap_or_default(), None);
     }
 
     fn wants_progress(&self) -> bool {

@@ -6,7 +6,7 @@ use axum::{extract::State, response::Response};
 
 use super::answers::{self, Form};
 use crate::{
-    active_generation::{MOST_SCORES, too_many_scores},
+    active_generation::MOST_SCORES,
     app::App,
     body::Body,
     clients::Client,
@@ -32,13 +32,20 @@ pub(crate) async fn completions(
         let echo = echo(app, fields, &prompts)?;
         options.score_prompt = !echo.is_empty() && options.params.logprobs.is_some();
         if let Some(behind) = fields.text("suffix")?.filter(|suffix| !suffix.is_empty()) {
+            if options.score_prompt {
+                let must = "cannot be used together with 'echo' and 'logprobs': the model reads another text than the echo";
+                return Err(ApiError::field("suffix", must));
+            }
             for prompt in &mut prompts {
                 *prompt = before(app, prompt, behind, &options, job)?;
             }
         }
         let ready = prepare(app, &prompts, options, job)?;
         if ready.options.score_prompt && ready.n_prompt_scores() > MOST_SCORES {
-            return Err(too_many_scores());
+            let must = format!(
+                "asks for more than {MOST_SCORES} log probabilities of prompts; lower 'logprobs' or 'n', or send fewer prompts"
+            );
+            return Err(ApiError::field("logprobs", must));
         }
         Ok((ready, echo))
     });
