@@ -39,14 +39,14 @@ def get_weather(called):
             city: The name of the city.
         """
         called.append(city)
-        return "snow, 7 degrees"
+        return "7 degrees"
 
     return get_weather
 
 
 def check(called, answer: str) -> None:
     assert called == ["Oslo"]
-    assert "7 degrees" in answer and "snow" in answer, answer
+    assert "7 degrees" in answer, answer
 
 
 def loop(complete, called, get_weather) -> str:
