@@ -52,7 +52,8 @@ fn progress_goes_from_the_cache_to_the_whole_prompt() {
 #[test]
 fn timings_come_with_every_token_of_every_stream() {
     let server = start();
-    let body = json!({"prompt": "A fox", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 5,
+    let text = "A fox ran home. ".repeat(20);
+    let body = json!({"prompt": text, "messages": [{"role": "user", "content": text}], "max_tokens": 5,
         "temperature": 0, "ignore_eos": true, "stream": true, "timings_per_token": true});
     for path in ["/v1/chat/completions", "/v1/completions", "/completion"] {
         let events = server.stream(path, &body);
