@@ -115,7 +115,8 @@ def _schema(kind: Any, place: str) -> dict[str, Any]:
     try:
         from pydantic import TypeAdapter
 
-        return typing.cast("dict[str, Any]", TypeAdapter(kind).json_schema())
+        schema: dict[str, Any] = TypeAdapter(kind).json_schema()
+        return schema
     except ImportError:
         raise InvalidRequest(f"{place} is a {kind}, whose schema needs pydantic: pip install pydantic") from None
     except Exception as error:
