@@ -233,23 +233,33 @@ fn finish<'py>(py: Python<'py>, finish: &Finish) -> PyResult<Bound<'py, PyDict>>
     Ok(result)
 }
 
-/// A whole generation as keyword arguments of `llama_concurrent.Result`, or its error as an exception.
+/// A whole generation as keyword arguments of `llama_concurrent.Result`, or its error as an exception. `ids` are those of calls
+/// that were told already.
 pub fn outcome(
     py: Python<'_>,
     result: llama_concurrent::Result<Completion>,
     form: Option<&ReplyForm>,
+    ids: &[Option<String>],
 ) -> PyResult<Py<PyAny>> {
     match result {
-        Ok(done) => Ok(completion(py, &done, form)?.into_any().unbind()),
+        Ok(done) => Ok(completion(py, &done, form, ids)?.into_any().unbind()),
         Err(error) => Ok(errors::exception(&error).into_value(py).into_any()),
     }
 }
 
-fn completion<'py>(py: Python<'py>, done: &Completion, form: Option<&ReplyForm>) -> PyResult<Bound<'py, PyDict>> {
+fn completion<'py>(
+    py: Python<'py>,
+    done: &Completion,
+    form: Option<&ReplyForm>,
+    ids: &[Option<String>],
+) -> PyResult<Bound<'py, PyDict>> {
     let result = finish(py, &done.finish)?;
     match form.map(|form| form.read(&done.text)) {
         None => result.set_item("text", &done.text)?,
-        Some(reply) => {
+        Some(mut reply) => {
+            for (call, id) in reply.calls.iter_mut().zip(ids) {
+                call.id = id.clone().or(call.id.take());
+            }
             result.set_item("text", &reply.content)?;
             result.set_item("message", reply::message(py, &reply)?)?;
             if !reply.calls.is_empty() && done.finish.reason == FinishReason::Stop {

@@ -92,7 +92,7 @@ impl NativeFinished {
     /// The next id with a dict for `Result` or an exception; None when the engine is closed and no result is left.
     fn next(&self, py: Python<'_>) -> PyResult<Option<(u64, Py<PyAny>)>> {
         match py.detach(|| self.0.recv()) {
-            Ok((id, result, form)) => Ok(Some((id, convert::outcome(py, result, form.as_ref())?))),
+            Ok((id, result, form)) => Ok(Some((id, convert::outcome(py, result, form.as_ref(), &[])?))),
             Err(_) => Ok(None),
         }
     }
@@ -213,7 +213,7 @@ impl NativeEngine {
             ControlFlow::Continue(results) => results,
             ControlFlow::Break(raised) => return Err(raised),
         };
-        let read = |(result, form): (_, Option<ReplyForm>)| convert::outcome(py, result, form.as_ref());
+        let read = |(result, form): (_, Option<ReplyForm>)| convert::outcome(py, result, form.as_ref(), &[]);
         results.into_iter().zip(forms).map(read).collect()
     }
 

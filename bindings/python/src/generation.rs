@@ -28,6 +28,8 @@ struct Reader {
     collected: Collector,
     /// Of a chat.
     reply: Option<(ReplyForm, ReplyReader)>,
+    /// The ids of the calls that were told, in order: those of the result are the same.
+    ids: Vec<Option<String>>,
     /// The end, where pieces come before it.
     end: Option<llama_concurrent::Result<Completion>>,
 }
@@ -72,6 +74,11 @@ impl Reader {
             (_, Some((_, reader))) => (None, Some(reader.finish())),
             _ => (None, None),
         };
+        for piece in pieces.iter().flatten() {
+            if let ReplyEvent::CallStart { id, .. } = piece {
+                self.ids.push(id.clone());
+            }
+        }
         self.end = self.collected.take(event);
         match pieces.filter(|pieces| said.is_some() || !pieces.is_empty()) {
             Some(pieces) => {
@@ -92,11 +99,11 @@ impl Reader {
 
     fn take_end(&mut self) -> PyResult<Option<PyEvent>> {
         let Some(end) = self.end.take() else { return Ok(None) };
-        Ok(Some(PyEvent::Finished(Python::attach(|py| convert::outcome(py, end, self.form()))?)))
+        Ok(Some(PyEvent::Finished(Python::attach(|py| self.outcome(py, end))?)))
     }
 
-    fn form(&self) -> Option<&ReplyForm> {
-        self.reply.as_ref().map(|(form, _)| form)
+    fn outcome(&self, py: Python<'_>, end: llama_concurrent::Result<Completion>) -> PyResult<Py<PyAny>> {
+        convert::outcome(py, end, self.reply.as_ref().map(|(form, _)| form), &self.ids)
     }
 
     /// Reads to the end, for at most `limit`; `None` if the end does not arrive in time, or was read before.
@@ -133,7 +140,7 @@ fn lock(reader: &Mutex<Reader>) -> MutexGuard<'_, Reader> {
 impl NativeGeneration {
     pub fn new(engine: llama_concurrent::Engine, generation: Generation, form: Option<ReplyForm>) -> Self {
         let reply = form.map(|form| (form.clone(), form.reader()));
-        let reader = Reader { collected: Collector::default(), generation, reply, end: None };
+        let reader = Reader { collected: Collector::default(), generation, reply, ids: Vec::new(), end: None };
         Self { engine, id: reader.generation.id(), reader: Arc::new(Mutex::new(reader)) }
     }
 }
@@ -188,7 +195,7 @@ impl NativeGeneration {
                 (done, over)
             });
             if done.is_some() || over {
-                return done.map(|done| convert::outcome(py, done, lock(&self.reader).form())).transpose();
+                return done.map(|done| lock(&self.reader).outcome(py, done)).transpose();
             }
             py.check_signals()?;
         }
@@ -199,7 +206,7 @@ impl NativeGeneration {
         let reader = self.reader.clone();
         pyo3_async_runtimes::tokio::future_into_py(py, async move {
             let done = poll_fn(|task| lock(&reader).poll_end(task)).await;
-            Python::attach(|py| done.map(|done| convert::outcome(py, done, lock(&reader).form())).transpose())
+            Python::attach(|py| done.map(|done| lock(&reader).outcome(py, done)).transpose())
         })
     }
 

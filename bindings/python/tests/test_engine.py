@@ -357,7 +357,7 @@ def test_arguments_of_calls_are_named(engine):
         (lambda: engine.generate(PROMPT, {"max_tokens": 4}), "SamplingParams, not dict"),
         (lambda: engine.generate(PROMPT, SamplingParams(json_schema={"const": math.nan})), "json_schema cannot be"),
         (lambda: engine.generate(PROMPT, SamplingParams(json_schema=int)), "json_schema is"),
-        (lambda: engine.chat_prompt([{"role": "user", "content": "A"}], tools=[object()]), "tools cannot be"),
+        (lambda: engine.chat_prompt([{"role": "user", "content": "A"}], tools=[object()]), "a tool is a dict or a function"),
         (lambda: engine.chat_prompt([{"role": "user", "content": "A"}], variables={"a": math.inf}), "variables cannot be"),
         (lambda: engine.tokenize(7), "text"),
         (lambda: engine.detokenize("7"), "tokens is '7', but must be a list of int"),

@@ -36,6 +36,6 @@ def test_batch_jsonl_resumes(tmp_path):
 
 
 def test_tools():
-    text = run("tools.py")
+    text = run("tools.py", EXAMPLES.parents[1] / "models/tools.gguf")
     for city in ["Oslo", "Rome", "Lima", "Cairo"]:
         assert f"{city}: weather(" in text and f"{city}: -> " in text

@@ -55,7 +55,7 @@ def tool_schema(tool: Tool) -> dict[str, Any]:
         raise TypeError(f"a tool is a dict or a function, not {type(tool).__name__}")
     text, described = _docstring(inspect.getdoc(tool) or "")
     try:
-        hints = typing.get_type_hints(tool)
+        hints = typing.get_type_hints(tool, include_extras=True)
     except NameError as error:
         raise InvalidRequest(f"the annotations of {_name(tool)} cannot be read: {error}") from None
     properties: dict[str, Any] = {}

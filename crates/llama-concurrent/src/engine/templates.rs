@@ -40,7 +40,7 @@ impl Templates {
             if !source.contains('{') {
                 let names = BUILTIN_NAMES.join(", ");
                 let said =
-                    format!("chat_template '{wished}' is no template, and no name of one; the names are {names}");
+                    format!("chat_template is '{wished}', which is neither a template nor one of the names {names}");
                 return Err(Error::new(ErrorKind::InvalidConfig, said));
             }
             let invalid = |error: Error| Error::new(ErrorKind::InvalidConfig, format!("chat_template: {error}"));
