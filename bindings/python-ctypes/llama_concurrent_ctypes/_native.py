@@ -310,6 +310,10 @@ class _Chat(list[tuple[int, int]]):
     options: dict[str, Any]
 
 
+class NativeReplyForm:
+    """How an answer is read in the package over Rust; here there is none, as the library reads it."""
+
+
 class NativeEngine:
     """An engine of the library, and the process that loaded it."""
 
