@@ -14,7 +14,7 @@ TOOL = {"type": "function", "function": {"name": "get_weather", "description": "
 
 @pytest.fixture(scope="session")
 def url():
-    with Server("--slots", "4", "-c", "2048", "--reasoning-budget", "200", model=ROOT / "models" / "tools.gguf") as server:
+    with Server("--slots", "4", "-c", "2048", "--temp", "0", "--reasoning-budget", "200", model=ROOT / "models" / "tools.gguf") as server:
         yield server.url
 
 
