@@ -12,7 +12,7 @@ use std::{
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use crossbeam_channel::bounded;
 use llama_concurrent::{Priority, SamplingParams};
-use llama_concurrent_scheduler::{NewSequence, Scheduler, SchedulerConfig, StepOutcome, StepPlan, text::TextStream};
+use llama_concurrent_scheduler::{EmbedLimits, NewSequence, Scheduler, SchedulerConfig, StepOutcome, StepPlan, text::TextStream};
 use llama_concurrent_types::{PoolShape, TokenTable};
 
 /// 1000 pieces, some of them parts of a character, with none, one and eight stop strings.
@@ -90,6 +90,7 @@ fn prefix_lookup(c: &mut Criterion) {
             window: 0,
             compact: true,
             reproducible: false,
+            embed: EmbedLimits { texts: 1, rows: 512, whole: false },
         };
         let vocab = TokenTable::new((0..2000).map(|token| format!(" t{token}")), vec![2]);
         let mut scheduler = Scheduler::new(config, Arc::new(vocab));

@@ -114,7 +114,8 @@ struct ServerOptions {
     #[arg(short, long)]
     verbose: bool,
 
-    /// How the vectors of a text's tokens become one: mean, cls or last [default: what the model's file says]
+    /// How the vectors of a text's tokens become one: mean, cls or last; none gives all of them, and rank what a reranker says of
+    /// the text [default: what the model's file says]
     #[arg(long, value_name = "HOW", value_parser = pooling)]
     pooling: Option<Pooling>,
 
@@ -233,9 +234,9 @@ fn pooling(name: &str) -> Result<Pooling, String> {
         "mean" => Ok(Pooling::Mean),
         "cls" => Ok(Pooling::Cls),
         "last" => Ok(Pooling::Last),
-        "none" => Err("a vector for each token is not given; use mean, cls or last".into()),
-        "rank" => Err("there is no reranking; use mean, cls or last".into()),
-        _ => Err("must be mean, cls or last".into()),
+        "none" => Ok(Pooling::None),
+        "rank" => Ok(Pooling::Rank),
+        _ => Err("must be mean, cls, last, none or rank".into()),
     }
 }
 

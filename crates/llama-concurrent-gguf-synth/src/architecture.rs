@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use llama_concurrent_gguf::{Array, Value, ValueType, generators};
+use llama_concurrent_gguf::{Array, Value, ValueType, encoders, generators};
 
 use crate::vocabulary;
 
@@ -25,13 +25,13 @@ const N_VOCAB: u32 = 512;
 const WINDOW: u32 = 16;
 
 #[rustfmt::skip]
-const WITH_EXPERTS: [&str; 52] = [
+const WITH_EXPERTS: [&str; 53] = [
     "afmoe", "arctic", "bailingmoe", "bailingmoe2", "bailingmoe3", "cohere2moe", "dbrx", "deepseek", "deepseek2",
     "deepseek32", "deepseek4", "dots1", "dots3note", "ernie4_5", "ernie4_5-moe", "exaone-moe", "glm-dsa", "glm4moe",
     "glm5-next", "gpt-oss", "granitemoe", "grok", "grovemoe", "hunyuan-moe", "hy_v3", "hy_v4", "kimi-k3", "kimi-linear",
     "laguna", "lfm2moe", "llama4", "maple", "mellum", "mimo2", "minimax-01", "minimax-m2", "minimax-m3", "mistral4",
     "nemotron_h_moe", "olmoe", "paddleocr", "phimoe", "qwen2moe", "qwen35moe", "qwen3moe", "qwen3next", "qwen3vlmoe",
-    "qwen4exp", "smallthinker", "step35", "jamba", "granitehybrid",
+    "qwen4exp", "smallthinker", "step35", "jamba", "granitehybrid", "nomic-bert-moe",
 ];
 
 /// Latent attention with one head.
@@ -54,7 +54,14 @@ const WINDOW_IN_A_LIST: [&str; 9] = [
     "cohere2moe", "dots3note", "gemma4", "granite_swa", "maple", "mimo2", "muse-glimmer", "spark2_5", "step35",
 ];
 
-/// Architectures with a tiny model, sorted.
+/// Architectures of encoders, which all have a tiny model, sorted.
+pub fn encoder_names() -> Vec<&'static str> {
+    let mut names: Vec<_> = encoders().collect();
+    names.sort_unstable();
+    names
+}
+
+/// Architectures of generators with a tiny model, sorted.
 pub fn names() -> Vec<&'static str> {
     let is_made = |name: &&str| NOT_SYNTHESIZED.iter().all(|(without, _)| without != name);
     let mut names: Vec<_> = generators().filter(is_made).collect();
@@ -95,7 +102,7 @@ impl Settings {
 
 /// The whole metadata of the tiny model of an architecture, its tokenizer included.
 pub(super) fn metadata(name: &str) -> Option<Vec<(String, Value)>> {
-    let name = names().into_iter().find(|&known| known == name)?;
+    let name = names().into_iter().chain(encoders()).find(|&known| known == name)?;
     let mut settings = Settings { name, keys: BTreeMap::new() };
     let is = |names: &[&str]| names.contains(&name);
     let latent = is(&LATENT);
@@ -158,6 +165,11 @@ pub(super) fn metadata(name: &str) -> Option<Vec<(String, Value)>> {
     }
     recurrence(&mut settings, n_embd, n_head);
     peculiarities(&mut settings, n_embd, n_layer, n_ff, width);
+    if encoders().any(|encoder| encoder == name) {
+        settings.set("attention.causal", Value::Bool(false));
+        settings.sizes(&[("moe_every_n_layers", 2)]);
+        settings.keys.insert("tokenizer.ggml.token_type_count".to_owned(), Value::U32(2));
+    }
 
     let general = [
         ("general.architecture", Value::String(name.to_owned())),

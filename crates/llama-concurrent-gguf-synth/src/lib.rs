@@ -16,7 +16,7 @@ mod unfinished;
 mod vocabulary;
 mod weights;
 
-pub use architecture::{NOT_SYNTHESIZED, names as architectures};
+pub use architecture::{NOT_SYNTHESIZED, encoder_names as encoder_architectures, names as architectures};
 pub use encode::{FilePlan, TensorPlan};
 pub use model::{SynthOptions, SynthReport, parameters, write};
 pub use parts::{Parts, TensorPart};

@@ -10,7 +10,7 @@ use crate::encode::{FilePlan, TensorPlan};
 use crate::unfinished::Unfinished;
 use crate::weights;
 
-/// Writes a tiny model of an architecture (see [`architectures`](crate::architectures)) with random weights to `out`: a few
+/// Writes a tiny model of an architecture (see [`architectures`](crate::architectures) and [`encoder_architectures`](crate::encoder_architectures)) with random weights to `out`: a few
 /// layers, with sliding windows of 16 tokens and few experts where the architecture has such. Weights are F32, of a deviation
 /// at which the next token depends on the whole text. The same name and seed give the same file.
 ///

@@ -10,7 +10,7 @@ mod vocabulary;
 use std::collections::HashMap;
 
 use super::error::{GgufError, Problem};
-use super::header::Header;
+use super::header::{Header, wrong_type};
 use super::split;
 use super::summary::{MatrixGroup, ModelSummary, ModelWork, file_type_name};
 use super::tensor::{OUTPUT, TensorInfo, TensorType, is_by_element, is_matrix, is_of_experts};
@@ -21,16 +21,19 @@ use hyperparameters::Hyperparameters;
 
 #[cfg(test)]
 pub(super) use architecture::all_names;
-pub use architecture::{generators, graph_faults};
+pub use architecture::{encoders, generators, graph_faults};
 pub use vocabulary::{PRE_TOKENIZERS, VocabularySummary};
+
+/// Of these, a model that ranks texts has at least one.
+const RANK_HEAD: [&str; 2] = ["cls.weight", "cls.output.weight"];
 
 /// `TENSOR_ALIGNMENT` in ggml-backend.cpp: a mapped buffer that starts elsewhere is an assertion failure. Weights that are
 /// read get places of their own.
 const MAPPED_ALIGNMENT: u64 = 32;
 
 impl Header {
-    /// Checks that this is a text generation model that the llama.cpp of this build can run, and describes it. For the
-    /// first file of a model in several, reads the headers of the others too.
+    /// Checks that this is a model which the llama.cpp of this build can run, to generate text or to make vectors of texts,
+    /// and describes it. For the first file of a model in several, reads the headers of the others too.
     ///
     /// # Errors
     ///
@@ -77,15 +80,69 @@ impl Header {
         })
     }
 
+    /// Whether a token sees its text as this program computes it: an encoder's all of it, another's what comes before.
+    fn check_attention(&self, name: &str, architecture: Architecture) -> Result<(), Problem> {
+        let causal = format!("{name}.attention.causal");
+        match self.get(&causal) {
+            None | Some(Value::Bool(true)) => Ok(()),
+            Some(Value::Bool(false)) if architecture.encoder => Ok(()),
+            Some(Value::Bool(false)) => Err(Problem::unsupported(format!(
+                "'{causal}' is false in a model of the architecture '{name}', which attends to whole texts through a KV cache; \
+                 this program does that only with the architectures of encoders, such as bert and modern-bert"
+            ))),
+            Some(other) => Err(wrong_type(&causal, other, "bool")),
+        }?;
+        let decisions = format!("{name}.decision.block_count");
+        match self.u32(&decisions)? {
+            None | Some(0) => Ok(()),
+            Some(_) => Err(Problem::unsupported(format!(
+                "'{decisions}' says that the model scores decisions, which this program does not run"
+            ))),
+        }
+    }
+
+    /// What llama.cpp asserts of single encoders.
+    fn check_encoder(&self, name: &str, weights: &Weights, sizes: &Hyperparameters) -> Result<(), Problem> {
+        for what in ["dense_2_feat_in", "dense_3_feat_out"] {
+            let key = format!("{name}.{what}");
+            if let Some(width) = self.u32(&key)?.filter(|&width| width != 0 && width != sizes.n_embd) {
+                return Err(Problem::invalid(format!(
+                    "'{key}' is {width}, and vectors are {} wide; the file was written wrongly",
+                    sizes.n_embd
+                )));
+            }
+        }
+        if name != "jina-bert-v2" {
+            return Ok(());
+        }
+        let n_ff = self.per_layer(&format!("{name}.feed_forward_length"), sizes.n_layer)?.unwrap_or_default();
+        for (layer, n_ff) in n_ff.into_iter().map(u64::from).enumerate() {
+            let up = format!("blk.{layer}.ffn_up.weight");
+            let rows = weights.find(&up).map(|tensor| tensor.dims.get(1).copied().unwrap_or(1));
+            if let Some(rows) = rows.filter(|&rows| rows != n_ff && rows != n_ff.saturating_mul(2)) {
+                return Err(Problem::invalid(format!(
+                    "'{up}' has {rows} rows, and llama.cpp aborts unless it has the {n_ff} of the feed-forward length, or twice \
+                     as many; the file was written wrongly"
+                )));
+            }
+        }
+        Ok(())
+    }
+
     fn describe(&self, name: &str, architecture: Architecture, weights: &Weights) -> Result<ModelSummary, Problem> {
         if weights.tensors().next().is_none() {
             return Err(self.without_weights());
         }
         let sizes = Hyperparameters::read(self, name, architecture)?;
+        self.check_attention(name, architecture)?;
         let vocabulary = vocabulary::check(self)?;
         weights.check(architecture, &sizes, vocabulary.n_tokens)?;
+        if architecture.encoder {
+            self.check_encoder(name, weights, &sizes)?;
+        }
 
-        let (kv_elements_k, kv_elements_v) = sizes.kv_elements_per_token(self, name);
+        let (kv_elements_k, kv_elements_v) =
+            if architecture.encoder { (0, 0) } else { sizes.kv_elements_per_token(self, name) };
         let mut warnings = vocabulary.warnings;
         let misplaced = weights.parts.iter().find_map(|part| misplaced(part));
         if let Some((tensor, start)) = misplaced {
@@ -122,7 +179,9 @@ impl Header {
             n_vocab: vocabulary.n_tokens,
             tokenizer: vocabulary.tokenizer,
             has_chat_template: vocabulary.has_chat_template,
-            sliding_window: window::find(self, name, &sizes.n_head_kv)?,
+            is_encoder: architecture.encoder,
+            has_rank_head: RANK_HEAD.iter().any(|name| weights.find(name).is_some()),
+            sliding_window: if architecture.encoder { None } else { window::find(self, name, &sizes.n_head_kv)? },
             work: weights.work(sizes.n_expert_used),
             matrices: weights.matrices(),
             faults: architecture::graph_faults(name),

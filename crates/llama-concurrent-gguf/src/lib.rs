@@ -23,7 +23,7 @@ mod tensor;
 mod value;
 mod window;
 
-pub use check::{PRE_TOKENIZERS, VocabularySummary, generators, graph_faults};
+pub use check::{PRE_TOKENIZERS, VocabularySummary, encoders, generators, graph_faults};
 pub use error::{GgufError, GgufErrorKind};
 pub use header::{DEFAULT_ALIGNMENT, Header, MAGIC};
 pub use summary::{GraphFaults, MatrixGroup, ModelSummary, ModelWork, products, size};

@@ -43,6 +43,10 @@ pub struct ModelSummary {
     pub tokenizer: String,
     /// Whether the file brings a chat template.
     pub has_chat_template: bool,
+    /// Whether it makes vectors of texts and generates nothing: BERT and its like.
+    pub is_encoder: bool,
+    /// Whether it has weights that rank a text.
+    pub has_rank_head: bool,
     /// Layers that attend to the last tokens only, where there are any.
     pub sliding_window: Option<SlidingWindow>,
     /// What a row of a batch costs.
@@ -175,8 +179,15 @@ impl fmt::Display for ModelSummary {
             self.tokenizer,
             if self.has_chat_template { "with" } else { "without" }
         )?;
-        let per_token = self.kv_bytes_per_token(F16_BYTES, F16_BYTES);
         writeln!(f, "  context       {} tokens in training", self.n_ctx_train)?;
+        if self.has_rank_head {
+            writeln!(f, "  ranks         texts by how well they answer a question")?;
+        }
+        if self.is_encoder {
+            write!(f, "  encoder       makes vectors of whole texts, generates nothing and needs no KV cache")?;
+            return self.warnings.iter().try_for_each(|warning| write!(f, "\n  warning       {warning}"));
+        }
+        let per_token = self.kv_bytes_per_token(F16_BYTES, F16_BYTES);
         if let Some(window) = self.sliding_window {
             let share = window.share * 100.0;
             writeln!(f, "  window        {} tokens in layers with {share:.0} % of the KV cache", window.tokens)?;

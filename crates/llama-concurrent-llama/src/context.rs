@@ -21,6 +21,8 @@ pub(super) enum Output {
     Logits,
     /// The embedding of each row.
     Vectors,
+    /// What the rank head makes of each sequence.
+    Ranks,
 }
 
 /// The state of a sequence, and its length.
@@ -62,8 +64,17 @@ impl Context {
             Output::Logits if !all_logits => scored_rows(shape),
             _ => shape.n_batch,
         });
-        params.embeddings = output == Output::Vectors;
-        params.pooling_type = sys::LLAMA_POOLING_TYPE_NONE;
+        params.embeddings = output != Output::Logits;
+        params.pooling_type =
+            if output == Output::Ranks { sys::LLAMA_POOLING_TYPE_RANK } else { sys::LLAMA_POOLING_TYPE_NONE };
+        let is_encoder = model.is_encoder();
+        if is_encoder {
+            // There is no KV, whose room slots would share: each sequence may be as long as a slot.
+            params.n_ctx = small(shape.n_ctx);
+            params.n_ubatch = small(shape.n_batch);
+            params.n_batch = params.n_ubatch;
+            params.attention_type = sys::LLAMA_ATTENTION_TYPE_NON_CAUSAL;
+        }
         params.n_threads = threads.n_threads() as i32;
         params.n_threads_batch = threads.n_threads() as i32;
         params.type_k = ggml_type(config.type_k);
@@ -71,7 +82,7 @@ impl Context {
         params.flash_attn_type =
             if config.flash_attn { sys::LLAMA_FLASH_ATTN_TYPE_AUTO } else { sys::LLAMA_FLASH_ATTN_TYPE_DISABLED };
         params.no_perf = true;
-        params.kv_unified = false;
+        params.kv_unified = is_encoder;
         params.swa_full = config.swa_full;
 
         let mut message = ffi::Message::new();
@@ -238,6 +249,15 @@ impl Context {
         let n_vocab = self.model.table().len();
         // SAFETY: not NULL means `n_vocab` floats that are ours until the next decode, which needs `&mut self`.
         (!logits.is_null()).then(|| unsafe { std::slice::from_raw_parts_mut(logits, n_vocab) })
+    }
+
+    /// What the rank head makes of a sequence of the last decode, in a context for [`Output::Ranks`].
+    pub(super) fn ranks(&mut self, seq: usize) -> Option<&[f32]> {
+        // SAFETY: the context is alive; a sequence without a result gives NULL.
+        let ranks = unsafe { sys::llama_get_embeddings_seq(self.raw.as_ptr(), seq as i32) };
+        let n = self.model.n_ranks();
+        // SAFETY: not NULL means `n_cls_out` floats, which are ours until the next decode.
+        (!ranks.is_null()).then(|| unsafe { std::slice::from_raw_parts(ranks, n) })
     }
 
     /// The embedding of row `index` of the last decode, in a context for [`Output::Vectors`].

@@ -32,8 +32,8 @@ use std::{
 };
 
 use llama_concurrent_scheduler::{
-    Backend, Call, CallError, Contention, EmbedCall, Held, Op, Row, Sampled, Score, SeqKey, SlotId, StepOutcome,
-    StepPlan,
+    Backend, Call, CallError, Contention, EmbedCall, EmbedLimits, EmbedPart, Held, Op, Row, Sampled, Score, SeqKey, SlotId, StepOutcome,
+    StepPlan, TILE_ROWS,
 };
 use llama_concurrent_topology::{MemoryPolicy, WorkerPlan};
 use llama_concurrent_types::{EngineConfig, MemoryStats, PoolShape, Result, TokenLogprobs};
@@ -57,15 +57,24 @@ pub use self::sampler::{NamedSampler, SAMPLERS};
 pub use self::tensors::tensors_of;
 pub use self::tokenizer::{TokenizeOptions, Tokenizer};
 
-/// The maximum rows of an embedding call: llama.cpp keeps the logits of each, 19 MiB per 32 rows at 152,000 tokens.
+/// The maximum rows of an embedding call of a generating model: llama.cpp keeps the logits of each, 19 MiB per 32 rows at 152,000
+/// tokens.
 const EMBED_ROWS: usize = 64;
+/// Texts that an encoder takes in one call.
+const ENCODER_TEXTS: usize = 64;
+/// Rows of such a call, if it has more than one text: every row attends to the others' places, too, though to no effect.
+const ENCODER_ROWS: usize = 512;
+/// Memory for logits that llama.cpp has for each row of an encoder, too, and never fills.
+const ENCODER_LOGITS: usize = 64 << 20;
 
 /// A pool of llama.cpp contexts on one set of threads.
 pub struct LlamaBackend {
     // Contexts use the thread pools, so they are declared, and dropped, before them.
     contexts: Vec<Context>,
-    /// For embeddings, created with the first of them.
+    /// For vectors of texts, created with the first of them; that of an encoder at once.
     embedder: Option<Context>,
+    /// For ranks of texts, created with the first of them.
+    ranker: Option<Context>,
     threads: Threads,
     config: EngineConfig,
     model: Arc<Model>,
@@ -82,9 +91,14 @@ impl LlamaBackend {
     /// Creates the pool. Must be called on the thread that will decode: it becomes one of the compute threads.
     pub fn new(model: Arc<Model>, shape: PoolShape, config: &EngineConfig, plan: &WorkerPlan) -> Result<Self> {
         let threads = Threads::new(plan, config)?;
-        let contexts = (0..shape.contexts)
+        let is_encoder = model.is_encoder();
+        let n_contexts = if is_encoder { 0 } else { shape.contexts };
+        let contexts = (0..n_contexts)
             .map(|_| Context::new(model.clone(), shape, config, &threads, Output::Logits))
             .collect::<Result<Vec<_>>>()?;
+        let embedder = is_encoder
+            .then(|| Context::new(model.clone(), embed_shape(&model, shape), config, &threads, Output::Vectors))
+            .transpose()?;
         if let MemoryPolicy::Node(node) = plan.memory {
             contexts.iter().for_each(|context| numa::move_to(node, &context.kv_ranges()));
         }
@@ -92,7 +106,8 @@ impl LlamaBackend {
         let config = config.clone();
         Ok(Self {
             contexts,
-            embedder: None,
+            embedder,
+            ranker: None,
             threads,
             config,
             model,
@@ -106,7 +121,8 @@ impl LlamaBackend {
 
     /// Memory of the pool; weights are counted once.
     pub fn memory(&self) -> MemoryStats {
-        self.contexts.iter().map(Context::memory).fold(MemoryStats::default(), |sum, one| MemoryStats {
+        let all = self.contexts.iter().chain(&self.embedder).chain(&self.ranker);
+        all.map(Context::memory).fold(MemoryStats::default(), |sum, one| MemoryStats {
             model_bytes: one.model_bytes,
             repack_bytes: one.repack_bytes,
             kv_bytes: sum.kv_bytes + one.kv_bytes,
@@ -157,7 +173,7 @@ impl LlamaBackend {
     }
 
     fn held(&self, plan: &StepPlan) -> Vec<Held> {
-        let slots = if self.model.window() > 0 { plan.slots() } else { Vec::new() };
+        let slots = if self.window() > 0 { plan.slots() } else { Vec::new() };
         let first = |slot: SlotId| self.contexts[slot.context].first_held(slot.seq);
         slots.into_iter().map(|slot| Held { slot, first: first(slot) }).collect()
     }
@@ -183,33 +199,55 @@ impl LlamaBackend {
         Ok((tokens, scored))
     }
 
-    /// What the model makes of each token of a text.
-    fn embed(&mut self, EmbedCall { computed, tokens }: &EmbedCall) -> Result<Vec<Vec<f32>>, CallError> {
-        let n_rows = EMBED_ROWS.min(self.shape.n_batch);
-        let embedder = match &mut self.embedder {
-            Some(embedder) => embedder,
+    /// What the model makes of each token of texts, or of each text.
+    fn embed(&mut self, call: &EmbedCall) -> Result<Vec<Vec<f32>>, CallError> {
+        let shape = embed_shape(&self.model, self.shape);
+        let (place, output) = match call.ranks {
+            false => (&mut self.embedder, Output::Vectors),
+            true => (&mut self.ranker, Output::Ranks),
+        };
+        let context = match place {
+            Some(context) => context,
             empty => {
-                let shape = PoolShape { contexts: 1, slots: 1, n_batch: n_rows, ..self.shape };
-                let context = Context::new(self.model.clone(), shape, &self.config, &self.threads, Output::Vectors);
+                let context = Context::new(self.model.clone(), shape, &self.config, &self.threads, output);
                 empty.insert(context.map_err(|e| CallError { message: e.to_string() })?)
             }
         };
-        if *computed == 0 {
-            embedder.truncate(0, 0);
+        let mut rows = Vec::with_capacity(call.n_rows());
+        for (seq, EmbedPart { computed, tokens }) in call.parts.iter().enumerate() {
+            if *computed == 0 {
+                context.truncate(seq, 0);
+            }
+            let row = |(pos, &token)| Row { seq, token, pos, sample: None, score: None };
+            rows.extend((*computed..).zip(tokens).map(row));
         }
-        let mut vectors = Vec::with_capacity(tokens.len());
-        for (part, tokens) in tokens.chunks(n_rows).enumerate() {
-            let first = computed + part * n_rows;
-            let row = |(pos, &token)| Row { seq: 0, token, pos, sample: None, score: None };
-            let rows: Vec<Row> = (first..).zip(tokens).map(row).collect();
-            embedder.decode(&rows, &self.threads)?;
+        let nothing = |what| CallError { message: format!("gave no {what}") };
+        let mut vectors = Vec::new();
+        // Whole texts are in one call already.
+        for rows in rows.chunks(shape.n_batch) {
+            context.decode(rows, &self.threads)?;
             for index in 0..rows.len() {
-                let vector = embedder.vector(index);
-                vectors.push(vector.ok_or_else(|| CallError { message: "gave no embedding".into() })?.to_vec());
+                if !call.ranks {
+                    vectors.push(context.vector(index).ok_or_else(|| nothing("embedding"))?.to_vec());
+                }
+            }
+        }
+        if call.ranks {
+            for seq in 0..call.parts.len() {
+                vectors.push(context.ranks(seq).ok_or_else(|| nothing("rank"))?.to_vec());
             }
         }
         Ok(vectors)
     }
+}
+
+/// The shape of a context for texts to embed. A generating model takes them one by one, in parts.
+fn embed_shape(model: &Model, pool: PoolShape) -> PoolShape {
+    if !model.is_encoder() {
+        return PoolShape { contexts: 1, slots: 1, n_batch: EMBED_ROWS.min(pool.n_batch), ..pool };
+    }
+    let affordable = (ENCODER_LOGITS / size_of::<f32>() / model.table().len().max(1)).clamp(TILE_ROWS, ENCODER_ROWS);
+    PoolShape { contexts: 1, slots: ENCODER_TEXTS, n_batch: affordable.max(pool.n_ctx), ..pool }
 }
 
 impl Backend for LlamaBackend {
@@ -226,7 +264,15 @@ impl Backend for LlamaBackend {
     }
 
     fn window(&self) -> usize {
-        self.model.window()
+        if self.model.is_encoder() { 0 } else { self.model.window() }
+    }
+
+    fn embed_limits(&self) -> EmbedLimits {
+        let PoolShape { slots, n_batch, .. } = embed_shape(&self.model, self.shape);
+        let whole = self.model.is_encoder();
+        // Alone in its call, a text is computed in the same way each time, whatever computes it.
+        let texts = if self.config.reproducible { 1 } else { slots };
+        EmbedLimits { texts, rows: if whole { n_batch.min(ENCODER_ROWS) } else { self.shape.n_batch }, whole }
     }
 
     fn share(&mut self, sharers: usize) {

@@ -9,7 +9,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use llama_concurrent_gguf::{GraphFaults, TensorType, graph_faults, is_matrix, is_of_experts, products};
+use llama_concurrent_gguf::{GraphFaults, TensorType, encoders, graph_faults, is_matrix, is_of_experts, products};
 use llama_concurrent_kernels::cache::{Outcome, PackCache};
 use llama_concurrent_types::{
     EngineConfig, Error, ErrorKind, FimTokens, LoadProgress, Pooling, ProductShare, Result, Token, TokenTable,
@@ -68,6 +68,7 @@ pub struct Model {
     pack_cache: &'static str,
     warnings: Vec<String>,
     faults: GraphFaults,
+    is_encoder: bool,
 }
 
 // SAFETY: a loaded llama_model is read-only; llama.cpp documents its use by several contexts in several threads. The
@@ -142,7 +143,7 @@ impl Model {
             ));
         };
         let (table, tokenizer, faults) = (Arc::default(), TextTokenizer::default(), GraphFaults::default());
-        let mut model = Self { raw, table, tokenizer, kernels, pack_cache: "off", warnings, faults };
+        let mut model = Self { raw, table, tokenizer, kernels, pack_cache: "off", warnings, faults, is_encoder: false };
         if let Some(cache) = cache {
             let outcome = cache.finish(&mut |fraction| progress.report_writing(fraction)).unwrap_or_else(|warning| {
                 model.warnings.push(warning);
@@ -156,7 +157,9 @@ impl Model {
             model.pack_cache = pack_cache::name(outcome);
         }
         model.table = Arc::new(model.read_table());
-        model.faults = model.metadata(c"general.architecture").as_deref().map(graph_faults).unwrap_or_default();
+        let architecture = model.metadata(c"general.architecture").unwrap_or_default();
+        model.faults = graph_faults(&architecture);
+        model.is_encoder = encoders().any(|encoder| encoder == architecture);
         model.tokenizer = model.read_tokenizer()?;
         Ok(model)
     }
@@ -294,6 +297,17 @@ impl Model {
         unsafe { sys::llama_model_n_embd_out(self.raw.as_ptr()) as usize }
     }
 
+    /// Whether each token attends to all of its text, and nothing is generated.
+    pub(super) fn is_encoder(&self) -> bool {
+        self.is_encoder
+    }
+
+    /// How many scores the rank head gives a text.
+    pub(super) fn n_ranks(&self) -> usize {
+        // SAFETY: the model is alive.
+        unsafe { sys::llama_model_n_cls_out(self.raw.as_ptr()) as usize }
+    }
+
     /// How the file says that token embeddings are pooled, if it does.
     pub fn pooling(&self) -> Option<Pooling> {
         let architecture = self.metadata(c"general.architecture")?;
@@ -302,6 +316,7 @@ impl Model {
             "1" => Some(Pooling::Mean),
             "2" => Some(Pooling::Cls),
             "3" => Some(Pooling::Last),
+            "4" => Some(Pooling::Rank),
             _ => None,
         }
     }
@@ -390,6 +405,35 @@ impl Model {
     pub fn tokenize(&self, text: &str, options: &TokenizeOptions<'_>) -> Result<Vec<Token>> {
         let mut tokens = self.tokenizer.tokenize(self, text, options)?;
         self.drop_second_bos(&mut tokens);
+        Ok(tokens)
+    }
+
+    /// The prompt for which the rank head says how well a document answers a query, as llama-server writes it. Texts that cannot
+    /// fit into `room` tokens are refused.
+    pub fn rank_prompt(&self, query: &str, document: &str, room: usize) -> Result<Vec<Token>> {
+        let options = TokenizeOptions { room: Some(room), ..TokenizeOptions::default() };
+        if let Some(template) = self.chat_template(Some(c"rerank")) {
+            let (text, plain) = fill_in(&template, query, document);
+            return self.tokenize(&text, &TokenizeOptions { parse_special: true, plain: &plain, ..options });
+        }
+        let tokens_of = |text: &str| self.tokenize(text, &options);
+        // SAFETY: the vocabulary is alive.
+        let (bos, eos, sep, adds_bos, adds_eos, adds_sep) = unsafe {
+            let vocab = self.vocab();
+            let (bos, eos, sep) =
+                (sys::llama_vocab_bos(vocab), sys::llama_vocab_eos(vocab), sys::llama_vocab_sep(vocab));
+            let adds = |whether: bool, token: Token| whether && token >= 0;
+            let eos = if eos < 0 { sep } else { eos };
+            let adds_bos = adds(sys::llama_vocab_get_add_bos(vocab), bos);
+            let adds_eos = adds(sys::llama_vocab_get_add_eos(vocab), eos);
+            (bos, eos, sep, adds_bos, adds_eos, adds(sys::llama_vocab_get_add_sep(vocab), sep))
+        };
+        let mut tokens = Vec::from_iter(adds_bos.then_some(bos));
+        tokens.extend(tokens_of(query)?);
+        tokens.extend(adds_eos.then_some(eos));
+        tokens.extend(adds_sep.then_some(sep));
+        tokens.extend(tokens_of(document)?);
+        tokens.extend(adds_eos.then_some(eos));
         Ok(tokens)
     }
 
@@ -552,6 +596,26 @@ impl Drop for Model {
         // SAFETY: loaded by us, freed once; contexts hold an `Arc` of the model, so none is left.
         unsafe { sys::llama_model_free(self.raw.as_ptr()) }
     }
+}
+
+/// A template with `{query}` and `{document}` filled in, and where that is.
+fn fill_in(template: &str, query: &str, document: &str) -> (String, Vec<Range<usize>>) {
+    let (mut filled, mut plain) = (String::new(), Vec::new());
+    let mut rest = template;
+    loop {
+        let found = [("{query}", query), ("{document}", document)]
+            .into_iter()
+            .filter_map(|(name, text)| Some((rest.find(name)?, name, text)))
+            .min_by_key(|&(at, ..)| at);
+        let Some((at, name, text)) = found else { break };
+        filled.push_str(&rest[..at]);
+        let start = filled.len();
+        filled.push_str(text);
+        plain.push(start..filled.len());
+        rest = &rest[at + name.len()..];
+    }
+    filled.push_str(rest);
+    (filled, plain)
 }
 
 fn stopped() -> Error {

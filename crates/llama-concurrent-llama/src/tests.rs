@@ -4,7 +4,7 @@ mod aborts;
 
 use std::path::Path;
 
-use llama_concurrent_scheduler::{CallKind, EmbedCall, Row, SlotId};
+use llama_concurrent_scheduler::{CallKind, EmbedCall, EmbedPart, Row, SlotId};
 use llama_concurrent_types::{SamplingParams, Strategy, Token};
 
 use super::*;
@@ -118,7 +118,7 @@ fn log_probabilities_are_those_of_the_model_whatever_the_sampling() {
 }
 
 fn embed(backend: &mut LlamaBackend, computed: usize, tokens: &[Token]) -> Result<Vec<Vec<f32>>, CallError> {
-    let embed = Some(EmbedCall { computed, tokens: tokens.to_vec() });
+    let embed = Some(EmbedCall { parts: vec![EmbedPart { computed, tokens: tokens.to_vec() }], ranks: false });
     backend.run(&StepPlan { embed, ..StepPlan::default() }).vectors.expect("a call to embed")
 }
 

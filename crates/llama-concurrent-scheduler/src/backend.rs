@@ -128,7 +128,7 @@ pub fn scored_rows(shape: PoolShape) -> usize {
 
 /// ggml's kernels, and ours, work on tiles of so many rows: on a 1.1B model 15 rows took 162 ms and 16 rows 126 ms, and a ragged
 /// chunk of 19 or 25 rows cost an eighth of all throughput.
-pub(crate) const TILE_ROWS: usize = 16;
+pub const TILE_ROWS: usize = 16;
 
 /// One `llama_decode`.
 #[derive(Clone, Debug, PartialEq)]
@@ -141,13 +141,40 @@ pub struct Call {
     pub rows: Vec<Row>,
 }
 
-/// A part of a text that is to become a vector. Such a text is apart from all slots, and computed from its beginning.
+/// Texts, or a part of one, that are to become vectors. They are apart from all slots.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EmbedCall {
+    /// The parts, each of another text.
+    pub parts: Vec<EmbedPart>,
+    /// Whether scores are wanted and no vectors: what the model's rank head makes of each text.
+    pub ranks: bool,
+}
+
+impl EmbedCall {
+    /// Tokens to compute.
+    pub fn n_rows(&self) -> usize {
+        self.parts.iter().map(|part| part.tokens.len()).sum()
+    }
+}
+
+/// A part of a text, which is computed from its beginning.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EmbedPart {
     /// Tokens of the text that were computed by the calls before; 0 begins a new text.
     pub computed: usize,
     /// The tokens that follow them.
     pub tokens: Vec<Token>,
+}
+
+/// How a backend embeds texts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EmbedLimits {
+    /// Texts of one call at most.
+    pub texts: usize,
+    /// Tokens of a call with more than one text at most.
+    pub rows: usize,
+    /// Each text has to be computed in one call, since its tokens attend to all of it; otherwise a call takes a part of one.
+    pub whole: bool,
 }
 
 /// What to do next: housekeeping, then at most one call of either kind.
@@ -157,7 +184,7 @@ pub struct StepPlan {
     pub ops: Vec<Op>,
     /// The call for sequences in slots.
     pub call: Option<Call>,
-    /// The call for a text to embed; never together with `call`.
+    /// The call for texts to embed; never together with `call`.
     pub embed: Option<EmbedCall>,
 }
 
@@ -260,6 +287,11 @@ pub trait Backend {
     /// The sliding window of the model in positions, 0 without one. Some layers attend to no more positions than that, the
     /// token's own included, and drop older ones; what a slot still holds is in [`StepOutcome::held`].
     fn window(&self) -> usize;
+
+    /// How it embeds texts; by default one after the other, in parts.
+    fn embed_limits(&self) -> EmbedLimits {
+        EmbedLimits { texts: 1, rows: self.shape().n_batch, whole: false }
+    }
 
     /// What it has seen of others that want its processors.
     fn contention(&self) -> Contention {

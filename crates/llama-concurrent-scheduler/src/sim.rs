@@ -9,7 +9,7 @@ use std::{collections::HashMap, time::Duration};
 use llama_concurrent_types::{PoolShape, Token, TokenLogprob, TokenLogprobs};
 
 use super::{
-    Backend, Call, CallError, CallKind, EmbedCall, Held, Op, Row, Sampled, Score, SeqKey, SlotId, StepOutcome,
+    Backend, Call, CallError, CallKind, EmbedCall, EmbedLimits, EmbedPart, Held, Op, Row, Sampled, Score, SeqKey, SlotId, StepOutcome,
     StepPlan, backend::scored_rows,
 };
 
@@ -108,6 +108,8 @@ pub struct SimBackend<T = SimCost> {
     parked: HashMap<SeqKey, Stream>,
     calls: u64,
     embedded: usize,
+    /// How it embeds texts.
+    pub embed_limits: EmbedLimits,
     /// The sliding window of the model, where it has one.
     pub window: Option<SimWindow>,
     /// Sequences that were lost in the plan that is carried out.
@@ -121,9 +123,11 @@ pub struct SimBackend<T = SimCost> {
 }
 
 /// What a part of a text costs: as many rows of a prompt.
-fn rows_of(EmbedCall { computed, tokens }: &EmbedCall) -> Call {
-    let row = |(pos, &token)| Row { seq: 0, token, pos, sample: None, score: None };
-    Call { context: 0, kind: CallKind::Prefill, rows: (*computed..).zip(tokens).map(row).collect() }
+fn rows_of(call: &EmbedCall) -> Call {
+    let rows = call.parts.iter().enumerate().flat_map(|(seq, EmbedPart { computed, tokens })| {
+        (*computed..).zip(tokens).map(move |(pos, &token)| Row { seq, token, pos, sample: None, score: None })
+    });
+    Call { context: 0, kind: CallKind::Prefill, rows: rows.collect() }
 }
 
 /// What stands for no tokens at all.
@@ -164,6 +168,7 @@ impl<T: SimTiming> SimBackend<T> {
             parked: HashMap::new(),
             calls: 0,
             embedded: 0,
+            embed_limits: EmbedLimits { texts: 1, rows: shape.n_batch, whole: false },
             window: None,
             lost: Vec::new(),
             lose_every: None,
@@ -190,16 +195,28 @@ impl<T: SimTiming> SimBackend<T> {
         TokenLogprobs { logprob: logprob(next), top }
     }
 
-    /// A token's vector is its id and its position.
-    fn embed(&mut self, EmbedCall { computed, tokens }: &EmbedCall) -> Result<Vec<Vec<f32>>, CallError> {
-        assert!(!tokens.is_empty() && tokens.len() <= self.shape.n_batch, "1 to n_batch rows");
-        assert!(*computed == 0 || *computed == self.embedded, "a text goes on where it was");
+    /// A token's vector is its id and its position; a text's score is the sum of its last part's tokens.
+    fn embed(&mut self, call: &EmbedCall) -> Result<Vec<Vec<f32>>, CallError> {
+        let EmbedLimits { texts, rows, whole } = self.embed_limits;
+        assert!((1..=texts).contains(&call.parts.len()), "1 to {texts} texts");
+        assert!(call.parts.len() == 1 || (whole && call.n_rows() <= rows), "{} rows", call.n_rows());
+        assert!(whole || call.n_rows() <= self.shape.n_batch, "no more than n_batch rows");
         if self.fails() {
             return Err(CallError { message: "simulated failure".into() });
         }
-        self.embedded = computed + tokens.len();
-        assert!(self.embedded <= self.shape.n_ctx, "a text within the context");
-        Ok((*computed..).zip(tokens).map(|(position, &token)| vec![token as f32, position as f32]).collect())
+        let mut vectors = Vec::new();
+        for EmbedPart { computed, tokens } in &call.parts {
+            assert!(!tokens.is_empty(), "at least one token");
+            assert!(*computed == 0 || (!whole && *computed == self.embedded), "a text goes on where it was");
+            self.embedded = computed + tokens.len();
+            assert!(self.embedded <= self.shape.n_ctx, "a text within the context");
+            if call.ranks {
+                vectors.push(vec![tokens.iter().sum::<Token>() as f32]);
+            } else {
+                vectors.extend((*computed..).zip(tokens).map(|(pos, &token)| vec![token as f32, pos as f32]));
+            }
+        }
+        Ok(vectors)
     }
 
     /// Sequences that are parked.
@@ -325,6 +342,10 @@ impl<T: SimTiming> Backend for SimBackend<T> {
 
     fn window(&self) -> usize {
         self.window.map_or(0, |window| window.positions)
+    }
+
+    fn embed_limits(&self) -> EmbedLimits {
+        self.embed_limits
     }
 
     fn run(&mut self, plan: &StepPlan) -> StepOutcome {

@@ -44,6 +44,7 @@ mod page;
 mod params;
 mod progress;
 mod prompt;
+mod rerank;
 mod responses;
 mod routes;
 mod scrape;

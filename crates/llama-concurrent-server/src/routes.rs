@@ -17,7 +17,7 @@ use crate::{
     anthropic,
     app::App,
     error::{ApiError, json_response},
-    guard, native, ollama, openai, page, responses, scrape, ws,
+    guard, native, ollama, openai, page, rerank, responses, scrape, ws,
 };
 
 pub(crate) fn router(app: Arc<App>) -> Router {
@@ -53,6 +53,9 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/v1/embeddings", post(openai::embeddings::openai))
         .route("/embeddings", post(openai::embeddings::native))
         .route("/embedding", post(openai::embeddings::native));
+    for path in ["/v1/rerank", "/v1/reranking", "/rerank", "/reranking"] {
+        router = router.route(path, post(rerank::rerank));
+    }
     router = router.route("/v1/completions", post(openai::completions::completions));
     for path in ["/completion", "/completions"] {
         router = router.route(path, post(native::completion::completion));

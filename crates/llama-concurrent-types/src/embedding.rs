@@ -12,13 +12,17 @@ pub enum Pooling {
     Cls,
     /// The vector of the last token.
     Last,
+    /// Not at all: the vectors of all tokens are wanted. They are never scaled.
+    None,
+    /// What the model's rank head makes of the whole text: its score, or one for each label. Never scaled.
+    Rank,
 }
 
 impl Pooling {
     /// Whether the vector of the token at `position`, of `n` tokens, is part of the sum.
     pub fn takes(self, position: usize, n: usize) -> bool {
         match self {
-            Pooling::Mean => true,
+            Pooling::Mean | Pooling::None | Pooling::Rank => true,
             Pooling::Cls => position == 0,
             Pooling::Last => position + 1 == n,
         }
@@ -28,7 +32,7 @@ impl Pooling {
     pub fn divisor(self, n: usize) -> f64 {
         match self {
             Pooling::Mean => n as f64,
-            Pooling::Cls | Pooling::Last => 1.0,
+            Pooling::Cls | Pooling::Last | Pooling::None | Pooling::Rank => 1.0,
         }
     }
 }
@@ -69,8 +73,11 @@ impl EmbedOptions {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Embedding {
-    /// The vector; its length is the width of the model.
+    /// The vector; its length is the width of the model. With [`Pooling::None`] the vectors of all tokens, one after the other;
+    /// with [`Pooling::Rank`] the score, or one for each label.
     pub values: Vec<f32>,
+    /// How many vectors that is: more than one only with [`Pooling::None`].
+    pub n_vectors: usize,
     /// Tokens of the text, special ones included.
     pub n_prompt_tokens: usize,
 }
@@ -78,6 +85,16 @@ pub struct Embedding {
 impl Embedding {
     /// The vector of a text of so many tokens.
     pub fn new(values: Vec<f32>, n_prompt_tokens: usize) -> Self {
-        Self { values, n_prompt_tokens }
+        Self { values, n_vectors: 1, n_prompt_tokens }
+    }
+
+    /// The vectors of all tokens of a text, one after the other.
+    pub fn of_tokens(values: Vec<f32>, n_prompt_tokens: usize) -> Self {
+        Self { values, n_vectors: n_prompt_tokens, n_prompt_tokens }
+    }
+
+    /// Each vector.
+    pub fn vectors(&self) -> impl ExactSizeIterator<Item = &[f32]> {
+        self.values.chunks_exact((self.values.len() / self.n_vectors.max(1)).max(1))
     }
 }

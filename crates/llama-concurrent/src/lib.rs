@@ -23,6 +23,7 @@
 
 mod batch;
 mod chat;
+mod embed;
 mod engine;
 mod generation;
 mod score;
@@ -32,6 +33,7 @@ mod turnstile;
 mod worker;
 
 pub use chat::{Chat, ChatCompletion, ChatEvent, ChatGeneration, PreparedChat, ReplyForm, ReplyReader};
+pub use embed::Rank;
 pub use engine::Engine;
 pub use generation::{Events, Generation};
 pub use llama_concurrent_gguf::ModelSummary;

@@ -310,7 +310,7 @@ mod tests {
 
     use super::*;
     use llama_concurrent_scheduler::{
-        SchedulerConfig,
+        EmbedLimits, SchedulerConfig,
         sim::{SimBackend, SimCost},
     };
     use llama_concurrent_types::{PoolShape, Priority, SamplingParams, TokenTable};
@@ -377,6 +377,7 @@ mod tests {
             window: 0,
             compact: true,
             reproducible: false,
+            embed: EmbedLimits { texts: 1, rows: SHAPE.n_batch, whole: false },
         };
         let vocab = Arc::new(TokenTable::new((0..40).map(|_| b"x"), vec![]));
         let scheduler = Scheduler::new(config, vocab);

@@ -108,7 +108,7 @@ fn limits_are_those_of_requests() {
         let sender = sender.clone();
         engine.embed_then(&"A fox".into(), &options, move |result| sender.send(result).unwrap())
     };
-    (0..3).for_each(|_| embed().unwrap());
+    (0..3).for_each(|_| drop(embed().unwrap()));
     assert!(matches!(embed().unwrap_err().kind(), ErrorKind::Overloaded { .. }));
     drop(release);
     for _ in 0..3 {

@@ -388,6 +388,10 @@ fn break_value(parts: &mut Parts, random: &mut Rng) {
         "embedding_length_out",
         "attention.causal",
         "pooling_type",
+        "dense_2_feat_in",
+        "dense_3_feat_out",
+        "decision.block_count",
+        "classifier.output_labels",
         "logit_scale",
         "vocab_size",
     ];

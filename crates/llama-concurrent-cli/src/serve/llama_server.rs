@@ -129,7 +129,7 @@ pub struct Ignored {
         "metrics", "mmap", "no-agent", "no-cache-idle-slots", "no-context-shift", "no-escape", "no-kv-unified",
         "no-log-jsonl", "no-log-prefix", "no-log-timestamps", "no-mmproj", "no-mmproj-auto", "no-models-autoload",
         "no-perf", "no-skip-chat-parsing", "no-ui-mcp-proxy", "no-warmup", "no-webui-mcp-proxy", "offline", "perf",
-        "props", "reasoning-preserve", "repack", "ui", "warmup", "webui"])]
+        "props", "reasoning-preserve", "repack", "rerank", "reranking", "ui", "warmup", "webui"])]
     cont_batching: u8,
     /// As these, with a value.
     #[arg(long, hide = true, value_name = "N", allow_hyphen_values = true, aliases = ["cache-ram", "cache-reuse",

@@ -50,7 +50,6 @@ const NOT_HERE: &[(&[&str], &str)] = &[
         "send 'grammar' or 'json_schema' in requests: as a default they would hold for every route"),
     (&["r", "reverse-prompt"], "use --stop"),
     (&["l"], "use --logit-bias"),
-    (&["rerank", "reranking"], "there is no reranking; /v1/embeddings has vectors to compare"),
     (&["embd-normalize"], "send 'embd_normalize': -1 in requests for vectors of their own length"),
     (&["slot-save-path"], "slots are not written to files; equal beginnings of prompts are found while the server runs"),
     (&["sleep-idle-seconds"], "the model stays in memory; while nothing runs, its threads sleep"),

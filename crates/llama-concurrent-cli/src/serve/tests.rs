@@ -56,7 +56,7 @@ fn names_thoughts_and_vectors_are_set_as_there() {
     let variables = Value::Object(plain.engine_config().unwrap().chat_template_kwargs);
     assert_eq!(variables, serde_json::json!({"enable_thinking": true}));
     assert!(plain.server_config(Path::new("m")).unwrap().prefill_assistant);
-    for bad in ["--pooling none", "--pooling rank", "--reasoning maybe", "--sse-ping-interval -2"] {
+    for bad in ["--pooling max", "--reasoning maybe", "--sse-ping-interval -2"] {
         assert!(parse(bad).is_err(), "{bad}");
     }
 }

@@ -1,4 +1,5 @@
-//! Which architectures this build of llama.cpp runs as text generators, and what it asserts about their shapes.
+//! Which architectures this build of llama.cpp runs, as generators of text or as encoders, and what it asserts about their
+//! shapes.
 //!
 //! From the pinned sources (llama-cpp-sys-2 0.1.161): names from `src/llama-arch.cpp`, assertions from
 //! `src/models/*.cpp`. A test compares the names with those sources where cargo has unpacked them; when the pin moves,
@@ -48,6 +49,14 @@ const FREE: &[&str] = &[
     "phimoe", "plamo2", "plamo3", "plm", "rwkv6", "rwkv6qwen2", "rwkv7", "step35",
 ];
 
+/// Those that make vectors of whole texts: each token attends to all of its text, so that there is no KV cache and nothing is
+/// generated. Keys and values are equally wide.
+#[rustfmt::skip]
+const ENCODERS: &[&str] = &[
+    "bert", "eurobert", "gemma-embedding", "jina-bert-v2", "jina-bert-v3", "modern-bert", "neo-bert", "nomic-bert",
+    "nomic-bert-moe",
+];
+
 /// `llm_arch_is_recurrent`: no attention at all, so no heads and no KV cache.
 const RECURRENT: &[&str] = &["arwkv7", "mamba", "mamba2", "rwkv6", "rwkv6qwen2", "rwkv7"];
 
@@ -60,7 +69,11 @@ const PARTLY_WITHOUT_HEADS: &[&str] = &[
 ];
 
 /// Blocks without `attn_norm`: these normalise behind the attention, otherwise, or have empty blocks.
-const WITHOUT_BLOCK_NORM: &[&str] = &["deci", "exaone4", "hrm_text", "olmo", "olmo2", "qwen4exp", "talkie"];
+#[rustfmt::skip]
+const WITHOUT_BLOCK_NORM: &[&str] = &[
+    "bert", "deci", "exaone4", "hrm_text", "jina-bert-v2", "jina-bert-v3", "modern-bert", "nomic-bert", "nomic-bert-moe",
+    "olmo", "olmo2", "qwen4exp", "talkie",
+];
 
 /// Graphs that mix up sequences which are computed in one call, and how.
 const ONE_SEQUENCE: &[(&str, &str)] = &[(
@@ -79,24 +92,10 @@ pub fn graph_faults(name: &str) -> GraphFaults {
     }
 }
 
-/// Known to llama.cpp and no text generators: what they are, and what to do instead.
+/// Known to llama.cpp and not run here: what they are, and what to do instead.
 const OTHERS: &[(&[&str], &str)] = &[
     (&["clip"], "is the image or audio part of a multimodal model; give the language model that it belongs to"),
-    (
-        &[
-            "bert",
-            "eurobert",
-            "gemma-embedding",
-            "jina-bert-v2",
-            "jina-bert-v3",
-            "llama-embed",
-            "modern-bert",
-            "neo-bert",
-            "nomic-bert",
-            "nomic-bert-moe",
-        ],
-        "makes embeddings of texts and no text; give a model that generates",
-    ),
+    (&["llama-embed"], "attends to whole texts through a KV cache, which this program does not do"),
     (&["clef"], "scores decisions and writes no text; give a model that generates"),
     (&["t5", "t5encoder"], "is an encoder or an encoder-decoder model, which this program does not run"),
     (&["pockettts", "qwen3tts", "wavtokenizer-dec"], "makes speech and no text; give a model that generates text"),
@@ -117,6 +116,8 @@ pub(super) struct Architecture {
     pub heads: HeadRule,
     /// Not one layer attends.
     pub recurrent: bool,
+    /// It makes vectors of texts and generates nothing.
+    pub encoder: bool,
     /// A layer may have no heads.
     pub partly_without_heads: bool,
     /// Each block has an `attn_norm`.
@@ -127,7 +128,7 @@ pub(super) struct Architecture {
 pub(super) fn find(name: &str) -> Result<Architecture, Problem> {
     let heads = if KEY_EQUALS_VALUE_EQUALS_ROPE.contains(&name) {
         HeadRule::KeyEqualsValueEqualsRope
-    } else if KEY_EQUALS_VALUE.contains(&name) {
+    } else if KEY_EQUALS_VALUE.contains(&name) || ENCODERS.contains(&name) {
         HeadRule::KeyEqualsValue
     } else if FREE.contains(&name) {
         HeadRule::Free
@@ -138,6 +139,7 @@ pub(super) fn find(name: &str) -> Result<Architecture, Problem> {
     Ok(Architecture {
         heads,
         recurrent,
+        encoder: ENCODERS.contains(&name),
         partly_without_heads: recurrent || PARTLY_WITHOUT_HEADS.contains(&name),
         block_norm: !WITHOUT_BLOCK_NORM.contains(&name),
     })
@@ -165,8 +167,13 @@ pub fn generators() -> impl Iterator<Item = &'static str> {
     [KEY_EQUALS_VALUE_EQUALS_ROPE, KEY_EQUALS_VALUE, FREE].into_iter().flatten().copied()
 }
 
+/// The architectures of models that make vectors of texts and generate nothing.
+pub fn encoders() -> impl Iterator<Item = &'static str> {
+    ENCODERS.iter().copied()
+}
+
 #[cfg(test)]
 pub fn all_names() -> impl Iterator<Item = &'static str> {
     let others = OTHERS.iter().flat_map(|(names, _)| *names);
-    generators().chain(others.copied())
+    generators().chain(encoders()).chain(others.copied())
 }

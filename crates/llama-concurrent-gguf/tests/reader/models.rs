@@ -37,7 +37,8 @@ fn a_sound_model_is_described() {
 fn architectures() {
     let with = |name: &str| check(&tiny_model_with(&[("general.architecture", text(name))], &[]));
     assert_refused(with("clip"), Unsupported, "image or audio part");
-    assert_refused(with("bert"), Unsupported, "embeddings");
+    assert_refused(with("bert"), Invalid, "'bert.block_count' is missing");
+    assert_refused(with("llama-embed"), Unsupported, "attends to whole texts");
     assert_refused(with("t5"), Unsupported, "encoder");
     assert_refused(with("eagle3"), Unsupported, "draft");
     assert_refused(with("what\u{1b}ever"), Unsupported, "'what\\u{1b}ever' is unknown");
@@ -47,6 +48,15 @@ fn architectures() {
         Invalid,
         "'general.architecture' is missing",
     );
+}
+
+#[test]
+fn models_that_attend_to_whole_texts_are_encoders() {
+    let causal = |whether| tiny_model_with(&[("llama.attention.causal", llama_concurrent_gguf::Value::Bool(whether))], &[]);
+    assert!(!check(&causal(true)).expect("a model").is_encoder);
+    assert_refused(check(&causal(false)), Unsupported, "'llama.attention.causal' is false");
+    let decisions = tiny_model_with(&[("llama.decision.block_count", llama_concurrent_gguf::Value::U32(1))], &[]);
+    assert_refused(check(&decisions), Unsupported, "scores decisions");
 }
 
 #[test]

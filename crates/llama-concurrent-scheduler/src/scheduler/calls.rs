@@ -50,7 +50,7 @@ pub(super) struct InFlight {
 }
 
 impl Scheduler {
-    /// The next call of this turn, or of the next one: first each context decodes, then a text is embedded, then comes prefill
+    /// The next call of this turn, or of the next one: first each context decodes, then texts are embedded, then comes prefill
     /// within its limits.
     pub(super) fn next_call(&mut self) -> (Option<Call>, Option<EmbedCall>) {
         // The second pass is the turn after this one: this one may have nothing left to do.
@@ -63,9 +63,11 @@ impl Scheduler {
                 }
             }
             if !std::mem::replace(&mut self.turn.embedded, true)
-                && let Some(call) =
-                    self.embeddings.next_call(self.rows_within(&self.embed_cost, self.config.max_stall / 2))
+                && let Some(call) = self
+                    .embeddings
+                    .next_call(self.rows_within(&self.embed_cost, self.config.max_stall / 2), self.config.embed)
             {
+                self.in_flight_embed = call.parts.iter().map(|part| part.tokens.len()).collect();
                 return (None, Some(call));
             }
             if let Some(call) = self.prefill_call() {

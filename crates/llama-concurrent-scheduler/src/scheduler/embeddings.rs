@@ -1,12 +1,12 @@
-//! Texts to embed: they wait in a line of their own, since they need no slot. The one in front is computed part by part,
-//! one call in each turn.
+//! Texts to embed: they wait in a line of their own, since they need no slot. One call in each turn is theirs. Where a model
+//! attends to whole texts, it takes as many of them as it has room for; otherwise it takes the next part of the first.
 
 use std::{collections::VecDeque, time::Duration};
 
 use llama_concurrent_types::{Embedding, Error, ErrorKind, FinishReason, Pooling, RequestId, Result, Token};
 
 use super::{Effect, Scheduler};
-use crate::backend::{CallError, EmbedCall};
+use crate::backend::{CallError, EmbedCall, EmbedLimits, EmbedPart};
 
 /// A text to embed, in the scheduler's terms.
 #[derive(Clone, Debug)]
@@ -15,7 +15,7 @@ pub struct NewEmbedding {
     pub id: RequestId,
     /// The text, at least one token and at most `n_ctx`.
     pub tokens: Vec<Token>,
-    /// How the vectors of the tokens become one.
+    /// How the vectors of the tokens become one, or what is wanted instead.
     pub pooling: Pooling,
     /// Scale the result to length 1.
     pub normalize: bool,
@@ -32,6 +32,8 @@ struct Text {
     computed: usize,
     /// Of the vectors that pooling takes.
     sums: Vec<f64>,
+    /// The vectors of all tokens, where those are wanted.
+    all: Vec<f32>,
 }
 
 impl Embeddings {
@@ -45,11 +47,23 @@ impl Embeddings {
         (running, self.0.len() - running)
     }
 
-    /// The next `n` tokens of the text that is first in line.
-    pub(super) fn next_call(&self, n: usize) -> Option<EmbedCall> {
-        let text = self.0.front()?;
-        let left = &text.new.tokens[text.computed..];
-        Some(EmbedCall { computed: text.computed, tokens: left[..n.min(left.len())].to_vec() })
+    /// The next call, of `n` tokens at most if texts can be cut, and otherwise if it has more than one.
+    pub(super) fn next_call(&self, n: usize, limits: EmbedLimits) -> Option<EmbedCall> {
+        let first = self.0.front()?;
+        let ranks = first.new.pooling == Pooling::Rank;
+        let left = &first.new.tokens[first.computed..];
+        let n_first = if limits.whole { left.len() } else { n.min(left.len()) };
+        let mut call =
+            EmbedCall { parts: vec![EmbedPart { computed: first.computed, tokens: left[..n_first].to_vec() }], ranks };
+        let (mut n_rows, most) = (n_first, n.min(limits.rows));
+        for Text { new, .. } in self.0.iter().skip(1).take(limits.texts.saturating_sub(1)) {
+            n_rows += new.tokens.len();
+            if !limits.whole || n_rows > most || (new.pooling == Pooling::Rank) != ranks {
+                break;
+            }
+            call.parts.push(EmbedPart { computed: 0, tokens: new.tokens.clone() });
+        }
+        Some(call)
     }
 
     fn remove(&mut self, id: RequestId) -> Option<Text> {
@@ -57,11 +71,11 @@ impl Embeddings {
         self.0.remove(index)
     }
 
-    pub(super) fn check_invariants(&self, n_ctx: usize) {
+    pub(super) fn check_invariants(&self, n_ctx: usize, limits: EmbedLimits) {
         for (index, Text { new, computed, .. }) in self.0.iter().enumerate() {
             assert!((1..=n_ctx).contains(&new.tokens.len()), "a text within the context");
             assert!(*computed < new.tokens.len(), "a text that is computed is no longer here");
-            assert!(index == 0 || *computed == 0, "one text at a time");
+            assert!(*computed == 0 || (index == 0 && !limits.whole), "one text at a time is cut");
         }
     }
 }
@@ -71,7 +85,7 @@ impl Scheduler {
     pub fn embed(&mut self, new: NewEmbedding) {
         debug_assert!(!new.tokens.is_empty() && new.tokens.len() <= self.config.shape.n_ctx);
         self.totals.requests.submitted += 1;
-        self.embeddings.0.push_back(Text { new, computed: 0, sums: Vec::new() });
+        self.embeddings.0.push_back(Text::new(new));
     }
 
     pub(super) fn cancel_embedding(&mut self, id: RequestId) {
@@ -86,29 +100,50 @@ impl Scheduler {
         ids.into_iter().for_each(|id| self.cancel_embedding(id));
     }
 
-    /// Takes the vectors of the tokens that were computed last.
-    pub(super) fn apply_vectors(&mut self, vectors: Result<Vec<Vec<f32>>, CallError>, elapsed: Duration) {
-        let Some(mut text) = self.embeddings.0.pop_front() else { return };
-        match vectors {
-            Ok(vectors) => {
-                self.totals.prefill.add(vectors.len(), elapsed);
-                self.embed_cost.observe(vectors.len(), elapsed);
-                if text.computed == 0 {
-                    self.effects.push(Effect::LeftQueue { id: text.new.id });
+    /// Takes what came of the texts that were computed last: of each part its number of tokens.
+    pub(super) fn apply_vectors(
+        &mut self,
+        parts: Vec<usize>,
+        vectors: Result<Vec<Vec<f32>>, CallError>,
+        elapsed: Duration,
+    ) {
+        let n_rows = parts.iter().sum();
+        if vectors.is_ok() {
+            self.totals.prefill.add(n_rows, elapsed);
+            self.embed_cost.observe(n_rows, elapsed);
+        }
+        let mut vectors = vectors.map(Vec::into_iter);
+        let mut unfinished = None;
+        for n_tokens in parts {
+            let Some(mut text) = self.embeddings.0.pop_front() else { return };
+            let vectors = match &mut vectors {
+                Ok(vectors) => vectors,
+                Err(error) => {
+                    let message = format!("the text was not embedded: {}", error.message);
+                    self.end_embedding(text, FinishReason::Error, Err(Error::new(ErrorKind::Decode, message)));
+                    continue;
                 }
-                text.take(&vectors);
-                if text.computed < text.new.tokens.len() {
-                    return self.embeddings.0.push_front(text);
-                }
-                match text.pooled() {
-                    Ok(embedding) => self.end_embedding(text, FinishReason::Stop, Ok(embedding)),
-                    Err(error) => self.end_embedding(text, FinishReason::Error, Err(error)),
-                }
+            };
+            if text.computed == 0 {
+                self.effects.push(Effect::LeftQueue { id: text.new.id });
             }
-            Err(error) => {
-                let error = Error::new(ErrorKind::Decode, format!("the text was not embedded: {}", error.message));
-                self.end_embedding(text, FinishReason::Error, Err(error));
+            if text.new.pooling == Pooling::Rank {
+                text.computed += n_tokens;
+                text.all = vectors.next().unwrap_or_default();
+            } else {
+                vectors.by_ref().take(n_tokens).for_each(|vector| text.take(&vector));
             }
+            if text.computed < text.new.tokens.len() {
+                unfinished = Some(text);
+                continue;
+            }
+            match text.pooled() {
+                Ok(embedding) => self.end_embedding(text, FinishReason::Stop, Ok(embedding)),
+                Err(error) => self.end_embedding(text, FinishReason::Error, Err(error)),
+            }
+        }
+        if let Some(text) = unfinished {
+            self.embeddings.0.push_front(text);
         }
     }
 
@@ -124,22 +159,37 @@ impl Scheduler {
 }
 
 impl Text {
-    fn take(&mut self, vectors: &[Vec<f32>]) {
-        for vector in vectors {
-            if self.new.pooling.takes(self.computed, self.new.tokens.len()) {
-                self.sums.resize(vector.len(), 0.0);
-                self.sums.iter_mut().zip(vector).for_each(|(sum, &value)| *sum += f64::from(value));
-            }
-            self.computed += 1;
+    fn new(new: NewEmbedding) -> Self {
+        Self { new, computed: 0, sums: Vec::new(), all: Vec::new() }
+    }
+
+    /// Takes the vector of the next token.
+    fn take(&mut self, vector: &[f32]) {
+        let Self { new: NewEmbedding { pooling, tokens, .. }, computed, sums, all } = self;
+        if *pooling == Pooling::None {
+            all.extend(vector);
+        } else if pooling.takes(*computed, tokens.len()) {
+            sums.resize(vector.len(), 0.0);
+            sums.iter_mut().zip(vector).for_each(|(sum, &value)| *sum += f64::from(value));
         }
+        *computed += 1;
     }
 
     fn pooled(&mut self) -> Result<Embedding> {
-        let mut sums = std::mem::take(&mut self.sums);
         let n_tokens = self.new.tokens.len();
+        let not_a_number = || Err(Error::new(ErrorKind::Decode, "the model's output is not a number"));
+        if matches!(self.new.pooling, Pooling::None | Pooling::Rank) {
+            let all = std::mem::take(&mut self.all);
+            return match self.new.pooling {
+                _ if all.is_empty() || !all.iter().all(|value| value.is_finite()) => not_a_number(),
+                Pooling::None => Ok(Embedding::of_tokens(all, n_tokens)),
+                _ => Ok(Embedding::new(all, n_tokens)),
+            };
+        }
+        let mut sums = std::mem::take(&mut self.sums);
         let length = sums.iter().map(|x| x * x).sum::<f64>().sqrt();
         if !length.is_finite() {
-            return Err(Error::new(ErrorKind::Decode, "the model's output is not a number"));
+            return not_a_number();
         }
         // Pooling sums up; the mean differs from that by a factor.
         let scale =
@@ -157,9 +207,8 @@ mod tests {
     /// Three tokens with the vectors (1, 2), (3, 2), (2, -1).
     fn embed(pooling: Pooling, normalize: bool) -> Vec<f32> {
         let new = NewEmbedding { id: 1, tokens: vec![7, 8, 9], pooling, normalize };
-        let mut text = Text { new, computed: 0, sums: Vec::new() };
-        text.take(&[vec![1.0, 2.0], vec![3.0, 2.0]]);
-        text.take(&[vec![2.0, -1.0]]);
+        let mut text = Text::new(new);
+        [[1.0, 2.0], [3.0, 2.0], [2.0, -1.0]].iter().for_each(|vector| text.take(vector));
         let embedding = text.pooled().unwrap();
         assert_eq!(embedding.n_prompt_tokens, 3);
         embedding.values
@@ -173,5 +222,6 @@ mod tests {
         let root = 5f32.sqrt();
         assert_eq!(embed(Pooling::Mean, true), [2.0 / root, 1.0 / root]);
         assert_eq!(embed(Pooling::Last, true), [2.0 / root, -1.0 / root]);
+        assert_eq!(embed(Pooling::None, true), [1.0, 2.0, 3.0, 2.0, 2.0, -1.0]);
     }
 }

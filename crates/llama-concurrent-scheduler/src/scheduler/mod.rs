@@ -37,7 +37,7 @@ use self::{
     sequence::Sequence,
     slots::SlotTable,
 };
-use crate::backend::{Backend, Op, SeqKey, StepOutcome, StepPlan};
+use crate::backend::{Backend, EmbedLimits, Op, SeqKey, StepOutcome, StepPlan};
 
 /// What a scheduler is told about its worker.
 #[derive(Clone, Copy, Debug)]
@@ -58,6 +58,8 @@ pub struct SchedulerConfig {
     pub compact: bool,
     /// Bit-identical results whoever else runs.
     pub reproducible: bool,
+    /// How texts are embedded.
+    pub embed: EmbedLimits,
 }
 
 impl SchedulerConfig {
@@ -75,6 +77,7 @@ impl SchedulerConfig {
             window: backend.window(),
             compact: backend.can_swap(),
             reproducible: fixed_calls,
+            embed: backend.embed_limits(),
         }
     }
 }
@@ -118,6 +121,8 @@ pub struct Scheduler {
     prefill_stops: HashMap<SeqKey, usize>,
     turn: Turn,
     in_flight: Option<InFlight>,
+    /// The tokens of each part of the texts that the backend is working on.
+    in_flight_embed: Vec<usize>,
     /// Contexts in which a copy waits for the next call: it moves data only then.
     copying: Vec<bool>,
     /// Housekeeping that ends of sequences left for the next plan.
@@ -146,6 +151,7 @@ impl Scheduler {
             prefill_stops: HashMap::new(),
             turn: Turn::default(),
             in_flight: None,
+            in_flight_embed: Vec::new(),
             copying: vec![false; config.shape.contexts],
             pending_ops: Vec::new(),
             effects: Vec::new(),
@@ -260,7 +266,8 @@ impl Scheduler {
             }
         }
         if let Some(vectors) = outcome.vectors {
-            self.apply_vectors(vectors, outcome.elapsed);
+            let parts = std::mem::take(&mut self.in_flight_embed);
+            self.apply_vectors(parts, vectors, outcome.elapsed);
         }
         std::mem::take(&mut self.effects)
     }
@@ -358,7 +365,7 @@ impl Scheduler {
         let shape = self.config.shape;
         assert_eq!(self.keys.len(), self.sequences.len());
         assert_eq!(self.slots.len(), shape.contexts * shape.slots);
-        self.embeddings.check_invariants(shape.n_ctx);
+        self.embeddings.check_invariants(shape.n_ctx, self.config.embed);
         let mut owned = 0;
         for (id, slot) in self.slots.iter() {
             assert!(slot.held.len() <= shape.n_ctx, "held KV within the slot");

@@ -5,12 +5,12 @@ mod rig;
 
 use std::{sync::Arc, time::Duration};
 
-use llama_concurrent_types::{Priority, SamplingParams, Token};
+use llama_concurrent_types::{Pooling, Priority, SamplingParams, Token};
 use rig::{END, Heard, Rig, Setup, alone, prompt, scored_alone, vocab};
 
 use super::*;
 use crate::{
-    backend::{CallKind, scored_rows},
+    backend::{CallKind, EmbedCall, scored_rows},
     sim::SimWindow,
 };
 
@@ -459,7 +459,7 @@ fn texts_are_embedded_in_turns_with_those_who_decode_and_those_who_prefill() {
         let longest = *rig.timings(id).itl.iter().max().unwrap();
         assert!(longest <= Duration::from_millis(120 + 600 + 300), "{longest:?}");
     }
-    let computed: Vec<usize> = rig.embed_calls.iter().map(|(call, _)| call.tokens.len()).collect();
+    let computed: Vec<usize> = rig.embed_calls.iter().map(|(call, _)| call.n_rows()).collect();
     assert_eq!(computed.iter().sum::<usize>(), 1005);
     let end_of_prompt = rig.calls.iter().filter(|(c, _)| c.kind == CallKind::Prefill).map(|&(_, at)| at).max().unwrap();
     let before = rig.embed_calls.iter().filter(|(_, at)| *at < end_of_prompt).count();
@@ -474,6 +474,20 @@ fn texts_are_embedded_in_turns_with_those_who_decode_and_those_who_prefill() {
     let ends = (rig.calls.last().unwrap().1, rig.embed_calls.last().unwrap().1);
     let apart = ends.0.max(ends.1) - ends.0.min(ends.1);
     assert!(apart < Duration::from_secs(5), "{ends:?}");
+}
+
+#[test]
+fn whole_texts_share_calls_and_are_never_cut() {
+    let mut rig = Rig::new(Setup { whole_texts: Some(4), ..Setup::default() });
+    let lengths = [100, 20, 20, 20, 30, 5, 5, 5, 5, 5];
+    lengths.iter().enumerate().for_each(|(id, &len)| rig.embed(id as RequestId, prompt(id, len)));
+    rig.embed_by(10, prompt(3, 8), Pooling::Rank);
+    rig.run_until_idle();
+    let parts = |call: &EmbedCall| call.parts.iter().map(|part| part.tokens.len()).collect::<Vec<_>>();
+    let calls: Vec<_> = rig.embed_calls.iter().map(|(call, _)| parts(call)).collect();
+    // A call takes four texts and 64 tokens; one text it takes whatever its length, and scores do not share calls with vectors.
+    assert_eq!(calls, [vec![100], vec![20, 20, 20], vec![30, 5, 5, 5], vec![5, 5], vec![8]]);
+    assert!(rig.vectors.values().all(|(left_queue, results)| *left_queue == 1 && results[0].is_ok()));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use axum::{extract::State, response::Response};
-use llama_concurrent::{Engine, Token};
+use llama_concurrent::{EmbedOptions, Engine, Pooling, Token};
 use serde_json::json;
 
 use super::{
@@ -32,7 +32,8 @@ pub(super) async fn embed(State(app): State<Arc<App>>, client: Client, body: Bod
         let dimensions = vectors::dimensions(app, fields)?;
         // A text of nothing has no vector; in a list it is an error.
         let inputs = fields.texts("input")?.filter(|_| input != "").unwrap_or_default();
-        Ok((model(app, fields)?, Texts::new(app, "input", tokenize(app, &inputs, truncate, job)?, true)?, dimensions))
+        let tokens = tokenize(app, &inputs, truncate, job)?;
+        Ok((model(app, fields)?, Texts::new(app, "input", tokens, options(app, true))?, dimensions))
     });
     let (model, texts, dimensions) = read.await?;
     let mut embeddings = vectors::embed(&app, client, texts).await?;
@@ -58,7 +59,7 @@ pub(super) async fn embeddings(State(app): State<Arc<App>>, client: Client, body
         check(fields)?;
         let prompt = fields.text("prompt")?.filter(|prompt| !prompt.is_empty());
         let inputs: Vec<String> = prompt.into_iter().map(str::to_owned).collect();
-        Texts::new(app, "prompt", tokenize(app, &inputs, true, job)?, false)
+        Texts::new(app, "prompt", tokenize(app, &inputs, true, job)?, options(app, false))
     });
     let texts = read.await?;
     if texts.is_empty() {
@@ -70,6 +71,12 @@ pub(super) async fn embeddings(State(app): State<Arc<App>>, client: Client, body
         json!({ "embedding": values })
     })
     .await
+}
+
+/// One vector for each text, whatever the server is started with.
+fn options(app: &App, normalize: bool) -> EmbedOptions {
+    let pooling = app.config.pooling.filter(|&pooling| pooling != Pooling::None);
+    EmbedOptions::default().normalize(normalize).pooling(pooling)
 }
 
 /// What an embedding does not depend on has to be of its type at least.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{extract::State, response::Response};
 use futures_util::future::try_join_all;
-use llama_concurrent::{EmbedOptions, Embedding, Prompt, Token};
+use llama_concurrent::{EmbedOptions, Embedding, Pooling, Prompt, Ticket, Token};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
@@ -21,6 +21,11 @@ use crate::{
 /// `/v1/embeddings`.
 pub(crate) async fn openai(State(app): State<Arc<App>>, client: Client, body: Body) -> ApiResult<Response> {
     let read = body.read(&app, |app, fields, job| {
+        if app.config.pooling == Some(Pooling::None) {
+            let message = "this server was started with --pooling none, and a text has one vector here; /embeddings has those of \
+                           all tokens";
+            return Err(ApiError::bad_request(message));
+        }
         let as_base64 = match fields.text("encoding_format")? {
             None | Some("float") => false,
             Some("base64") => true,
@@ -59,7 +64,7 @@ pub(crate) async fn openai(State(app): State<Arc<App>>, client: Client, body: Bo
     .await
 }
 
-/// `/embedding`: a list that has a list of one vector for each text.
+/// `/embedding`: for each text a list of its one vector, or of one for each token.
 pub(crate) async fn native(State(app): State<Arc<App>>, client: Client, body: Body) -> ApiResult<Response> {
     let read = body.read(&app, |app, fields, job| {
         if fields.get("dimensions").is_some() {
@@ -70,7 +75,10 @@ pub(crate) async fn native(State(app): State<Arc<App>>, client: Client, body: Bo
     });
     let texts = read.await?;
     let embeddings = embed(&app, client, texts).await?;
-    let entry = |(index, embedding): (usize, &Embedding)| json!({"index": index, "embedding": [embedding.values]});
+    let entry = |(index, embedding): (usize, &Embedding)| {
+        let vectors: Vec<&[f32]> = embedding.vectors().collect();
+        json!({"index": index, "embedding": vectors})
+    };
     answer(&app, embeddings, move |embeddings| embeddings.iter().enumerate().map(entry).collect()).await
 }
 
@@ -78,8 +86,7 @@ pub(crate) async fn native(State(app): State<Arc<App>>, client: Client, body: Bo
 pub(crate) struct Texts {
     name: &'static str,
     tokens: Vec<Vec<Token>>,
-    /// Whether their vectors are scaled to length 1.
-    normalize: bool,
+    options: EmbedOptions,
 }
 
 impl Texts {
@@ -96,13 +103,19 @@ impl Texts {
             }
         };
         let tokens = prompt::tokenize(&app.engine, &inputs, prompt::Use::Embed, job);
-        Ok(Self { name, tokens: tokens.map_err(|error| error.of_embedding(name))?, normalize })
+        let options = EmbedOptions::default().normalize(normalize).pooling(app.config.pooling);
+        Ok(Self { name, tokens: tokens.map_err(|error| error.of_embedding(name))?, options })
     }
 
     /// Texts as their tokens, with those that the model wants around a text.
-    pub(crate) fn new(app: &App, name: &'static str, tokens: Vec<Vec<Token>>, normalize: bool) -> ApiResult<Self> {
+    pub(crate) fn new(
+        app: &App,
+        name: &'static str,
+        tokens: Vec<Vec<Token>>,
+        options: EmbedOptions,
+    ) -> ApiResult<Self> {
         Self::check_count(app, name, tokens.len())?;
-        Ok(Self { name, tokens, normalize })
+        Ok(Self { name, tokens, options })
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -120,8 +133,7 @@ impl Texts {
 
 pub(crate) async fn embed(app: &Arc<App>, client: Client, texts: Texts) -> ApiResult<Vec<Embedding>> {
     let _permits = app.clients.permits(client, texts.tokens.len())?;
-    let options = EmbedOptions::default().normalize(texts.normalize).pooling(app.config.pooling);
-    try_join_all(texts.tokens.into_iter().map(|tokens| one(app, texts.name, tokens, &options))).await
+    try_join_all(texts.tokens.into_iter().map(|tokens| one(app, texts.name, tokens, &texts.options))).await
 }
 
 /// Writes vectors, at some ten bytes per number.
@@ -147,10 +159,19 @@ async fn one(app: &App, name: &str, tokens: Vec<Token>, options: &EmbedOptions) 
     let accepted = app.engine.embed_then(&Prompt::Tokens(tokens), options, move |embedding| {
         let _ = sender.send(embedding);
     });
-    accepted.map_err(|error| ApiError::from(error).of_embedding(name))?;
+    let _cancel = CancelOnDrop(accepted.map_err(|error| ApiError::from(error).of_embedding(name))?);
     match result.await {
         Ok(embedding) => embedding.map_err(|error| ApiError::from(error).of_embedding(name)),
         Err(_) => Err(ApiError::unavailable("the server is shutting down; the request was cancelled")),
+    }
+}
+
+/// Whoever no longer waits for a text leaves its place to others.
+struct CancelOnDrop(Ticket);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.cancel();
     }
 }
 

@@ -140,19 +140,6 @@ impl Engine {
         self.submit(Request::new(prompt).params(params))?.wait()
     }
 
-    /// Embeds a text and waits for its vector. Embeddings are computed between the steps of the generations, in parts that
-    /// keep to half of [`max_stall`](EngineConfig::max_stall); the first one creates a context of one slot for them.
-    ///
-    /// # Errors
-    /// As [`submit`](Self::submit), and what failed on the way.
-    pub fn embed(&self, text: impl Into<Prompt>, options: &EmbedOptions) -> Result<Embedding> {
-        let (sender, result) = crossbeam_channel::bounded(1);
-        self.embed_then(&text.into(), options, move |embedding| {
-            let _ = sender.send(embedding);
-        })?;
-        result.recv().unwrap_or_else(|_| Err(shutting_down()))
-    }
-
     /// As [`embed`](Self::embed), but returns at once: `done` is called with the result, once, on the worker thread between
     /// two decodes, so it must return quickly.
     ///
@@ -163,8 +150,23 @@ impl Engine {
         text: &Prompt,
         options: &EmbedOptions,
         done: impl FnOnce(Result<Embedding>) + Send + 'static,
-    ) -> Result<()> {
+    ) -> Result<Ticket> {
         self.inner.embed(text, options, done)
+    }
+
+    pub(crate) fn check_rank_head(&self) -> Result<()> {
+        self.inner.check_rank_head()
+    }
+
+    /// The prompt for which a model with a rank head says how well a document answers a query: by the template that its file
+    /// has for that, or else the two one after the other, as its vocabulary joins texts. Special tokens that are written in
+    /// them are plain text.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidRequest`] if the model has no rank head, or the tokenizer refuses a text.
+    pub fn rank_prompt(&self, query: &str, document: &str) -> Result<Prompt> {
+        self.inner.check_rank_head()?;
+        Ok(Prompt::Tokens(self.inner.model.rank_prompt(query, document, self.inner.shape.n_ctx)?))
     }
 
     /// Ends a request by its id; unknown and finished ones are ignored.

@@ -35,8 +35,17 @@ impl Inner {
         placement.reasons.iter().for_each(|reason| tracing::info!("placement: {reason}"));
         let n_workers = placement.workers.len();
         let n_ctx_train = size.n_ctx_train;
-        let shape = config.pool_shape(strategy, placement.workers[0].slots, n_ctx_train);
-        if shape.n_ctx > n_ctx_train {
+        let shape = match summary.is_encoder {
+            true => encoder_shape(config, n_ctx_train),
+            false => config.pool_shape(strategy, placement.workers[0].slots, n_ctx_train),
+        };
+        if summary.is_encoder && config.n_ctx.is_some_and(|n_ctx| n_ctx > shape.n_ctx) {
+            placement.warnings.push(format!(
+                "n_ctx is {}, but the model takes texts of {} tokens at most, and so does the engine",
+                config.n_ctx.unwrap_or(0),
+                shape.n_ctx
+            ));
+        } else if shape.n_ctx > n_ctx_train {
             placement.warnings.push(format!(
                 "n_ctx is {}, but the model was trained for {n_ctx_train} tokens; expect nonsense beyond those",
                 shape.n_ctx
@@ -53,7 +62,8 @@ impl Inner {
             Replicas::load(path, &taking_turns(config, &cpus), packed.as_ref(), &placement)?
         };
         let model = replicas.first().clone();
-        if config.reproducible && strategy == Strategy::Batched && !model.has_our_attention() {
+        let relies_on_kernels = config.reproducible && strategy == Strategy::Batched && !summary.is_encoder;
+        if relies_on_kernels && !model.has_our_attention() {
             let why = "an engine without kernels was loaded at the same moment; load this one again";
             return Err(Error::new(ErrorKind::InvalidConfig, format!("reproducible cannot be had: {why}")));
         }
@@ -204,6 +214,9 @@ fn readable(config: &EngineConfig, model: &ModelSummary) -> (EngineConfig, Optio
 
 /// Decides `Auto`, and whether reproducible results can be had. `variance` is why a row's results may depend on others.
 fn choose_strategy(config: &EngineConfig, model: &ModelSummary, variance: Option<String>) -> Result<Strategy> {
+    if model.is_encoder {
+        return Ok(Strategy::Batched);
+    }
     if model.faults.one_sequence.is_some() && config.strategy != Strategy::Sequential {
         return Ok(Strategy::RoundRobin);
     }
@@ -219,6 +232,12 @@ fn choose_strategy(config: &EngineConfig, model: &ModelSummary, variance: Option
         )),
         (strategy, ..) => Ok(strategy),
     }
+}
+
+/// The pool of a worker with an encoder, which has no slots to speak of. Positions behind those of its training do not exist.
+fn encoder_shape(config: &EngineConfig, n_ctx_train: usize) -> PoolShape {
+    let n_ctx = config.n_ctx_for(n_ctx_train).min(n_ctx_train.max(1));
+    PoolShape { contexts: 1, slots: 1, n_ctx, n_batch: config.n_batch }
 }
 
 /// Signals are for the threads of the program. The compute threads that this thread starts inherit the mask.

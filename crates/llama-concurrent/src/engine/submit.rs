@@ -32,6 +32,16 @@ impl Inner {
     pub(super) fn submit(&self, request: &Request, sink: Box<dyn EventSink>) -> Result<Ticket> {
         let submitted = self.epoch.elapsed();
         request.params.validate(self.model.table().len())?;
+        if self.summary.is_encoder {
+            return Err(Error::new(
+                ErrorKind::InvalidRequest,
+                format!(
+                    "the model is an encoder ({}): it makes vectors of texts and generates nothing; embed the text, or load \
+                     a model that generates",
+                    self.summary.architecture
+                ),
+            ));
+        }
         if request.prompt.is_empty() {
             return Err(Error::new(
                 ErrorKind::InvalidRequest,
@@ -94,12 +104,20 @@ impl Inner {
         self.grammars.get_or_init(new).as_ref().map_err(Error::clone)?.compile(constraint)
     }
 
+    pub(super) fn check_rank_head(&self) -> Result<()> {
+        if self.summary.has_rank_head {
+            return Ok(());
+        }
+        let message = "the model has no head that ranks texts; load a reranker, or compare vectors of texts instead";
+        Err(Error::new(ErrorKind::InvalidRequest, message))
+    }
+
     pub(super) fn embed(
         &self,
         prompt: &Prompt,
         options: &EmbedOptions,
         done: impl FnOnce(Result<Embedding>) + Send + 'static,
-    ) -> Result<()> {
+    ) -> Result<Ticket> {
         let tokens = self.tokenize(prompt, Use::Embed, &|| true)?;
         let (n_tokens, n_ctx) = (tokens.len(), self.shape.n_ctx);
         if n_tokens == 0 {
@@ -113,7 +131,11 @@ impl Inner {
                 ),
             ));
         }
-        let pooling = options.pooling.or_else(|| self.model.pooling()).unwrap_or(Pooling::Mean);
+        let pooling = options.pooling.or_else(|| self.model.pooling().filter(|&own| own != Pooling::Rank));
+        let pooling = pooling.unwrap_or(Pooling::Mean);
+        if pooling == Pooling::Rank {
+            self.check_rank_head()?;
+        }
         let mut permit = self.admission.reserve(n_tokens)?;
         // Nothing of it stays in a slot, so its prefix is not to be remembered.
         let worker = &self.workers[self.choose_worker(&[])];
@@ -127,7 +149,7 @@ impl Inner {
             }
             return Err(shutting_down());
         }
-        Ok(())
+        Ok(Ticket { id, commands: worker.commands.clone() })
     }
 
     /// The tokens of a prompt; with text that cannot fit it is refused before all of it is tokenized.

@@ -7,14 +7,28 @@ use std::{ffi::CString, path::Path};
 use llama_concurrent::Token;
 use llama_cpp_sys_2 as sys;
 
+#[allow(dead_code)]
 pub struct Plain {
     model: *mut sys::llama_model,
     context: *mut sys::llama_context,
     n_vocab: usize,
 }
 
+#[allow(dead_code)] // Not every test uses all of it.
 impl Plain {
     pub fn load(path: &Path) -> Self {
+        Self::new(path, |_| ())
+    }
+
+    /// For [`embed`](Self::embed), with a `LLAMA_POOLING_TYPE_*`.
+    pub fn load_encoder(path: &Path, pooling: sys::llama_pooling_type) -> Self {
+        Self::new(path, |params| {
+            params.embeddings = true;
+            params.pooling_type = pooling;
+        })
+    }
+
+    fn new(path: &Path, change: impl FnOnce(&mut sys::llama_context_params)) -> Self {
         let path = CString::new(path.as_os_str().as_encoded_bytes()).expect("a path without NUL");
         // SAFETY: plain constructors, whose results are checked; the model outlives its context.
         unsafe {
@@ -27,10 +41,22 @@ impl Plain {
             (params.n_threads, params.n_threads_batch) = (1, 1);
             params.flash_attn_type = sys::LLAMA_FLASH_ATTN_TYPE_AUTO;
             params.kv_unified = false;
+            change(&mut params);
             let context = sys::llama_init_from_model(model, params);
             assert!(!context.is_null(), "llama.cpp makes a context");
             let n_vocab = sys::llama_vocab_n_tokens(sys::llama_model_get_vocab(model)) as usize;
             Self { model, context, n_vocab }
+        }
+    }
+
+    /// The first `n` numbers of the vector of a text, or what the rank head says.
+    pub fn embed(&mut self, text: &[Token], n: usize) -> Vec<f32> {
+        let mut tokens = text.to_vec();
+        // SAFETY: the batch lives as long as its tokens; a sequence that was computed has a vector of at least `n` numbers.
+        unsafe {
+            let batch = sys::llama_batch_get_one(tokens.as_mut_ptr(), tokens.len() as i32);
+            assert_eq!(sys::llama_encode(self.context, batch), 0, "llama.cpp computes it");
+            std::slice::from_raw_parts(sys::llama_get_embeddings_seq(self.context, 0), n).to_vec()
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use llama_concurrent_types::{Priority, SamplingParams, Token};
+use llama_concurrent_types::{Pooling, Priority, SamplingParams, Token};
 use proptest::prelude::*;
 
 use super::{
@@ -56,8 +56,9 @@ fn act() -> impl Strategy<Value = Act> {
 }
 
 /// Runs random acts on a tiny pool, then lets everything end and checks that nothing was lost or said twice.
-fn survive(contexts: usize, slots: usize, window: Option<SimWindow>, fail_every: Option<u64>, acts: &[Act]) {
-    let mut rig = Rig::new(Setup { contexts, slots, n_ctx: 64, max_stall_ms: 300, window, ..Setup::default() });
+fn survive(setup: Setup, fail_every: Option<u64>, acts: &[Act]) {
+    let whole = setup.whole_texts.is_some();
+    let mut rig = Rig::new(Setup { n_ctx: 64, max_stall_ms: 300, ..setup });
     rig.backend.fail_every = fail_every;
     rig.backend.lose_every = fail_every.map(|n| n - 2);
     let mut submitted: Vec<(RequestId, Vec<Token>)> = Vec::new();
@@ -91,7 +92,8 @@ fn survive(contexts: usize, slots: usize, window: Option<SimWindow>, fail_every:
             Act::Embed(len) => {
                 let id = (submitted.len() + embedded.len()) as RequestId;
                 let tokens = prompt(id as usize, *len);
-                rig.embed(id, tokens.clone());
+                let pooling = if len % 3 == 0 && whole { Pooling::Rank } else { Pooling::Mean };
+                rig.embed_by(id, tokens.clone(), pooling);
                 embedded.push((id, tokens));
             }
             Act::Cancel(n) => {
@@ -129,6 +131,10 @@ fn survive(contexts: usize, slots: usize, window: Option<SimWindow>, fail_every:
         assert_eq!(results.len(), 1, "one result each");
         if let Ok(embedding) = &results[0] {
             let sum: Token = tokens.iter().sum();
+            if let [score] = embedding.values[..] {
+                assert_eq!(score, sum as f32, "the score of its own tokens");
+                continue;
+            }
             let mean = [sum as f32 / tokens.len() as f32, (tokens.len() - 1) as f32 / 2.0];
             assert!(embedding.values.iter().zip(mean).all(|(a, b)| (a - b).abs() < 1e-3), "{embedding:?}, {mean:?}");
         }
@@ -154,11 +160,12 @@ proptest! {
         contexts in 1usize..3,
         slots in 1usize..6,
         window in prop::option::of((1usize..24, 0usize..24)),
+        whole_texts in prop::option::of(1usize..5),
         fail_every in prop::option::weighted(0.3, 5u64..40),
         acts in prop::collection::vec(act(), 1..80),
     ) {
         let window = window.map(|(positions, spare)| SimWindow { positions, spare });
-        survive(contexts, slots, window, fail_every, &acts);
+        survive(Setup { contexts, slots, window, whole_texts, ..Setup::default() }, fail_every, &acts);
     }
 }
 
@@ -191,5 +198,8 @@ fn survive_seed(seed: u64) {
     }
     let window = SimWindow { positions: 1 + (seed % 17) as usize, spare: (seed % 13) as usize };
     let (contexts, slots) = (1 + (seed % 2) as usize, 2 + (seed % 3) as usize);
-    survive(contexts, slots, (seed % 5 < 3).then_some(window), seed.is_multiple_of(4).then_some(37), &acts);
+    let window = (seed % 5 < 3).then_some(window);
+    let whole_texts = (seed % 7 < 3).then_some(1 + (seed % 4) as usize);
+    let setup = Setup { contexts, slots, window, whole_texts, ..Setup::default() };
+    survive(setup, seed.is_multiple_of(4).then_some(37), &acts);
 }

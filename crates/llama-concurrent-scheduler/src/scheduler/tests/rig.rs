@@ -6,7 +6,7 @@ use llama_concurrent_types::{Delta, Pooling, Priority, PromptProgress, SamplingP
 
 use super::super::*;
 use crate::{
-    backend::{Backend, Call, EmbedCall},
+    backend::{Backend, Call, EmbedCall, EmbedLimits},
     sim::{SimBackend, SimCost, SimWindow},
 };
 
@@ -51,6 +51,8 @@ pub struct Setup {
     pub prefix_reuse: bool,
     pub window: Option<SimWindow>,
     pub reproducible: bool,
+    /// So many whole texts are embedded in a call, instead of parts of one.
+    pub whole_texts: Option<usize>,
 }
 
 impl Default for Setup {
@@ -63,6 +65,7 @@ impl Default for Setup {
             prefix_reuse: true,
             window: None,
             reproducible: false,
+            whole_texts: None,
         }
     }
 }
@@ -70,6 +73,10 @@ impl Default for Setup {
 impl Rig {
     pub fn new(setup: Setup) -> Self {
         let shape = PoolShape { contexts: setup.contexts, slots: setup.slots, n_ctx: setup.n_ctx, n_batch: 512 };
+        let embed = match setup.whole_texts {
+            Some(texts) => EmbedLimits { texts, rows: 64, whole: true },
+            None => EmbedLimits { texts: 1, rows: shape.n_batch, whole: false },
+        };
         let config = SchedulerConfig {
             shape,
             max_stall: Duration::from_millis(setup.max_stall_ms),
@@ -79,9 +86,11 @@ impl Rig {
             window: setup.window.map_or(0, |window| window.positions),
             compact: true,
             reproducible: setup.reproducible,
+            embed,
         };
         let mut backend = SimBackend::new(shape, SimCost::default(), N_VOCAB);
         backend.window = setup.window;
+        backend.embed_limits = embed;
         Self {
             scheduler: Scheduler::new(config, vocab()),
             backend,
@@ -139,8 +148,12 @@ impl Rig {
 
     /// A text to embed; its vectors are added up.
     pub fn embed(&mut self, id: RequestId, tokens: Vec<Token>) {
+        self.embed_by(id, tokens, Pooling::Mean);
+    }
+
+    pub fn embed_by(&mut self, id: RequestId, tokens: Vec<Token>, pooling: Pooling) {
         self.vectors.insert(id, (0, Vec::new()));
-        self.scheduler.embed(NewEmbedding { id, tokens, pooling: Pooling::Mean, normalize: false });
+        self.scheduler.embed(NewEmbedding { id, tokens, pooling, normalize: false });
     }
 
     /// The worker's three lines, and a record of what came of them. Whether anything was computed.
