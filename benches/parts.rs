@@ -12,7 +12,9 @@ use std::{
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use crossbeam_channel::bounded;
 use llama_concurrent::{Priority, SamplingParams};
-use llama_concurrent_scheduler::{EmbedLimits, NewSequence, Scheduler, SchedulerConfig, StepOutcome, StepPlan, text::TextStream};
+use llama_concurrent_scheduler::{
+    EmbedLimits, NewSequence, Scheduler, SchedulerConfig, StepOutcome, StepPlan, text::TextStream,
+};
 use llama_concurrent_types::{PoolShape, TokenTable};
 
 /// 1000 pieces, some of them parts of a character, with none, one and eight stop strings.

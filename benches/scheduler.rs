@@ -5,7 +5,7 @@
 use std::{hint::black_box, sync::Arc, time::Duration};
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use llama_concurrent_scheduler::{NewSequence, Scheduler, SchedulerConfig, StepOutcome, StepPlan};
+use llama_concurrent_scheduler::{EmbedLimits, NewSequence, Scheduler, SchedulerConfig, StepOutcome, StepPlan};
 use llama_concurrent_types::{PoolShape, Priority, SamplingParams, TokenTable};
 
 const STEP: Duration = Duration::from_millis(50);
@@ -20,6 +20,7 @@ fn scheduler(contexts: usize, slots: usize) -> Scheduler {
         window: 0,
         compact: true,
         reproducible: false,
+        embed: EmbedLimits { texts: 1, rows: 512, whole: false },
     };
     let pieces = (0..32_000).map(|token| format!(" t{token}"));
     Scheduler::new(config, Arc::new(TokenTable::new(pieces, vec![2])))

@@ -201,6 +201,21 @@ enum {
     LLAMA_INFER_CONTINUATION_REASONING_CONTENT = 4,
 };
 
+/** How the vectors of a text's tokens become one. */
+typedef int32_t llama_infer_pooling;
+enum {
+    /** As the model's file says, and the mean where it says nothing. */
+    LLAMA_INFER_POOLING_AUTO = 0,
+    /** Their mean. */
+    LLAMA_INFER_POOLING_MEAN = 1,
+    /** The vector of the first token. */
+    LLAMA_INFER_POOLING_CLS = 2,
+    /** The vector of the last token. */
+    LLAMA_INFER_POOLING_LAST = 3,
+    /** Not at all: the vectors of all tokens are wanted. They are never scaled. */
+    LLAMA_INFER_POOLING_NONE = 4,
+};
+
 /** How workers are placed on the machine. */
 typedef int32_t llama_engine_placement;
 enum {
@@ -718,6 +733,21 @@ typedef struct llama_infer_result {
     size_t n_tool_calls;
     /** Chats: the answer as a JSON object in the form of OpenAI's API, for the next `chat_messages`; NULL otherwise. */
     const char *message;
+    /**
+     * `llama_infer_embed_async`: the vector of the text, or with `LLAMA_INFER_POOLING_NONE` those of its tokens, one after the
+     * other. `llama_infer_rank_async`: the score of the document, or one for each label of the model's rank head. NULL otherwise.
+     */
+    const float *embedding;
+    /** Number of elements in `embedding`, all vectors together. */
+    size_t n_embedding;
+    /** Number of vectors in `embedding`. */
+    size_t n_vectors;
+    /** `llama_infer_score_async`: the natural logarithm of the probability of the continuation; 0 otherwise. */
+    double logprob;
+    /** `llama_infer_score_async`: whether greedy sampling would have chosen the continuation. */
+    bool is_greedy;
+    /** Unused. */
+    bool reserved[7];
 } llama_infer_result;
 
 /** A token and its log probability. */
@@ -768,7 +798,8 @@ typedef struct llama_infer_event {
     size_t n_remaining;
     /**
      * If requested by `llama_infer_params.logprobs`: the new token, followed by the most likely tokens at its
-     * position in descending order; NULL otherwise.
+     * position in descending order. `FINISHED` of `llama_infer_score_async`: each token of the continuation, with NaN for one
+     * before which nothing stands. NULL otherwise.
      */
     const struct llama_infer_logprob *logprobs;
     /** Number of `logprobs`; may be 0. */
@@ -1130,6 +1161,63 @@ llama_infer_status llama_engine_chat_prompt(struct llama_engine *engine,
 llama_infer_status llama_infer_batch_async(struct llama_engine *engine,
                                            const char *const *prompts,
                                            size_t n_prompts,
+                                           const struct llama_infer_params *params,
+                                           llama_infer_callback on_event,
+                                           void *user_data,
+                                           llama_infer_id *id);
+
+/**
+ * Embeds each of `n_texts` texts, and returns immediately.
+ *
+ * Each text gets one event, `FINISHED`, whose `result->embedding` is its vector; otherwise it is a batch as one of
+ * `llama_infer_batch_async`. With `normalize`, vectors have length 1. `pooling` is one of `llama_infer_pooling`. Of `params`,
+ * the priority, the time limits and the queue are used, and `parse_special`. An encoder computes many texts together, those of
+ * other calls too; a model that generates computes one at a time, between the steps of its generations.
+ *
+ * Returns as `llama_infer_batch_async`.
+ */
+llama_infer_status llama_infer_embed_async(struct llama_engine *engine,
+                                           const char *const *texts,
+                                           size_t n_texts,
+                                           int32_t pooling,
+                                           bool normalize,
+                                           const struct llama_infer_params *params,
+                                           llama_infer_callback on_event,
+                                           void *user_data,
+                                           llama_infer_id *id);
+
+/**
+ * Computes how well each of `n_documents` documents answers a query, with a model that has a rank head, and returns
+ * immediately.
+ *
+ * Each document gets one event, `FINISHED`, whose `result->embedding[0]` is its score: higher is better, and what it means is the
+ * model's own affair. Otherwise as `llama_infer_embed_async`. Special tokens that are written in the texts are plain text.
+ *
+ * Also returns `INVALID_REQUEST` if the model has no rank head.
+ */
+llama_infer_status llama_infer_rank_async(struct llama_engine *engine,
+                                          const char *query,
+                                          const char *const *documents,
+                                          size_t n_documents,
+                                          const struct llama_infer_params *params,
+                                          llama_infer_callback on_event,
+                                          void *user_data,
+                                          llama_infer_id *id);
+
+/**
+ * Computes how likely the model finds each of `n_continuations` continuations of a text, and returns immediately.
+ *
+ * Each continuation gets one event, `FINISHED`, with `result->logprob` and `result->is_greedy`; otherwise it is a batch as one of
+ * `llama_infer_batch_async`, with the priority of `params`. Text and continuation are tokenized as one, and scored from the first
+ * token on in which that differs from the text alone. `text` may be empty: the first token of a continuation then counts as
+ * certain, unless the model begins texts with a token of its own.
+ *
+ * Returns as `llama_infer_batch_async`, and `PROMPT_TOO_LONG` if the text alone does not fit.
+ */
+llama_infer_status llama_infer_score_async(struct llama_engine *engine,
+                                           const char *text,
+                                           const char *const *continuations,
+                                           size_t n_continuations,
                                            const struct llama_infer_params *params,
                                            llama_infer_callback on_event,
                                            void *user_data,

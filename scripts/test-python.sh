@@ -15,8 +15,8 @@ environment=$PWD/target/python
 python3 -m venv "$environment" || skip "python3 -m venv does not work here"
 export PATH=$environment/bin:$PATH
 "$environment/bin/python" -m pip install --quiet --disable-pip-version-check \
-    "maturin>=1.9,<2" anyio "fastapi>=0.165" httpx ipykernel matplotlib mypy nbclient pandas pytest pytest-asyncio tqdm \
-    uvicorn websockets || skip "the packages for the tests cannot be installed"
+    "maturin>=1.9,<2" anyio "fastapi>=0.165" gguf httpx ipykernel matplotlib mypy nbclient numpy pandas pytest pytest-asyncio safetensors \
+    tokenizers tqdm uvicorn websockets || skip "the packages for the tests cannot be installed"
 "$environment/bin/python" -m pip install --quiet --disable-pip-version-check "ray[serve]>=2.60" ||
     echo "test-python: SKIPPED: the tests with Ray, which cannot be installed" >&2
 
@@ -33,11 +33,11 @@ cd bindings/python
 cargo build --release --quiet --package llama-concurrent-capi
 place=$environment/ctypes
 rm -rf "$place" && mkdir "$place" && cp -r ../python-ctypes/llama_concurrent_ctypes "$place"
-cp python/llama_concurrent/{_async,_base,_check,_engine,_errors,_outcome,_requests,_tools,_types}.py "$place/llama_concurrent_ctypes"
+cp python/llama_concurrent/{_async,_base,_check,_engine,_errors,_outcome,_requests,_tools,_types,_vectors}.py "$place/llama_concurrent_ctypes"
 (cd "$place" && "$environment/bin/python" -m mypy --config-file "$OLDPWD/pyproject.toml" --package llama_concurrent_ctypes)
 PYTHONPATH=../python-ctypes/as_package:../python-ctypes "$environment/bin/python" -m pytest --quiet \
     -k "not message_cannot_close_itself and not sub_interpreters" \
-    tests/test_engine.py tests/test_async.py tests/test_constraints.py tests/test_tools.py
+    tests/test_engine.py tests/test_async.py tests/test_constraints.py tests/test_tools.py tests/test_vectors.py tests/test_minilm.py
 
 # The wheel, in an environment without a compiler's leftovers: every module in it that this CPU can run. Each kind builds llama.cpp
 # once more, so without ALL_WHEELS only that for the oldest CPUs is made, whose build the test of memory uses too.

@@ -43,6 +43,7 @@ from ._outcome import DeadlineExceeded
 from ._requests import Request
 from ._tools import ToolRun, tool_schema
 from ._types import ChatPrompt, EngineStats, Message, Prompt, Result, Results, SamplingParams, TokenLogprobs
+from ._vectors import Rank, Score
 
 __all__ = [
     "DEMO_MODEL",
@@ -71,10 +72,12 @@ __all__ = [
     "Overloaded",
     "Prompt",
     "PromptTooLong",
+    "Rank",
     "Request",
     "Result",
     "Results",
     "SamplingParams",
+    "Score",
     "ShuttingDown",
     "Stream",
     "TokenLogprobs",

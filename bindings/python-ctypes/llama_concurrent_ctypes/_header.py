@@ -38,6 +38,7 @@ ENUMS: dict[str, dict[str, int]] = {
     "llama_engine_kv_type": {"f16": 0, "q8_0": 1, "f32": 2, "q4_0": 3},
     "llama_infer_priority": {"interactive": 0, "batch": 1},
     "llama_infer_continuation": {"auto": 0, "never": 1, "last": 2, "content": 3, "reasoning_content": 4},
+    "llama_infer_pooling": {"auto": 0, "mean": 1, "cls": 2, "last": 3, "none": 4},
     "llama_engine_placement": {"auto": 0, "node": 1, "l3": 2, "none": 3},
     "llama_engine_replicate": {"auto": 0, "always": 1, "never": 2},
     "llama_engine_wait_policy": {"auto": 0, "active": 1, "passive": 2},
@@ -222,6 +223,12 @@ class CInferResult(ctypes.Structure):
         ("tool_calls", POINTER(CInferToolCall)),
         ("n_tool_calls", c_size_t),
         ("message", c_char_p),
+        ("embedding", POINTER(c_float)),
+        ("n_embedding", c_size_t),
+        ("n_vectors", c_size_t),
+        ("logprob", c_double),
+        ("is_greedy", c_bool),
+        ("reserved", c_bool * 7),
     ]
 
 
@@ -378,6 +385,46 @@ FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
         c_int32,
         [
             c_void_p,
+            POINTER(c_char_p),
+            c_size_t,
+            POINTER(CInferParams),
+            CInferCallback,
+            c_void_p,
+            POINTER(c_uint64),
+        ],
+    ),
+    "llama_infer_embed_async": (
+        c_int32,
+        [
+            c_void_p,
+            POINTER(c_char_p),
+            c_size_t,
+            c_int32,
+            c_bool,
+            POINTER(CInferParams),
+            CInferCallback,
+            c_void_p,
+            POINTER(c_uint64),
+        ],
+    ),
+    "llama_infer_rank_async": (
+        c_int32,
+        [
+            c_void_p,
+            c_char_p,
+            POINTER(c_char_p),
+            c_size_t,
+            POINTER(CInferParams),
+            CInferCallback,
+            c_void_p,
+            POINTER(c_uint64),
+        ],
+    ),
+    "llama_infer_score_async": (
+        c_int32,
+        [
+            c_void_p,
+            c_char_p,
             POINTER(c_char_p),
             c_size_t,
             POINTER(CInferParams),

@@ -30,6 +30,9 @@ from ._header import (
     CInferResult,
 )
 from ._library import STATUS, check, error_class, library
+from ._texts import embed, rank, score
+
+__all__ = ["NativeEngine", "NativeFinished", "NativeGeneration", "NativeReplyForm", "embed", "rank", "score", "system_info"]
 
 _SLICE_MS = 50
 """Waits are cut into slices of this length, so that Ctrl-C is noticed between two of them."""

@@ -33,6 +33,17 @@ pub struct Asked {
     pub form: Option<ReplyForm>,
 }
 
+impl Asked {
+    /// The prompt alone; texts are read with their special tokens.
+    pub fn prompt(self) -> Prompt {
+        match self.prompt {
+            PromptLike::Text(text) => Prompt::Text(text),
+            PromptLike::Marked(marked) => Prompt::Marked(marked),
+            PromptLike::Tokens(tokens) => Prompt::Tokens(tokens),
+        }
+    }
+}
+
 impl<'py> FromPyObject<'_, 'py> for Asked {
     type Error = PyErr;
 

@@ -98,8 +98,33 @@ impl NativeFinished {
     }
 }
 
+/// Runs requests; `tick` as in [`NativeEngine::run_all`].
+pub fn run_all(
+    py: Python<'_>,
+    engine: &Engine,
+    requests: Vec<Request>,
+    tick: Option<&Py<PyAny>>,
+) -> PyResult<Vec<llama_concurrent::Result<Completion>>> {
+    let results = py.detach(|| {
+        engine.try_run_all(requests, |done, total| {
+            let go_on = Python::attach(|py| {
+                py.check_signals()?;
+                if let Some(tick) = tick {
+                    tick.call1(py, (done, total))?;
+                }
+                PyResult::Ok(())
+            });
+            go_on.map_or_else(ControlFlow::Break, ControlFlow::Continue)
+        })
+    });
+    match results {
+        ControlFlow::Continue(results) => Ok(results),
+        ControlFlow::Break(raised) => Err(raised),
+    }
+}
+
 impl NativeEngine {
-    fn get(&self, py: Python<'_>) -> PyResult<Engine> {
+    pub fn get(&self, py: Python<'_>) -> PyResult<Engine> {
         Ok(self.get_both(py)?.0)
     }
 
@@ -197,22 +222,7 @@ impl NativeEngine {
         let engine = self.get(py)?;
         let requests = requests.into_iter().map(|(prompt, sampling)| sampling.request(py, &engine, prompt));
         let (requests, forms): (Vec<Request>, Vec<_>) = requests.collect::<PyResult<Vec<_>>>()?.into_iter().unzip();
-        let results = py.detach(|| {
-            engine.try_run_all(requests, |done, total| {
-                let go_on = Python::attach(|py| {
-                    py.check_signals()?;
-                    if let Some(tick) = &tick {
-                        tick.call1(py, (done, total))?;
-                    }
-                    PyResult::Ok(())
-                });
-                go_on.map_or_else(ControlFlow::Break, ControlFlow::Continue)
-            })
-        });
-        let results = match results {
-            ControlFlow::Continue(results) => results,
-            ControlFlow::Break(raised) => return Err(raised),
-        };
+        let results = run_all(py, &engine, requests, tick.as_ref())?;
         let read = |(result, form): (_, Option<ReplyForm>)| convert::outcome(py, result, form.as_ref(), &[]);
         results.into_iter().zip(forms).map(read).collect()
     }

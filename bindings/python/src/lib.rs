@@ -10,6 +10,7 @@ mod errors;
 mod generation;
 mod reply;
 mod slice;
+mod vectors;
 
 /// The module `llama_concurrent._native`.
 #[pyo3::pymodule]
@@ -22,6 +23,7 @@ mod _native {
         engine::{NativeEngine, NativeFinished},
         generation::NativeGeneration,
         reply::NativeReplyForm,
+        vectors::{embed, rank, score},
     };
 
     #[pymodule_init]

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples/python"
 
 
@@ -39,3 +41,10 @@ def test_tools():
     text = run("tools.py", EXAMPLES.parents[1] / "models/tools.gguf")
     for city in ["Oslo", "Rome", "Lima", "Cairo"]:
         assert f"{city}: weather(" in text and f"{city}: -> " in text
+
+
+def test_vectors():
+    pytest.importorskip("numpy")
+    text = run("vectors.py")
+    assert text.startswith("(4, 128)") and "A fox eats mice and berries." in text.splitlines()[1]
+    assert len(text.splitlines()) == 6

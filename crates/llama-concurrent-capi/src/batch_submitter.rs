@@ -2,18 +2,19 @@
 
 use std::{sync::Arc, thread::JoinHandle};
 
-use llama_concurrent::{Engine, Request};
+use llama_concurrent::{Engine, Request, Result};
 use nix::sys::signal::SigSet;
 
 use crate::call::Call;
 
-/// Starts a thread that submits `requests` in order, at most `window` at a time, and then ends.
+/// Starts a thread that submits `requests` in order, at most `window` at a time, and then ends. One that could not be made is
+/// refused in its place.
 ///
 /// The window leaves room in the queue for other requests and bounds the memory of a long batch.
 pub fn spawn(
     engine: Engine,
     call: Arc<Call>,
-    requests: Vec<Request>,
+    requests: Vec<Result<Request>>,
     window: usize,
 ) -> std::io::Result<JoinHandle<()>> {
     std::thread::Builder::new().name("llama-batch".into()).spawn(move || {
@@ -21,7 +22,10 @@ pub fn spawn(
         let _ = SigSet::all().thread_block();
         for (index, request) in requests.into_iter().enumerate() {
             call.wait_for_room(window);
-            submit(&engine, &call, index, &request);
+            match request {
+                Ok(request) => submit(&engine, &call, index, &request),
+                Err(error) => call.refuse(index, Some(error)),
+            }
         }
     })
 }

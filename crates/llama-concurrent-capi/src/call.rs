@@ -239,6 +239,11 @@ impl Call {
             let Some(prompt) = prompts.running.get_mut(&index) else { continue };
             match prompt.next() {
                 None => {}
+                Some(Said::Collected(event)) => {
+                    // It belongs to the result.
+                    prompt.collected.take(event);
+                    self.ready().push_back(index);
+                }
                 Some(Said::Finished(finish)) => {
                     let prompt = prompts.running.remove(&index)?;
                     prompts.remaining -= 1;
@@ -317,6 +322,8 @@ enum Said {
     /// New output: tokens and, of a chat, a piece of the answer, in whose place the text of the tokens then stands.
     New(Delta, Option<ReplyEvent>),
     Finished(Box<Finish>),
+    /// What is a part of the result alone.
+    Collected(Event),
     Nothing,
 }
 
@@ -362,6 +369,7 @@ impl PromptState {
             }
             Event::Delta(delta) => Some(Said::New(delta, None)),
             Event::Finished(finish) => Some(Said::Finished(finish)),
+            event @ (Event::Embedding(_) | Event::Prompt(_)) => Some(Said::Collected(event)),
             _ => Some(Said::Nothing),
         };
         self.said.extend(pieces.map(|piece| Said::New(Delta::default(), Some(piece))));

@@ -102,7 +102,7 @@ impl EngineState {
     }
 
     /// Submits many requests. Their events are held until `call.release`.
-    pub fn start_all(&self, call: &Arc<Call>, requests: Vec<Request>) -> Result<()> {
+    pub fn start_all(&self, call: &Arc<Call>, requests: Vec<llama_concurrent::Result<Request>>) -> Result<()> {
         let mut submitters = self.submitters();
         let Some(submitters) = submitters.as_mut() else {
             call.abandon();

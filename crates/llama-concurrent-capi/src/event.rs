@@ -2,12 +2,12 @@
 
 use std::ffi::{CString, c_char, c_void};
 
-use llama_concurrent::{Completion, Delta, FinishReason, Reply, ReplyEvent, Token, ToolCall};
+use llama_concurrent::{Completion, Delta, FinishReason, PromptToken, Reply, ReplyEvent, Score, Token, ToolCall};
 
 use crate::{
     chat::llama_infer_tool_call,
     status::llama_infer_status as Status,
-    types::{c_text, llama_engine, llama_infer_id},
+    types::{c_bool, c_text, llama_engine, llama_infer_id},
 };
 
 /// The type of an event. Later versions may add types: ignore unknown ones.
@@ -113,6 +113,19 @@ pub struct llama_infer_result {
     pub n_tool_calls: usize,
     /// Chats: the answer as a JSON object in the form of OpenAI's API, for the next `chat_messages`; NULL otherwise.
     pub message: *const c_char,
+    /// `llama_infer_embed_async`: the vector of the text, or with `LLAMA_INFER_POOLING_NONE` those of its tokens, one after the
+    /// other. `llama_infer_rank_async`: the score of the document, or one for each label of the model's rank head. NULL otherwise.
+    pub embedding: *const f32,
+    /// Number of elements in `embedding`, all vectors together.
+    pub n_embedding: usize,
+    /// Number of vectors in `embedding`.
+    pub n_vectors: usize,
+    /// `llama_infer_score_async`: the natural logarithm of the probability of the continuation; 0 otherwise.
+    pub logprob: f64,
+    /// `llama_infer_score_async`: whether greedy sampling would have chosen the continuation.
+    pub is_greedy: c_bool,
+    /// Unused.
+    pub reserved: [c_bool; 7],
 }
 
 /// An event. The event and everything it points to are owned by the library. They are valid until the callback returns or,
@@ -149,7 +162,8 @@ pub struct llama_infer_event {
     /// Prompts of the request or batch that have not ended; 0 in its last event.
     pub n_remaining: usize,
     /// If requested by `llama_infer_params.logprobs`: the new token, followed by the most likely tokens at its
-    /// position in descending order; NULL otherwise.
+    /// position in descending order. `FINISHED` of `llama_infer_score_async`: each token of the continuation, with NaN for one
+    /// before which nothing stands. NULL otherwise.
     pub logprobs: *const llama_infer_logprob,
     /// Number of `logprobs`; may be 0.
     pub n_logprobs: usize,
@@ -158,7 +172,7 @@ pub struct llama_infer_event {
 }
 
 crate::assert_no_tail_padding!(llama_infer_event, tool_call: *const llama_infer_tool_call);
-crate::assert_no_tail_padding!(llama_infer_result, message: *const c_char);
+crate::assert_no_tail_padding!(llama_infer_result, reserved: [c_bool; 7]);
 
 /// The fields that are the same in all events of a call.
 #[derive(Clone, Copy)]
@@ -187,6 +201,7 @@ pub struct OwnedEvent {
     /// What the texts of calls point to.
     call_texts: Vec<CText>,
     calls: Vec<llama_infer_tool_call>,
+    embedding: Vec<f32>,
 }
 
 // SAFETY: the pointers in `raw` and `result` point into the event's own memory, except for those of `Origin`.
@@ -244,6 +259,7 @@ impl OwnedEvent {
             message: empty(),
             call_texts: Vec::new(),
             calls: Vec::new(),
+            embedding: Vec::new(),
         })
     }
 
@@ -306,7 +322,8 @@ impl OwnedEvent {
         done: Completion,
         reply: Option<Reply>,
     ) -> Box<Self> {
-        let Completion { text, tokens, finish, .. } = done;
+        let Completion { text, tokens, finish, prompt, embedding, .. } = done;
+        let score = (!prompt.is_empty()).then(|| Score::of(prompt.into()));
         let mut event = Self::new(origin, llama_infer_event_type::Finished, index, remaining);
         let is_chat = reply.is_some();
         let text = match reply {
@@ -323,6 +340,14 @@ impl OwnedEvent {
         let ms = |time: std::time::Duration| time.as_secs_f64() * 1000.0;
         let clip = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         event.text = CText::new(text);
+        let logprob_of = |one: &PromptToken| one.logprobs.as_ref().map_or(f32::NAN, |found| found.logprob);
+        let of_score = score.iter().flat_map(|score| &score.tokens);
+        event.logprobs =
+            of_score.map(|one| llama_infer_logprob { token: one.token, logprob: logprob_of(one) }).collect();
+        (event.raw.logprobs, event.raw.n_logprobs) = array(&event.logprobs);
+        let n_vectors = embedding.as_ref().map_or(0, |embedding| embedding.n_vectors);
+        event.embedding = embedding.map(|embedding| embedding.values).unwrap_or_default();
+        let (embedding, n_embedding) = array(&event.embedding);
         event.tokens = tokens;
         event.itl_ms = finish.timings.itl.iter().map(|&gap| ms(gap)).collect();
         event.error = finish.error.as_ref().map(|error| c_text(&error.to_string()));
@@ -353,6 +378,12 @@ impl OwnedEvent {
             tool_calls,
             n_tool_calls,
             message: of_chat(&event.message),
+            embedding,
+            n_embedding,
+            n_vectors,
+            logprob: score.as_ref().map_or(0.0, |score| score.logprob),
+            is_greedy: score.is_some_and(|score| score.is_greedy).into(),
+            reserved: [false.into(); 7],
         });
         event
     }

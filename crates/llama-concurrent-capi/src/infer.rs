@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use llama_concurrent::{PreparedChat, Priority, Prompt, ReplyReader, Request};
+use llama_concurrent::{EmbedOptions, Pooling, PreparedChat, Priority, Prompt, ReplyReader, Request};
 
 use crate::{
     boundary::boundary,
@@ -14,7 +14,7 @@ use crate::{
     infer_params::{llama_infer_callback, llama_infer_params},
     pointers,
     status::llama_infer_status as Status,
-    types::{Failure, Result, limit, llama_engine, llama_infer_id},
+    types::{Failure, Result, c_bool, limit, llama_engine, llama_infer_id},
 };
 
 /// The arguments common to all functions that start a call.
@@ -68,7 +68,7 @@ impl Start {
         Ok(())
     }
 
-    fn many(self, requests: Vec<Request>) -> Result<()> {
+    fn many(self, requests: Vec<llama_concurrent::Result<Request>>) -> Result<()> {
         let destination = self.params.destination(self.on_event, &self.engine)?;
         let call = self.engine.open(requests.len(), destination, self.user_data)?;
         self.engine.start_all(&call, requests)?;
@@ -219,20 +219,172 @@ pub unsafe extern "C" fn llama_infer_batch_async(
     boundary(|| unsafe {
         let start = Start::new(engine, params, on_event, user_data, id)?;
         let prompts = pointers::texts(prompts, n_prompts, "prompts")?;
-        if prompts.is_empty() {
-            return Err(Failure::argument("n_prompts is 0; give at least one prompt"));
-        }
-        if u32::try_from(prompts.len()).is_err() {
-            let message = format!("{} prompts are more than {}; start several batches", prompts.len(), u32::MAX);
-            return Err(Failure::argument(message));
-        }
+        check_count(prompts.len(), "n_prompts", "prompt")?;
         let template = start.params.request(Prompt::Tokens(Vec::new()))?;
         start.engine.engine.check_params(&template.params)?;
         let requests = prompts.iter().enumerate().map(|(index, prompt)| {
             let mut request = template.clone().priority(Priority::Batch);
             request.prompt = start.params.prompt(prompt);
             request.params.seed = template.params.seed.wrapping_add(index as u32);
-            request
+            Ok(request)
+        });
+        let requests = requests.collect();
+        start.many(requests)
+    })
+}
+
+fn check_count(count: usize, name: &str, what: &str) -> Result<()> {
+    if count == 0 {
+        return Err(Failure::argument(format!("{name} is 0; give at least one {what}")));
+    }
+    if u32::try_from(count).is_err() {
+        let message = format!("{count} {what}s are more than {}; start several batches", u32::MAX);
+        return Err(Failure::argument(message));
+    }
+    Ok(())
+}
+
+/// How the vectors of a text's tokens become one.
+#[repr(i32)]
+#[derive(Clone, Copy)]
+pub enum llama_infer_pooling {
+    /// As the model's file says, and the mean where it says nothing.
+    Auto = 0,
+    /// Their mean.
+    Mean = 1,
+    /// The vector of the first token.
+    Cls = 2,
+    /// The vector of the last token.
+    Last = 3,
+    /// Not at all: the vectors of all tokens are wanted. They are never scaled.
+    None = 4,
+}
+
+impl llama_infer_pooling {
+    fn read(number: i32) -> Result<Option<Pooling>> {
+        const AUTO: i32 = llama_infer_pooling::Auto as i32;
+        const MEAN: i32 = llama_infer_pooling::Mean as i32;
+        const CLS: i32 = llama_infer_pooling::Cls as i32;
+        const LAST: i32 = llama_infer_pooling::Last as i32;
+        const NONE: i32 = llama_infer_pooling::None as i32;
+        Ok(match number {
+            AUTO => None,
+            MEAN => Some(Pooling::Mean),
+            CLS => Some(Pooling::Cls),
+            LAST => Some(Pooling::Last),
+            NONE => Some(Pooling::None),
+            n => return Err(Failure::unknown(Status::InvalidRequest, "pooling", n, "llama_infer_pooling")),
+        })
+    }
+}
+
+/// Embeds each of `n_texts` texts, and returns immediately.
+///
+/// Each text gets one event, `FINISHED`, whose `result->embedding` is its vector; otherwise it is a batch as one of
+/// `llama_infer_batch_async`. With `normalize`, vectors have length 1. `pooling` is one of `llama_infer_pooling`. Of `params`,
+/// the priority, the time limits and the queue are used, and `parse_special`. An encoder computes many texts together, those of
+/// other calls too; a model that generates computes one at a time, between the steps of its generations.
+///
+/// Returns as `llama_infer_batch_async`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn llama_infer_embed_async(
+    engine: *mut llama_engine,
+    texts: *const *const c_char,
+    n_texts: usize,
+    pooling: i32,
+    normalize: c_bool,
+    params: *const llama_infer_params,
+    on_event: llama_infer_callback,
+    user_data: *mut c_void,
+    id: *mut llama_infer_id,
+) -> Status {
+    // SAFETY: the pointers are what the header asks for.
+    boundary(|| unsafe {
+        let start = Start::new(engine, params, on_event, user_data, id)?;
+        let texts = pointers::texts(texts, n_texts, "texts")?;
+        check_count(texts.len(), "n_texts", "text")?;
+        let options = EmbedOptions::default().pooling(llama_infer_pooling::read(pooling)?).normalize(normalize != 0);
+        let template = start.params.request(Prompt::Tokens(Vec::new()))?.embed(options);
+        let requests = texts.iter().map(|text| {
+            let mut request = template.clone();
+            request.prompt = start.params.prompt(text);
+            Ok(request)
+        });
+        let requests = requests.collect();
+        start.many(requests)
+    })
+}
+
+/// Computes how well each of `n_documents` documents answers a query, with a model that has a rank head, and returns
+/// immediately.
+///
+/// Each document gets one event, `FINISHED`, whose `result->embedding[0]` is its score: higher is better, and what it means is the
+/// model's own affair. Otherwise as `llama_infer_embed_async`. Special tokens that are written in the texts are plain text.
+///
+/// Also returns `INVALID_REQUEST` if the model has no rank head.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn llama_infer_rank_async(
+    engine: *mut llama_engine,
+    query: *const c_char,
+    documents: *const *const c_char,
+    n_documents: usize,
+    params: *const llama_infer_params,
+    on_event: llama_infer_callback,
+    user_data: *mut c_void,
+    id: *mut llama_infer_id,
+) -> Status {
+    // SAFETY: the pointers are what the header asks for.
+    boundary(|| unsafe {
+        let start = Start::new(engine, params, on_event, user_data, id)?;
+        let query = pointers::text(query, "query")?;
+        let documents = pointers::texts(documents, n_documents, "documents")?;
+        check_count(documents.len(), "n_documents", "document")?;
+        let options = EmbedOptions::default().pooling(Pooling::Rank);
+        let template = start.params.request(Prompt::Tokens(Vec::new()))?.embed(options);
+        let prompts = start.engine.engine.rank_prompts(query, documents)?;
+        let requests = prompts.into_iter().map(|prompt| {
+            let mut request = template.clone();
+            request.prompt = Prompt::Tokens(prompt?);
+            Ok(request)
+        });
+        let requests = requests.collect();
+        start.many(requests)
+    })
+}
+
+/// Computes how likely the model finds each of `n_continuations` continuations of a text, and returns immediately.
+///
+/// Each continuation gets one event, `FINISHED`, with `result->logprob` and `result->is_greedy`; otherwise it is a batch as one of
+/// `llama_infer_batch_async`, with the priority of `params`. Text and continuation are tokenized as one, and scored from the first
+/// token on in which that differs from the text alone. `text` may be empty: the first token of a continuation then counts as
+/// certain, unless the model begins texts with a token of its own.
+///
+/// Returns as `llama_infer_batch_async`, and `PROMPT_TOO_LONG` if the text alone does not fit.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn llama_infer_score_async(
+    engine: *mut llama_engine,
+    text: *const c_char,
+    continuations: *const *const c_char,
+    n_continuations: usize,
+    params: *const llama_infer_params,
+    on_event: llama_infer_callback,
+    user_data: *mut c_void,
+    id: *mut llama_infer_id,
+) -> Status {
+    // SAFETY: the pointers are what the header asks for.
+    boundary(|| unsafe {
+        let start = Start::new(engine, params, on_event, user_data, id)?;
+        let text = pointers::text(text, "text")?;
+        let continuations = pointers::texts(continuations, n_continuations, "continuations")?;
+        check_count(continuations.len(), "n_continuations", "continuation")?;
+        let template = start.params.request(Prompt::Tokens(Vec::new()))?;
+        let requests = start.engine.engine.score_requests(text, continuations)?;
+        let requests = requests.into_iter().map(|request| {
+            Ok(request?
+                .priority(template.priority)
+                .queue_timeout(template.queue_timeout)
+                .timeout(template.timeout)
+                .prefix_reuse(template.prefix_reuse))
         });
         let requests = requests.collect();
         start.many(requests)

@@ -179,6 +179,20 @@ fn the_tools_example_makes_a_call_and_tells_its_result() {
 }
 
 #[test]
+fn the_vectors_example_compares_and_ranks_texts() {
+    let reranker = root().join("models/rerank.gguf");
+    let text = expect_success(Command::new(compile_example("vectors.c")).arg(reranker));
+    let (cosines, ranks) = text.split_once("\nWhat does a fox eat?\n").expect("both");
+    assert_eq!(cosines.lines().count(), 3, "{text}");
+    let score = |line: &str| line.trim_start().split_once(' ').and_then(|(score, _)| score.parse::<f32>().ok());
+    let scores: Vec<f32> = ranks.lines().filter_map(score).collect();
+    assert!(scores.len() == 4 && scores[0] > scores[1] && scores[0] > scores[3], "{text}");
+    // A model that generates embeds, too, and ranks nothing.
+    let text = expect_success(Command::new(compile_example("vectors.c")).arg(model()));
+    assert_eq!(text.lines().count(), 3, "{text}");
+}
+
+#[test]
 fn the_cancel_example_ends_in_three_ways() {
     let text = expect_success(Command::new(compile_example("cancel.c")).arg(model()));
     for beginning in ["inside: cancelled", "outside: ", "limit: "] {

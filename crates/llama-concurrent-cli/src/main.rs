@@ -11,10 +11,12 @@ mod logging;
 mod model;
 mod options;
 mod products;
+mod prompt_file;
 mod prompt_lines;
 mod run;
 mod serve;
 mod synth;
+mod texts;
 mod topology;
 
 use std::process::ExitCode;
@@ -27,6 +29,7 @@ Examples:
   llama-concurrent run -p 'Once upon a time' -p 'A fox'
   llama-concurrent run -m model.gguf --prompts-file prompts.txt --json > out.jsonl
   llama-concurrent chat -m model.gguf --system 'Answer in one sentence.'
+  llama-concurrent embed -m encoder.gguf --texts-file texts.txt -o vectors.npy
   llama-concurrent serve -m model.gguf --port 8080
   llama-concurrent bench chat -m model.gguf --users 16
   llama-concurrent inspect model.gguf
@@ -57,6 +60,12 @@ enum Command {
     Run(Box<run::RunArgs>),
     /// Chat with a model, using its chat template
     Chat(Box<chat::ChatArgs>),
+    /// Make vectors of texts, as JSON lines or an .npy file
+    Embed(Box<texts::EmbedArgs>),
+    /// Rank documents by how well they answer a query, the best first
+    Rerank(Box<texts::RerankArgs>),
+    /// Say how likely continuations of a text are
+    Score(Box<texts::ScoreArgs>),
     /// Serve a model over HTTP: OpenAI's and llama-server's APIs, WebSocket, metrics and a web page
     Serve(Box<serve::ServeArgs>),
     /// Write a model of a well-known shape with random weights, for benchmarks
@@ -86,6 +95,9 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::demo(&args),
         Command::Run(args) => run::run(&args),
         Command::Chat(args) => chat::chat(&args),
+        Command::Embed(args) => texts::embed(&args),
+        Command::Rerank(args) => texts::rerank(&args),
+        Command::Score(args) => texts::score(&args),
         Command::Serve(args) => serve::serve(&args),
         Command::Synth(args) => synth::synth(&args),
         Command::Bench(args) => bench::bench(&args),

@@ -3,7 +3,6 @@
 mod bar;
 mod job;
 mod json;
-mod prompt_file;
 mod stats;
 mod text;
 
@@ -20,6 +19,7 @@ use crate::{
     failure::Failure,
     model,
     options::{EngineOptions, Run, SamplingOptions, whole},
+    prompt_file,
 };
 use bar::Bar;
 use job::{Job, Outcome};
@@ -87,7 +87,7 @@ enum Class {
 
 pub fn run(args: &RunArgs) -> Result<(), Failure> {
     let prompts = match &args.prompts_file {
-        Some(path) => prompt_file::read(path)?,
+        Some(path) => prompt_file::read(path, "prompt")?,
         None => args.prompts.clone(),
     };
     let sampling = args.sampling.params()?;

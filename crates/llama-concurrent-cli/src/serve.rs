@@ -148,6 +148,10 @@ struct ServerOptions {
     #[arg(short, long, value_name = "TOKENS", conflicts_with = "n_ctx", value_parser = whole::<usize>)]
     ctx_size: Option<usize>,
 
+    /// Let each slot use all of --ctx-size instead of its share; it takes as much memory for each of them
+    #[arg(long)]
+    kv_unified: bool,
+
     /// Maximum tokens per llama_decode call [default: 512]
     #[arg(short, long, value_name = "TOKENS", value_parser = whole::<usize>)]
     batch_size: Option<usize>,
@@ -249,11 +253,11 @@ impl ServeArgs {
         let mut config = self.engine.config().max_queued_requests(self.limits.max_queue);
         if let Some(total) = self.server.ctx_size.filter(|&total| total > 0) {
             let slots = *config.slots.get_or_insert(llama_concurrent_types::DEFAULT_SLOTS);
-            config.n_ctx = Some(total / slots.max(1));
-            if total / slots.max(1) < 16 {
+            let each = if self.server.kv_unified { total } else { total / slots.max(1) };
+            config.n_ctx = Some(each);
+            if each < 16 {
                 return Err(Failure::BadInput(format!(
-                    "--ctx-size {total} gives each of {slots} slots {} tokens, which is too few; raise it, or lower --slots",
-                    total / slots.max(1)
+                    "--ctx-size {total} gives each of {slots} slots {each} tokens, which is too few; raise it, or lower --slots"
                 )));
             }
         }

@@ -64,7 +64,8 @@ pub struct SynthArgs {
 
 pub fn synth(args: &SynthArgs) -> Result<(), Failure> {
     if args.arch.as_deref() == Some("list") {
-        synth::architectures().into_iter().try_for_each(|name| writeln!(stdout(), "{name}"))?;
+        let all = synth::architectures().into_iter().chain(synth::encoder_architectures());
+        all.into_iter().try_for_each(|name| writeln!(stdout(), "{name}"))?;
         return Ok(());
     }
     let Some(output) = &args.output else {

@@ -32,8 +32,8 @@ use std::{
 };
 
 use llama_concurrent_scheduler::{
-    Backend, Call, CallError, Contention, EmbedCall, EmbedLimits, EmbedPart, Held, Op, Row, Sampled, Score, SeqKey, SlotId, StepOutcome,
-    StepPlan, TILE_ROWS,
+    Backend, Call, CallError, Contention, EmbedCall, EmbedLimits, EmbedPart, Held, Op, Row, Sampled, Score, SeqKey,
+    SlotId, StepOutcome, StepPlan, TILE_ROWS,
 };
 use llama_concurrent_topology::{MemoryPolicy, WorkerPlan};
 use llama_concurrent_types::{EngineConfig, MemoryStats, PoolShape, Result, TokenLogprobs};
@@ -61,7 +61,7 @@ pub use self::tokenizer::{TokenizeOptions, Tokenizer};
 /// tokens.
 const EMBED_ROWS: usize = 64;
 /// Texts that an encoder takes in one call.
-const ENCODER_TEXTS: usize = 64;
+pub const ENCODER_TEXTS: usize = 64;
 /// Rows of such a call, if it has more than one text: every row attends to the others' places, too, though to no effect.
 const ENCODER_ROWS: usize = 512;
 /// Memory for logits that llama.cpp has for each row of an encoder, too, and never fills.

@@ -9,8 +9,8 @@ use std::{collections::HashMap, time::Duration};
 use llama_concurrent_types::{PoolShape, Token, TokenLogprob, TokenLogprobs};
 
 use super::{
-    Backend, Call, CallError, CallKind, EmbedCall, EmbedLimits, EmbedPart, Held, Op, Row, Sampled, Score, SeqKey, SlotId, StepOutcome,
-    StepPlan, backend::scored_rows,
+    Backend, Call, CallError, CallKind, EmbedCall, EmbedLimits, EmbedPart, Held, Op, Row, Sampled, Score, SeqKey,
+    SlotId, StepOutcome, StepPlan, backend::scored_rows,
 };
 
 /// What simulated work takes.

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use axum::{extract::State, http::StatusCode, response::Response};
-use llama_concurrent::{EmbedOptions, Embedding, Pooling, Prompt};
+use llama_concurrent::{EmbedOptions, Embedding, Pooling};
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -50,21 +50,21 @@ fn read(app: &App, fields: &Fields<'_>, job: &Job) -> ApiResult<(Texts, Form)> {
     }
     let text = |(index, value): (usize, &Value)| {
         let text = value.as_str().or_else(|| value.get("text")?.as_str());
-        text.map(str::to_owned).ok_or_else(|| wrong(&format!("{name}[{index}]"), "a string or an object with a 'text'", value))
+        text.map(str::to_owned)
+            .ok_or_else(|| wrong(&format!("{name}[{index}]"), "a string or an object with a 'text'", value))
     };
     let documents = list.iter().enumerate().map(text).collect::<ApiResult<Vec<String>>>()?;
-    let tokens = documents.iter().map(|document| {
+    let mut prompts = Vec::with_capacity(documents.len());
+    for document in &documents {
         job.check()?;
-        match app.engine.rank_prompt(query, document)? {
-            Prompt::Tokens(tokens) => Ok(tokens),
-            other => Err(ApiError::internal(format!("a prompt of tokens was expected, not {other:?}"))),
+        for prompt in app.engine.rank_prompts(query, [document])? {
+            prompts.push(prompt.map_err(|error| ApiError::from(error).of_embedding(name))?);
         }
-    });
-    let tokens = tokens.collect::<ApiResult<Vec<_>>>().map_err(|error| error.of_embedding(name))?;
+    }
     let shown = fields.boolean(if is_tei { "return_text" } else { "return_documents" })?.unwrap_or(false);
     let top_n = fields.integer(&["top_n"], 1..=i64::MAX)?.map_or(documents.len(), |n| n as usize);
     let model = fields.text("model")?.unwrap_or(&app.config.model_name).to_owned();
-    let texts = Texts::new(app, name, tokens, EmbedOptions::default().pooling(Pooling::Rank))?;
+    let texts = Texts::new(app, name, prompts, EmbedOptions::default().pooling(Pooling::Rank))?;
     Ok((texts, Form { is_tei, documents: shown.then_some(documents), top_n, model }))
 }
 
@@ -75,7 +75,8 @@ impl Form {
         order.sort_by(|&a, &b| score(&ranks[b]).total_cmp(&score(&ranks[a])));
         let result = |index: usize| {
             let name = if self.is_tei { "score" } else { "relevance_score" };
-            let mut result = Map::from_iter([("index".to_owned(), index.into()), (name.to_owned(), json!(score(&ranks[index])))]);
+            let mut result =
+                Map::from_iter([("index".to_owned(), index.into()), (name.to_owned(), json!(score(&ranks[index])))]);
             if let Some(document) = self.documents.as_ref().and_then(|documents| documents.get(index)) {
                 match self.is_tei {
                     true => result.insert("text".into(), document.as_str().into()),

@@ -62,6 +62,11 @@ impl Markers {
         best.map_or(Found::Nowhere, |index| Found::At(0, index))
     }
 
+    /// Whether one of them may follow a text that ends here.
+    pub(crate) fn may_begin_with(&self, text: &str) -> bool {
+        !text.is_empty() && self.texts.iter().any(|marker| marker.starts_with(text))
+    }
+
     pub(crate) fn text(&self, index: usize) -> &str {
         &self.texts[index]
     }

@@ -1,6 +1,7 @@
 //! From events to a result.
 
 use crate::{
+    embedding::Embedding,
     error::Result,
     ids::Token,
     logprobs::{PromptToken, TokenLogprobs},
@@ -14,6 +15,7 @@ pub struct Collector {
     tokens: Vec<Token>,
     logprobs: Vec<TokenLogprobs>,
     prompt: Box<[PromptToken]>,
+    embedding: Option<Embedding>,
 }
 
 impl Collector {
@@ -23,6 +25,10 @@ impl Collector {
             Event::Progress(_) => None,
             Event::Prompt(tokens) => {
                 self.add_prompt(tokens);
+                None
+            }
+            Event::Embedding(embedding) => {
+                self.add_embedding(*embedding);
                 None
             }
             Event::Delta(mut delta) => {
@@ -44,6 +50,11 @@ impl Collector {
         self.prompt = tokens;
     }
 
+    /// Takes the vector of a text.
+    pub fn add_embedding(&mut self, embedding: Embedding) {
+        self.embedding = Some(embedding);
+    }
+
     /// Takes the text and the token of a piece, without its log probabilities.
     pub fn push(&mut self, delta: &Delta) {
         self.text.push_str(&delta.text);
@@ -62,6 +73,7 @@ impl Collector {
 
     /// What there is at the end, also of a generation that failed.
     pub fn finish(self, finish: Finish) -> Completion {
-        Completion { text: self.text, tokens: self.tokens, logprobs: self.logprobs, prompt: self.prompt, finish }
+        let Self { text, tokens, logprobs, prompt, embedding } = self;
+        Completion { text, tokens, logprobs, prompt, embedding, finish }
     }
 }

@@ -3,7 +3,8 @@
 use std::{ops::Range, sync::Arc, time::Duration};
 
 use crate::{
-    error::{Error, Result},
+    embedding::{EmbedOptions, Embedding},
+    error::{Error, ErrorKind, Result},
     guide::Guide,
     ids::{FinishReason, Token},
     logprobs::{PromptToken, TokenLogprobs},
@@ -106,7 +107,7 @@ pub enum Priority {
     Batch,
 }
 
-/// One generation to run. Each field but the prompt has a builder method of its name.
+/// One generation to run, or one text to embed. Each field but the prompt has a builder method of its name.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Request {
@@ -127,6 +128,8 @@ pub struct Request {
     pub score_from: Option<usize>,
     /// Tell how far the prompt is computed, by [`Event::Progress`].
     pub report_progress: bool,
+    /// Embed the prompt instead of continuing it: the events are one [`Event::Embedding`], unless that fails, and the last.
+    pub embed: Option<EmbedOptions>,
     /// Holds the output to a form, in the place of [`SamplingParams::constraint`].
     pub guide: Option<Guide>,
     /// Special tokens that are written out even where [`SamplingParams::special`] is off: the markup that whoever reads the
@@ -146,6 +149,7 @@ impl Request {
             prefix_reuse: true,
             score_from: None,
             report_progress: false,
+            embed: None,
             guide: None,
             markup: Arc::default(),
         }
@@ -200,6 +204,13 @@ impl Request {
         self
     }
 
+    /// Sets [`embed`](Self::embed).
+    #[must_use]
+    pub fn embed(mut self, options: impl IntoField<Option<EmbedOptions>>) -> Self {
+        self.embed = options.into_field();
+        self
+    }
+
     /// Sets [`guide`](Self::guide).
     #[must_use]
     pub fn guide(mut self, guide: impl IntoField<Option<Guide>>) -> Self {
@@ -225,6 +236,8 @@ pub enum Event {
     Progress(PromptProgress),
     /// The prompt is computed; comes once, before every delta, and only where [`Request::score_from`] asks for it.
     Prompt(Box<[PromptToken]>),
+    /// The text is embedded, as [`Request::embed`] asks for; only the end follows.
+    Embedding(Box<Embedding>),
     /// Text grew.
     Delta(Delta),
     /// The end; nothing follows.
@@ -299,6 +312,8 @@ pub struct Completion {
     pub logprobs: Vec<TokenLogprobs>,
     /// The tokens of the prompt from [`Request::score_from`] on, otherwise empty.
     pub prompt: Box<[PromptToken]>,
+    /// What [`Request::embed`] asked for.
+    pub embedding: Option<Embedding>,
     /// Why it ended, and its timings.
     pub finish: Finish,
 }
@@ -310,5 +325,23 @@ impl Completion {
             (FinishReason::Error, Some(error)) => Err(error.clone()),
             _ => Ok(self),
         }
+    }
+
+    /// The vector of a text that was embedded.
+    ///
+    /// # Errors
+    /// Why there is none: what failed, a cancel, or a deadline.
+    pub fn into_embedding(self) -> Result<Embedding> {
+        let Self { finish, embedding, .. } = self;
+        if let (FinishReason::Error, Some(error)) = (finish.reason, finish.error) {
+            return Err(error);
+        }
+        embedding.ok_or_else(|| match finish.reason {
+            FinishReason::Deadline => {
+                let kind = ErrorKind::Overloaded { retry_after: finish.timings.queue };
+                Error::new(kind, "the time for the text was over before it was embedded; allow more time or send less")
+            }
+            _ => Error::new(ErrorKind::ShuttingDown, "the text was cancelled before it was embedded"),
+        })
     }
 }

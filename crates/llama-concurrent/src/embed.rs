@@ -1,9 +1,10 @@
 //! Texts as vectors, and documents in the order in which they answer a query.
 
-use crossbeam_channel::{bounded, unbounded};
-use llama_concurrent_types::{EmbedOptions, Embedding, Error, ErrorKind, Pooling, Prompt, Result};
+use llama_concurrent_types::{
+    Completion, EmbedOptions, Embedding, Error, ErrorKind, Pooling, Priority, Prompt, Request, Result, Token,
+};
 
-use crate::{engine::Engine, ticket::Ticket};
+use crate::engine::Engine;
 
 /// How well a document answers a query.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,16 +25,11 @@ impl Engine {
     /// # Errors
     /// As [`submit`](Self::submit), and what failed on the way.
     pub fn embed(&self, text: impl Into<Prompt>, options: &EmbedOptions) -> Result<Embedding> {
-        let (sender, result) = bounded(1);
-        self.embed_then(&text.into(), options, move |embedding| {
-            let _ = sender.send(embedding);
-        })?;
-        result.recv().unwrap_or_else(|_| Err(ended()))
+        self.submit(Request::new(text).embed(options.clone()))?.wait()?.into_embedding()
     }
 
-    /// Embeds any number of texts and returns their vectors in the order of the texts. It waits for room where other callers
-    /// take it. `progress` is called on this thread with the number of finished texts and the number of all; what still
-    /// waits when it panics is cancelled.
+    /// Embeds any number of texts, in the batch class, and returns their vectors in the order of the texts. `progress` is called
+    /// on this thread with the number of finished texts and the number of all; a panic in it cancels the rest.
     ///
     /// A text that cannot be embedded has its error in its place and does not disturb the others.
     pub fn embed_batch<P: Into<Prompt>>(
@@ -42,47 +38,9 @@ impl Engine {
         options: &EmbedOptions,
         progress: impl FnMut(usize, usize),
     ) -> Vec<Result<Embedding>> {
-        self.embed_all(texts.into_iter().map(|text| Ok(text.into())).collect(), options, progress)
-    }
-
-    fn embed_all(
-        &self,
-        texts: Vec<Result<Prompt>>,
-        options: &EmbedOptions,
-        mut progress: impl FnMut(usize, usize),
-    ) -> Vec<Result<Embedding>> {
-        let total = texts.len();
-        let mut results: Vec<Option<Result<Embedding>>> = texts.iter().map(|_| None).collect();
-        let (sender, ended_ones) = unbounded();
-        let mut tickets = CancelOnDrop(Vec::with_capacity(total));
-        let mut done = 0;
-        let mut take = |index: usize, result| {
-            let place: &mut Option<_> = &mut results[index];
-            *place = Some(result);
-            done += 1;
-            progress(done, total);
-        };
-        for (index, text) in texts.iter().enumerate() {
-            let submit = || {
-                let sender = sender.clone();
-                self.embed_then(text.as_ref().map_err(Error::clone)?, options, move |result| {
-                    let _ = sender.send((index, result));
-                })
-            };
-            let collect = || {
-                ended_ones.try_iter().for_each(|(index, result)| take(index, result));
-                true
-            };
-            match self.submit_when_free(submit, collect) {
-                Some(Ok(ticket)) => tickets.0.push(ticket),
-                Some(Err(error)) => take(index, Err(error)),
-                None => {}
-            }
-        }
-        drop(sender);
-        ended_ones.iter().for_each(|(index, result)| take(index, result));
-        tickets.0.clear();
-        results.into_iter().map(|result| result.unwrap_or_else(|| Err(ended()))).collect()
+        let request = |text| Request::new(text).embed(options.clone()).priority(Priority::Batch);
+        let results = self.run_all(texts.into_iter().map(request).collect(), progress);
+        results.into_iter().map(|result| result.and_then(Completion::into_embedding)).collect()
     }
 
     /// How well each document answers a query, in the order of the documents, by a model with a rank head.
@@ -96,10 +54,28 @@ impl Engine {
         query: &str,
         documents: impl IntoIterator<Item = D>,
     ) -> Result<Vec<Result<Rank>>> {
+        let prompts = self.rank_prompts(query, documents)?;
+        let ready = prompts.iter().filter_map(|prompt| prompt.as_ref().ok().cloned());
+        let options = EmbedOptions::default().pooling(Pooling::Rank);
+        let mut ranks = self.embed_batch(ready, &options, |_, _| ()).into_iter();
+        let mut next = || ranks.next().unwrap_or_else(|| unreachable!("a result for each prompt")).and_then(Rank::of);
+        Ok(prompts.into_iter().map(|prompt| prompt.and_then(|_| next())).collect())
+    }
+
+    /// For each document the tokens of the prompt for which the model's rank head says how well it answers a query: by the template that its file
+    /// has for that, or else the two one after the other, as its vocabulary joins texts. Special tokens that are written in
+    /// them are plain text. They are for requests whose [`embed`](Request::embed) has [`Pooling::Rank`].
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidRequest`] if the model has no rank head. A document that is too long, or that the tokenizer
+    /// refuses, has its error in its place.
+    pub fn rank_prompts<D: AsRef<str>>(
+        &self,
+        query: &str,
+        documents: impl IntoIterator<Item = D>,
+    ) -> Result<Vec<Result<Vec<Token>>>> {
         self.check_rank_head()?;
-        let prompts = documents.into_iter().map(|document| self.rank_prompt(query, document.as_ref())).collect();
-        let ranks = self.embed_all(prompts, &EmbedOptions::default().pooling(Pooling::Rank), |_, _| ());
-        Ok(ranks.into_iter().map(|rank| rank.and_then(Rank::of)).collect())
+        Ok(documents.into_iter().map(|document| self.rank_tokens(query, document.as_ref())).collect())
     }
 }
 
@@ -113,17 +89,4 @@ impl Rank {
         let score = *embedding.values.first().ok_or_else(no_score)?;
         Ok(Self { score, n_prompt_tokens: embedding.n_prompt_tokens })
     }
-}
-
-/// Cancels what is left if a progress callback panics.
-struct CancelOnDrop(Vec<Ticket>);
-
-impl Drop for CancelOnDrop {
-    fn drop(&mut self) {
-        self.0.iter().for_each(Ticket::cancel);
-    }
-}
-
-fn ended() -> Error {
-    Error::new(ErrorKind::ShuttingDown, "the engine ended before the text was embedded")
 }

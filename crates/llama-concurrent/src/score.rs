@@ -19,7 +19,8 @@ pub struct Score {
 }
 
 impl Score {
-    fn of(tokens: Vec<PromptToken>) -> Self {
+    /// The score of a continuation whose tokens were told by [`Event::Prompt`](llama_concurrent_types::Event::Prompt).
+    pub fn of(tokens: Vec<PromptToken>) -> Self {
         let found = || tokens.iter().filter_map(|one| one.logprobs.as_ref());
         let logprob = found().map(|found| f64::from(found.logprob)).sum();
         let likeliest = |one: &PromptToken| Some(one.logprobs.as_ref()?.top.first()?.token);
@@ -39,13 +40,12 @@ impl Engine {
         text: impl Into<Prompt>,
         continuations: impl IntoIterator<Item = P>,
     ) -> Vec<Result<Score>> {
-        let text = text.into();
-        let before = match self.begin(&text) {
-            Ok(tokens) => tokens,
-            Err(error) => return continuations.into_iter().map(|_| Err(error.clone())).collect(),
+        let continuations: Vec<Prompt> = continuations.into_iter().map(Into::into).collect();
+        let n = continuations.len();
+        let requests = match self.score_requests(text, continuations) {
+            Ok(requests) => requests,
+            Err(error) => return (0..n).map(|_| Err(error.clone())).collect(),
         };
-        let requests: Vec<Result<Request>> =
-            continuations.into_iter().map(|one| self.score_request(&text, &before, &one.into())).collect();
         let ready = requests.iter().filter_map(|one| one.as_ref().ok().cloned()).collect();
         let mut done = self.run_all(ready, |_, _| ()).into_iter();
         let score = |completion: Completion| match completion.prompt.is_empty() {
@@ -54,6 +54,21 @@ impl Engine {
         };
         let mut next = || done.next().unwrap_or_else(|| unreachable!("a result for each request")).and_then(score);
         requests.into_iter().map(|one| one.and_then(|_| next())).collect()
+    }
+
+    /// The requests of [`score`](Self::score), for callers who submit them themselves: a completion's
+    /// [`prompt`](Completion::prompt) gives the [`Score::of`] its continuation.
+    ///
+    /// # Errors
+    /// As [`tokenize_prompt`](Self::tokenize_prompt) of the text; a continuation has its own error in its place.
+    pub fn score_requests<P: Into<Prompt>>(
+        &self,
+        text: impl Into<Prompt>,
+        continuations: impl IntoIterator<Item = P>,
+    ) -> Result<Vec<Result<Request>>> {
+        let text = text.into();
+        let before = self.begin(&text)?;
+        Ok(continuations.into_iter().map(|one| self.score_request(&text, &before, &one.into())).collect())
     }
 
     /// The tokens of a text before which nothing stands.

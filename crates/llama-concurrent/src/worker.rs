@@ -1,6 +1,5 @@
 //! One OS thread that owns a scheduler and a backend: plan, run, apply, for as long as the engine lives.
 
-mod embedding;
 mod event_sender;
 
 use std::{
@@ -22,14 +21,14 @@ use llama_concurrent_types::{Error, ErrorKind, Event, Finish, RequestId, SlotSta
 
 use crate::{stream::Flow, turnstile::Turnstile};
 
-pub(crate) use self::{embedding::EmbedCaller, event_sender::EventSender};
+pub(crate) use self::event_sender::EventSender;
 
 /// What callers tell a worker.
 pub(crate) enum Command {
     /// A request and whoever waits for it.
     Submit(Box<NewSequence>, Caller),
     /// A text to embed and whoever waits for its vector.
-    Embed(NewEmbedding, EmbedCaller),
+    Embed(Box<NewEmbedding>, Caller),
     /// End a request.
     Cancel(RequestId),
     /// The reader of a paused request caught up.
@@ -91,7 +90,6 @@ pub(crate) struct Worker<B> {
     backend: B,
     commands: Receiver<Command>,
     callers: HashMap<RequestId, Caller>,
-    embed_callers: HashMap<RequestId, EmbedCaller>,
     admission: Arc<Admission>,
     shared: Arc<WorkerShared>,
     turnstile: Turnstile,
@@ -111,13 +109,11 @@ impl<B: Backend> Worker<B> {
         turnstile: Turnstile,
         epoch: Instant,
     ) -> Self {
-        let (callers, embed_callers) = (HashMap::new(), HashMap::new());
         Self {
             scheduler,
             backend,
             commands,
-            callers,
-            embed_callers,
+            callers: HashMap::new(),
             admission,
             shared,
             turnstile,
@@ -218,8 +214,8 @@ impl<B: Backend> Worker<B> {
             }
             Command::Embed(text, caller) => {
                 let id = text.id;
-                self.embed_callers.insert(id, caller);
-                self.scheduler.embed(text);
+                self.callers.insert(id, caller);
+                self.scheduler.embed(*text);
                 if !self.running {
                     self.scheduler.cancel(id, self.epoch.elapsed());
                 }
@@ -252,13 +248,6 @@ impl<B: Backend> Worker<B> {
                 Effect::LeftQueue { id } => {
                     if let Some(caller) = self.callers.get_mut(&id) {
                         caller.permit.leave_queue();
-                    } else if let Some(caller) = self.embed_callers.get_mut(&id) {
-                        caller.leave_queue();
-                    }
-                }
-                Effect::Embedded { id, result } => {
-                    if let Some(caller) = self.embed_callers.remove(&id) {
-                        caller.finish(result);
                     }
                 }
                 Effect::Event { id, event } => self.deliver_event(id, event),
@@ -289,13 +278,11 @@ impl<B: Backend> Worker<B> {
         let failed = || Finish::failed(error.clone());
         self.admission.close(error.clone());
         self.shared.slots.lock().unwrap_or_else(PoisonError::into_inner).fill(SlotStats::default());
-        self.embed_callers.drain().for_each(|(_, caller)| caller.finish(Err(error.clone())));
         self.callers.drain().for_each(|(_, caller)| caller.finish(failed()));
         let mut running = true;
         while running || self.shared.unfinished.load(Ordering::Acquire) > 0 {
             match self.commands.recv() {
-                Ok(Command::Submit(_, caller)) => caller.finish(failed()),
-                Ok(Command::Embed(_, caller)) => caller.finish(Err(error.clone())),
+                Ok(Command::Submit(_, caller) | Command::Embed(_, caller)) => caller.finish(failed()),
                 Ok(Command::Cancel(_) | Command::Resume(_) | Command::Panic) => {}
                 Ok(Command::Shutdown) => running = false,
                 Err(_) => return,

@@ -3,7 +3,8 @@
 use std::{path::PathBuf, sync::mpsc, time::Duration};
 
 use llama_concurrent::{
-    EmbedOptions, Embedding, Engine, EngineConfig, ErrorKind, Pooling, Prompt, Request, SamplingParams,
+    Completion, EmbedOptions, Embedding, Engine, EngineConfig, ErrorKind, FinishReason, Pooling, Prompt, Request,
+    SamplingParams,
 };
 
 fn engine(config: EngineConfig) -> Engine {
@@ -106,7 +107,8 @@ fn limits_are_those_of_requests() {
     is_in.recv().unwrap();
     let embed = || {
         let sender = sender.clone();
-        engine.embed_then(&"A fox".into(), &options, move |result| sender.send(result).unwrap())
+        let request = Request::new("A fox").embed(options.clone());
+        engine.submit_then(&request, move |result| sender.send(result.and_then(Completion::into_embedding)).unwrap())
     };
     (0..3).for_each(|_| drop(embed().unwrap()));
     assert!(matches!(embed().unwrap_err().kind(), ErrorKind::Overloaded { .. }));
@@ -119,13 +121,37 @@ fn limits_are_those_of_requests() {
 }
 
 #[test]
+fn texts_are_cancelled_and_too_late_as_requests_are() {
+    let engine = engine(small());
+    let long = || Request::new(vec![300; 500]).embed(EmbedOptions::default());
+    let too_late = engine.submit(long().timeout(Duration::from_nanos(1))).unwrap().wait().unwrap();
+    assert_eq!(too_late.finish.reason, FinishReason::Deadline);
+    assert!(matches!(too_late.into_embedding().unwrap_err().kind(), ErrorKind::Overloaded { .. }));
+
+    let others: Vec<_> = (0..8).map(|_| engine.submit(long()).unwrap()).collect();
+    let cancelled = engine.submit(long()).unwrap();
+    cancelled.cancel();
+    let cancelled = cancelled.wait().unwrap();
+    assert_eq!(cancelled.finish.reason, FinishReason::Cancelled);
+    assert!(cancelled.into_embedding().is_err());
+    for other in others {
+        let completion = other.wait().unwrap();
+        assert_eq!((completion.finish.timings.n_prompt_tokens, completion.finish.timings.n_output_tokens), (500, 0));
+        assert!(completion.into_embedding().is_ok());
+    }
+}
+
+#[test]
 fn a_shutdown_answers_those_who_wait() {
     let engine = engine(small());
     let (sender, results) = mpsc::channel();
     for _ in 0..4 {
         let sender = sender.clone();
-        let done = move |result: llama_concurrent::Result<Embedding>| sender.send(result).unwrap();
-        engine.embed_then(&Prompt::Tokens(vec![300; 500]), &EmbedOptions::default(), done).unwrap();
+        let request = Request::new(vec![300; 500]).embed(EmbedOptions::default());
+        let done = move |result: llama_concurrent::Result<Completion>| {
+            sender.send(result.and_then(Completion::into_embedding)).unwrap();
+        };
+        engine.submit_then(&request, done).unwrap();
     }
     engine.shutdown();
     for _ in 0..4 {

@@ -76,7 +76,7 @@ fn check(name: &'static str) {
         }
         let mut told = Vec::new();
         let found = engine.embed_batch(prompts(), &options(pooling), |done, total| told.push((done, total)));
-        assert_eq!(told, (1..=texts.len()).map(|done| (done, texts.len())).collect::<Vec<_>>());
+        assert!(told.is_sorted() && told.last() == Some(&(texts.len(), texts.len())), "{told:?}");
         let mut plain = Plain::load_encoder(&model.path, in_llama_cpp);
         for (text, found) in texts.iter().zip(found) {
             let Embedding { values, n_prompt_tokens, .. } = found.expect("a vector");

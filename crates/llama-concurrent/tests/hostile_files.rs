@@ -16,9 +16,12 @@ use std::{
 };
 
 use fastrand::Rng;
-use llama_concurrent::{ChatMessage, ChatOptions, Engine, EngineConfig, SamplingParams};
+use llama_concurrent::{ChatMessage, ChatOptions, EmbedOptions, Engine, EngineConfig, Pooling, SamplingParams};
 use llama_concurrent_gguf::{Array, Header, TensorType, Value, ValueType};
-use llama_concurrent_gguf_synth::{Parts, Shape, SynthOptions, TensorPart, WeightType, write};
+use llama_concurrent_gguf_synth::{
+    Parts, Shape, SynthOptions, TensorPart, WeightType, encoder_architectures, write, write_architecture,
+};
+use llama_concurrent_llama::tensors_of;
 
 const TASK: &str = "LLAMA_CONCURRENT_HOSTILE_TASK";
 /// A case takes milliseconds; on a busy machine, a second.
@@ -180,6 +183,11 @@ impl Seeds {
                 .unwrap();
             paths.push(path);
         }
+        for encoder in encoder_architectures() {
+            let path = folder.join(format!("seed-{encoder}.gguf"));
+            write_architecture(encoder, 1, &path, tensors_of).unwrap();
+            paths.push(path);
+        }
         if let Some(more) = env::var_os("LLAMA_CONCURRENT_TEST_MODELS") {
             let files = fs::read_dir(more).unwrap().map(|entry| entry.unwrap().path());
             paths.extend(files.filter(|path| path.extension().is_some_and(|extension| extension == "gguf")));
@@ -281,6 +289,11 @@ fn use_model(path: &Path, random: &mut Rng) -> &'static str {
         })
         .collect();
     running.into_iter().for_each(|generation| drop(generation.wait()));
+    let texts = || (1..20).map(|n| (0..n * 3).map(|i| (i * 7 + n) % 500).collect::<Vec<i32>>());
+    for pooling in [Pooling::Mean, Pooling::None, Pooling::Rank] {
+        drop(engine.embed_batch(texts(), &EmbedOptions::default().pooling(pooling), |_, _| ()));
+    }
+    let _ = engine.rerank("A fox", ["eats mice", "", "\u{e9}\u{4e2d}\u{1f98a} <|end|>\n\n\u{0}x"]);
     if let Ok(prompt) = engine.chat_prompt(&[ChatMessage::new("user", "Hello")], &ChatOptions::default()) {
         let _ = engine.generate(prompt, params);
     }

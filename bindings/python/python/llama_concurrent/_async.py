@@ -5,13 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from types import TracebackType
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from ._base import BaseEngine, Progress, Stream as BaseStream, finished, is_list, list_requests, refuse_keywords
 from ._native import NativeGeneration
 from ._outcome import outcome
 from ._tools import ToolRun
 from ._types import Message, Prompt, Result, Results, SamplingParams
+from ._vectors import Pooling, Rank, Score, Vectors
+
+if TYPE_CHECKING:
+    from ._vectors import Floats
+
+T = TypeVar("T")
 
 
 LONG_TEXT = 4_000
@@ -125,6 +131,41 @@ class AsyncEngine(BaseEngine):
         """
         return AsyncStream(self, self._start(prompt, params))
 
+    async def embed(
+        self,
+        texts: Prompt | Iterable[Prompt],
+        *,
+        pooling: Pooling | None = None,
+        normalize: bool = True,
+        progress: Callable[[int, int], object] | None = None,
+    ) -> Floats:
+        """As `Engine.embed`; `progress` is called on another thread."""
+        vectors = Vectors(progress)
+        return await _on_thread(vectors, vectors.embed, self._native, texts, pooling, normalize)  # type: ignore[no-any-return]
+
+    async def rerank(
+        self,
+        query: str,
+        documents: Iterable[str],
+        *,
+        top_n: int | None = None,
+        progress: Callable[[int, int], object] | None = None,
+    ) -> list[Rank]:
+        """As `Engine.rerank`; `progress` is called on another thread."""
+        vectors = Vectors(progress)
+        return await _on_thread(vectors, vectors.rank, self._native, query, documents, top_n)
+
+    async def score(
+        self,
+        text: Prompt,
+        continuations: Iterable[Prompt],
+        *,
+        progress: Callable[[int, int], object] | None = None,
+    ) -> list[Score]:
+        """As `Engine.score`; `progress` is called on another thread."""
+        vectors = Vectors(progress)
+        return await _on_thread(vectors, vectors.score, self._native, text, continuations)
+
     def _start(self, prompt: Prompt, params: SamplingParams | None) -> NativeGeneration | asyncio.Task[NativeGeneration]:
         if isinstance(prompt, str) and len(prompt) >= LONG_TEXT:
             return asyncio.create_task(asyncio.to_thread(self._submit, prompt, params))
@@ -136,6 +177,15 @@ class AsyncEngine(BaseEngine):
         """Like `stream`, for a chat; `template` is passed to `chat_prompt`. The pieces are those of the content;
         `AsyncStream.deltas` has thoughts and calls, too."""
         return self.stream(self.chat_prompt(messages, **template), params)
+
+
+async def _on_thread(vectors: Vectors, work: Callable[..., T], *args: Any) -> T:
+    """Work on a thread, which ends soon after its task is cancelled."""
+    try:
+        return await asyncio.to_thread(work, *args)
+    except asyncio.CancelledError:
+        vectors.tick.stopped = True
+        raise
 
 
 class AsyncStream(BaseStream, AsyncIterator[str]):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from ._base import BaseEngine, Progress, finished, is_list, list_requests, refuse_keywords
 from ._base import Stream as BaseStream
@@ -12,6 +12,10 @@ from ._outcome import outcome
 from ._requests import Request
 from ._tools import ToolRun
 from ._types import Message, NativeSampling, Prompt, Result, Results, SamplingParams
+from ._vectors import Pooling, Rank, Score, Vectors
+
+if TYPE_CHECKING:
+    from ._vectors import Floats
 
 
 class Engine(BaseEngine):
@@ -150,6 +154,54 @@ class Engine(BaseEngine):
         """Like `stream`, for a chat; `template` is passed to `chat_prompt`. The pieces are those of the content;
         `Stream.deltas` has thoughts and calls, too."""
         return self.stream(self.chat_prompt(messages, **template), params)
+
+    def embed(
+        self,
+        texts: Prompt | Iterable[Prompt],
+        *,
+        pooling: Pooling | None = None,
+        normalize: bool = True,
+        progress: Callable[[int, int], object] | None = None,
+    ) -> Floats:
+        """Embeds a text, as an array of floats; or a list of any length, as an array with a row for each. Needs numpy.
+
+        `pooling` is "mean", "cls" or "last"; None is as the model's file says. With "none" a text has an array with a row for
+        each token, and a list of texts a list of these. With `normalize`, vectors have length 1, so that dot products are
+        cosines. `progress` is called with the number of finished texts and of all. What is wrong with one text is raised.
+
+        >>> with Engine(slots=1) as engine:
+        ...     engine.embed(["A fox", "A boat"]).shape
+        (2, 192)
+        """
+        return Vectors(progress).embed(self._native, texts, pooling, normalize)  # type: ignore[no-any-return]
+
+    def rerank(
+        self,
+        query: str,
+        documents: Iterable[str],
+        *,
+        top_n: int | None = None,
+        progress: Callable[[int, int], object] | None = None,
+    ) -> list[Rank]:
+        """Ranks documents by how well they answer a query, the best first; `top_n` keeps so many. Needs a model with a rank
+        head, and raises `InvalidRequest` with another."""
+        return Vectors(progress).rank(self._native, query, documents, top_n)
+
+    def score(
+        self,
+        text: Prompt,
+        continuations: Iterable[Prompt],
+        *,
+        progress: Callable[[int, int], object] | None = None,
+    ) -> list[Score]:
+        """How likely the model finds each continuation of a text; the text is computed once.
+
+        >>> with Engine(slots=2) as engine:
+        ...     likely, unlikely = engine.score("Once upon a", [" time", " xylophone"])
+        ...     likely.logprob > unlikely.logprob
+        True
+        """
+        return Vectors(progress).score(self._native, text, continuations)
 
     def submit(self, prompt: Prompt, params: SamplingParams | None = None) -> Request:
         """Starts a generation and returns immediately; works with `concurrent.futures.wait` and `as_completed`.

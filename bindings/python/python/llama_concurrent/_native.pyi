@@ -1,4 +1,13 @@
-__all__ = ["NativeEngine", "NativeFinished", "NativeGeneration", "NativeReplyForm", "system_info"]
+__all__ = [
+    "NativeEngine",
+    "NativeFinished",
+    "NativeGeneration",
+    "NativeReplyForm",
+    "embed",
+    "rank",
+    "score",
+    "system_info",
+]
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from os import PathLike
@@ -53,4 +62,20 @@ class NativeEngine:
     def drain(self, timeout: float | None = None) -> bool: ...
     def close(self) -> None: ...
 
+def embed(
+    engine: NativeEngine,
+    texts: Sequence[str | Sequence[int]],
+    pooling: str | None,
+    normalize: bool,
+    tick: Callable[[int, int], object] | None,
+) -> list[tuple[bytes, int, int] | LlamaError]: ...
+def rank(
+    engine: NativeEngine, query: str, documents: Sequence[str], tick: Callable[[int, int], object] | None
+) -> list[tuple[float, int] | LlamaError]: ...
+def score(
+    engine: NativeEngine,
+    text: str | Sequence[int],
+    continuations: Sequence[str | Sequence[int]],
+    tick: Callable[[int, int], object] | None,
+) -> list[tuple[float, bool, list[int], list[float | None]] | LlamaError]: ...
 def system_info() -> str: ...

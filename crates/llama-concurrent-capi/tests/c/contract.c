@@ -1297,6 +1297,111 @@ static void test_chats_with_tools(void) {
     CHECK_OK(llama_engine_free(engine));
 }
 
+/* Vectors, ranks and scores of several texts, by index. */
+struct found {
+    atomic_int finished, failed;
+    float first[4], last[4];
+    size_t n_embedding[4], n_vectors[4], n_logprobs[4];
+    double logprob[4];
+    bool is_greedy[4];
+    uint32_t n_prompt_tokens[4];
+    llama_infer_finish_reason reason[4];
+};
+
+static void on_found(const llama_infer_event *event, void *user_data) {
+    struct found *found = user_data;
+    const llama_infer_result *result = event->result;
+    if (event->type != LLAMA_INFER_EVENT_TYPE_FINISHED)
+        return; /* the one token behind a continuation */
+    CHECK(event->index < 4 && result != NULL);
+    uint32_t i = event->index;
+    CHECK((result->n_embedding == 0) == (result->embedding == NULL) && (result->n_vectors == 0) == (result->n_embedding == 0));
+    if (result->n_embedding > 0) {
+        found->first[i] = result->embedding[0];
+        found->last[i] = result->embedding[result->n_embedding - 1];
+    }
+    double sum = 0;
+    for (size_t j = 0; j < event->n_logprobs; j++)
+        sum += event->logprobs[j].logprob;
+    CHECK(event->n_logprobs == 0 || (sum - result->logprob < 1e-3 && result->logprob - sum < 1e-3));
+    found->n_embedding[i] = result->n_embedding;
+    found->n_vectors[i] = result->n_vectors;
+    found->n_logprobs[i] = event->n_logprobs;
+    found->logprob[i] = result->logprob;
+    found->is_greedy[i] = result->is_greedy;
+    found->n_prompt_tokens[i] = result->n_prompt_tokens;
+    found->reason[i] = result->reason;
+    found->failed += result->status != LLAMA_INFER_STATUS_OK;
+    found->finished++;
+}
+
+static void test_vectors_ranks_and_scores(void) {
+    llama_engine *engine = load();
+    static struct found mean, each, scored, ranked, refused;
+    const char *texts[] = {"A fox", "A boat on the sea", "A fox"};
+    CHECK_OK(llama_infer_embed_async(engine, texts, 3, LLAMA_INFER_POOLING_AUTO, true, NULL, on_found, &mean, NULL));
+    CHECK_OK(llama_infer_embed_async(engine, texts, 3, LLAMA_INFER_POOLING_NONE, true, NULL, on_found, &each, NULL));
+    CHECK_OK(llama_infer_wait_all(engine, PATIENCE_MS));
+    CHECK(mean.finished == 3 && mean.failed == 0 && each.finished == 3);
+    CHECK(mean.n_vectors[1] == 1 && mean.n_embedding[0] == mean.n_embedding[1] && mean.first[0] != mean.first[1]);
+    CHECK(mean.first[0] == mean.first[2] && mean.reason[0] == LLAMA_INFER_FINISH_REASON_STOP);
+    CHECK(each.n_vectors[1] == each.n_prompt_tokens[1] && each.n_embedding[1] == each.n_vectors[1] * mean.n_embedding[1]);
+
+    /* By a queue, with what is wrong with one text. */
+    llama_infer_queue *queue = NULL;
+    CHECK_OK(llama_infer_queue_new(&queue));
+    llama_infer_params params = llama_infer_default_params();
+    params.queue = queue;
+    char *long_text = malloc(1 << 16);
+    memset(long_text, 'a', (1 << 16) - 1);
+    for (size_t i = 0; i < (1 << 16) - 1; i += 2)
+        long_text[i] = ' ';
+    long_text[(1 << 16) - 1] = '\0';
+    const char *mixed[] = {"A fox", long_text, ""};
+    CHECK_OK(llama_infer_embed_async(engine, mixed, 3, LLAMA_INFER_POOLING_LAST, false, &params, NULL, &refused, NULL));
+    for (const llama_infer_event *event = NULL; refused.finished < 3;) {
+        CHECK_OK(llama_infer_poll(queue, PATIENCE_MS, &event));
+        if (event->index == 1)
+            CHECK(event->result->status == LLAMA_INFER_STATUS_PROMPT_TOO_LONG && event->result->error);
+        on_found(event, event->user_data);
+    }
+    CHECK(refused.n_vectors[0] == 1 && refused.failed >= 1);
+    CHECK_OK(llama_infer_queue_free(queue));
+    free(long_text);
+
+    const char *continuations[] = {" time", " xylophone"};
+    CHECK_OK(llama_infer_score_async(engine, "Once upon a", continuations, 2, NULL, on_found, &scored, NULL));
+    CHECK_OK(llama_infer_wait_all(engine, PATIENCE_MS));
+    CHECK(scored.finished == 2 && scored.failed == 0 && scored.is_greedy[0] && !scored.is_greedy[1]);
+    CHECK(scored.logprob[0] > scored.logprob[1] && scored.logprob[0] <= 0 && scored.n_logprobs[1] > 1);
+
+    CHECK_STATUS(INVALID_REQUEST, llama_infer_embed_async(engine, texts, 3, 17, true, NULL, on_found, &mean, NULL));
+    ERROR_SAYS("llama_infer_pooling");
+    CHECK_STATUS(INVALID_ARGUMENT, llama_infer_embed_async(engine, texts, 0, 0, true, NULL, on_found, &mean, NULL));
+    CHECK_STATUS(INVALID_ARGUMENT, llama_infer_embed_async(engine, NULL, 3, 0, true, NULL, on_found, &mean, NULL));
+    CHECK_STATUS(INVALID_ARGUMENT, llama_infer_embed_async(engine, texts, 3, 0, true, NULL, NULL, NULL, NULL));
+    CHECK_STATUS(INVALID_REQUEST, llama_infer_rank_async(engine, "fox", texts, 3, NULL, on_found, &mean, NULL));
+    ERROR_SAYS("no head that ranks");
+    CHECK_STATUS(INVALID_ARGUMENT, llama_infer_rank_async(engine, NULL, texts, 3, NULL, on_found, &mean, NULL));
+    CHECK_STATUS(INVALID_ARGUMENT, llama_infer_score_async(engine, NULL, texts, 3, NULL, on_found, &mean, NULL));
+    CHECK_OK(llama_engine_free(engine));
+
+    /* An encoder with a rank head lies beside the model. */
+    char path[4096];
+    snprintf(path, sizeof path, "%s", model);
+    char *name = strrchr(path, '/');
+    snprintf(name ? name + 1 : path, 32, "rerank.gguf");
+    CHECK_OK(llama_engine_load(path, NULL, &engine));
+    const char *documents[] = {"The boat has a red sail.", "A fox eats mice and berries.", "It rained all day."};
+    CHECK_OK(llama_infer_rank_async(engine, "What does a fox eat?", documents, 3, NULL, on_found, &ranked, NULL));
+    CHECK_OK(llama_infer_wait_all(engine, PATIENCE_MS));
+    CHECK(ranked.finished == 3 && ranked.failed == 0 && ranked.n_embedding[1] == 1);
+    CHECK(ranked.first[1] > ranked.first[0] && ranked.first[1] > ranked.first[2]);
+    CHECK_STATUS(INVALID_REQUEST, llama_infer_async(engine, "A fox", NULL, ignore, NULL, NULL));
+    ERROR_SAYS("encoder");
+    CHECK_OK(llama_engine_free(engine));
+}
+
 /* The descriptor is readable while there are events, and polling until TIMEOUT makes it unreadable. */
 static void test_queue(void) {
     static struct log logs[6];
@@ -1683,6 +1788,7 @@ static const struct {
     TEST(batch),
     TEST(chat_and_tokens),
     TEST(chats_with_tools),
+    TEST(vectors_ranks_and_scores),
     TEST(queue),
     TEST(a_queue_that_is_freed_wakes_who_polls_it),
     TEST(a_queue_that_is_freed_while_events_come),

@@ -125,7 +125,7 @@ pub fn long_names(args: impl Iterator<Item = OsString>) -> Vec<OsString> {
 pub struct Ignored {
     /// These are always so, or make no difference here.
     #[arg(long, hide = true, action = ArgAction::Count, aliases = ["backend-sampling", "cache-idle-slots",
-        "cache-prompt", "embedding", "embeddings", "escape", "jinja", "kv-unified", "log-prefix", "log-timestamps",
+        "cache-prompt", "embedding", "embeddings", "escape", "jinja", "log-prefix", "log-timestamps",
         "metrics", "mmap", "no-agent", "no-cache-idle-slots", "no-context-shift", "no-escape", "no-kv-unified",
         "no-log-jsonl", "no-log-prefix", "no-log-timestamps", "no-mmproj", "no-mmproj-auto", "no-models-autoload",
         "no-perf", "no-skip-chat-parsing", "no-ui-mcp-proxy", "no-warmup", "no-webui-mcp-proxy", "offline", "perf",

@@ -15,10 +15,10 @@ fn a_tiny_model_of_an_architecture_runs() {
     for more in [&["--swa-full"][..], &[]] {
         run(&[&["-m", &out, "-p", "The people", "--max-tokens", "2", "--ignore-eos"][..], more].concat()).well();
     }
-    call(&["synth", "--arch", "bert", "-o", &files.path("bert.gguf")]).refused(&["'bert'"]);
+    call(&["synth", "--arch", "clip", "-o", &files.path("clip.gguf")]).refused(&["'clip'"]);
     call(&["synth", "--arch", "gpt-oss", "--type", "q8_0", "-o", &files.path("q8.gguf")]).refused(&["--arch"]);
     call(&["synth", "--arch", "gpt-oss"]).refused(&["--output"]);
-    assert!(!Path::new(&files.path("bert.gguf")).exists());
+    assert!(!Path::new(&files.path("clip.gguf")).exists());
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod plan;
 mod run;
 #[cfg(unix)]
 mod serve;
+mod texts;
 mod topology;
 
 use std::{

@@ -52,7 +52,8 @@ fn architectures() {
 
 #[test]
 fn models_that_attend_to_whole_texts_are_encoders() {
-    let causal = |whether| tiny_model_with(&[("llama.attention.causal", llama_concurrent_gguf::Value::Bool(whether))], &[]);
+    let causal =
+        |whether| tiny_model_with(&[("llama.attention.causal", llama_concurrent_gguf::Value::Bool(whether))], &[]);
     assert!(!check(&causal(true)).expect("a model").is_encoder);
     assert_refused(check(&causal(false)), Unsupported, "'llama.attention.causal' is false");
     let decisions = tiny_model_with(&[("llama.decision.block_count", llama_concurrent_gguf::Value::U32(1))], &[]);

@@ -63,11 +63,9 @@ impl Scheduler {
                 }
             }
             if !std::mem::replace(&mut self.turn.embedded, true)
-                && let Some(call) = self
-                    .embeddings
-                    .next_call(self.rows_within(&self.embed_cost, self.config.max_stall / 2), self.config.embed)
+                && let n = self.rows_within(&self.embed_cost, self.config.max_stall / 2)
+                && let Some(call) = self.embeddings.next_call(n, self.config.embed)
             {
-                self.in_flight_embed = call.parts.iter().map(|part| part.tokens.len()).collect();
                 return (None, Some(call));
             }
             if let Some(call) = self.prefill_call() {

@@ -1,11 +1,13 @@
 //! Texts to embed: they wait in a line of their own, since they need no slot. One call in each turn is theirs. Where a model
 //! attends to whole texts, it takes as many of them as it has room for; otherwise it takes the next part of the first.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
-use llama_concurrent_types::{Embedding, Error, ErrorKind, FinishReason, Pooling, RequestId, Result, Token};
+use llama_concurrent_types::{
+    Embedding, Error, ErrorKind, Event, Finish, FinishReason, Pooling, Priority, RequestId, Result, Timings, Token,
+};
 
-use super::{Effect, Scheduler};
+use super::{Effect, Scheduler, queue::QueueKey};
 use crate::backend::{CallError, EmbedCall, EmbedLimits, EmbedPart};
 
 /// A text to embed, in the scheduler's terms.
@@ -19,17 +21,32 @@ pub struct NewEmbedding {
     pub pooling: Pooling,
     /// Scale the result to length 1.
     pub normalize: bool,
+    /// Who goes first.
+    pub priority: Priority,
+    /// When it came.
+    pub submitted: Duration,
+    /// Give up if it has not begun by then.
+    pub queue_deadline: Option<Duration>,
+    /// Give up if it has not ended by then.
+    pub deadline: Option<Duration>,
 }
 
-/// The line of texts.
+/// The line of texts, in the order in which they go.
 #[derive(Debug, Default)]
-pub(super) struct Embeddings(VecDeque<Text>);
+pub(super) struct Embeddings {
+    /// A text that is computed in part: it goes on whoever else has come.
+    begun: Option<Text>,
+    waiting: BTreeMap<QueueKey, Text>,
+    /// The tokens of each part that the backend is working on.
+    in_flight: Vec<usize>,
+}
 
 #[derive(Debug)]
 struct Text {
     new: NewEmbedding,
-    /// Leading tokens that are computed; more than none only for the first in line.
+    /// Leading tokens that are computed.
     computed: usize,
+    timings: Timings,
     /// Of the vectors that pooling takes.
     sums: Vec<f64>,
     /// The vectors of all tokens, where those are wanted.
@@ -38,45 +55,67 @@ struct Text {
 
 impl Embeddings {
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.begun.is_none() && self.waiting.is_empty()
+    }
+
+    pub(super) fn is_batch_only(&self) -> bool {
+        self.texts().all(|text| text.new.priority == Priority::Batch)
+    }
+
+    /// In the order in which they go.
+    fn texts(&self) -> impl Iterator<Item = &Text> {
+        self.begun.iter().chain(self.waiting.values())
     }
 
     /// Texts that have begun and texts that wait.
     pub(super) fn running_and_waiting(&self) -> (usize, usize) {
-        let running = self.0.iter().filter(|text| text.computed > 0).count();
-        (running, self.0.len() - running)
+        (usize::from(self.begun.is_some()), self.waiting.len())
     }
 
     /// The next call, of `n` tokens at most if texts can be cut, and otherwise if it has more than one.
-    pub(super) fn next_call(&self, n: usize, limits: EmbedLimits) -> Option<EmbedCall> {
-        let first = self.0.front()?;
+    pub(super) fn next_call(&mut self, n: usize, limits: EmbedLimits) -> Option<EmbedCall> {
+        let mut texts = self.texts();
+        let first = texts.next()?;
         let ranks = first.new.pooling == Pooling::Rank;
         let left = &first.new.tokens[first.computed..];
         let n_first = if limits.whole { left.len() } else { n.min(left.len()) };
-        let mut call =
-            EmbedCall { parts: vec![EmbedPart { computed: first.computed, tokens: left[..n_first].to_vec() }], ranks };
+        let mut parts = vec![EmbedPart { computed: first.computed, tokens: left[..n_first].to_vec() }];
         let (mut n_rows, most) = (n_first, n.min(limits.rows));
-        for Text { new, .. } in self.0.iter().skip(1).take(limits.texts.saturating_sub(1)) {
+        for Text { new, .. } in texts.take(limits.texts.saturating_sub(1)) {
             n_rows += new.tokens.len();
             if !limits.whole || n_rows > most || (new.pooling == Pooling::Rank) != ranks {
                 break;
             }
-            call.parts.push(EmbedPart { computed: 0, tokens: new.tokens.clone() });
+            parts.push(EmbedPart { computed: 0, tokens: new.tokens.clone() });
         }
-        Some(call)
+        self.in_flight = parts.iter().map(|part| part.tokens.len()).collect();
+        Some(EmbedCall { parts, ranks })
     }
 
-    fn remove(&mut self, id: RequestId) -> Option<Text> {
-        let index = self.0.iter().position(|text| text.new.id == id)?;
-        self.0.remove(index)
+    /// Takes out the text that goes first.
+    fn pop(&mut self) -> Option<Text> {
+        self.begun.take().or_else(|| self.waiting.pop_first().map(|(_, text)| text))
+    }
+
+    /// Takes out the texts for which this holds.
+    fn remove(&mut self, which: impl Fn(&Text) -> bool) -> Vec<Text> {
+        let keys: Vec<QueueKey> = self.waiting.iter().filter(|(_, text)| which(text)).map(|(key, _)| *key).collect();
+        let begun = self.begun.take_if(|text| which(text));
+        begun.into_iter().chain(keys.into_iter().filter_map(|key| self.waiting.remove(&key))).collect()
+    }
+
+    /// The next moment at which a deadline may strike.
+    pub(super) fn next_deadline(&self) -> Option<Duration> {
+        self.texts().filter_map(Text::next_deadline).min()
     }
 
     pub(super) fn check_invariants(&self, n_ctx: usize, limits: EmbedLimits) {
-        for (index, Text { new, computed, .. }) in self.0.iter().enumerate() {
+        assert!(self.begun.is_none() || !limits.whole, "whole texts are not cut");
+        for Text { new, computed, .. } in self.texts() {
             assert!((1..=n_ctx).contains(&new.tokens.len()), "a text within the context");
             assert!(*computed < new.tokens.len(), "a text that is computed is no longer here");
-            assert!(*computed == 0 || (index == 0 && !limits.whole), "one text at a time is cut");
         }
+        assert!(self.waiting.values().all(|text| text.computed == 0), "one text at a time is cut");
     }
 }
 
@@ -84,47 +123,60 @@ impl Scheduler {
     /// Puts a text in line. It was checked before: at least one token, at most `n_ctx`.
     pub fn embed(&mut self, new: NewEmbedding) {
         debug_assert!(!new.tokens.is_empty() && new.tokens.len() <= self.config.shape.n_ctx);
+        self.arrivals += 1;
         self.totals.requests.submitted += 1;
-        self.embeddings.0.push_back(Text::new(new));
+        let key = QueueKey::new(new.priority, new.submitted, self.arrivals, self.config.batch_aging);
+        let text = Text::new(new);
+        self.next_deadline = self.next_deadline.into_iter().chain(text.next_deadline()).min();
+        self.embeddings.waiting.insert(key, text);
     }
 
-    pub(super) fn cancel_embedding(&mut self, id: RequestId) {
-        if let Some(text) = self.embeddings.remove(id) {
-            let error = Error::new(ErrorKind::ShuttingDown, "the engine was shut down before the text was embedded");
-            self.end_embedding(text, FinishReason::Cancelled, Err(error));
+    pub(super) fn cancel_embedding(&mut self, id: RequestId, now: Duration) {
+        for text in self.embeddings.remove(|text| text.new.id == id) {
+            self.end_embedding(text, FinishReason::Cancelled, None, now);
         }
     }
 
-    pub(super) fn cancel_all_embeddings(&mut self) {
-        let ids: Vec<RequestId> = self.embeddings.0.iter().map(|text| text.new.id).collect();
-        ids.into_iter().for_each(|id| self.cancel_embedding(id));
+    pub(super) fn cancel_all_embeddings(&mut self, now: Duration) {
+        for text in self.embeddings.remove(|_| true) {
+            self.end_embedding(text, FinishReason::Cancelled, None, now);
+        }
     }
 
-    /// Takes what came of the texts that were computed last: of each part its number of tokens.
+    pub(super) fn expire_embeddings(&mut self, now: Duration) {
+        for text in self.embeddings.remove(|text| text.next_deadline().is_some_and(|deadline| now >= deadline)) {
+            self.end_embedding(text, FinishReason::Deadline, None, now);
+        }
+    }
+
+    /// Takes what came of the texts that were computed last.
     pub(super) fn apply_vectors(
         &mut self,
-        parts: Vec<usize>,
         vectors: Result<Vec<Vec<f32>>, CallError>,
         elapsed: Duration,
+        now: Duration,
     ) {
+        let parts = std::mem::take(&mut self.embeddings.in_flight);
         let n_rows = parts.iter().sum();
-        if vectors.is_ok() {
-            self.totals.prefill.add(n_rows, elapsed);
-            self.embed_cost.observe(n_rows, elapsed);
-        }
-        let mut vectors = vectors.map(Vec::into_iter);
-        let mut unfinished = None;
-        for n_tokens in parts {
-            let Some(mut text) = self.embeddings.0.pop_front() else { return };
-            let vectors = match &mut vectors {
-                Ok(vectors) => vectors,
-                Err(error) => {
+        let vectors = match vectors {
+            Ok(vectors) => vectors,
+            Err(error) => {
+                for _ in parts {
+                    let Some(text) = self.embeddings.pop() else { return };
                     let message = format!("the text was not embedded: {}", error.message);
-                    self.end_embedding(text, FinishReason::Error, Err(Error::new(ErrorKind::Decode, message)));
-                    continue;
+                    let error = Error::new(ErrorKind::Decode, message);
+                    self.end_embedding(text, FinishReason::Error, Some(error), now);
                 }
-            };
+                return;
+            }
+        };
+        self.totals.prefill.add(n_rows, elapsed);
+        self.embed_cost.observe(n_rows, elapsed);
+        let mut vectors = vectors.into_iter();
+        for n_tokens in parts {
+            let Some(mut text) = self.embeddings.pop() else { return };
             if text.computed == 0 {
+                text.timings.queue = now.saturating_sub(text.new.submitted).saturating_sub(elapsed);
                 self.effects.push(Effect::LeftQueue { id: text.new.id });
             }
             if text.new.pooling == Pooling::Rank {
@@ -134,38 +186,50 @@ impl Scheduler {
                 vectors.by_ref().take(n_tokens).for_each(|vector| text.take(&vector));
             }
             if text.computed < text.new.tokens.len() {
-                unfinished = Some(text);
-                continue;
+                self.embeddings.begun = Some(text);
+                return;
             }
             match text.pooled() {
-                Ok(embedding) => self.end_embedding(text, FinishReason::Stop, Ok(embedding)),
-                Err(error) => self.end_embedding(text, FinishReason::Error, Err(error)),
+                Ok(embedding) => {
+                    let event = Event::Embedding(Box::new(embedding));
+                    self.effects.push(Effect::Event { id: text.new.id, event });
+                    self.end_embedding(text, FinishReason::Stop, None, now);
+                }
+                Err(error) => self.end_embedding(text, FinishReason::Error, Some(error), now),
             }
-        }
-        if let Some(text) = unfinished {
-            self.embeddings.0.push_front(text);
         }
     }
 
     /// The one place where a text ends.
-    fn end_embedding(&mut self, text: Text, reason: FinishReason, result: Result<Embedding>) {
-        let id = text.new.id;
-        if text.computed == 0 {
+    fn end_embedding(&mut self, text: Text, reason: FinishReason, error: Option<Error>, now: Duration) {
+        let Text { new: NewEmbedding { id, submitted, .. }, computed, mut timings, .. } = text;
+        timings.e2e = now.saturating_sub(submitted);
+        if computed == 0 {
+            timings.queue = timings.e2e;
             self.effects.push(Effect::LeftQueue { id });
         }
         self.totals.requests.count(reason);
-        self.effects.push(Effect::Embedded { id, result });
+        let mut finish = Finish::new(reason, timings);
+        finish.error = error;
+        self.effects.push(Effect::Event { id, event: Event::Finished(Box::new(finish)) });
     }
 }
 
 impl Text {
     fn new(new: NewEmbedding) -> Self {
-        Self { new, computed: 0, sums: Vec::new(), all: Vec::new() }
+        let mut timings = Timings::default();
+        timings.n_prompt_tokens = new.tokens.len();
+        Self { new, computed: 0, timings, sums: Vec::new(), all: Vec::new() }
+    }
+
+    fn next_deadline(&self) -> Option<Duration> {
+        let queue = self.new.queue_deadline.filter(|_| self.computed == 0);
+        queue.into_iter().chain(self.new.deadline).min()
     }
 
     /// Takes the vector of the next token.
     fn take(&mut self, vector: &[f32]) {
-        let Self { new: NewEmbedding { pooling, tokens, .. }, computed, sums, all } = self;
+        let Self { new: NewEmbedding { pooling, tokens, .. }, computed, sums, all, .. } = self;
         if *pooling == Pooling::None {
             all.extend(vector);
         } else if pooling.takes(*computed, tokens.len()) {
@@ -206,7 +270,16 @@ mod tests {
 
     /// Three tokens with the vectors (1, 2), (3, 2), (2, -1).
     fn embed(pooling: Pooling, normalize: bool) -> Vec<f32> {
-        let new = NewEmbedding { id: 1, tokens: vec![7, 8, 9], pooling, normalize };
+        let new = NewEmbedding {
+            id: 1,
+            tokens: vec![7, 8, 9],
+            pooling,
+            normalize,
+            priority: Priority::Interactive,
+            submitted: Duration::ZERO,
+            queue_deadline: None,
+            deadline: None,
+        };
         let mut text = Text::new(new);
         [[1.0, 2.0], [3.0, 2.0], [2.0, -1.0]].iter().for_each(|vector| text.take(vector));
         let embedding = text.pooled().unwrap();

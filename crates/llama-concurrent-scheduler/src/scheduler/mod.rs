@@ -25,8 +25,8 @@ use slab::Slab;
 
 pub use self::{embeddings::NewEmbedding, sequence::NewSequence};
 use llama_concurrent_types::{
-    Embedding, EngineConfig, Error, ErrorKind, Event, Finish, FinishReason, PoolShape, Priority, RequestId, Result,
-    SlotStats, TokenTable, WorkerTotals,
+    EngineConfig, Error, ErrorKind, Event, Finish, FinishReason, PoolShape, Priority, RequestId, SlotStats, TokenTable,
+    WorkerTotals,
 };
 
 use self::{
@@ -97,13 +97,6 @@ pub enum Effect {
         /// Exactly one `Finished` comes for each request, as its last event.
         event: Event,
     },
-    /// A text is embedded, or is not going to be.
-    Embedded {
-        /// The request.
-        id: RequestId,
-        /// Its vector.
-        result: Result<Embedding>,
-    },
 }
 
 /// Decides for one worker which request gets which slot, and what is computed next.
@@ -121,8 +114,6 @@ pub struct Scheduler {
     prefill_stops: HashMap<SeqKey, usize>,
     turn: Turn,
     in_flight: Option<InFlight>,
-    /// The tokens of each part of the texts that the backend is working on.
-    in_flight_embed: Vec<usize>,
     /// Contexts in which a copy waits for the next call: it moves data only then.
     copying: Vec<bool>,
     /// Housekeeping that ends of sequences left for the next plan.
@@ -151,7 +142,6 @@ impl Scheduler {
             prefill_stops: HashMap::new(),
             turn: Turn::default(),
             in_flight: None,
-            in_flight_embed: Vec::new(),
             copying: vec![false; config.shape.contexts],
             pending_ops: Vec::new(),
             effects: Vec::new(),
@@ -181,7 +171,7 @@ impl Scheduler {
         if let Some(&key) = self.keys.get(&id) {
             self.finish(key, FinishReason::Cancelled, None, None, now);
         } else {
-            self.cancel_embedding(id);
+            self.cancel_embedding(id, now);
         }
     }
 
@@ -191,7 +181,7 @@ impl Scheduler {
         for key in keys {
             self.finish(key, FinishReason::Cancelled, None, None, now);
         }
-        self.cancel_all_embeddings();
+        self.cancel_all_embeddings(now);
     }
 
     /// Stops or goes on decoding a request whose reader is behind. Its slot stays its own until others wait for one.
@@ -215,7 +205,7 @@ impl Scheduler {
 
     /// Whether all that it computes is for requests of the batch class.
     pub fn is_batch_only(&self) -> bool {
-        self.embeddings.is_empty() && self.sequences.iter().all(|(_, s)| s.priority == Priority::Batch)
+        self.embeddings.is_batch_only() && self.sequences.iter().all(|(_, s)| s.priority == Priority::Batch)
     }
 
     /// The next thing to compute. Every plan is followed by one [`apply`](Self::apply).
@@ -266,8 +256,7 @@ impl Scheduler {
             }
         }
         if let Some(vectors) = outcome.vectors {
-            let parts = std::mem::take(&mut self.in_flight_embed);
-            self.apply_vectors(parts, vectors, outcome.elapsed);
+            self.apply_vectors(vectors, outcome.elapsed, now);
         }
         std::mem::take(&mut self.effects)
     }
@@ -319,7 +308,9 @@ impl Scheduler {
         for key in late {
             self.finish(key, FinishReason::Deadline, None, None, now);
         }
-        self.next_deadline = self.sequences.iter().filter_map(|(_, s)| s.next_deadline()).min();
+        self.expire_embeddings(now);
+        let deadlines = self.sequences.iter().filter_map(|(_, s)| s.next_deadline());
+        self.next_deadline = deadlines.chain(self.embeddings.next_deadline()).min();
     }
 
     /// The one place where a request ends.

@@ -491,6 +491,29 @@ fn whole_texts_share_calls_and_are_never_cut() {
 }
 
 #[test]
+fn texts_have_priorities_and_deadlines_as_requests_have() {
+    let mut rig = Rig::new(Setup { whole_texts: Some(1), ..Setup::default() });
+    rig.embed_new(0, prompt(0, 50), Pooling::Mean, Priority::Batch, None);
+    rig.embed_new(1, prompt(1, 50), Pooling::Mean, Priority::Batch, Some(Duration::from_millis(1)));
+    rig.embed_new(2, prompt(2, 30), Pooling::Mean, Priority::Interactive, None);
+    assert!(!rig.scheduler.is_batch_only());
+    rig.run_until_idle();
+    let calls: Vec<usize> = rig.embed_calls.iter().map(|(call, _)| call.n_rows()).collect();
+    assert_eq!(calls, [30, 50], "the interactive one goes first, and one is too late");
+    assert_eq!(rig.vectors[&1], (1, vec![Err(FinishReason::Deadline)]));
+
+    // A text that has begun is not overtaken: what is there of it would be lost.
+    let mut rig = Rig::new(Setup { n_ctx: 2048, ..Setup::default() });
+    rig.embed_new(0, prompt(0, 1000), Pooling::Mean, Priority::Batch, None);
+    rig.step();
+    rig.embed_new(1, prompt(1, 10), Pooling::Mean, Priority::Interactive, None);
+    rig.run_until_idle();
+    let last = rig.embed_calls.last().expect("a call");
+    assert_eq!(last.0.n_rows(), 10);
+    assert!(rig.vectors.values().all(|(left_queue, results)| *left_queue == 1 && results[0].is_ok()));
+}
+
+#[test]
 fn prompts_are_scored_in_small_calls_and_from_what_is_there() {
     let mut rig = Rig::new(Setup { slots: 2, ..Setup::default() });
     let shape = rig.backend.shape();

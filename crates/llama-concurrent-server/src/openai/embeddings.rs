@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{extract::State, response::Response};
 use futures_util::future::try_join_all;
-use llama_concurrent::{EmbedOptions, Embedding, Pooling, Prompt, Ticket, Token};
+use llama_concurrent::{Completion, EmbedOptions, Embedding, Pooling, Prompt, Request, Ticket, Token};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
@@ -156,8 +156,9 @@ async fn one(app: &App, name: &str, tokens: Vec<Token>, options: &EmbedOptions) 
         return Err(ApiError::field(name, format!("has {n} tokens, but this server takes at most {most}")));
     }
     let (sender, result) = oneshot::channel();
-    let accepted = app.engine.embed_then(&Prompt::Tokens(tokens), options, move |embedding| {
-        let _ = sender.send(embedding);
+    let request = Request::new(Prompt::Tokens(tokens)).embed(options.clone());
+    let accepted = app.engine.submit_then(&request, move |result| {
+        let _ = sender.send(result.and_then(Completion::into_embedding));
     });
     let _cancel = CancelOnDrop(accepted.map_err(|error| ApiError::from(error).of_embedding(name))?);
     match result.await {

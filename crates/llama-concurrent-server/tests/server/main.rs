@@ -13,6 +13,7 @@ mod native;
 mod ollama;
 mod openai;
 mod refusals;
+mod rerank;
 mod responses;
 mod shutdown;
 mod socket;

@@ -164,6 +164,11 @@ impl Parser {
         if may_come && !is_last {
             return false;
         }
+        if is_last && self.closers.may_begin_with(cursor.rest()) {
+            // The text was cut within what closes the call.
+            self.at = self.text.len();
+            return false;
+        }
         self.state = State::Answer;
         self.calls_here = true;
         self.skip_space = true;

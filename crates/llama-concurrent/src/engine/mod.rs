@@ -17,14 +17,14 @@ use std::{
 use crossbeam_channel::Sender;
 use llama_concurrent_constraint::Compiler;
 use llama_concurrent_gguf::ModelSummary;
-use llama_concurrent_llama::{Model, TokenizeOptions, affinity_of};
+use llama_concurrent_llama::{ENCODER_TEXTS, Model, TokenizeOptions, affinity_of};
 use llama_concurrent_scheduler::{Admission, Router, text::Utf8Decoder};
 use llama_concurrent_template::{Capabilities as ChatCapabilities, ChatMessage, ChatOptions};
 use llama_concurrent_topology::{Placement, WorkerPlan};
 use llama_concurrent_types::{
-    Collector, Completion, EmbedOptions, Embedding, EngineConfig, EngineStats, Error, ErrorKind, Event, FimTokens,
-    Guide, MemoryStats, PoolShape, ProductShare, Prompt, Request, RequestId, Result, SamplingParams, SlotStats,
-    Strategy, Token, TokenTable, WorkerStats, WorkerTotals,
+    Collector, Completion, EngineConfig, EngineStats, Error, ErrorKind, Event, FimTokens, Guide, MemoryStats,
+    PoolShape, ProductShare, Prompt, Request, RequestId, Result, SamplingParams, SlotStats, Strategy, Token,
+    TokenTable, WorkerStats, WorkerTotals,
 };
 
 use self::{replicas::Replicas, start::Started, submit::Use, templates::Templates};
@@ -140,33 +140,12 @@ impl Engine {
         self.submit(Request::new(prompt).params(params))?.wait()
     }
 
-    /// As [`embed`](Self::embed), but returns at once: `done` is called with the result, once, on the worker thread between
-    /// two decodes, so it must return quickly.
-    ///
-    /// # Errors
-    /// As [`submit`](Self::submit); `done` is then dropped unused.
-    pub fn embed_then(
-        &self,
-        text: &Prompt,
-        options: &EmbedOptions,
-        done: impl FnOnce(Result<Embedding>) + Send + 'static,
-    ) -> Result<Ticket> {
-        self.inner.embed(text, options, done)
-    }
-
     pub(crate) fn check_rank_head(&self) -> Result<()> {
         self.inner.check_rank_head()
     }
 
-    /// The prompt for which a model with a rank head says how well a document answers a query: by the template that its file
-    /// has for that, or else the two one after the other, as its vocabulary joins texts. Special tokens that are written in
-    /// them are plain text.
-    ///
-    /// # Errors
-    /// [`ErrorKind::InvalidRequest`] if the model has no rank head, or the tokenizer refuses a text.
-    pub fn rank_prompt(&self, query: &str, document: &str) -> Result<Prompt> {
-        self.inner.check_rank_head()?;
-        Ok(Prompt::Tokens(self.inner.model.rank_prompt(query, document, self.inner.shape.n_ctx)?))
+    pub(crate) fn rank_tokens(&self, query: &str, document: &str) -> Result<Vec<Token>> {
+        self.inner.model.rank_prompt(query, document, self.inner.shape.n_ctx)
     }
 
     /// Ends a request by its id; unknown and finished ones are ignored.
@@ -386,10 +365,12 @@ impl Engine {
         self.inner.shutdown();
     }
 
-    /// Requests of one batch that may be in the engine at once: enough to keep every slot busy, and no more, so that the
-    /// queue has room for others.
+    /// Requests of one batch that may be in the engine at once: enough to keep every slot busy, or every call of an encoder
+    /// full, and no more, so that the queue has room for others.
     pub fn batch_window(&self) -> usize {
-        2 * self.inner.placement.workers.len() * self.inner.shape.contexts * self.inner.shape.slots
+        let Inner { placement, shape, summary, .. } = &*self.inner;
+        let at_once = if summary.is_encoder { ENCODER_TEXTS } else { shape.contexts * shape.slots };
+        2 * placement.workers.len() * at_once
     }
 
     /// Waits until a request left the queue or ended, `limit` at most: the moment to try again after `Overloaded`.

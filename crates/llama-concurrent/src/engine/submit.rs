@@ -5,17 +5,17 @@ use std::sync::{Arc, PoisonError, atomic::Ordering};
 use crossbeam_channel::SendError;
 use llama_concurrent_constraint::{Compiler, Grammar};
 use llama_concurrent_llama::TokenizeOptions;
-use llama_concurrent_scheduler::{NewEmbedding, NewSequence, WorkerLoad};
+use llama_concurrent_scheduler::{NewEmbedding, NewSequence, Permit, WorkerLoad};
 use llama_concurrent_types::{
-    Constraint, EmbedOptions, Embedding, Error, ErrorKind, Matcher, Pooling, Prompt, Request, Result, SamplingParams,
+    Constraint, EmbedOptions, Error, ErrorKind, Matcher, Pooling, Prompt, Request, RequestId, Result, SamplingParams,
     Token,
 };
 
-use super::{Inner, shutting_down};
+use super::{Inner, WorkerHandle, shutting_down};
 use crate::{
     stream::EventSink,
     ticket::Ticket,
-    worker::{Caller, Command, EmbedCaller, EventSender},
+    worker::{Caller, Command, EventSender},
 };
 
 /// Whether somebody still waits for the tokens.
@@ -30,6 +30,13 @@ pub(super) enum Use {
 
 impl Inner {
     pub(super) fn submit(&self, request: &Request, sink: Box<dyn EventSink>) -> Result<Ticket> {
+        match &request.embed {
+            None => self.generate(request, sink),
+            Some(options) => self.embed(request, options, sink),
+        }
+    }
+
+    fn generate(&self, request: &Request, sink: Box<dyn EventSink>) -> Result<Ticket> {
         let submitted = self.epoch.elapsed();
         request.params.validate(self.model.table().len())?;
         if self.summary.is_encoder {
@@ -61,10 +68,8 @@ impl Inner {
             (None, Some(constraint)) => Some(Box::new(self.compile(constraint)?) as Box<dyn Matcher>),
             (None, None) => None,
         };
-        let mut permit = self.admission.reserve(prompt.len())?;
-
-        let index = self.choose_worker(&prompt);
-        let worker = &self.workers[index];
+        let permit = self.admission.reserve(prompt.len())?;
+        let worker = &self.workers[self.choose_worker(&prompt)];
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let sequence = NewSequence {
             id,
@@ -80,17 +85,44 @@ impl Inner {
             queue_deadline: request.queue_timeout.map(|limit| submitted.saturating_add(limit)),
             deadline: request.timeout.map(|limit| submitted.saturating_add(limit)),
         };
-        // Counted before it is sent: a worker that shuts down waits for what is on its way. If it has ended already, the
-        // events tells the caller.
-        permit.assign(&worker.shared.unfinished);
-        let caller = Caller { events: EventSender::new(sink), permit };
-        if let Err(SendError(refused)) = worker.commands.send(Command::Submit(Box::new(sequence), caller)) {
-            if let Command::Submit(_, caller) = refused {
-                caller.events.disarm();
-            }
-            return Err(shutting_down());
+        hand_over(worker, id, permit, sink, |caller| Command::Submit(Box::new(sequence), caller))
+    }
+
+    fn embed(&self, request: &Request, options: &EmbedOptions, sink: Box<dyn EventSink>) -> Result<Ticket> {
+        let submitted = self.epoch.elapsed();
+        let tokens = self.tokenize(&request.prompt, Use::Embed, &|| true)?;
+        let (n_tokens, n_ctx) = (tokens.len(), self.shape.n_ctx);
+        if n_tokens == 0 {
+            return Err(Error::new(ErrorKind::InvalidRequest, "the text has no tokens; give some other text"));
         }
-        Ok(Ticket { id, commands: worker.commands.clone() })
+        if n_tokens > n_ctx {
+            return Err(Error::new(
+                ErrorKind::PromptTooLong { n_prompt: n_tokens, max_tokens: 0, n_ctx },
+                format!(
+                    "the text has {n_tokens} tokens, but at most {n_ctx} can be embedded; shorten it or raise n_ctx"
+                ),
+            ));
+        }
+        let pooling = options.pooling.or_else(|| self.model.pooling().filter(|&own| own != Pooling::Rank));
+        let pooling = pooling.unwrap_or(Pooling::Mean);
+        if pooling == Pooling::Rank {
+            self.check_rank_head()?;
+        }
+        let permit = self.admission.reserve(n_tokens)?;
+        // Nothing of it stays in a slot, so its prefix is not to be remembered.
+        let worker = &self.workers[self.choose_worker(&[])];
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        let text = NewEmbedding {
+            id,
+            tokens,
+            pooling,
+            normalize: options.normalize,
+            priority: request.priority,
+            submitted,
+            queue_deadline: request.queue_timeout.map(|limit| submitted.saturating_add(limit)),
+            deadline: request.timeout.map(|limit| submitted.saturating_add(limit)),
+        };
+        hand_over(worker, id, permit, sink, |caller| Command::Embed(Box::new(text), caller))
     }
 
     fn choose_worker(&self, prompt: &[Token]) -> usize {
@@ -110,46 +142,6 @@ impl Inner {
         }
         let message = "the model has no head that ranks texts; load a reranker, or compare vectors of texts instead";
         Err(Error::new(ErrorKind::InvalidRequest, message))
-    }
-
-    pub(super) fn embed(
-        &self,
-        prompt: &Prompt,
-        options: &EmbedOptions,
-        done: impl FnOnce(Result<Embedding>) + Send + 'static,
-    ) -> Result<Ticket> {
-        let tokens = self.tokenize(prompt, Use::Embed, &|| true)?;
-        let (n_tokens, n_ctx) = (tokens.len(), self.shape.n_ctx);
-        if n_tokens == 0 {
-            return Err(Error::new(ErrorKind::InvalidRequest, "the text has no tokens; give some other text"));
-        }
-        if n_tokens > n_ctx {
-            return Err(Error::new(
-                ErrorKind::PromptTooLong { n_prompt: n_tokens, max_tokens: 0, n_ctx },
-                format!(
-                    "the text has {n_tokens} tokens, but at most {n_ctx} can be embedded; shorten it or raise n_ctx"
-                ),
-            ));
-        }
-        let pooling = options.pooling.or_else(|| self.model.pooling().filter(|&own| own != Pooling::Rank));
-        let pooling = pooling.unwrap_or(Pooling::Mean);
-        if pooling == Pooling::Rank {
-            self.check_rank_head()?;
-        }
-        let mut permit = self.admission.reserve(n_tokens)?;
-        // Nothing of it stays in a slot, so its prefix is not to be remembered.
-        let worker = &self.workers[self.choose_worker(&[])];
-        permit.assign(&worker.shared.unfinished);
-        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        let text = NewEmbedding { id, tokens, pooling, normalize: options.normalize };
-        let caller = EmbedCaller::new(permit, Box::new(done));
-        if let Err(SendError(refused)) = worker.commands.send(Command::Embed(text, caller)) {
-            if let Command::Embed(_, caller) = refused {
-                caller.disarm();
-            }
-            return Err(shutting_down());
-        }
-        Ok(Ticket { id, commands: worker.commands.clone() })
     }
 
     /// The tokens of a prompt; with text that cannot fit it is refused before all of it is tokenized.
@@ -206,5 +198,27 @@ impl Inner {
                 self.summary.n_ctx_train
             ),
         ))
+    }
+}
+
+fn hand_over(
+    worker: &WorkerHandle,
+    id: RequestId,
+    mut permit: Permit,
+    sink: Box<dyn EventSink>,
+    command: impl FnOnce(Caller) -> Command,
+) -> Result<Ticket> {
+    // Counted before it is sent: a worker that shuts down waits for what is on its way. If it has ended already, the
+    // events tell the caller.
+    permit.assign(&worker.shared.unfinished);
+    let caller = Caller { events: EventSender::new(sink), permit };
+    match worker.commands.send(command(caller)) {
+        Ok(()) => Ok(Ticket { id, commands: worker.commands.clone() }),
+        Err(SendError(refused)) => {
+            if let Command::Submit(_, caller) | Command::Embed(_, caller) = refused {
+                caller.events.disarm();
+            }
+            Err(shutting_down())
+        }
     }
 }

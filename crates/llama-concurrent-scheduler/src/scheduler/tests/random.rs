@@ -23,7 +23,11 @@ enum Act {
         queue_ms: Option<u64>,
         total_ms: Option<u64>,
     },
-    Embed(usize),
+    Embed {
+        len: usize,
+        priority: Priority,
+        total_ms: Option<u64>,
+    },
     Cancel(usize),
     Pause(usize),
     Resume(usize),
@@ -46,7 +50,11 @@ fn act() -> impl Strategy<Value = Act> {
                 total_ms,
             }
         ),
-        1 => (1usize..64).prop_map(Act::Embed),
+        1 => (1usize..64, any::<bool>(), deadline()).prop_map(|(len, batch, total_ms)| Act::Embed {
+            len,
+            priority: if batch { Priority::Batch } else { Priority::Interactive },
+            total_ms,
+        }),
         1 => (0usize..64).prop_map(Act::Cancel),
         2 => (0usize..64).prop_map(Act::Pause),
         1 => (0usize..64).prop_map(Act::Resume),
@@ -89,11 +97,12 @@ fn survive(setup: Setup, fail_every: Option<u64>, acts: &[Act]) {
                 submitted.push((id, tokens));
                 asked.extend(score_from.map(|from| (id, from)));
             }
-            Act::Embed(len) => {
+            Act::Embed { len, priority, total_ms } => {
                 let id = (submitted.len() + embedded.len()) as RequestId;
                 let tokens = prompt(id as usize, *len);
                 let pooling = if len % 3 == 0 && whole { Pooling::Rank } else { Pooling::Mean };
-                rig.embed_by(id, tokens.clone(), pooling);
+                let deadline = total_ms.map(|ms| rig.now + Duration::from_millis(ms));
+                rig.embed_new(id, tokens.clone(), pooling, *priority, deadline);
                 embedded.push((id, tokens));
             }
             Act::Cancel(n) => {

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use llama_concurrent_types::{Delta, Pooling, Priority, PromptProgress, SamplingParams, Token};
+use llama_concurrent_types::{Delta, Embedding, Pooling, Priority, PromptProgress, SamplingParams, Token};
 
 use super::super::*;
 use crate::{
@@ -25,7 +25,8 @@ pub struct Rig {
     pub backend: SimBackend,
     pub now: Duration,
     pub heard: HashMap<RequestId, Heard>,
-    pub vectors: HashMap<RequestId, (usize, Vec<Result<Embedding>>)>,
+    /// How often a text left the queue, and its vector or why there is none.
+    pub vectors: HashMap<RequestId, (usize, Vec<Result<Embedding, FinishReason>>)>,
     pub calls: Vec<(Call, Duration)>,
     pub embed_calls: Vec<(EmbedCall, Duration)>,
     pub swaps: usize,
@@ -152,8 +153,28 @@ impl Rig {
     }
 
     pub fn embed_by(&mut self, id: RequestId, tokens: Vec<Token>, pooling: Pooling) {
-        self.vectors.insert(id, (0, Vec::new()));
-        self.scheduler.embed(NewEmbedding { id, tokens, pooling, normalize: false });
+        self.embed_new(id, tokens, pooling, Priority::Interactive, None);
+    }
+
+    pub fn embed_new(
+        &mut self,
+        id: RequestId,
+        tokens: Vec<Token>,
+        pooling: Pooling,
+        priority: Priority,
+        deadline: Option<Duration>,
+    ) {
+        self.vectors.entry(id).or_default();
+        self.scheduler.embed(NewEmbedding {
+            id,
+            tokens,
+            pooling,
+            normalize: false,
+            priority,
+            submitted: self.now,
+            queue_deadline: None,
+            deadline,
+        });
     }
 
     /// The worker's three lines, and a record of what came of them. Whether anything was computed.
@@ -179,7 +200,18 @@ impl Rig {
                     Some((left_queue, _)) => *left_queue += 1,
                     None => self.heard.get_mut(&id).unwrap().left_queue += 1,
                 },
-                Effect::Embedded { id, result } => self.vectors.get_mut(&id).unwrap().1.push(result),
+                Effect::Event { id, event } if self.vectors.contains_key(&id) => {
+                    let (_, results) = self.vectors.get_mut(&id).unwrap();
+                    match event {
+                        Event::Embedding(embedding) => results.push(Ok(*embedding)),
+                        Event::Finished(finish) if finish.reason == FinishReason::Stop => {
+                            assert_eq!(results.len(), 1, "one vector before the end");
+                            assert_eq!(finish.timings.n_prompt_tokens, results[0].as_ref().unwrap().n_prompt_tokens);
+                        }
+                        Event::Finished(finish) => results.push(Err(finish.reason)),
+                        other => panic!("{other:?}"),
+                    }
+                }
                 Effect::Event { id, event } => {
                     let heard = self.heard.get_mut(&id).unwrap();
                     assert!(heard.finish.is_none(), "nothing follows the end");

@@ -128,6 +128,24 @@ fn calls_as_models_write_them_are_let_through_and_read() {
     }
 }
 
+/// A limit on tokens may end an answer anywhere: what closes a call is never said, however much of it there is.
+#[test]
+fn what_closes_a_call_is_no_content_where_it_is_cut() {
+    let tools = [Tool::new("f", json!({"type": "object", "properties": {"a": {}, "n": {}}}))];
+    for (template, name, text) in FAMILIES {
+        let format = Format::detect(template);
+        for end in (0..text.len()).filter(|&end| text.is_char_boundary(end)) {
+            let mut parser = Parser::new(&format, &tools, ParserOptions::default());
+            let mut events = parser.push(&text[..end]);
+            events.extend(parser.finish());
+            let message: Message = events.into_iter().collect();
+            if !message.calls.is_empty() {
+                assert_eq!(message.content, "", "{name}, cut at {end}: {message:?}");
+            }
+        }
+    }
+}
+
 #[test]
 fn many_tools_are_compiled_in_every_form() {
     let parameters = json!({
