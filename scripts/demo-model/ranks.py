@@ -43,6 +43,7 @@ class Shape(NamedTuple):
 
 
 SHAPE = Shape()
+PLACES = 16  # dimensions
 
 
 def main() -> None:
@@ -136,19 +137,25 @@ def init(seed: int) -> dict:
     norm = lambda: {"weight": jnp.ones(SHAPE.embd), "bias": jnp.zeros(SHAPE.embd)}
     embd, ff = SHAPE.embd, SHAPE.ff
 
-    def layer() -> dict:
-        # Queries as keys: what attends from the first step on is what is alike, such as a word of the query and its like.
-        alike = matrix(embd, embd) * 2
-        return {
-            "attn_q": {"weight": alike, "bias": jnp.zeros(embd)}, "attn_k": {"weight": jnp.array(alike), "bias": jnp.zeros(embd)}, "attn_v": linear(embd, embd),
-            "attn_output": linear(embd, embd), "attn_output_norm": norm(), "ffn_up": linear(embd, ff), "ffn_down": linear(ff, embd), "layer_output_norm": norm(),
-        }
-
+    layer = lambda: {
+        "attn_q": linear(embd, embd), "attn_k": linear(embd, embd), "attn_v": linear(embd, embd), "attn_output": linear(embd, embd),
+        "attn_output_norm": norm(), "ffn_up": linear(embd, ff), "ffn_down": linear(ff, embd), "layer_output_norm": norm(),
+    }
     table = lambda rows, scale: {"weight": jax.random.normal(next(keys), (rows, embd)) * scale}
-    return {
-        "token_embd": table(SHAPE.vocab, 1.0), "token_types": table(1, 0.02), "position_embd": table(SHAPE.context, 0.1), "token_embd_norm": norm(),
+    params = {
+        "token_embd": table(SHAPE.vocab, 1.0), "token_types": table(1, 0.02), "position_embd": table(SHAPE.context, 0.02), "token_embd_norm": norm(),
         "layers": [layer() for _ in range(SHAPE.layers)], "cls": linear(embd, embd), "cls.output": linear(embd, 1),
     }
+    # What it needs is there from the first step on: some dimensions say where a token stands and nothing else, and in the first layer
+    # tokens attend to those that are like them, wherever they stand.
+    angles = jnp.arange(SHAPE.context)[:, None] / 2.0 ** jnp.arange(1, PLACES // 2 + 1)
+    places = jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], -1)
+    params["position_embd"]["weight"] = params["position_embd"]["weight"].at[:, :PLACES].set(places)
+    params["token_embd"]["weight"] = params["token_embd"]["weight"].at[:, :PLACES].set(0)
+    alike = (matrix(embd, embd) * 2).at[:PLACES].set(0)
+    for name in ("attn_q", "attn_k"):
+        params["layers"][0][name]["weight"] = jnp.array(alike)
+    return params
 
 
 def forward(params: dict, tokens, lengths):

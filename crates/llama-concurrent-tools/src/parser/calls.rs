@@ -123,7 +123,12 @@ impl Parser {
             }
             Err(Stop::More) if !is_last => return false,
             // The object is not closed; its arguments are.
-            Err(_) => self.end_call(None, complete, is_listed),
+            Err(stop) => {
+                if matches!(stop, Stop::More) {
+                    self.at = self.text.len();
+                }
+                self.end_call(None, complete, is_listed);
+            }
         }
         true
     }
@@ -164,8 +169,8 @@ impl Parser {
         if may_come && !is_last {
             return false;
         }
-        if is_last && self.closers.may_begin_with(cursor.rest()) {
-            // The text was cut within what closes the call.
+        if is_last && (may_come || self.closers.may_begin_with(cursor.rest())) {
+            // The text was cut within what closes the call, or before the name of another.
             self.at = self.text.len();
             return false;
         }
