@@ -141,7 +141,7 @@ class AsyncEngine(BaseEngine):
     ) -> Floats:
         """As `Engine.embed`; `progress` is called on another thread."""
         vectors = Vectors(progress)
-        return await _on_thread(vectors, vectors.embed, self._native, texts, pooling, normalize)  # type: ignore[no-any-return]
+        return await _on_thread(vectors, vectors.embed, self._native, texts, pooling, normalize)
 
     async def rerank(
         self,

@@ -171,7 +171,7 @@ class Engine(BaseEngine):
 
         >>> with Engine(slots=1) as engine:
         ...     engine.embed(["A fox", "A boat"]).shape
-        (2, 192)
+        (2, 128)
         """
         return Vectors(progress).embed(self._native, texts, pooling, normalize)  # type: ignore[no-any-return]
 

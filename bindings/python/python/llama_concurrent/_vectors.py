@@ -63,8 +63,8 @@ class Vectors:
         self, native: NativeEngine, texts: Prompt | Iterable[Prompt], pooling: Pooling | None, normalize: bool
     ) -> Any:
         numpy = _numpy()
-        alone = not is_list(texts)  # type: ignore[arg-type]
-        prompts = [texts] if alone else list(texts)
+        alone = not is_list(texts)
+        prompts: list[Any] = [texts] if alone else list(texts)
         vectors = []
         for index, done in enumerate(_native.embed(native, prompts, pooling, normalize, self.tick)):
             values, n_vectors, _ = _whole(done, index, alone)
