@@ -78,13 +78,23 @@ const VICUNA: &str = "{%- for message in messages -%}
   {{- 'ASSISTANT:' -}}
 {%- endif -%}";
 
+const COMMAND_R: &str = "{%- for message in messages -%}
+  {%- set role = 'CHATBOT' if message.role == 'assistant' else message.role | upper -%}
+  {{- '<|START_OF_TURN_TOKEN|><|' + role + '_TOKEN|>' + message.content | trim + '<|END_OF_TURN_TOKEN|>' -}}
+{%- endfor -%}
+{%- if add_generation_prompt -%}
+  {{- '<|START_OF_TURN_TOKEN|><|CHATBOT_TOKEN|>' -}}
+{%- endif -%}";
+
 /// The names, in order.
-pub const NAMES: [&str; 8] = ["chatml", "gemma", "llama2", "llama3", "mistral-v1", "phi3", "vicuna", "zephyr"];
+pub const NAMES: [&str; 9] =
+    ["chatml", "command-r", "gemma", "llama2", "llama3", "mistral-v1", "phi3", "vicuna", "zephyr"];
 
 /// The source of a template by its name; the names are llama.cpp's.
 pub fn builtin(name: &str) -> Option<&'static str> {
     match name {
         "chatml" => Some(CHATML),
+        "command-r" => Some(COMMAND_R),
         "gemma" => Some(GEMMA),
         "llama2" => Some(LLAMA2),
         "llama3" => Some(LLAMA3),
