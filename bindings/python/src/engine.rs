@@ -102,7 +102,7 @@ impl NativeFinished {
 pub fn run_all(
     py: Python<'_>,
     engine: &Engine,
-    requests: Vec<Request>,
+    requests: Vec<llama_concurrent::Result<Request>>,
     tick: Option<&Py<PyAny>>,
 ) -> PyResult<Vec<llama_concurrent::Result<Completion>>> {
     let results = py.detach(|| {
@@ -222,7 +222,7 @@ impl NativeEngine {
         let engine = self.get(py)?;
         let requests = requests.into_iter().map(|(prompt, sampling)| sampling.request(py, &engine, prompt));
         let (requests, forms): (Vec<Request>, Vec<_>) = requests.collect::<PyResult<Vec<_>>>()?.into_iter().unzip();
-        let results = run_all(py, &engine, requests, tick.as_ref())?;
+        let results = run_all(py, &engine, requests.into_iter().map(Ok).collect(), tick.as_ref())?;
         let read = |(result, form): (_, Option<ReplyForm>)| convert::outcome(py, result, form.as_ref(), &[]);
         results.into_iter().zip(forms).map(read).collect()
     }

@@ -1,6 +1,6 @@
 //! Vectors of texts, ranks of documents, and scores of continuations.
 
-use llama_concurrent::{Completion, EmbedOptions, Engine, Pooling, Priority, Prompt, Rank, Request, Score, Token};
+use llama_concurrent::{Completion, EmbedOptions, Pooling, Priority, Prompt, Rank, Request, Score, Token};
 use pyo3::{IntoPyObjectExt, prelude::*, types::PyBytes};
 
 use crate::{
@@ -8,21 +8,6 @@ use crate::{
     engine::{self, NativeEngine},
     errors,
 };
-
-type Results<T> = Vec<llama_concurrent::Result<T>>;
-
-/// Runs those requests that could be made; an error stays in its place.
-fn run(
-    py: Python<'_>,
-    engine: &Engine,
-    requests: Results<Request>,
-    tick: Option<&Py<PyAny>>,
-) -> PyResult<Results<Completion>> {
-    let ready = requests.iter().filter_map(|request| request.as_ref().ok().cloned()).collect();
-    let mut done = engine::run_all(py, engine, ready, tick)?.into_iter();
-    let mut next = || done.next().unwrap_or_else(|| unreachable!("a result for each request"));
-    Ok(requests.into_iter().map(|request| request.and_then(|_| next())).collect())
-}
 
 /// A result, or the exception in its place.
 fn place<'py, T: IntoPyObject<'py>>(py: Python<'py>, result: llama_concurrent::Result<T>) -> PyResult<Py<PyAny>> {
@@ -56,7 +41,7 @@ pub fn embed(
     };
     let options = EmbedOptions::default().pooling(pooling).normalize(normalize);
     let request = |text: Asked| Ok(Request::new(text.prompt()).embed(options.clone()).priority(Priority::Batch));
-    let results = run(py, &engine, texts.into_iter().map(request).collect(), tick.as_ref())?;
+    let results = engine::run_all(py, &engine, texts.into_iter().map(request).collect(), tick.as_ref())?;
     let read = |completion: Completion| {
         let embedding = completion.into_embedding()?;
         let bytes: Vec<u8> = embedding.values.iter().flat_map(|value| value.to_ne_bytes()).collect();
@@ -80,7 +65,7 @@ pub fn rank(
     let request = |prompt: llama_concurrent::Result<Vec<Token>>| {
         prompt.map(|tokens| Request::new(Prompt::Tokens(tokens)).embed(options.clone()).priority(Priority::Batch))
     };
-    let results = run(py, &engine, prompts.into_iter().map(request).collect(), tick.as_ref())?;
+    let results = engine::run_all(py, &engine, prompts.into_iter().map(request).collect(), tick.as_ref())?;
     let read = |completion: Completion| {
         let rank = Rank::of(completion.into_embedding()?)?;
         Ok((rank.score, rank.n_prompt_tokens))
@@ -102,7 +87,7 @@ pub fn score(
         (text.prompt(), continuations.into_iter().map(Asked::prompt).collect());
     let requests = py.detach(|| engine.score_requests(text, continuations));
     let requests = requests.map_err(|error| errors::exception(&error))?;
-    let results = run(py, &engine, requests, tick.as_ref())?;
+    let results = engine::run_all(py, &engine, requests, tick.as_ref())?;
     let read = |completion: Completion| {
         let score = Score::of(completion.prompt.into());
         let tokens: Vec<Token> = score.tokens.iter().map(|one| one.token).collect();

@@ -197,21 +197,18 @@ fn run(
     engine: &Engine,
     requests: Vec<llama_concurrent::Result<Request>>,
 ) -> Result<Vec<llama_concurrent::Result<Completion>>, Failure> {
-    let ready: Vec<Request> = requests.iter().filter_map(|request| request.as_ref().ok().cloned()).collect();
-    let bar = (ready.len() > FEW)
-        .then(|| console::progress_bar(ready.len() as u64, "{pos}/{len} {wide_bar:.cyan/dim} {elapsed} {eta}"));
+    let bar = (requests.len() > FEW)
+        .then(|| console::progress_bar(requests.len() as u64, "{pos}/{len} {wide_bar:.cyan/dim} {elapsed} {eta}"));
     let interrupts = Interrupts::listen();
-    let done = engine.try_run_all(ready, |done, _| {
+    let done = engine.try_run_all(requests, |done, _| {
         bar.iter().for_each(|bar| bar.set_position(done as u64));
         if interrupts.pressed() { ControlFlow::Break(Failure::Interrupted) } else { ControlFlow::Continue(()) }
     });
     bar.iter().for_each(|bar| bar.finish_and_clear());
-    let mut done = match done {
-        ControlFlow::Continue(done) => done.into_iter(),
-        ControlFlow::Break(failure) => return Err(failure),
-    };
-    let mut next = || done.next().unwrap_or_else(|| unreachable!("a result for each request"));
-    Ok(requests.into_iter().map(|request| request.and_then(|_| next())).collect())
+    match done {
+        ControlFlow::Continue(done) => Ok(done),
+        ControlFlow::Break(failure) => Err(failure),
+    }
 }
 
 /// The exit code: 2 if a text was refused as invalid, else 1 if one failed.

@@ -38,7 +38,16 @@ impl Engine {
 
     /// Runs requests of any number and returns their results in order; `progress` as in
     /// [`generate_batch`](Self::generate_batch).
-    pub fn run_all(&self, requests: Vec<Request>, mut progress: impl FnMut(usize, usize)) -> Vec<Result<Completion>> {
+    pub fn run_all(&self, requests: Vec<Request>, progress: impl FnMut(usize, usize)) -> Vec<Result<Completion>> {
+        self.run_each(requests.into_iter().map(Ok).collect(), progress)
+    }
+
+    /// The same; a request that could not be made keeps its error in its place.
+    pub(crate) fn run_each(
+        &self,
+        requests: Vec<Result<Request>>,
+        mut progress: impl FnMut(usize, usize),
+    ) -> Vec<Result<Completion>> {
         let mut told = 0;
         let results = self.try_run_all(requests, |done, total| {
             if done > told {
@@ -54,10 +63,10 @@ impl Engine {
     }
 
     /// As [`run_all`](Self::run_all), but `tick` may end it early, and is also called some ten times a second while
-    /// nothing ends. What still runs then is cancelled.
+    /// nothing ends. What still runs then is cancelled. A request that could not be made keeps its error in its place.
     pub fn try_run_all<B>(
         &self,
-        requests: Vec<Request>,
+        requests: Vec<Result<Request>>,
         mut tick: impl FnMut(usize, usize) -> ControlFlow<B>,
     ) -> ControlFlow<B, Vec<Result<Completion>>> {
         let total = requests.len();
@@ -68,6 +77,14 @@ impl Engine {
                 batch.collect(TICK);
                 tick(batch.done, total)?;
             }
+            let request = match request {
+                Ok(request) => request,
+                Err(error) => {
+                    batch.finish(index, Err(error));
+                    tick(batch.done, total)?;
+                    continue;
+                }
+            };
             let mut stopped = ControlFlow::Continue(());
             let sender = batch.sender.clone();
             let ended = move |result| {

@@ -54,12 +54,12 @@ impl Engine {
         query: &str,
         documents: impl IntoIterator<Item = D>,
     ) -> Result<Vec<Result<Rank>>> {
-        let prompts = self.rank_prompts(query, documents)?;
-        let ready = prompts.iter().filter_map(|prompt| prompt.as_ref().ok().cloned());
         let options = EmbedOptions::default().pooling(Pooling::Rank);
-        let mut ranks = self.embed_batch(ready, &options, |_, _| ()).into_iter();
-        let mut next = || ranks.next().unwrap_or_else(|| unreachable!("a result for each prompt")).and_then(Rank::of);
-        Ok(prompts.into_iter().map(|prompt| prompt.and_then(|_| next())).collect())
+        let request = |tokens| Request::new(Prompt::Tokens(tokens)).embed(options.clone()).priority(Priority::Batch);
+        let prompts = self.rank_prompts(query, documents)?.into_iter();
+        let requests = prompts.map(|prompt| prompt.map(request)).collect();
+        let rank = |completion: Completion| completion.into_embedding().and_then(Rank::of);
+        Ok(self.run_each(requests, |_, _| ()).into_iter().map(|done| done.and_then(rank)).collect())
     }
 
     /// For each document the tokens of the prompt for which the model's rank head says how well it answers a query: by the template that its file

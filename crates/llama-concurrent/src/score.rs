@@ -46,14 +46,11 @@ impl Engine {
             Ok(requests) => requests,
             Err(error) => return (0..n).map(|_| Err(error.clone())).collect(),
         };
-        let ready = requests.iter().filter_map(|one| one.as_ref().ok().cloned()).collect();
-        let mut done = self.run_all(ready, |_, _| ()).into_iter();
         let score = |completion: Completion| match completion.prompt.is_empty() {
             true => Err(Error::new(ErrorKind::ShuttingDown, "it was cancelled before the continuation was scored")),
             false => Ok(Score::of(completion.prompt.into())),
         };
-        let mut next = || done.next().unwrap_or_else(|| unreachable!("a result for each request")).and_then(score);
-        requests.into_iter().map(|one| one.and_then(|_| next())).collect()
+        self.run_each(requests, |_, _| ()).into_iter().map(|done| done.and_then(score)).collect()
     }
 
     /// The requests of [`score`](Self::score), for callers who submit them themselves: a completion's
