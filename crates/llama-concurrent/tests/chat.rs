@@ -178,8 +178,8 @@ fn templates_know_the_day_unless_told_another() {
 #[test]
 fn a_name_that_no_template_has_is_refused() {
     let mut config = EngineConfig::default();
-    config.chat_template = Some("command-r".into());
+    config.chat_template = Some("command-x".into());
     let error = Engine::load(model(), config).expect_err("there is none of that name");
     assert_eq!(error.kind(), &ErrorKind::InvalidConfig);
-    assert!(error.to_string().contains("command-r") && error.to_string().contains("chatml"), "{error}");
+    assert!(error.to_string().contains("command-x") && error.to_string().contains("chatml"), "{error}");
 }

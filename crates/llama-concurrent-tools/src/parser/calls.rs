@@ -101,6 +101,10 @@ impl Parser {
         self.at += fed.used;
         let Some(complete) = fed.end else { return false };
         let (is_listed, in_object) = (*is_listed, *in_object);
+        if is_last && !complete {
+            // What is left may have become markup of an argument.
+            self.at = self.text.len();
+        }
         if complete && in_object {
             self.state = State::ObjectRest { is_listed, complete };
         } else {
