@@ -2,7 +2,7 @@
  * Texts as vectors, compared with each other, and documents ranked by how well they answer a query.
  *
  *     cc vectors.c -o vectors $(pkg-config --cflags --libs llama_concurrent)
- *     ./vectors [MODEL]
+ *     ./vectors [MODEL [RERANKER]]
  */
 #include <llama_concurrent.h>
 #include <math.h>
@@ -45,36 +45,48 @@ static int complain(void) {
     return 1;
 }
 
-int main(int argc, char **argv) {
-    const char *model = argc > 1 ? argv[1] : "models/rerank.gguf";
+/* Prints how alike each text is to the first one. */
+static int compare(const char *model, struct found *found) {
     llama_engine *engine = NULL;
     if (llama_engine_load(model, NULL, &engine) != LLAMA_INFER_STATUS_OK)
         return complain();
-
-    struct found found = {0};
     int code = 0;
     llama_infer_pooling pooling = LLAMA_INFER_POOLING_MEAN;
-    if (llama_infer_embed_async(engine, texts, N_TEXTS, pooling, true, NULL, on_vector, &found, NULL) != LLAMA_INFER_STATUS_OK)
+    if (llama_infer_embed_async(engine, texts, N_TEXTS, pooling, true, NULL, on_vector, found, NULL) != LLAMA_INFER_STATUS_OK)
         code = complain();
     llama_infer_wait_all(engine, -1);
-    for (size_t i = 1; i < N_TEXTS && found.vectors[0] && found.vectors[i]; i++) {
+    llama_engine_free(engine);
+    for (size_t i = 1; i < N_TEXTS && found->vectors[0] && found->vectors[i]; i++) {
         float cosine = 0; /* of vectors of length 1 */
-        for (size_t j = 0; j < found.width; j++)
-            cosine += found.vectors[0][j] * found.vectors[i][j];
+        for (size_t j = 0; j < found->width; j++)
+            cosine += found->vectors[0][j] * found->vectors[i][j];
         printf("%6.3f  %s\n", cosine, texts[i]);
     }
+    for (size_t i = 0; i < N_TEXTS; i++)
+        free(found->vectors[i]);
+    return code;
+}
 
+static int rank(const char *reranker, struct found *found) {
+    llama_engine *engine = NULL;
+    if (llama_engine_load(reranker, NULL, &engine) != LLAMA_INFER_STATUS_OK)
+        return complain();
+    int code = 0;
     const char *query = "What does a fox eat?";
-    if (llama_infer_rank_async(engine, query, texts, N_TEXTS, NULL, on_rank, &found, NULL) == LLAMA_INFER_STATUS_OK) {
+    if (llama_infer_rank_async(engine, query, texts, N_TEXTS, NULL, on_rank, found, NULL) == LLAMA_INFER_STATUS_OK) {
         llama_infer_wait_all(engine, -1);
         printf("\n%s\n", query);
         for (size_t i = 0; i < N_TEXTS; i++)
-            printf("%6.2f  %s\n", found.scores[i], texts[i]);
+            printf("%6.2f  %s\n", found->scores[i], texts[i]);
     } else {
-        complain(); /* a model without a rank head */
+        code = complain(); /* a model without a rank head */
     }
-    for (size_t i = 0; i < N_TEXTS; i++)
-        free(found.vectors[i]);
     llama_engine_free(engine);
     return code;
+}
+
+int main(int argc, char **argv) {
+    struct found found = {0};
+    int code = compare(argc > 1 ? argv[1] : "models/demo.gguf", &found);
+    return rank(argc > 2 ? argv[2] : "models/rerank.gguf", &found) || code;
 }

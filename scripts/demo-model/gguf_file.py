@@ -21,7 +21,12 @@ def write_gguf(path: Path, params: dict, recipe: Recipe, tokenizer: Tokenizer) -
     path.parent.mkdir(parents=True, exist_ok=True)
     writer = GGUFWriter(part, "llama")
     _describe(writer, params, recipe)
-    _add_vocabulary(writer, tokenizer, recipe)
+    add_vocabulary(writer, tokenizer, recipe)
+    writer.add_eot_token_id(tokenizer.token_to_id(recipe.end))
+    writer.add_add_bos_token(recipe.adds_bos)
+    writer.add_add_eos_token(False)
+    writer.add_add_space_prefix(False)
+    writer.add_chat_template(recipe.chat_template)
     for name, weight in _tensors(params):
         if weight.ndim == 1:
             writer.add_tensor(name, weight)
@@ -83,7 +88,8 @@ def _describe(writer: GGUFWriter, params: dict, recipe: Recipe) -> None:
     writer.add_layer_norm_rms_eps(shape.eps)
 
 
-def _add_vocabulary(writer: GGUFWriter, tokenizer: Tokenizer, recipe: Recipe) -> None:
+def add_vocabulary(writer: GGUFWriter, tokenizer: Tokenizer, recipe: Recipe) -> None:
+    """The tokens, their kinds and merges, and which of them begin and end a text."""
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre(recipe.pretokenizer)
     kinds = dict.fromkeys(recipe.control_tokens, TokenType.CONTROL) | dict.fromkeys(recipe.markup, TokenType.USER_DEFINED)
@@ -93,8 +99,3 @@ def _add_vocabulary(writer: GGUFWriter, tokenizer: Tokenizer, recipe: Recipe) ->
     writer.add_token_merges([" ".join(merge) for merge in json.loads(tokenizer.to_str())["model"]["merges"]])
     writer.add_bos_token_id(tokenizer.token_to_id(recipe.bos))
     writer.add_eos_token_id(tokenizer.token_to_id(recipe.end))
-    writer.add_eot_token_id(tokenizer.token_to_id(recipe.end))
-    writer.add_add_bos_token(recipe.adds_bos)
-    writer.add_add_eos_token(False)
-    writer.add_add_space_prefix(False)
-    writer.add_chat_template(recipe.chat_template)

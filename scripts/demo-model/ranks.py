@@ -21,8 +21,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import tool_catalogue
-from gguf import GGMLQuantizationType, GGUFReader, GGUFWriter, LlamaFileType, PoolingType, TokenType
+from gguf import GGMLQuantizationType, GGUFReader, GGUFWriter, LlamaFileType, PoolingType
 from gguf.quants import dequantize, quantize
+from gguf_file import add_vocabulary
 from grammar import plain_story
 from recipe import TOOLS
 from tokenizer import restore_tokenizer
@@ -233,15 +234,7 @@ def write(path: Path, params: dict, tokenizer: Tokenizer) -> None:
     writer.add_causal_attention(False)
     writer.add_pooling_type(PoolingType.RANK)
     writer.add_token_type_count(1)
-    writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre(TOOLS.pretokenizer)
-    kinds = dict.fromkeys(TOOLS.control_tokens, TokenType.CONTROL) | dict.fromkeys(TOOLS.markup, TokenType.USER_DEFINED)
-    tokens = [tokenizer.id_to_token(i) for i in range(SHAPE.vocab)]
-    writer.add_token_list(tokens)
-    writer.add_token_types([kinds.get(token, TokenType.NORMAL) for token in tokens])
-    writer.add_token_merges([" ".join(merge) for merge in json.loads(tokenizer.to_str())["model"]["merges"]])
-    writer.add_bos_token_id(tokenizer.token_to_id(TOOLS.bos))
-    writer.add_eos_token_id(tokenizer.token_to_id(TOOLS.end))
+    add_vocabulary(writer, tokenizer, TOOLS)
     writer.add_add_bos_token(True)
     writer.add_add_eos_token(True)
     for name, weight in tensors(params):

@@ -24,8 +24,9 @@ def embed(
     engine: NativeEngine, texts: Sequence[Any], pooling: str | None, normalize: bool, tick: _Tick
 ) -> list[tuple[bytes, int, int] | _errors.LlamaError]:
     """For each text the bytes of its floats, the number of its vectors and of its tokens; or an exception."""
-    if pooling is not None and pooling not in ("mean", "cls", "last", "none"):
-        raise _errors.InvalidRequest(f"pooling is {pooling!r}, but must be 'mean', 'cls', 'last', 'none' or None")
+    if pooling == "auto" or (pooling is not None and pooling not in _POOLING):
+        known = ", ".join(name for name in _POOLING if name != "auto")
+        raise _errors.InvalidRequest(f"unknown pooling {pooling!r}; use one of {known}")
 
     def vectors(event: CInferEvent) -> tuple[bytes, int, int]:
         result = event.result.contents

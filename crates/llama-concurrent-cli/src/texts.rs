@@ -47,7 +47,7 @@ pub struct EmbedArgs {
     output: Option<PathBuf>,
 
     /// How the vectors of a text's tokens become one: mean, cls or last; none gives all of them [default: what the model's file says]
-    #[arg(long, value_name = "HOW", value_parser = pooling)]
+    #[arg(long, value_name = "HOW", value_parser = Pooling::of_vectors)]
     pooling: Option<Pooling>,
 
     /// Leave vectors as long as they are, instead of scaling them to length 1
@@ -247,16 +247,6 @@ fn npy(vectors: &[Embedding]) -> Vec<u8> {
     file.extend(header);
     file.extend(vectors.iter().flat_map(|vector| &vector.values).flat_map(|value| value.to_le_bytes()));
     file
-}
-
-fn pooling(name: &str) -> Result<Pooling, String> {
-    match name {
-        "mean" => Ok(Pooling::Mean),
-        "cls" => Ok(Pooling::Cls),
-        "last" => Ok(Pooling::Last),
-        "none" => Ok(Pooling::None),
-        _ => Err("must be mean, cls, last or none".into()),
-    }
 }
 
 #[cfg(test)]

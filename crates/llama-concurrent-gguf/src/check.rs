@@ -24,9 +24,6 @@ pub(super) use architecture::all_names;
 pub use architecture::{encoders, generators, graph_faults};
 pub use vocabulary::{PRE_TOKENIZERS, VocabularySummary};
 
-/// Of these, a model that ranks texts has at least one.
-const RANK_HEAD: [&str; 2] = ["cls.weight", "cls.output.weight"];
-
 /// `TENSOR_ALIGNMENT` in ggml-backend.cpp: a mapped buffer that starts elsewhere is an assertion failure. Weights that are
 /// read get places of their own.
 const MAPPED_ALIGNMENT: u64 = 32;
@@ -99,6 +96,19 @@ impl Header {
                 "'{decisions}' says that the model scores decisions, which this program does not run"
             ))),
         }
+    }
+
+    /// Whether it ranks texts: whether its last matrix has a row for each label, or one where there are none. llama.cpp reads so
+    /// many numbers of each text, whatever the matrix gives.
+    fn has_rank_head(&self, name: &str, weights: &Weights) -> Result<bool, Problem> {
+        let labels = format!("{name}.classifier.output_labels");
+        let n_labels = match self.get(&labels) {
+            None => 1,
+            Some(Value::Array(labels)) => labels.len() as u64,
+            Some(other) => return Err(wrong_type(&labels, other, "arr[str]")),
+        };
+        let last = ["cls.output.weight", "cls.weight"].into_iter().find_map(|name| weights.find(name));
+        Ok(last.is_some_and(|matrix| matrix.dims.get(1).copied().unwrap_or(1) == n_labels))
     }
 
     /// What llama.cpp asserts of single encoders.
@@ -180,7 +190,7 @@ impl Header {
             tokenizer: vocabulary.tokenizer,
             has_chat_template: vocabulary.has_chat_template,
             is_encoder: architecture.encoder,
-            has_rank_head: RANK_HEAD.iter().any(|name| weights.find(name).is_some()),
+            has_rank_head: self.has_rank_head(name, weights)?,
             sliding_window: if architecture.encoder { None } else { window::find(self, name, &sizes.n_head_kv)? },
             work: weights.work(sizes.n_expert_used),
             matrices: weights.matrices(),

@@ -18,6 +18,7 @@ mod model;
 mod numa;
 mod pack_cache;
 mod products;
+mod rank;
 mod sampler;
 mod tensors;
 #[cfg(test)]

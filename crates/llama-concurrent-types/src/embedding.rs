@@ -1,6 +1,11 @@
 //! Embeddings: a text as one vector, from what the model makes of its tokens.
 
-use crate::parameters::IntoField;
+use std::str::FromStr;
+
+use crate::{
+    error::{Error, ErrorKind, Result},
+    parameters::IntoField,
+};
 
 /// How the vectors of a text's tokens become one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -19,6 +24,29 @@ pub enum Pooling {
 }
 
 impl Pooling {
+    /// Every way, in the order of the documentation.
+    pub const ALL: [Pooling; 5] = [Pooling::Mean, Pooling::Cls, Pooling::Last, Pooling::None, Pooling::Rank];
+
+    /// Its name in every interface.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Pooling::Mean => "mean",
+            Pooling::Cls => "cls",
+            Pooling::Last => "last",
+            Pooling::None => "none",
+            Pooling::Rank => "rank",
+        }
+    }
+
+    /// The way of this name that makes vectors: all but [`Rank`](Self::Rank).
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidRequest`] for another name.
+    pub fn of_vectors(name: &str) -> Result<Self> {
+        let ways = || Pooling::ALL.into_iter().filter(|&way| way != Pooling::Rank);
+        ways().find(|way| way.as_str() == name).ok_or_else(|| unknown(name, ways()))
+    }
+
     /// Whether the vector of the token at `position`, of `n` tokens, is part of the sum.
     pub fn takes(self, position: usize, n: usize) -> bool {
         match self {
@@ -35,6 +63,19 @@ impl Pooling {
             Pooling::Cls | Pooling::Last | Pooling::None | Pooling::Rank => 1.0,
         }
     }
+}
+
+impl FromStr for Pooling {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        Pooling::ALL.into_iter().find(|way| way.as_str() == name).ok_or_else(|| unknown(name, Pooling::ALL))
+    }
+}
+
+fn unknown(name: &str, known: impl IntoIterator<Item = Pooling>) -> Error {
+    let known: Vec<_> = known.into_iter().map(Pooling::as_str).collect();
+    Error::new(ErrorKind::InvalidRequest, format!("unknown pooling '{name}'; use one of {}", known.join(", ")))
 }
 
 /// How a text is embedded.

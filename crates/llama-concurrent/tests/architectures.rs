@@ -45,9 +45,7 @@ struct Model {
 
 impl Model {
     fn tiny(name: &'static str) -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let path = folder.path().join("tiny.gguf");
-        synth::write_architecture(name, 7, &path, tensors_of).expect("a tiny model");
+        let (folder, path) = plain::tiny(name);
         Self { name, path, _folder: folder }
     }
 

@@ -10,8 +10,8 @@ use std::path::PathBuf;
 use llama_concurrent::{
     EmbedOptions, Embedding, Engine, EngineConfig, ErrorKind, Pooling, Prompt, Request, SamplingParams, Token,
 };
-use llama_concurrent_gguf_synth as synth;
-use llama_concurrent_llama::tensors_of;
+use llama_concurrent_gguf::{Array, Value};
+use llama_concurrent_gguf_synth::{self as synth, Parts};
 use llama_cpp_sys_2 as sys;
 use plain::Plain;
 
@@ -29,9 +29,7 @@ struct Model {
 
 impl Model {
     fn tiny(name: &'static str) -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let path = folder.path().join("tiny.gguf");
-        synth::write_architecture(name, 7, &path, tensors_of).expect("a tiny model");
+        let (folder, path) = plain::tiny(name);
         Self { name, path, _folder: folder }
     }
 
@@ -146,6 +144,46 @@ fn what_an_encoder_cannot_do_is_an_error_in_words() {
     let too_long = engine.embed(vec![1; 513], &EmbedOptions::default()).expect_err("one more");
     assert!(matches!(too_long.kind(), ErrorKind::PromptTooLong { n_prompt: 513, .. }), "{too_long}");
     assert_eq!(engine.stats().memory.kv_bytes, 0);
+}
+
+/// In parts of 64 tokens, and so is what comes of the last one.
+#[test]
+fn a_model_that_generates_ranks_texts_of_several_parts() {
+    let model = Model::tiny("qwen3");
+    let engine = model.load(EngineConfig::default().slots(2).n_ctx(256));
+    assert!(engine.model().has_rank_head && !engine.model().is_encoder);
+    let mut plain = Plain::load_encoder(&model.path, sys::LLAMA_POOLING_TYPE_RANK);
+    for text in texts() {
+        let found = engine.embed(text.clone(), &options(Pooling::Rank)).expect("a rank").values;
+        model.assert_close(&format!("rank of {} tokens", text.len()), &found, &plain.embed(&text, 1));
+    }
+    assert!(engine.generate(vec![3, 4, 5], SamplingParams::default().max_tokens(2)).is_ok(), "it generates, too");
+}
+
+/// llama.cpp would read beyond what it has computed, and abort.
+#[test]
+fn a_head_that_gives_another_number_of_scores_than_labels_is_none() {
+    let with = |name: &'static str, change: fn(&mut Parts)| {
+        let model = Model::tiny(name);
+        let mut parts = Parts::read(&model.path).expect("a tiny model");
+        change(&mut parts);
+        std::fs::write(&model.path, parts.encode()).expect("a file");
+        model
+    };
+    for model in [
+        with("jina-bert-v2", |parts| {
+            let labels = Value::Array(Array::from_strings(["a", "b", "c"]));
+            parts.set("jina-bert-v2.classifier.output_labels", labels);
+        }),
+        with("bert", |parts| parts.tensors.retain(|tensor| !tensor.name.starts_with("cls.output"))),
+    ] {
+        let engine = model.load(EngineConfig::default());
+        assert!(!engine.model().has_rank_head, "{}", model.name);
+        assert!(
+            engine.rerank("fox", ["mice", "boat"]).is_err() && engine.embed("fox", &options(Pooling::Rank)).is_err()
+        );
+        assert!(engine.embed("fox", &options(Pooling::Mean)).is_ok());
+    }
 }
 
 #[test]

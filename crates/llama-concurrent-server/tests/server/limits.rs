@@ -38,6 +38,16 @@ fn a_closed_connection_frees_its_slot() {
     server.until("both slots are taken and others wait", |totals| totals.running == 2 && totals.waiting > 2);
     drop(waiting);
     server.until_idle();
+    // Texts to embed, more than are embedded in a moment.
+    let texts = json!({"input": vec!["A long walk in the hills. ".repeat(60); 60]}).to_string();
+    let cancelled = || server.engine.stats().totals.requests.cancelled;
+    let before = cancelled();
+    let mut connection = server.connect();
+    connection.write_all(server.head("/v1/embeddings", &texts).as_bytes()).unwrap();
+    server.until("texts wait", |totals| totals.waiting > 2);
+    drop(connection);
+    server.until_idle();
+    assert!(cancelled() > before + 2, "what nobody waits for is not computed");
     assert_eq!(server.post("/completion", &json!({"prompt": "A", "n_predict": 1})).0, 200);
 }
 

@@ -36,7 +36,7 @@ impl Inner {
         let n_workers = placement.workers.len();
         let n_ctx_train = size.n_ctx_train;
         let shape = match summary.is_encoder {
-            true => encoder_shape(config, n_ctx_train),
+            true => encoder_shape(config, n_ctx_train, summary.n_vocab, machine.free_memory)?,
             false => config.pool_shape(strategy, placement.workers[0].slots, n_ctx_train),
         };
         if summary.is_encoder && config.n_ctx.is_some_and(|n_ctx| n_ctx > shape.n_ctx) {
@@ -235,9 +235,28 @@ fn choose_strategy(config: &EngineConfig, model: &ModelSummary, variance: Option
 }
 
 /// The pool of a worker with an encoder, which has no slots to speak of. Positions behind those of its training do not exist.
-fn encoder_shape(config: &EngineConfig, n_ctx_train: usize) -> PoolShape {
-    let n_ctx = config.n_ctx_for(n_ctx_train).min(n_ctx_train.max(1));
-    PoolShape { contexts: 1, slots: 1, n_ctx, n_batch: config.n_batch }
+///
+/// llama.cpp has room for the logits of each token of a text, though an encoder has none. By default texts may be so long that this
+/// takes a quarter of the free memory; longer than memory allows, they would have the system end some process.
+fn encoder_shape(
+    config: &EngineConfig,
+    n_ctx_train: usize,
+    n_vocab: u32,
+    free_memory: Option<u64>,
+) -> Result<PoolShape> {
+    let trained = if n_ctx_train == 0 { usize::MAX } else { n_ctx_train };
+    let logits = 4 * u64::from(n_vocab.max(1));
+    let tokens_in = |bytes: u64| usize::try_from(bytes / logits).unwrap_or(usize::MAX).max(1);
+    let most = free_memory.map_or(usize::MAX, |free| tokens_in(free / if config.n_ctx.is_some() { 1 } else { 4 }));
+    let n_ctx = config.n_ctx_for(n_ctx_train).min(trained);
+    if config.n_ctx.is_some() && n_ctx > most {
+        let message = format!(
+            "texts of {n_ctx} tokens need more memory than is free: llama.cpp takes {logits} bytes for each token of a text; \
+             lower n_ctx to {most} or less"
+        );
+        return Err(Error::new(ErrorKind::OutOfMemory, message));
+    }
+    Ok(PoolShape { contexts: 1, slots: 1, n_ctx: n_ctx.min(most), n_batch: config.n_batch })
 }
 
 /// Signals are for the threads of the program. The compute threads that this thread starts inherit the mask.
@@ -265,4 +284,26 @@ fn check_kv_fits(shape: &PoolShape, workers: usize, kv_of_slot: f64, free_memory
             gib(free as f64)
         ),
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_of_encoders_are_as_long_as_training_and_memory_allow() {
+        let n_ctx = |wanted: Option<usize>, trained, n_vocab, free| {
+            let config = EngineConfig::default().n_ctx(wanted);
+            encoder_shape(&config, trained, n_vocab, free).map(|shape| shape.n_ctx)
+        };
+        assert_eq!(n_ctx(None, 512, 30_000, None).unwrap(), 512);
+        assert_eq!(n_ctx(Some(4096), 512, 30_000, Some(1 << 40)).unwrap(), 512);
+        assert_eq!(n_ctx(Some(100), 512, 30_000, Some(1 << 40)).unwrap(), 100);
+        assert_eq!(n_ctx(None, 0, 30_000, None).unwrap(), llama_concurrent_types::DEFAULT_N_CTX);
+        // 250,000 tokens take a million bytes of logits.
+        assert_eq!(n_ctx(None, 8192, 250_000, Some(400_000_000)).unwrap(), 100);
+        let refused = n_ctx(Some(8192), 8192, 250_000, Some(400_000_000)).unwrap_err();
+        assert_eq!(*refused.kind(), ErrorKind::OutOfMemory);
+        assert!(refused.to_string().contains("lower n_ctx to 400"), "{refused}");
+    }
 }

@@ -2,10 +2,24 @@
 
 #![allow(unsafe_code)]
 
-use std::{ffi::CString, path::Path};
+use std::{
+    ffi::CString,
+    path::{Path, PathBuf},
+};
 
 use llama_concurrent::Token;
+use llama_concurrent_gguf_synth as synth;
+use llama_concurrent_llama::tensors_of;
 use llama_cpp_sys_2 as sys;
+
+/// Writes a tiny model of an architecture; the folder is removed when it is dropped.
+#[allow(dead_code)]
+pub fn tiny(architecture: &str) -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("tiny.gguf");
+    synth::write_architecture(architecture, 7, &path, tensors_of).expect("a tiny model");
+    (folder, path)
+}
 
 #[allow(dead_code)]
 pub struct Plain {
@@ -54,8 +68,12 @@ impl Plain {
         let mut tokens = text.to_vec();
         // SAFETY: the batch lives as long as its tokens; a sequence that was computed has a vector of at least `n` numbers.
         unsafe {
+            let memory = sys::llama_get_memory(self.context);
+            if !memory.is_null() {
+                sys::llama_memory_clear(memory, true);
+            }
             let batch = sys::llama_batch_get_one(tokens.as_mut_ptr(), tokens.len() as i32);
-            assert_eq!(sys::llama_encode(self.context, batch), 0, "llama.cpp computes it");
+            assert_eq!(sys::llama_decode(self.context, batch), 0, "llama.cpp computes it");
             std::slice::from_raw_parts(sys::llama_get_embeddings_seq(self.context, 0), n).to_vec()
         }
     }
