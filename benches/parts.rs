@@ -84,6 +84,8 @@ fn prefix_lookup(c: &mut Criterion) {
     let mut group = c.benchmark_group("prefix lookup");
     for slots in [8_u64, 64] {
         let config = SchedulerConfig {
+            speculation: None,
+            has_draft_model: false,
             shape: PoolShape { contexts: 1, slots: slots as usize, n_ctx: 2048, n_batch: 512 },
             max_stall: Duration::from_millis(200),
             batch_aging: Duration::from_secs(10),

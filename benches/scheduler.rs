@@ -6,12 +6,14 @@ use std::{hint::black_box, sync::Arc, time::Duration};
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use llama_concurrent_scheduler::{EmbedLimits, NewSequence, Scheduler, SchedulerConfig, StepOutcome, StepPlan};
-use llama_concurrent_types::{PoolShape, Priority, SamplingParams, TokenTable};
+use llama_concurrent_types::{PoolShape, Priority, SamplingParams, Speculation, TokenTable};
 
 const STEP: Duration = Duration::from_millis(50);
 
 fn scheduler(contexts: usize, slots: usize) -> Scheduler {
     let config = SchedulerConfig {
+        speculation: Some(Speculation::Auto),
+        has_draft_model: false,
         shape: PoolShape { contexts, slots, n_ctx: 1 << 20, n_batch: 512 },
         max_stall: Duration::from_millis(200),
         batch_aging: Duration::from_secs(10),

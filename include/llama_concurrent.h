@@ -251,6 +251,22 @@ enum {
     LLAMA_ENGINE_WAIT_POLICY_PASSIVE = 2,
 };
 
+/** Whether the next tokens of a request are guessed and computed beforehand. What is generated is the same in any case. */
+typedef int32_t llama_speculation;
+enum {
+    /**
+     * For an engine: where it is expected to be faster, by how often guesses were right and what computing them costs. For a
+     * request: as the engine is set.
+     */
+    LLAMA_SPECULATION_AUTO = 0,
+    /** Not at all. */
+    LLAMA_SPECULATION_OFF = 1,
+    /** Whenever there is a guess and room in the call: what followed when the last tokens occurred before. */
+    LLAMA_SPECULATION_LOOKUP = 2,
+    /** Whenever there is room in the call: what the draft model guesses. */
+    LLAMA_SPECULATION_DRAFT = 3,
+};
+
 /**
  * An engine: a loaded model with its contexts, threads and request queue.
  *
@@ -436,6 +452,18 @@ typedef struct llama_engine_params {
      * moved to memory, until the reader has caught up. Default: 250.
      */
     uint32_t park_after_ms;
+    /**
+     * Whether the next tokens of a request that does not say are guessed and computed beforehand, where the call has
+     * room: as costs and chances suggest (auto), not at all (off), whenever they can be looked up in what was written
+     * before (lookup), or by the draft model (draft). Generated tokens are the same, bit for bit, where this library's
+     * kernels compute the whole model; elsewhere auto is off. One of `llama_speculation`. Default: AUTO.
+     */
+    int32_t speculation;
+    /**
+     * Path of a smaller model with the same vocabulary, a GGUF file, that guesses the next tokens. It has a KV cache
+     * for as many slots. NULL (default): there is none.
+     */
+    const char *draft_model;
 } llama_engine_params;
 
 /** A bias added to the logit of a token. */
@@ -676,8 +704,19 @@ typedef struct llama_infer_params {
      * the model's own; those of a greedy choice are certain. Default: false.
      */
     bool post_sampling_probs;
+    /**
+     * Whether the next tokens are guessed and computed beforehand: as the engine's `speculation` says (auto), not at
+     * all (off), whenever they can be looked up in what was written before (lookup), or by the engine's draft model
+     * (draft). What is generated is the same. One of `llama_speculation`. Default: AUTO.
+     */
+    int32_t speculation;
+    /**
+     * Maximum number of tokens guessed at a time; 0 is none. A call has room for 15 beside a single request, and fewer
+     * beside others. Default: 16.
+     */
+    uint32_t draft_max;
     /** Unused. */
-    bool reserved_post_sampling_probs[7];
+    bool reserved_draft_max[4];
 } llama_infer_params;
 
 /** Identifies a request or a batch. Never 0, and never reused within a process. */
@@ -748,6 +787,10 @@ typedef struct llama_infer_result {
     bool is_greedy;
     /** Unused. */
     bool reserved[7];
+    /** Tokens that were drafted: guessed, and computed before it was known that they come. */
+    uint32_t n_drafted_tokens;
+    /** Drafted tokens that came. */
+    uint32_t n_accepted_tokens;
 } llama_infer_result;
 
 /** A token and its log probability. */
@@ -849,7 +892,7 @@ typedef struct llama_engine_stats {
     uint64_t compute_bytes;
     /** Number of `llama_decode` calls that generated tokens. */
     uint64_t decode_calls;
-    /** Rows in these calls, one per token. */
+    /** Rows in these calls, one per token, without those of drafts that were wrong. */
     uint64_t decode_rows;
     /** Time spent in these calls, in milliseconds. */
     double decode_ms;
@@ -920,6 +963,17 @@ typedef struct llama_engine_stats {
     double cpu_wait;
     /** How often a worker changed between waiting actively and passively because of other programs. */
     uint64_t wait_switches;
+    /** Output tokens that were drafted: guessed, and computed before it was known that they come (`speculation`). */
+    uint64_t drafted_tokens;
+    /** Drafted tokens that came. */
+    uint64_t accepted_tokens;
+    /**
+     * How requests speculate that do not say: "auto", "off", "lookup" or "draft"; "off" if the configuration is auto,
+     * and drafts could change texts. The text lives as long as the library.
+     */
+    const char *speculation;
+    /** Time spent in calls of the draft model, in milliseconds. */
+    double draft_model_ms;
 } llama_engine_stats;
 
 /**

@@ -42,6 +42,7 @@ ENUMS: dict[str, dict[str, int]] = {
     "llama_engine_placement": {"auto": 0, "node": 1, "l3": 2, "none": 3},
     "llama_engine_replicate": {"auto": 0, "always": 1, "never": 2},
     "llama_engine_wait_policy": {"auto": 0, "active": 1, "passive": 2},
+    "llama_speculation": {"auto": 0, "off": 1, "lookup": 2, "draft": 3},
 }
 """Numbers by their names."""
 
@@ -99,6 +100,8 @@ class CEngineParams(ctypes.Structure):
         ("chat_template_kwargs", c_char_p),
         ("wait_policy", c_int32),
         ("park_after_ms", c_uint32),
+        ("speculation", c_int32),
+        ("draft_model", c_char_p),
     ]
 
 
@@ -196,7 +199,9 @@ class CInferParams(ctypes.Structure):
         ("adaptive_target", c_float),
         ("adaptive_decay", c_float),
         ("post_sampling_probs", c_bool),
-        ("reserved_post_sampling_probs", c_bool * 7),
+        ("speculation", c_int32),
+        ("draft_max", c_uint32),
+        ("reserved_draft_max", c_bool * 4),
     ]
 
 
@@ -229,6 +234,8 @@ class CInferResult(ctypes.Structure):
         ("logprob", c_double),
         ("is_greedy", c_bool),
         ("reserved", c_bool * 7),
+        ("n_drafted_tokens", c_uint32),
+        ("n_accepted_tokens", c_uint32),
     ]
 
 
@@ -314,6 +321,10 @@ class CEngineStats(ctypes.Structure):
         ("passive_workers", c_uint32),
         ("cpu_wait", c_double),
         ("wait_switches", c_uint64),
+        ("drafted_tokens", c_uint64),
+        ("accepted_tokens", c_uint64),
+        ("speculation", c_char_p),
+        ("draft_model_ms", c_double),
     ]
 
 

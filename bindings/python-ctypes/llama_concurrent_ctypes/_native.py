@@ -180,6 +180,8 @@ def _finish(result: CInferResult) -> dict[str, Any]:
         "n_prompt_tokens": result.n_prompt_tokens,
         "n_cached_tokens": result.n_cached_tokens,
         "n_output_tokens": result.n_output_tokens,
+        "n_drafted_tokens": result.n_drafted_tokens,
+        "n_accepted_tokens": result.n_accepted_tokens,
     }
     if result.status != STATUS["ok"]:
         end["error"] = error_class(result.status)((result.error or b"").decode(errors="replace"))

@@ -226,7 +226,8 @@ pub fn logprobs(one: &TokenLogprobs) -> Logprobs {
 
 /// The end of a generation as keyword arguments of `llama_concurrent.Result`.
 fn finish<'py>(py: Python<'py>, finish: &Finish) -> PyResult<Bound<'py, PyDict>> {
-    let Timings { queue, ttft, e2e, itl, n_prompt_tokens, n_cached_tokens, n_output_tokens, .. } = &finish.timings;
+    let timings = &finish.timings;
+    let Timings { queue, ttft, e2e, itl, n_prompt_tokens, n_cached_tokens, n_output_tokens, .. } = timings;
     let result = PyDict::new(py);
     result.set_item("finish_reason", finish.reason.as_str())?;
     result.set_item("stop_index", finish.stop)?;
@@ -237,6 +238,8 @@ fn finish<'py>(py: Python<'py>, finish: &Finish) -> PyResult<Bound<'py, PyDict>>
     result.set_item("n_prompt_tokens", n_prompt_tokens)?;
     result.set_item("n_cached_tokens", n_cached_tokens)?;
     result.set_item("n_output_tokens", n_output_tokens)?;
+    result.set_item("n_drafted_tokens", timings.n_drafted_tokens)?;
+    result.set_item("n_accepted_tokens", timings.n_accepted_tokens)?;
     if finish.reason == FinishReason::Error {
         let error = finish.error.as_ref().map(errors::exception);
         result.set_item("error", error.map(|error| error.into_value(py)))?;

@@ -16,6 +16,7 @@ from fractions import Fraction
 import llama_concurrent as llama
 import pytest
 from llama_concurrent import Engine, PromptTooLong, SamplingParams
+from llama_concurrent._base import DEMO_MODEL
 
 PROMPT = "Once upon a time"
 SHORT = SamplingParams(max_tokens=12, ignore_eos=True)
@@ -589,3 +590,32 @@ def test_tokens_that_end_a_text_and_seeds_that_nobody_gave(engine):
     for name, value in [("typical_p", 0.5), ("top_n_sigma", 1.0), ("mirostat", 2), ("xtc_probability", 0.5)]:
         changed = dataclasses.replace(wild, seed=1, **{name: value})
         assert engine.generate(PROMPT, changed).text == engine.generate(PROMPT, changed).text
+
+
+REPEATING = "Tom had a red ball. " * 4
+
+
+def test_drafts_change_nothing_and_are_counted():
+    results = {}
+    for speculation in ["off", "lookup"]:
+        with Engine(threads=1, slots=2, speculation=speculation) as engine:
+            results[speculation] = engine.generate(REPEATING, SamplingParams(max_tokens=40, ignore_eos=True))
+            assert engine.stats().speculation == speculation
+            none = engine.generate(REPEATING, SamplingParams(max_tokens=40, ignore_eos=True, speculation="off"))
+            has_kernels = engine.stats().kernels != "off"
+        assert none.n_drafted_tokens == 0
+    assert results["off"].n_drafted_tokens == 0
+    assert 0 < results["lookup"].n_drafted_tokens >= results["lookup"].n_accepted_tokens
+    if has_kernels:
+        assert results["lookup"].tokens == results["off"].tokens == none.tokens
+
+
+def test_a_draft_model_has_to_be_there(engine):
+    with pytest.raises(llama.LlamaError, match="draft_model"):
+        Engine(speculation="draft")
+    with pytest.raises(llama.LlamaError, match="draft model"):
+        engine.generate(PROMPT, SamplingParams(speculation="draft"))
+    with pytest.raises((ValueError, llama.LlamaError)):
+        engine.generate(PROMPT, SamplingParams(speculation="often"))
+    with Engine(threads=1, slots=1, draft_model=str(DEMO_MODEL), speculation="draft") as drafting:
+        assert drafting.generate(PROMPT, SHORT).n_drafted_tokens > 0

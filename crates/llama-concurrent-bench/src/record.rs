@@ -35,6 +35,10 @@ pub struct Record {
     pub n_prompt_tokens: usize,
     /// Prompt tokens reused from a cache, if the target reports it.
     pub n_cached_tokens: usize,
+    /// Output tokens that were drafted, if the target reports it.
+    pub n_drafted_tokens: usize,
+    /// Of these, the ones that came.
+    pub n_accepted_tokens: usize,
     /// Output tokens; the number of pieces if the target does not report it.
     pub n_output_tokens: usize,
     /// How long it waited for a slot, if the target reports it.

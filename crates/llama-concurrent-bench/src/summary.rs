@@ -69,6 +69,10 @@ pub struct Summary {
     pub prompt_tokens: usize,
     /// Of these, reused from a cache.
     pub cached_tokens: usize,
+    /// Drafted tokens, if the target reports them.
+    pub drafted_tokens: usize,
+    /// Of these, the ones that came.
+    pub accepted_tokens: usize,
     /// Output tokens.
     pub output_tokens: usize,
     /// Output tokens per second.
@@ -114,6 +118,8 @@ impl Summary {
             wall_s,
             prompt_tokens: done.iter().map(|record| record.n_prompt_tokens).sum(),
             cached_tokens: done.iter().map(|record| record.n_cached_tokens).sum(),
+            drafted_tokens: done.iter().map(|record| record.n_drafted_tokens).sum(),
+            accepted_tokens: done.iter().map(|record| record.n_accepted_tokens).sum(),
             output_tokens,
             tokens_per_s: per_second(output_tokens),
             steady_tokens_per_s: steady_rate(&done),
@@ -185,6 +191,8 @@ mod tests {
             outcome,
             n_prompt_tokens: 5,
             n_cached_tokens: 2,
+            n_drafted_tokens: 3,
+            n_accepted_tokens: 1,
             n_output_tokens: pieces.len(),
             queue: Some(ms(1)),
         }
@@ -208,6 +216,7 @@ mod tests {
         assert_eq!((summary.ttft_ms.p50, summary.ttft_ms.max), (100.0, 200.0));
         assert_eq!((summary.itl_ms.p50, summary.itl_ms.max), (20.0, 760.0));
         assert_eq!((summary.prompt_tokens, summary.cached_tokens), (10, 4));
+        assert_eq!((summary.drafted_tokens, summary.accepted_tokens), (6, 2));
         assert_eq!(summary.goodput_per_s, Some(1.0));
     }
 

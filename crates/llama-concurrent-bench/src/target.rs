@@ -49,6 +49,8 @@ impl Observer {
             outcome: Outcome::Done,
             n_prompt_tokens: 0,
             n_cached_tokens: 0,
+            n_drafted_tokens: 0,
+            n_accepted_tokens: 0,
             n_output_tokens: 0,
             queue: None,
         };
@@ -67,6 +69,13 @@ impl Observer {
     pub fn tokens(&mut self, prompt: usize, cached: usize, output: usize) {
         if let Some(record) = &mut self.record {
             (record.n_prompt_tokens, record.n_cached_tokens, record.n_output_tokens) = (prompt, cached, output);
+        }
+    }
+
+    /// Drafted tokens, and those of them that came.
+    pub fn drafts(&mut self, drafted: usize, accepted: usize) {
+        if let Some(record) = &mut self.record {
+            (record.n_drafted_tokens, record.n_accepted_tokens) = (drafted, accepted);
         }
     }
 

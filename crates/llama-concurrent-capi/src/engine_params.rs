@@ -7,7 +7,9 @@ use std::{
     time::Duration,
 };
 
-use llama_concurrent::{EngineConfig, KvType, PackCache, PlacementPolicy, Replicate, Strategy, WaitPolicy};
+use llama_concurrent::{
+    EngineConfig, KvType, PackCache, PlacementPolicy, Replicate, Speculation, Strategy, WaitPolicy,
+};
 use llama_concurrent_topology::parse_list;
 
 use crate::{
@@ -82,6 +84,21 @@ pub enum llama_engine_wait_policy {
     Active = 1,
     /// Waiting threads sleep.
     Passive = 2,
+}
+
+/// Whether the next tokens of a request are guessed and computed beforehand. What is generated is the same in any case.
+#[repr(i32)]
+#[derive(Clone, Copy)]
+pub enum llama_speculation {
+    /// For an engine: where it is expected to be faster, by how often guesses were right and what computing them costs. For a
+    /// request: as the engine is set.
+    Auto = 0,
+    /// Not at all.
+    Off = 1,
+    /// Whenever there is a guess and room in the call: what followed when the last tokens occurred before.
+    Lookup = 2,
+    /// Whenever there is room in the call: what the draft model guesses.
+    Draft = 3,
 }
 
 /// Reports the progress of a load: `fraction` rises from 0 to 1. Return false to cancel the load. Called on the thread that
@@ -202,6 +219,14 @@ pub struct llama_engine_params {
     /// How many milliseconds a request whose reader is behind keeps its slot while others wait for one. Then its KV is
     /// moved to memory, until the reader has caught up. Default: 250.
     pub park_after_ms: u32,
+    /// Whether the next tokens of a request that does not say are guessed and computed beforehand, where the call has
+    /// room: as costs and chances suggest (auto), not at all (off), whenever they can be looked up in what was written
+    /// before (lookup), or by the draft model (draft). Generated tokens are the same, bit for bit, where this library's
+    /// kernels compute the whole model; elsewhere auto is off. One of `llama_speculation`. Default: AUTO.
+    pub speculation: i32,
+    /// Path of a smaller model with the same vocabulary, a GGUF file, that guesses the next tokens. It has a KV cache
+    /// for as many slots. NULL (default): there is none.
+    pub draft_model: *const c_char,
     // last parameters: end
 }
 
@@ -211,7 +236,7 @@ unsafe impl Versioned for llama_engine_params {
 }
 
 // last member: begin
-crate::assert_no_tail_padding!(llama_engine_params, park_after_ms: u32);
+crate::assert_no_tail_padding!(llama_engine_params, draft_model: *const c_char);
 // last member: end
 
 /// The caller's pointer, which is passed back and never dereferenced.
@@ -260,6 +285,8 @@ impl llama_engine_params {
             chat_template_kwargs: std::ptr::null(),
             wait_policy: llama_engine_wait_policy::of(default.wait_policy) as i32,
             park_after_ms: default.park_after.as_millis() as _,
+            speculation: llama_speculation::of(default.speculation) as i32,
+            draft_model: std::ptr::null(),
             // defaults: end
             progress: None,
             progress_user_data: std::ptr::null_mut(),
@@ -321,6 +348,8 @@ impl llama_engine_params {
             params.chat_template_kwargs = object(self.chat_template_kwargs, "chat_template_kwargs")?;
             params.wait_policy = llama_engine_wait_policy::read(self.wait_policy, "wait_policy")?;
             params.park_after = Duration::from_millis(self.park_after_ms.into());
+            params.speculation = llama_speculation::read(self.speculation, "speculation")?;
+            params.draft_model = pointers::optional_text(self.draft_model, "draft_model")?.map(str::to_owned);
             // readers: end
         }
         params.pack_cache = pack_cache;
@@ -360,7 +389,7 @@ macro_rules! numbered {
             }
 
             /// The value of a number in a field.
-            fn read(number: i32, field: &str) -> Result<$type> {
+            pub(crate) fn read(number: i32, field: &str) -> Result<$type> {
                 match number {
                     $(n if n == Self::$variant as i32 => Ok($type::$variant),)*
                     n => Err(Failure::unknown(Status::InvalidConfig, field, n, stringify!($named))),
@@ -376,6 +405,7 @@ numbered! {
     llama_engine_placement for PlacementPolicy: Auto Node L3 None;
     llama_engine_replicate for Replicate: Auto Always Never;
     llama_engine_wait_policy for WaitPolicy: Auto Active Passive;
+    llama_speculation for Speculation: Auto Off Lookup Draft;
 }
 
 /// Fills `*params`, a struct of `size` bytes, with the defaults. Programs normally call `llama_engine_default_params`, which

@@ -126,6 +126,10 @@ pub struct llama_infer_result {
     pub is_greedy: c_bool,
     /// Unused.
     pub reserved: [c_bool; 7],
+    /// Tokens that were drafted: guessed, and computed before it was known that they come.
+    pub n_drafted_tokens: u32,
+    /// Drafted tokens that came.
+    pub n_accepted_tokens: u32,
 }
 
 /// An event. The event and everything it points to are owned by the library. They are valid until the callback returns or,
@@ -172,7 +176,7 @@ pub struct llama_infer_event {
 }
 
 crate::assert_no_tail_padding!(llama_infer_event, tool_call: *const llama_infer_tool_call);
-crate::assert_no_tail_padding!(llama_infer_result, reserved: [c_bool; 7]);
+crate::assert_no_tail_padding!(llama_infer_result, n_accepted_tokens: u32);
 
 /// The fields that are the same in all events of a call.
 #[derive(Clone, Copy)]
@@ -384,6 +388,8 @@ impl OwnedEvent {
             logprob: score.as_ref().map_or(0.0, |score| score.logprob),
             is_greedy: score.is_some_and(|score| score.is_greedy).into(),
             reserved: [false.into(); 7],
+            n_drafted_tokens: clip(finish.timings.n_drafted_tokens),
+            n_accepted_tokens: clip(finish.timings.n_accepted_tokens),
         });
         event
     }

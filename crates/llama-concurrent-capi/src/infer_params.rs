@@ -11,6 +11,7 @@ use crate::{
     boundary::boundary,
     call::Destination,
     chat::{llama_infer_chat_message, llama_infer_continuation},
+    engine_params::llama_speculation,
     engine_state::EngineState,
     event::llama_infer_event,
     pointers::{self, Versioned},
@@ -208,8 +209,15 @@ pub struct llama_infer_params {
     /// Report the log probabilities that the token was drawn with, after bias, constraint and samplers, in the place of
     /// the model's own; those of a greedy choice are certain. Default: false.
     pub post_sampling_probs: c_bool,
+    /// Whether the next tokens are guessed and computed beforehand: as the engine's `speculation` says (auto), not at
+    /// all (off), whenever they can be looked up in what was written before (lookup), or by the engine's draft model
+    /// (draft). What is generated is the same. One of `llama_speculation`. Default: AUTO.
+    pub speculation: i32,
+    /// Maximum number of tokens guessed at a time; 0 is none. A call has room for 15 beside a single request, and fewer
+    /// beside others. Default: 16.
+    pub draft_max: u32,
     /// Unused.
-    pub reserved_post_sampling_probs: [c_bool; 7],
+    pub reserved_draft_max: [c_bool; 4],
     // last parameters: end
 }
 
@@ -219,7 +227,7 @@ unsafe impl Versioned for llama_infer_params {
 }
 
 // last member: begin
-crate::assert_no_tail_padding!(llama_infer_params, reserved_post_sampling_probs: [c_bool; 7]);
+crate::assert_no_tail_padding!(llama_infer_params, reserved_draft_max: [c_bool; 4]);
 // last member: end
 
 impl llama_infer_params {
@@ -267,7 +275,9 @@ impl llama_infer_params {
             adaptive_target: default.adaptive_target as _,
             adaptive_decay: default.adaptive_decay as _,
             post_sampling_probs: default.post_sampling_probs.into(),
-            reserved_post_sampling_probs: [0; 7],
+            speculation: llama_speculation::of(default.speculation) as i32,
+            draft_max: default.draft_max as _,
+            reserved_draft_max: [0; 4],
             // defaults: end
             priority: llama_infer_priority::Interactive as i32,
             queue_timeout_ms: 0,
@@ -369,6 +379,8 @@ impl llama_infer_params {
             params.adaptive_target = self.adaptive_target as _;
             params.adaptive_decay = self.adaptive_decay as _;
             params.post_sampling_probs = self.post_sampling_probs != 0;
+            params.speculation = llama_speculation::read(self.speculation, "speculation")?;
+            params.draft_max = self.draft_max as _;
             // readers: end
             params.constraint = self.constraint()?;
         }

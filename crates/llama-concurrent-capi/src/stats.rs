@@ -50,7 +50,7 @@ pub struct llama_engine_stats {
     pub compute_bytes: u64,
     /// Number of `llama_decode` calls that generated tokens.
     pub decode_calls: u64,
-    /// Rows in these calls, one per token.
+    /// Rows in these calls, one per token, without those of drafts that were wrong.
     pub decode_rows: u64,
     /// Time spent in these calls, in milliseconds.
     pub decode_ms: f64,
@@ -111,6 +111,15 @@ pub struct llama_engine_stats {
     pub cpu_wait: f64,
     /// How often a worker changed between waiting actively and passively because of other programs.
     pub wait_switches: u64,
+    /// Output tokens that were drafted: guessed, and computed before it was known that they come (`speculation`).
+    pub drafted_tokens: u64,
+    /// Drafted tokens that came.
+    pub accepted_tokens: u64,
+    /// How requests speculate that do not say: "auto", "off", "lookup" or "draft"; "off" if the configuration is auto,
+    /// and drafts could change texts. The text lives as long as the library.
+    pub speculation: *const c_char,
+    /// Time spent in calls of the draft model, in milliseconds.
+    pub draft_model_ms: f64,
     // figures: end
 }
 
@@ -120,7 +129,7 @@ unsafe impl Versioned for llama_engine_stats {
 }
 
 // last member: begin
-crate::assert_no_tail_padding!(llama_engine_stats, wait_switches: u64);
+crate::assert_no_tail_padding!(llama_engine_stats, draft_model_ms: f64);
 // last member: end
 
 /// Fills `*stats` with a snapshot of the engine's state. The caller sets `stats->size` first. The strings in it live as long
@@ -178,6 +187,10 @@ pub unsafe extern "C" fn llama_engine_get_stats(engine: *mut llama_engine, stats
             passive_workers: told("passive_workers").count() as u32,
             cpu_wait: told("cpu_wait").real(),
             wait_switches: told("wait_switches").count(),
+            drafted_tokens: told("drafted_tokens").count(),
+            accepted_tokens: told("accepted_tokens").count(),
+            speculation: text(&told("speculation").text()),
+            draft_model_ms: told("draft_model").real(),
             // values: end
         };
         // SAFETY: `stats` is what the header asks for.

@@ -54,6 +54,11 @@ impl Matcher for Grammar {
         Ok(self.matcher.is_stopped())
     }
 
+    fn forced(&self) -> Vec<u8> {
+        // It would go on as if these bytes had come, so that a copy is asked.
+        self.matcher.clone().compute_ff_bytes()
+    }
+
     fn boxed_clone(&self) -> Box<dyn Matcher> {
         Box::new(self.clone())
     }

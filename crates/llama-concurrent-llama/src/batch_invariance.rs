@@ -24,7 +24,7 @@ pub const ROW_BY_ROW: [&str; 76] = [
     "starcoder", "starcoder2", "step35", "xverse",
 ];
 
-/// Why the results of a sequence may depend on the other sequences in its batch; `None` if they do not.
+/// Why the results of a sequence may depend on the other rows in its batch; `None` if they do not.
 pub fn batch_invariance_obstacle(config: &EngineConfig, summary: &ModelSummary) -> Option<String> {
     if !config.kernels || !config.repack {
         return Some("the kernels, or the repacking that they need, are off".into());
@@ -50,12 +50,12 @@ pub fn batch_invariance_obstacle(config: &EngineConfig, summary: &ModelSummary) 
             return Some(format!("the kernels leave attention with heads of {width} values to ggml"));
         }
     }
-    left_to_ggml(summary)
+    left_to_ggml(summary, config)
 }
 
 /// Names a matrix that the kernels do not compute.
-fn left_to_ggml(summary: &ModelSummary) -> Option<String> {
-    let left = summary.matrices.iter().find(|group| our_kernels(group, true).is_none())?;
+fn left_to_ggml(summary: &ModelSummary, config: &EngineConfig) -> Option<String> {
+    let left = summary.matrices.iter().find(|group| our_kernels(group, config.reproducible).is_none())?;
     Some(format!("the kernels do not compute {} of type {}", left.first, left.tensor_type.name()))
 }
 
@@ -91,7 +91,12 @@ mod tests {
     fn all_files_of_a_model_are_looked_at() {
         let folder = tempfile::tempdir().unwrap();
         let whole = folder.path().join("whole.gguf");
-        let left = |path: &Path| left_to_ggml(&Header::read(path).unwrap().check_model().unwrap());
+        let left = |path: &Path| {
+            left_to_ggml(
+                &Header::read(path).unwrap().check_model().unwrap(),
+                &EngineConfig::default().reproducible(true),
+            )
+        };
         // Rows of one block of the type that is left to ggml: two bits for 256 weights, and a scale.
         let shape = Shape { n_embd: 256, n_ff: 256, n_head: 4, n_head_kv: 2, n_vocab: 1024, ..Shape::SMOLLM_135M };
         let ternary = TensorType::from_id(sys::GGML_TYPE_TQ2_0).unwrap();

@@ -218,6 +218,11 @@ impl Context {
         }
     }
 
+    /// Rows of a call at most.
+    pub(super) fn n_batch(&self) -> usize {
+        self.shape.n_batch
+    }
+
     /// Computes rows. After an error the KV of their sequences is undefined.
     pub(super) fn decode(&mut self, rows: &[Row], threads: &Threads) -> Result<(), CallError> {
         self.check(rows)?;

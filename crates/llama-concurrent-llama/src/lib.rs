@@ -8,6 +8,7 @@
 
 mod batch_invariance;
 mod context;
+mod draft_model;
 mod ffi;
 mod kernels;
 mod log;
@@ -33,20 +34,22 @@ use std::{
 };
 
 use llama_concurrent_scheduler::{
-    Backend, Call, CallError, Contention, EmbedCall, EmbedLimits, EmbedPart, Held, Op, Row, Sampled, Score, SeqKey,
-    SlotId, StepOutcome, StepPlan, TILE_ROWS,
+    Backend, Call, CallError, Contention, DraftCall, Drafted, EmbedCall, EmbedLimits, EmbedPart, Held, Op, Row,
+    Sampled, Score, SeqKey, SlotId, StepOutcome, StepPlan, TILE_ROWS, sample_rows,
 };
 use llama_concurrent_topology::{MemoryPolicy, WorkerPlan};
-use llama_concurrent_types::{EngineConfig, MemoryStats, PoolShape, Result, TokenLogprobs};
+use llama_concurrent_types::{EngineConfig, MemoryStats, PoolShape, Result, Token, TokenLogprobs};
 
 use self::{
     context::{Context, Output, Parked},
+    draft_model::DraftModel,
     ffi::Range,
     sampler::{Candidates, Sampler},
     threadpool::Threads,
 };
 
 pub use self::batch_invariance::{ROW_BY_ROW, batch_invariance_obstacle};
+pub use self::draft_model::check_draft_model;
 pub use self::log::system_info;
 pub use self::model::Model;
 pub use self::numa::{affinity_of, bind_thread, bind_worker};
@@ -76,6 +79,7 @@ pub struct LlamaBackend {
     embedder: Option<Context>,
     /// For ranks of texts, created with the first of them.
     ranker: Option<Context>,
+    draft_model: Option<DraftModel>,
     threads: Threads,
     config: EngineConfig,
     model: Arc<Model>,
@@ -89,8 +93,15 @@ pub struct LlamaBackend {
 }
 
 impl LlamaBackend {
-    /// Creates the pool. Must be called on the thread that will decode: it becomes one of the compute threads.
-    pub fn new(model: Arc<Model>, shape: PoolShape, config: &EngineConfig, plan: &WorkerPlan) -> Result<Self> {
+    /// Creates the pool. Must be called on the thread that will decode: it becomes one of the compute threads. `draft_model` was
+    /// [checked](check_draft_model).
+    pub fn new(
+        model: Arc<Model>,
+        draft_model: Option<Arc<Model>>,
+        shape: PoolShape,
+        config: &EngineConfig,
+        plan: &WorkerPlan,
+    ) -> Result<Self> {
         let threads = Threads::new(plan, config)?;
         let is_encoder = model.is_encoder();
         let n_contexts = if is_encoder { 0 } else { shape.contexts };
@@ -99,6 +110,11 @@ impl LlamaBackend {
             .collect::<Result<Vec<_>>>()?;
         let embedder = is_encoder
             .then(|| Context::new(model.clone(), embed_shape(&model, shape), config, &threads, Output::Vectors))
+            .transpose()?;
+        let n_vocab = model.table().len();
+        let draft_model = draft_model
+            .filter(|_| !is_encoder)
+            .map(|draft| DraftModel::new(draft, n_vocab, shape, config, &threads))
             .transpose()?;
         if let MemoryPolicy::Node(node) = plan.memory {
             contexts.iter().for_each(|context| numa::move_to(node, &context.kv_ranges()));
@@ -109,6 +125,7 @@ impl LlamaBackend {
             contexts,
             embedder,
             ranker: None,
+            draft_model,
             threads,
             config,
             model,
@@ -123,12 +140,19 @@ impl LlamaBackend {
     /// Memory of the pool; weights are counted once.
     pub fn memory(&self) -> MemoryStats {
         let all = self.contexts.iter().chain(&self.embedder).chain(&self.ranker);
-        all.map(Context::memory).fold(MemoryStats::default(), |sum, one| MemoryStats {
+        let of_model = all.map(Context::memory).fold(MemoryStats::default(), |sum, one| MemoryStats {
             model_bytes: one.model_bytes,
             repack_bytes: one.repack_bytes,
             kv_bytes: sum.kv_bytes + one.kv_bytes,
             compute_bytes: sum.compute_bytes + one.compute_bytes,
-        })
+        });
+        let of_draft = self.draft_model.as_ref().map_or_else(MemoryStats::default, DraftModel::memory);
+        MemoryStats {
+            model_bytes: of_model.model_bytes + of_draft.model_bytes,
+            repack_bytes: of_model.repack_bytes + of_draft.repack_bytes,
+            kv_bytes: of_model.kv_bytes + of_draft.kv_bytes,
+            compute_bytes: of_model.compute_bytes + of_draft.compute_bytes,
+        }
     }
 
     /// Thread ids of the compute threads; empty if the system does not report them.
@@ -144,12 +168,18 @@ impl LlamaBackend {
 
     fn apply(&mut self, op: &Op) {
         match op {
-            Op::Begin { key, params, history, matcher } => {
+            Op::Begin { key, params, history, matcher, drafts } => {
                 if self.samplers.len() <= *key {
                     self.samplers.resize_with(key + 1, || None);
                 }
-                self.samplers[*key] =
-                    Some(Sampler::new(params, history, matcher.clone(), self.model.table(), Some(&self.model)));
+                self.samplers[*key] = Some(Sampler::new(
+                    params,
+                    history,
+                    matcher.clone(),
+                    *drafts,
+                    self.model.table(),
+                    Some(&self.model),
+                ));
             }
             Op::End { key } => {
                 self.samplers[*key] = None;
@@ -179,25 +209,38 @@ impl LlamaBackend {
         slots.into_iter().map(|slot| Held { slot, first: first(slot) }).collect()
     }
 
-    /// What was sampled, and what was found of tokens that follow rows of a prompt.
-    fn compute(&mut self, call: &Call) -> Result<(Vec<Sampled>, Vec<TokenLogprobs>), CallError> {
+    fn compute(&mut self, call: &Call) -> Result<Computed, CallError> {
         let context = &mut self.contexts[call.context];
         context.decode(&call.rows, &self.threads)?;
-        let mut tokens = Vec::with_capacity(self.shape.slots);
         let mut scored = Vec::new();
         for (index, row) in call.rows.iter().enumerate() {
             if let Some(Score { next, n_top }) = row.score {
                 let logits = context.logits(index).ok_or_else(|| CallError { message: "gave no logits".into() })?;
                 scored.push(TokenLogprobs::of(logits, next, n_top));
             }
-            let Some(key) = row.sample else { continue };
-            let sampler = self.samplers.get_mut(key).and_then(Option::as_mut);
-            tokens.push(match sampler.zip(context.logits(index)) {
-                Some((sampler, logits)) => sampler.sample(logits, &mut self.candidates),
-                None => Sampled::Impossible("llama.cpp gave no logits".into()),
-            });
         }
-        Ok((tokens, scored))
+        let (samplers, candidates) = (&mut self.samplers, &mut self.candidates);
+        let sampled = sample_rows(&call.rows, |index, key| {
+            let sampler = samplers.get_mut(key).and_then(Option::as_mut);
+            match sampler.zip(context.logits(index)) {
+                Some((sampler, logits)) => sampler.sample(logits, candidates),
+                None => Sampled::Impossible("llama.cpp gave no logits".into()),
+            }
+        });
+        let of_sequences =
+            call.rows.chunk_by(|a, b| a.seq == b.seq).filter_map(|rows| rows.iter().find_map(|row| row.sample));
+        let forced = |key: SeqKey| Some((key, self.samplers[key].as_ref()?.forced(self.model.table())?));
+        let forced = of_sequences.filter_map(forced).collect();
+        Ok(Computed { sampled, forced, scored })
+    }
+
+    fn draft(&mut self, call: &DraftCall) -> Result<Vec<Vec<Drafted>>, CallError> {
+        let samplers = &self.samplers;
+        let copy = |key: SeqKey| samplers.get(key).and_then(Option::as_ref).map(Sampler::copy);
+        match &mut self.draft_model {
+            Some(model) => model.draft(call, copy, &self.threads),
+            None => Err(CallError { message: "there is none".into() }),
+        }
     }
 
     /// What the model makes of each token of texts, or of each text.
@@ -242,6 +285,15 @@ impl LlamaBackend {
     }
 }
 
+/// What came of a call.
+#[derive(Default)]
+struct Computed {
+    sampled: Vec<Sampled>,
+    forced: Vec<(SeqKey, Vec<Token>)>,
+    /// What was found of tokens that follow rows of a prompt.
+    scored: Vec<TokenLogprobs>,
+}
+
 /// The shape of a context for texts to embed. A generating model takes them one by one, in parts.
 fn embed_shape(model: &Model, pool: PoolShape) -> PoolShape {
     if !model.is_encoder() {
@@ -276,6 +328,10 @@ impl Backend for LlamaBackend {
         EmbedLimits { texts, rows: if whole { n_batch.min(ENCODER_ROWS) } else { self.shape.n_batch }, whole }
     }
 
+    fn has_draft_model(&self) -> bool {
+        self.draft_model.is_some()
+    }
+
     fn share(&mut self, sharers: usize) {
         self.threads.share(sharers);
     }
@@ -294,16 +350,14 @@ impl Backend for LlamaBackend {
         plan.ops.iter().for_each(|op| self.apply(op));
         let computed = plan.call.as_ref().map(|call| self.compute(call)).transpose();
         let vectors = plan.embed.as_ref().map(|call| self.embed(call));
-        let is_idle = plan.call.is_none() && plan.embed.is_none();
-        let elapsed = if is_idle { Duration::ZERO } else { start.elapsed() };
+        let drafted = plan.draft.as_ref().map(|call| self.draft(call));
+        let elapsed = if plan.is_idle() { Duration::ZERO } else { start.elapsed() };
         self.threads.observe(elapsed);
-        let (sampled, scored) = match computed {
-            Ok(computed) => {
-                let (sampled, scored) = computed.unwrap_or_default();
-                (Ok(sampled), scored)
-            }
-            Err(error) => (Err(error), Vec::new()),
+        let (sampled, Computed { forced, scored, .. }) = match computed.map(Option::unwrap_or_default) {
+            Ok(mut computed) => (Ok(std::mem::take(&mut computed.sampled)), computed),
+            Err(error) => (Err(error), Computed::default()),
         };
-        StepOutcome { elapsed, sampled, scored, vectors, lost: std::mem::take(&mut self.lost), held: self.held(plan) }
+        let lost = std::mem::take(&mut self.lost);
+        StepOutcome { elapsed, sampled, forced, scored, vectors, drafted, lost, held: self.held(plan) }
     }
 }

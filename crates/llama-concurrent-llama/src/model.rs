@@ -333,7 +333,7 @@ impl Model {
     }
 
     /// Whether the KV of a sequence can be cut and copied at any position.
-    pub(super) fn has_plain_kv(&self) -> bool {
+    pub fn has_plain_kv(&self) -> bool {
         // SAFETY: the model is alive.
         unsafe { !sys::llama_model_is_recurrent(self.raw.as_ptr()) && !sys::llama_model_is_hybrid(self.raw.as_ptr()) }
     }

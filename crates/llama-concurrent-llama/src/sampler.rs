@@ -31,6 +31,8 @@ pub(super) struct Sampler {
     is_greedy: bool,
     /// The model's logits, kept while a token is sampled.
     raw: Vec<f32>,
+    /// Whether the sequence has drafts.
+    drafts: bool,
 }
 
 impl Sampler {
@@ -38,6 +40,7 @@ impl Sampler {
         params: &SamplingParams,
         history: &[Token],
         matcher: Option<Box<dyn Matcher>>,
+        drafts: bool,
         vocab: &TokenTable,
         model: Option<&Model>,
     ) -> Self {
@@ -66,7 +69,27 @@ impl Sampler {
             of_draw: params.post_sampling_probs,
             is_greedy: params.is_greedy(),
             raw: Vec::new(),
+            drafts,
         }
+    }
+
+    /// One that goes on as this one would, with the same random numbers, and tells no probabilities.
+    pub(super) fn copy(&self) -> Self {
+        Self {
+            bias: self.bias.clone(),
+            chain: self.chain.as_ref().map(Chain::copy),
+            matcher: self.matcher.clone(),
+            ends: self.ends.clone(),
+            logprobs: None,
+            raw: Vec::new(),
+            ..*self
+        }
+    }
+
+    /// The tokens that the constraint of a sequence with drafts lets follow in any case.
+    pub(super) fn forced(&self, vocab: &TokenTable) -> Option<Vec<Token>> {
+        let bytes = self.matcher.as_ref().filter(|_| self.drafts)?.forced();
+        vocab.spelled(&bytes).filter(|tokens| !tokens.is_empty())
     }
 
     /// Samples a token and adds it to the history. `candidates` is scratch space.
@@ -212,6 +235,12 @@ impl Chain {
         Some(token)
     }
 
+    fn copy(&self) -> Self {
+        // SAFETY: the chain lives.
+        let raw = unsafe { sys::llama_sampler_clone(self.0.as_ptr()) };
+        Self(NonNull::new(raw).expect("llama.cpp allocates or throws"))
+    }
+
     fn accept(&mut self, token: Token) {
         // SAFETY: the chain lives.
         unsafe { sys::llama_sampler_accept(self.0.as_ptr(), token) };
@@ -343,7 +372,7 @@ fn dry(params: &SamplingParams, of: &Of) -> *mut sys::llama_sampler {
 /// Samples tokens from logits as the engine does, for `benches/parts.rs`. It may modify the logits.
 #[doc(hidden)]
 pub fn sample_fn(params: &SamplingParams, vocab: &TokenTable) -> impl FnMut(&mut [f32]) -> Option<Token> + use<> {
-    let mut sampler = Sampler::new(params, &[], None, vocab, None);
+    let mut sampler = Sampler::new(params, &[], None, false, vocab, None);
     let mut candidates = Candidates::new();
     move |logits| match sampler.sample(logits, &mut candidates) {
         Sampled::Token { token, .. } => Some(token),
@@ -375,7 +404,7 @@ mod tests {
         let params = SamplingParams::default().temperature(1.0).top_k(0).top_p(1.0).min_p(0.0).logprobs(9);
         let params = params.post_sampling_probs(true).xtc_probability(1.0).xtc_threshold(0.1);
         let vocab = TokenTable::new((0..5).map(|_| b"x"), vec![]);
-        let mut sampler = Sampler::new(&params, &[], None, &vocab, None);
+        let mut sampler = Sampler::new(&params, &[], None, false, &vocab, None);
         for _ in 0..50 {
             let sampled = sampler.sample(&mut [3.0, 2.5, 0.1, 2.8, 0.0], &mut Candidates::new());
             let Sampled::Token { token, logprobs: Some(found), .. } = sampled else { panic!("{sampled:?}") };
@@ -403,7 +432,7 @@ mod tests {
     fn sample(params: &SamplingParams, logits: &[f32]) -> Option<Token> {
         let vocab = TokenTable::new((0..logits.len()).map(|_| b"x"), vec![0]);
         let mut candidates = Candidates::new();
-        match Sampler::new(params, &[1, 1], None, &vocab, None).sample(&mut logits.to_vec(), &mut candidates) {
+        match Sampler::new(params, &[1, 1], None, false, &vocab, None).sample(&mut logits.to_vec(), &mut candidates) {
             Sampled::Token { token, .. } => Some(token),
             _ => None,
         }

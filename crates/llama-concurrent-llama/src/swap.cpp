@@ -18,15 +18,18 @@
 #include <utility>
 #include <vector>
 
-// The layers of a cache are private. An explicit instantiation may name private members, and exports them here.
+// The layers of a cache are private, and so are the heads, from where each stream looks for free cells. An explicit
+// instantiation may name private members, and exports them here.
 auto & layers_of(llama_kv_cache & kv);
 bool   v_is_transposed(llama_kv_cache & kv);
+auto & heads_of(llama_kv_cache & kv);
 
-template <auto Layers, auto VTrans> struct expose {
+template <auto Layers, auto VTrans, auto Heads> struct expose {
     friend auto & layers_of(llama_kv_cache & kv) { return kv.*Layers; }
     friend bool   v_is_transposed(llama_kv_cache & kv) { return kv.*VTrans; }
+    friend auto & heads_of(llama_kv_cache & kv) { return kv.*Heads; }
 };
-template struct expose<&llama_kv_cache::layers, &llama_kv_cache::v_trans>;
+template struct expose<&llama_kv_cache::layers, &llama_kv_cache::v_trans, &llama_kv_cache::v_heads>;
 
 namespace {
 
@@ -125,6 +128,9 @@ bool lc_kv_swap(const llama_context * context, llama_seq_id a, llama_seq_id b) {
                     swap_cells(layer.v, kv->get_stream(a), kv->get_stream(b), n_cells, v_is_transposed(*kv));
                 }
             }
+            // With the head of the other one, the next token would leave cells free before it. Sums over cells are grouped, so
+            // that its bits would change.
+            std::swap(heads_of(*kv)[kv->get_stream(a)], heads_of(*kv)[kv->get_stream(b)]);
             // Two caches may share one list of cells.
             auto & cells_of_a = const_cast<llama_kv_cells &>(kv->get_cells(a));
             auto & cells_of_b = const_cast<llama_kv_cells &>(kv->get_cells(b));

@@ -7,6 +7,8 @@ use std::path::Path;
 use llama_concurrent_scheduler::{CallKind, EmbedCall, EmbedPart, Row, SlotId};
 use llama_concurrent_types::{SamplingParams, Strategy, Token};
 
+use llama_concurrent_kernels::{Mode, install};
+
 use super::*;
 
 const SHAPE: PoolShape = PoolShape { contexts: 1, slots: 4, n_ctx: 256, n_batch: 64 };
@@ -16,7 +18,7 @@ fn backend() -> LlamaBackend {
     let config = EngineConfig::default().strategy(Strategy::Batched);
     let model = Arc::new(Model::load(&path, &config, None).expect("the demo model loads"));
     let plan = WorkerPlan::anywhere(1);
-    LlamaBackend::new(model, SHAPE, &config, &plan).expect("a small pool")
+    LlamaBackend::new(model, None, SHAPE, &config, &plan).expect("a small pool")
 }
 
 fn row(seq: usize, token: Token, pos: usize, sample: bool) -> Row {
@@ -95,12 +97,20 @@ fn log_probabilities_are_those_of_the_model_whatever_the_sampling() {
     let none = plain.clone().logprobs(0);
     for (key, params) in [plain, biased, penalised, sampled, none].into_iter().enumerate() {
         let n_top = params.logprobs.unwrap() as usize;
-        let begin = Op::Begin { key, params: Arc::new(params), history: vec![by_likelihood[0]; 3], matcher: None };
+        let begin = Op::Begin {
+            key,
+            params: Arc::new(params),
+            history: vec![by_likelihood[0]; 3],
+            matcher: None,
+            drafts: false,
+        };
         let rows = vec![Row { seq: 1, token: 300, pos: 0, sample: Some(key), score: None }];
         let call = Call { context: 0, kind: CallKind::Decode, rows };
         let empty = Op::Truncate { slot: SlotId { context: 0, seq: 1 }, keep: 0 };
-        let sampled =
-            backend.run(&StepPlan { ops: vec![empty, begin], call: Some(call), embed: None }).sampled.unwrap();
+        let sampled = backend
+            .run(&StepPlan { ops: vec![empty, begin], call: Some(call), ..StepPlan::default() })
+            .sampled
+            .unwrap();
         let [Sampled::Token { token, logprobs: Some(logprobs), last: false }] = &sampled[..] else {
             panic!("{sampled:?}")
         };
@@ -164,7 +174,7 @@ fn a_plan_is_carried_out_as_a_whole() {
     let mut backend = backend();
     let params = Arc::new(SamplingParams::default());
     let plan = StepPlan {
-        ops: vec![Op::Begin { key: 5, params, history: vec![], matcher: None }],
+        ops: vec![Op::Begin { key: 5, params, history: vec![], matcher: None, drafts: false }],
         call: Some(Call {
             context: 0,
             kind: CallKind::Prefill,
@@ -173,10 +183,97 @@ fn a_plan_is_carried_out_as_a_whole() {
                 Row { seq: 2, token: 301, pos: 1, sample: Some(5), score: None },
             ],
         }),
-        embed: None,
+        ..StepPlan::default()
     };
     let sampled = backend.run(&plan).sampled.expect("computed");
     assert!(matches!(sampled[..], [Sampled::Token { token, .. }] if (token as usize) < backend.model.table().len()));
     backend.run(&StepPlan { ops: vec![Op::End { key: 5 }], ..StepPlan::default() });
     assert!(backend.samplers[5].is_none());
+}
+
+/// What stands for the logits behind each row of some sequences, which are computed in calls of `n_rows` rows each, and cut back
+/// by `n_back` of them after every call.
+fn bits(sequences: &[Vec<Token>], n_rows: usize, n_back: usize) -> Vec<Vec<u64>> {
+    let shape = PoolShape { slots: 3, n_ctx: 768, ..SHAPE };
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/demo.gguf");
+    let config = EngineConfig::default().strategy(Strategy::Batched);
+    let model = Arc::new(Model::load(&path, &config, None).expect("the demo model loads"));
+    let mut backend = LlamaBackend::new(model, None, shape, &config, &WorkerPlan::anywhere(1)).expect("a small pool");
+    let length = sequences[0].len();
+    let mut all = vec![vec![0; length]; sequences.len()];
+    let mut from = 0;
+    while from < length {
+        let rows: Vec<Row> = (0..sequences.len())
+            .flat_map(|seq| (from..(from + n_rows).min(length)).map(move |pos| (seq, pos)))
+            .map(|(seq, pos)| row(seq, sequences[seq][pos], pos, true))
+            .collect();
+        let context = &mut backend.contexts[0];
+        context.decode(&rows, &backend.threads).expect("decoded");
+        for (index, row) in rows.iter().enumerate() {
+            let logits = context.logits(index).expect("logits were asked for");
+            let hash =
+                logits.iter().fold(1u64, |hash, x| (hash ^ u64::from(x.to_bits())).wrapping_mul(0x100_0000_01b3));
+            let known = &mut all[row.seq][row.pos];
+            assert!(*known == 0 || *known == hash, "row {} of {n_rows} gets other bits", row.pos);
+            *known = hash;
+        }
+        let keep = (from + n_rows).min(length).max(from + 1 + n_back) - n_back;
+        (0..sequences.len()).for_each(|seq| context.truncate(seq, keep));
+        from = keep.max(from + 1);
+    }
+    all
+}
+
+#[test]
+fn a_row_gets_the_same_bits_whatever_is_in_its_call() {
+    if install(Mode::Auto).level.is_none() {
+        return;
+    }
+    let text = |seed: usize| (0..600).map(|i| (260 + (i * i * (seed + 3) + i * 7 + seed) % 700) as Token).collect();
+    let sequences: Vec<Vec<Token>> = (0..3).map(text).collect();
+    let alone: Vec<_> = sequences.iter().flat_map(|one| bits(std::slice::from_ref(one), 1, 0)).collect();
+    for (n_rows, n_back) in [(1, 0), (5, 0), (5, 3), (2, 1), (4, 2)] {
+        let together = bits(&sequences, n_rows, n_back);
+        for (seq, (found, wanted)) in together.iter().zip(&alone).enumerate() {
+            let wrong: Vec<usize> = (0..found.len()).filter(|&pos| found[pos] != wanted[pos]).collect();
+            assert!(
+                wrong.is_empty(),
+                "sequence {seq}, {n_rows} rows, {n_back} back: {} rows such as {:?}",
+                wrong.len(),
+                &wrong[..wrong.len().min(9)]
+            );
+        }
+    }
+    for n_rows in [2, 3, 7, 16] {
+        let found = bits(&sequences[..1], n_rows, n_rows / 2);
+        let wrong: Vec<usize> = (0..600).filter(|&pos| found[0][pos] != alone[0][pos]).collect();
+        assert!(
+            wrong.is_empty(),
+            "alone, {n_rows} rows: {} rows such as {:?}",
+            wrong.len(),
+            &wrong[..wrong.len().min(9)]
+        );
+    }
+}
+
+#[test]
+fn a_sequence_that_moved_leaves_no_gap_among_its_cells() {
+    let slot = |seq| SlotId { context: 0, seq };
+    let tokens: Vec<Token> = (0..90).map(|i| 260 + i * i % 700).collect();
+    // What moves out is a little longer than what moves in, and calls of several rows look for free cells from where it ended.
+    let go_on = |moves: bool| {
+        let mut backend = backend();
+        prefill(&mut backend, 0, &tokens[..50]);
+        prefill(&mut backend, 2, &tokens[..56]);
+        let seq = if moves { 2 } else { 0 };
+        if moves {
+            backend.apply(&Op::Swap { a: slot(0), b: slot(2) });
+        }
+        for from in (50..85).step_by(5) {
+            let rows: Vec<Row> = (from..from + 5).map(|pos| row(seq, tokens[pos], pos, false)).collect();
+            backend.contexts[0].decode(&rows, &backend.threads).expect("decoded");
+        }
+        logits_after(&mut backend, seq, tokens[85], 85)
+    };
+    assert_eq!(go_on(true), go_on(false));
 }

@@ -34,6 +34,8 @@ pub enum Op {
         history: Vec<Token>,
         /// The constraint of its parameters, compiled.
         matcher: Option<Box<dyn Matcher>>,
+        /// Whether its calls may have drafts.
+        drafts: bool,
     },
     /// A sequence is over: free its sampler, and what is parked under its name.
     End {
@@ -84,7 +86,7 @@ pub enum Op {
 /// Which of the two kinds of work a call does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CallKind {
-    /// One row for each of several sequences.
+    /// One row for each of several sequences, or equally many: then those behind the first are drafts.
     Decode,
     /// Many rows of one sequence's prompt, or of a few short ones.
     Prefill,
@@ -99,7 +101,8 @@ pub struct Row {
     pub token: Token,
     /// Its position: one after the last position of the slot.
     pub pos: usize,
-    /// The sequence to sample for after this row; `None` computes KV only.
+    /// The sequence to sample for after this row; `None` computes KV only. Of a draft, only rows are sampled for up to the first
+    /// that was not chosen: see [`sample_rows`].
     pub sample: Option<SeqKey>,
     /// How likely is what follows in the prompt? Of a call, at most [`scored_rows`] ask for that or for a sample.
     pub score: Option<Score>,
@@ -137,8 +140,31 @@ pub struct Call {
     pub context: usize,
     /// Decode or prefill.
     pub kind: CallKind,
-    /// Rows grouped by slot; in a decode call ascending by `seq`, one row each.
+    /// Rows grouped by slot; in a decode call ascending by `seq`, equally many of each.
     pub rows: Vec<Row>,
+}
+
+/// Samples behind each row that asks for it, in order, with `sample`, which gets the index of the row and the sequence. Of rows
+/// of one sequence the later ones are a draft: each counts only if what was chosen behind the row before it is its token.
+pub fn sample_rows(rows: &[Row], mut sample: impl FnMut(usize, SeqKey) -> Sampled) -> Vec<Sampled> {
+    let mut sampled = Vec::new();
+    // What was chosen behind the last row that was sampled for, if the text can go on from there.
+    let mut last: Option<(SeqKey, Option<Token>)> = None;
+    for (index, row) in rows.iter().enumerate() {
+        let Some(key) = row.sample else { continue };
+        if last.is_some_and(|(of, chosen)| of == key && chosen != Some(row.token)) {
+            last = Some((key, None));
+            continue;
+        }
+        let one = sample(index, key);
+        let chosen = match &one {
+            Sampled::Token { token, last: false, .. } => Some(*token),
+            _ => None,
+        };
+        last = Some((key, chosen));
+        sampled.push(one);
+    }
+    sampled
 }
 
 /// Texts, or a part of one, that are to become vectors. They are apart from all slots.
@@ -177,18 +203,58 @@ pub struct EmbedLimits {
     pub whole: bool,
 }
 
-/// What to do next: housekeeping, then at most one call of either kind.
+/// What a draft model is to guess.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DraftCall {
+    /// For each sequence, ascending by seat.
+    pub parts: Vec<DraftPart>,
+}
+
+/// One sequence of a [`DraftCall`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct DraftPart {
+    /// The sequence. A copy of its sampler chooses, with the same random numbers.
+    pub key: SeqKey,
+    /// Its KV stream in the draft model's context.
+    pub seat: usize,
+    /// Positions of the seat that stay; what else it holds is forgotten.
+    pub keep: usize,
+    /// The tokens behind them, at least one.
+    pub tokens: Vec<Token>,
+    /// Tokens to guess at most; none if the sequence has further tokens.
+    pub n: usize,
+    /// No further guess is made where all so far are less likely right than this.
+    pub least: f64,
+}
+
+/// A guess of a draft model.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Drafted {
+    /// The token.
+    pub token: Token,
+    /// How likely the draft model finds it.
+    pub chance: f32,
+}
+
+/// What to do next: housekeeping, then at most one call of any kind.
 #[derive(Clone, Debug, Default)]
 pub struct StepPlan {
     /// Housekeeping, in order.
     pub ops: Vec<Op>,
     /// The call for sequences in slots.
     pub call: Option<Call>,
-    /// The call for texts to embed; never together with `call`.
+    /// The call for texts to embed.
     pub embed: Option<EmbedCall>,
+    /// The call of the draft model.
+    pub draft: Option<DraftCall>,
 }
 
 impl StepPlan {
+    /// Whether it computes nothing.
+    pub fn is_idle(&self) -> bool {
+        self.call.is_none() && self.embed.is_none() && self.draft.is_none()
+    }
+
     /// The slots whose KV it touches, each once.
     pub fn slots(&self) -> Vec<SlotId> {
         let of_op = |op: &Op| match *op {
@@ -244,12 +310,17 @@ impl From<Token> for Sampled {
 pub struct StepOutcome {
     /// Time the call took, operations and sampling included.
     pub elapsed: Duration,
-    /// One for each row with `sample`, in the order of the rows.
+    /// What [`sample_rows`] gives for the rows of the call.
     pub sampled: Result<Vec<Sampled>, CallError>,
+    /// For sequences of the call that [draft](Op::Begin::drafts) and have a constraint: the tokens that it lets follow the last
+    /// one, as far as there is only one way.
+    pub forced: Vec<(SeqKey, Vec<Token>)>,
     /// One for each row with `score`, in the order of the rows; empty after an error.
     pub scored: Vec<TokenLogprobs>,
     /// What the model made of each token of the plan's [`EmbedCall`], as a vector; `None` without one.
     pub vectors: Option<Result<Vec<Vec<f32>>, CallError>>,
+    /// What the draft model guessed for each part of the plan's [`DraftCall`]; `None` without one.
+    pub drafted: Option<Result<Vec<Vec<Drafted>>, CallError>>,
     /// Sequences whose parked KV could not be brought back.
     pub lost: Vec<SeqKey>,
     /// What slots named in the plan still hold, where the model has a sliding window; empty otherwise.
@@ -259,7 +330,16 @@ pub struct StepOutcome {
 impl StepOutcome {
     /// What came of a call of a model without a sliding window.
     pub fn new(elapsed: Duration, sampled: Result<Vec<Sampled>, CallError>) -> Self {
-        Self { elapsed, sampled, scored: Vec::new(), vectors: None, lost: Vec::new(), held: Vec::new() }
+        Self {
+            elapsed,
+            sampled,
+            forced: Vec::new(),
+            scored: Vec::new(),
+            vectors: None,
+            drafted: None,
+            lost: Vec::new(),
+            held: Vec::new(),
+        }
     }
 }
 
@@ -293,6 +373,11 @@ pub trait Backend {
         EmbedLimits { texts: 1, rows: self.shape().n_batch, whole: false }
     }
 
+    /// Whether it has a draft model, with a KV stream for each slot.
+    fn has_draft_model(&self) -> bool {
+        false
+    }
+
     /// What it has seen of others that want its processors.
     fn contention(&self) -> Contention {
         Contention::default()
@@ -304,6 +389,6 @@ pub trait Backend {
     /// Others compute on the same processors until the next plan comes: nothing may spin meanwhile.
     fn rest(&mut self) {}
 
-    /// Carries out one plan. After an error the slots of the call hold an unknown amount of KV and must be emptied.
+    /// Carries out one plan. After an error the slots, or the seats, of the call hold an unknown amount of KV and must be emptied.
     fn run(&mut self, plan: &StepPlan) -> StepOutcome;
 }

@@ -9,8 +9,9 @@ use std::{collections::HashMap, time::Duration};
 use llama_concurrent_types::{PoolShape, Token, TokenLogprob, TokenLogprobs};
 
 use super::{
-    Backend, Call, CallError, CallKind, EmbedCall, EmbedLimits, EmbedPart, Held, Op, Row, Sampled, Score, SeqKey,
-    SlotId, StepOutcome, StepPlan, backend::scored_rows,
+    Backend, Call, CallError, CallKind, DraftCall, DraftPart, Drafted, EmbedCall, EmbedLimits, EmbedPart, Held, Op,
+    Row, Score, SeqKey, SlotId, StepOutcome, StepPlan,
+    backend::{sample_rows, scored_rows},
 };
 
 /// What simulated work takes.
@@ -23,6 +24,11 @@ pub trait SimTiming {
 
     /// An exchange of two slots that hold so many positions together.
     fn swap(&self, positions: usize) -> Duration;
+
+    /// A call of the draft model that reads so many tokens and guesses so many for each sequence.
+    fn draft(&self, n_read: usize, n_guessed: usize) -> Duration {
+        Duration::from_millis((n_read + 8 * n_guessed) as u64)
+    }
 }
 
 /// The simplest timing: a share for reading the weights, and a share for each row.
@@ -75,6 +81,7 @@ pub struct SimWindow {
 struct Stream {
     /// What stands for all tokens up to each position.
     hashes: Vec<u64>,
+    tokens: Vec<Token>,
     /// Positions before this one have been dropped from the window.
     first: usize,
 }
@@ -84,6 +91,7 @@ impl Stream {
         assert!(keep <= self.hashes.len(), "only what is there can be kept");
         assert!(keep == 0 || keep >= self.first, "the window still holds what is kept");
         self.hashes.truncate(keep);
+        self.tokens.truncate(keep);
         if keep == 0 {
             self.first = 0;
         }
@@ -112,6 +120,18 @@ pub struct SimBackend<T = SimCost> {
     pub embed_limits: EmbedLimits,
     /// The sliding window of the model, where it has one.
     pub window: Option<SimWindow>,
+    /// The text repeats itself: most tokens follow from as many of the last ones alone, where set.
+    pub repeats: Option<usize>,
+    /// Whether it says now and then that only one token may follow, which is mostly so.
+    pub forces: bool,
+    /// There is a draft model, which guesses the right token so many times of eight.
+    pub draft_model: Option<u64>,
+    /// The draft model fails.
+    pub draft_model_fails: bool,
+    /// What the draft model's context holds.
+    seats: Vec<Vec<Token>>,
+    /// What each sequence has so far, its last token included.
+    texts: HashMap<SeqKey, Vec<Token>>,
     /// Sequences that were lost in the plan that is carried out.
     lost: Vec<SeqKey>,
     /// What was parked is lost if its length is a multiple of this, where set.
@@ -141,17 +161,30 @@ fn token_of(hash: u64, n_vocab: Token) -> Token {
     ((hash >> 17) % n_vocab as u64) as Token
 }
 
+fn hash_of(tokens: &[Token]) -> u64 {
+    tokens.iter().fold(EMPTY, |hash, &token| followed_by(hash, token))
+}
+
+/// What follows a text whose last tokens are `last` and whose whole stands behind `hash`.
+fn next_of(hash: u64, last: &[Token], repeats: Option<usize>, n_vocab: Token) -> Token {
+    match repeats {
+        // Now and then all that was before decides.
+        Some(n) if !(hash >> 40).is_multiple_of(8) => token_of(hash_of(&last[last.len().saturating_sub(n)..]), n_vocab),
+        _ => token_of(hash, n_vocab),
+    }
+}
+
 impl SimBackend {
     /// How likely the last token of `sequence` is behind the others, as a run alone would say it.
     pub fn logprob(sequence: &[Token]) -> f32 {
         let (&next, before) = sequence.split_last().expect("a token");
-        let hash = before.iter().fold(EMPTY, |hash, &token| followed_by(hash, token));
-        Self::likelihood(hash, Score { next, n_top: 0 }).logprob
+        Self::likelihood(hash_of(before), Score { next, n_top: 0 }).logprob
     }
 
-    /// The token that follows `sequence`: what a run alone on an empty slot would give.
-    pub fn next_token(sequence: &[Token], n_vocab: Token) -> Token {
-        token_of(sequence.iter().fold(EMPTY, |hash, &token| followed_by(hash, token)), n_vocab)
+    /// The token that follows `sequence`: what a run alone on an empty slot would give, where the text
+    /// [repeats](Self::repeats) like this.
+    pub fn next_token(sequence: &[Token], repeats: Option<usize>, n_vocab: Token) -> Token {
+        next_of(hash_of(sequence), sequence, repeats, n_vocab)
     }
 }
 
@@ -170,6 +203,12 @@ impl<T: SimTiming> SimBackend<T> {
             embedded: 0,
             embed_limits: EmbedLimits { texts: 1, rows: shape.n_batch, whole: false },
             window: None,
+            repeats: None,
+            forces: false,
+            draft_model: None,
+            draft_model_fails: false,
+            seats: vec![Vec::new(); shape.contexts * shape.slots],
+            texts: HashMap::new(),
             lost: Vec::new(),
             lose_every: None,
             fail_every: None,
@@ -219,6 +258,38 @@ impl<T: SimTiming> SimBackend<T> {
         Ok(vectors)
     }
 
+    /// Reads and guesses as a draft model. What it has read has to be what the sequence has.
+    fn draft(&mut self, call: &DraftCall) -> Result<Vec<Vec<Drafted>>, CallError> {
+        assert!(call.parts.is_sorted_by(|a, b| a.seat < b.seat), "each seat once");
+        if self.fails() || self.draft_model_fails {
+            call.parts.iter().for_each(|part| self.seats[part.seat].clear());
+            return Err(CallError { message: "simulated failure".into() });
+        }
+        let quality = self.draft_model.expect("there is a draft model");
+        let mut drafted = Vec::new();
+        for DraftPart { key, seat, keep, tokens, n, .. } in &call.parts {
+            assert!(self.samplers.get(*key).is_some_and(|&live| live), "a live sequence");
+            let (held, text) = (&mut self.seats[*seat], &self.texts[key]);
+            held.truncate(*keep);
+            held.extend(tokens);
+            assert!(!tokens.is_empty() && held.len() <= self.shape.n_ctx);
+            assert_eq!(held[..], text[..held.len()], "it reads what is written");
+            assert!(*n == 0 || held.len() == text.len(), "guesses stand behind the last token");
+            let mut guesses = Vec::new();
+            for i in 0..*n {
+                let right = SimBackend::next_token(held, self.repeats, self.n_vocab);
+                let is_right = hash_of(held) >> 33 & 7 < quality;
+                let token = if is_right { right } else { (right + 1) % self.n_vocab };
+                guesses.push(Drafted { token, chance: if is_right { 0.9 } else { 0.5 } });
+                if i + 1 < *n {
+                    held.push(token);
+                }
+            }
+            drafted.push(guesses);
+        }
+        Ok(drafted)
+    }
+
     /// Sequences that are parked.
     pub fn parked_sequences(&self) -> usize {
         self.parked.len()
@@ -246,6 +317,7 @@ impl<T: SimTiming> SimBackend<T> {
             }
             Op::End { key } => {
                 assert!(std::mem::take(&mut self.samplers[*key]), "sequence {key} ends after it began");
+                self.texts.remove(key);
                 self.parked.remove(key);
             }
             Op::Truncate { slot, keep } => {
@@ -295,17 +367,23 @@ impl<T: SimTiming> SimBackend<T> {
             assert!(!seen.contains(&rows[0].seq), "rows of a slot stand together");
             seen.push(rows[0].seq);
             if call.kind == CallKind::Decode {
-                assert_eq!(rows.len(), 1, "one row per slot in a decode");
+                assert!(
+                    rows[0].sample.is_some() && rows.is_sorted_by_key(|row| row.sample.is_none()),
+                    "a draft, then what fills"
+                );
             }
         }
         if call.kind == CallKind::Decode {
             assert!(seen.is_sorted(), "slots ascend in a decode");
+            // llama.cpp splits where sequences have fewer rows than others.
+            assert!(call.rows.chunk_by(|a, b| a.seq == b.seq).all(|rows| rows.len() * seen.len() == call.rows.len()));
         }
     }
 
-    fn compute_row(&mut self, context: usize, row: &Row, scored: &mut Vec<TokenLogprobs>) -> Option<Sampled> {
+    /// Computes a row; what follows it.
+    fn compute_row(&mut self, context: usize, row: &Row, scored: &mut Vec<TokenLogprobs>) -> Token {
         let n_ctx = self.shape.n_ctx;
-        let n_vocab = self.n_vocab;
+        let (n_vocab, repeats) = (self.n_vocab, self.repeats);
         if let Some(key) = row.sample {
             assert!(self.samplers.get(key).is_some_and(|&live| live), "sampling for a live sequence");
         }
@@ -315,15 +393,47 @@ impl<T: SimTiming> SimBackend<T> {
         assert!(row.pos < n_ctx, "KV within the slot");
         let hash = followed_by(kv.hashes.last().copied().unwrap_or(EMPTY), row.token);
         kv.hashes.push(hash);
-        if let Some(SimWindow { positions, spare }) = window {
+        kv.tokens.push(row.token);
+        if let Some(SimWindow { positions, .. }) = window {
             assert!(
                 kv.first == 0 || kv.first + positions <= row.pos + 1,
                 "the window holds all that the token attends to"
             );
-            kv.keep_last(positions + spare);
         }
         scored.extend(row.score.map(|score| Self::likelihood(hash, score)));
-        row.sample.map(|_| token_of(hash, n_vocab).into())
+        next_of(hash, &kv.tokens, repeats, n_vocab)
+    }
+
+    /// What may follow the last tokens of these sequences: the next one, or another one.
+    fn forced(&self, last: &HashMap<SeqKey, usize>) -> Vec<(SeqKey, Vec<Token>)> {
+        let mut forced = Vec::new();
+        for &key in last.keys() {
+            let text = &self.texts[&key];
+            let next = SimBackend::next_token(text, self.repeats, self.n_vocab);
+            match hash_of(text) % 8 {
+                0 | 1 => forced.push((key, vec![next])),
+                2 => forced.push((key, vec![next, 3])),
+                3 => forced.push((key, vec![(next + 1) % self.n_vocab])),
+                _ => {}
+            }
+        }
+        forced
+    }
+
+    /// Computes rows; what follows each. Rows of a draft drop nothing from a window that the first of them attends to.
+    fn compute_rows(&mut self, call: &Call, rows: &[Row], scored: &mut Vec<TokenLogprobs>) -> Vec<Token> {
+        let mut followers = Vec::new();
+        for of_slot in rows.chunk_by(|a, b| a.seq == b.seq) {
+            for row in of_slot {
+                followers.push(self.compute_row(call.context, row, scored));
+            }
+            if let Some(SimWindow { positions, spare }) = self.window {
+                let n_drafted = if call.kind == CallKind::Decode { of_slot.len() - 1 } else { 0 };
+                let kv = self.slot(SlotId { context: call.context, seq: of_slot[0].seq });
+                kv.keep_last(positions + spare + n_drafted);
+            }
+        }
+        followers
     }
 }
 
@@ -348,6 +458,10 @@ impl<T: SimTiming> Backend for SimBackend<T> {
         self.embed_limits
     }
 
+    fn has_draft_model(&self) -> bool {
+        self.draft_model.is_some()
+    }
+
     fn run(&mut self, plan: &StepPlan) -> StepOutcome {
         self.lost.clear();
         let mut elapsed: Duration = plan.ops.iter().map(|op| self.apply_op(op)).sum();
@@ -361,6 +475,15 @@ impl<T: SimTiming> Backend for SimBackend<T> {
                 held: self.held(plan),
                 ..StepOutcome::new(elapsed, Ok(Vec::new()))
             };
+        }
+        if let Some(draft) = &plan.draft {
+            assert!(plan.call.is_none(), "one call at a time");
+            let n_read = draft.parts.iter().map(|part| part.tokens.len()).sum();
+            let drafted = self.draft(draft);
+            let n_guessed = drafted.iter().flatten().map(Vec::len).max().unwrap_or(0);
+            elapsed += self.timing.draft(n_read, n_guessed);
+            let (lost, held) = (self.lost.clone(), self.held(plan));
+            return StepOutcome { drafted: Some(drafted), lost, held, ..StepOutcome::new(elapsed, Ok(Vec::new())) };
         }
         let Some(call) = &plan.call else {
             return StepOutcome {
@@ -377,10 +500,7 @@ impl<T: SimTiming> Backend for SimBackend<T> {
         elapsed += self.timing.call(call, parts);
         if self.fails() {
             // A failed llama_decode leaves an unknown part of its rows behind.
-            let half = call.rows.len() / 2;
-            for row in &call.rows[..half] {
-                self.compute_row(call.context, row, &mut Vec::new());
-            }
+            self.compute_rows(call, &call.rows[..call.rows.len() / 2], &mut Vec::new());
             let sampled = Err(CallError { message: "simulated failure".into() });
             return StepOutcome {
                 lost: self.lost.clone(),
@@ -390,7 +510,25 @@ impl<T: SimTiming> Backend for SimBackend<T> {
         }
         self.copying[call.context] = false;
         let mut scored = Vec::new();
-        let sampled = call.rows.iter().filter_map(|row| self.compute_row(call.context, row, &mut scored)).collect();
-        StepOutcome { scored, lost: self.lost.clone(), held: self.held(plan), ..StepOutcome::new(elapsed, Ok(sampled)) }
+        let followers = self.compute_rows(call, &call.rows, &mut scored);
+        let mut last = HashMap::new();
+        let sampled = sample_rows(&call.rows, |index, key| {
+            last.insert(key, index);
+            followers[index].into()
+        });
+        for (&key, &index) in &last {
+            let row = call.rows[index];
+            let mut text = self.slot(SlotId { context: call.context, seq: row.seq }).tokens[..=row.pos].to_vec();
+            text.push(followers[index]);
+            self.texts.insert(key, text);
+        }
+        let forced = if self.forces { self.forced(&last) } else { Vec::new() };
+        StepOutcome {
+            scored,
+            forced,
+            lost: self.lost.clone(),
+            held: self.held(plan),
+            ..StepOutcome::new(elapsed, Ok(sampled))
+        }
     }
 }

@@ -67,7 +67,7 @@ pub(crate) fn timings(timings: &Timings) -> Value {
     let computed = timings.n_prompt_tokens.saturating_sub(timings.n_cached_tokens);
     // The first token comes with the prompt, so it costs no step of its own; as in llama-server.
     let steps = timings.n_output_tokens.saturating_sub(1);
-    json!({
+    let mut described = json!({
         "cache_n": timings.n_cached_tokens,
         "prompt_n": computed,
         "prompt_ms": millis(prompt),
@@ -78,7 +78,13 @@ pub(crate) fn timings(timings: &Timings) -> Value {
         "predicted_per_token_ms": per_token(predicted, steps),
         "predicted_per_second": if millis(predicted) == 0.0 { 0.0 } else { steps as f64 * 1e3 / millis(predicted) },
         "queue_ms": millis(timings.queue),
-    })
+    });
+    // As llama-server, only where there was a draft.
+    if timings.n_drafted_tokens > 0 {
+        described["draft_n"] = timings.n_drafted_tokens.into();
+        described["draft_n_accepted"] = timings.n_accepted_tokens.into();
+    }
+    described
 }
 
 pub(crate) fn millis(time: Duration) -> f64 {

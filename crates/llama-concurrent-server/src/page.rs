@@ -63,6 +63,7 @@ fn schema(field: &Field<SamplingParams>) -> Option<(String, Value)> {
             json!({"type": name, minimum: number(least), "maximum": number(range.most)})
         }
         Kind::Flag => json!({"type": "boolean"}),
+        Kind::Choice(names) => json!({"type": "string", "enum": names}),
         Kind::Texts => json!({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
         Kind::Tokens => json!({"type": "array", "items": {"type": "integer", "minimum": 0}}),
         _ => return None,

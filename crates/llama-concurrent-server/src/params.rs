@@ -100,6 +100,7 @@ fn value_of(
         (_, Kind::Count) => number_of(field, fields)?.map(|number| Parameter::Count(number as u64)),
         (_, Kind::OptionalCount) => number_of(field, fields)?.map(|n| Parameter::OptionalCount(Some(n as u64))),
         (_, Kind::Flag) => fields.boolean(name)?.map(Parameter::Flag),
+        (_, Kind::Choice(names)) => one_of(fields, name, names)?.map(Parameter::Choice),
         (_, Kind::Texts) => {
             // An empty string would end every output immediately; clients send it for "none".
             let texts = fields.texts(name)?;
@@ -110,6 +111,15 @@ fn value_of(
         (_, Kind::Constraint) => constraint::read(fields)?.map(|constraint| Parameter::Constraint(Some(constraint))),
         (_, kind) => unreachable!("{name} has a type that no request has, {kind:?}"),
     })
+}
+
+/// One of some names.
+fn one_of(fields: &Fields<'_>, field: &str, names: &[&'static str]) -> ApiResult<Option<&'static str>> {
+    let Some(given) = fields.text(field)? else { return Ok(None) };
+    let found = names.iter().find(|name| **name == given);
+    let wrong =
+        || ApiError::field(fields.path(field), format!("must be one of {}, but is '{given}'", names.join(", ")));
+    found.copied().map(Some).ok_or_else(wrong)
 }
 
 /// A number in the range of its parameter, or llama.cpp's equivalent of one.

@@ -108,9 +108,10 @@ impl prometheus_client::collector::Collector for EngineFigures {
         counter("llama_concurrent:requests_cancelled", "Requests cancelled", totals.requests.cancelled as f64)?;
         counter("llamacpp:prompt_tokens", "Number of prompt tokens processed", prefill.rows as f64)?;
         counter("llamacpp:prompt_tokens_cached", "Number of prompt tokens reused from the cache", cached)?;
-        for name in ["draft_tokens", "accepted_tokens", "drafts"] {
-            counter(&format!("llamacpp:spec_decode_num_{name}"), "There is no speculative decoding", 0.0)?;
-        }
+        let (drafts, drafted, accepted) = (totals.drafts, totals.drafted_tokens, totals.accepted_tokens);
+        counter("llamacpp:spec_decode_num_drafts", "Number of drafts", drafts as f64)?;
+        counter("llamacpp:spec_decode_num_draft_tokens", "Number of drafted tokens", drafted as f64)?;
+        counter("llamacpp:spec_decode_num_accepted_tokens", "Number of drafted tokens that came", accepted as f64)?;
         counter("llamacpp:prompt_seconds", "Prompt process time in seconds", seconds(prefill.busy))?;
         counter("llamacpp:tokens_predicted", "Number of generation tokens processed", totals.output_tokens as f64)?;
         counter("llamacpp:tokens_predicted_seconds", "Predict process time in seconds", seconds(decode.busy))?;

@@ -91,6 +91,8 @@ const GENERATING: &[(&str, Handling)] = &[
     ("lora", Refused(Off::Empty, "merge the adapter into the model's file")),
     ("n_keep", Ignored("the context is never shifted")),
     ("n_discard", Ignored("the context is never shifted")),
+    ("speculative.n_min", Ignored("what guesses are worth is learned")),
+    ("speculative.p_min", Ignored("what guesses are worth is learned")),
     ("n_cache_reuse", Ignored("it only makes prompts faster")),
     ("id_slot", Ignored("an answer does not depend on its slot")),
     ("backend_sampling", Ignored("it says where, not what")),

@@ -7,6 +7,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     parameters::{from, from_to, no_number},
     placement::{PlacementPolicy, Replicate, WaitPolicy},
+    speculation::Speculation,
 };
 
 crate::parameters! {
@@ -109,6 +110,14 @@ crate::parameters! {
         /// How many milliseconds a request whose reader is behind keeps its slot while others wait for one. Then its KV is moved
         /// to memory, until the reader has caught up.
         park_after: Duration = Duration::from_millis(250), from(0.0, "a number of milliseconds").flags(&["park-after-ms"], "MS");
+        /// Whether the next tokens of a request that does not say are guessed and computed beforehand, where the call has room: as
+        /// costs and chances suggest (auto), not at all (off), whenever they can be looked up in what was written before
+        /// (lookup), or by the draft model (draft). Generated tokens are the same, bit for bit, where this library's kernels
+        /// compute the whole model; elsewhere auto is off.
+        speculation: Speculation = Speculation::default(), no_number().flags(&["speculation"], "HOW");
+        /// Path of a smaller model with the same vocabulary, a GGUF file, that guesses the next tokens. It has a KV cache for as
+        /// many slots. Unset: there is none.
+        draft_model: Option<String> = None, no_number().flags(&["draft-model", "model-draft", "spec-draft-model"], "FILE");
     }
 }
 
@@ -165,6 +174,11 @@ impl EngineConfig {
         if !self.flash_attn && self.type_v.has_blocks() {
             let message = "V cache needs flash attention; leave it on, or use f16 for the V cache";
             return invalid(format!("a {} {message}", self.type_v));
+        }
+        if self.speculation == Speculation::Draft && self.draft_model.is_none() {
+            return invalid(
+                "speculation is draft, but there is no draft model; set draft_model, or use auto or lookup".into(),
+            );
         }
         if self.pack_cache.is_some() && !self.mmap {
             return invalid("pack_cache maps a file, but mmap is off; leave it on, or pack with each load".into());

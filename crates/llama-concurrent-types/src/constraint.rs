@@ -145,6 +145,11 @@ pub trait Matcher: Debug + Send {
     /// As [`allowed`](Self::allowed).
     fn accept(&mut self, token: Token) -> Result<bool, String>;
 
+    /// The bytes that follow in any case: a guess for drafts, so one that knows nothing says nothing.
+    fn forced(&self) -> Vec<u8> {
+        Vec::new()
+    }
+
     /// Another matcher at the same place of the text, independent from here on.
     fn boxed_clone(&self) -> Box<dyn Matcher>;
 }

@@ -117,7 +117,7 @@ figures! {
     compute_bytes: Size, now, _ => now.memory.compute_bytes;
     /// Number of `llama_decode` calls that generated tokens.
     decode_calls: Size, now, _ => now.totals.decode.calls;
-    /// Rows in these calls, one per token.
+    /// Rows in these calls, one per token, without those of drafts that were wrong.
     decode_rows: Size, now, _ => now.totals.decode.rows;
     /// Time spent in these calls.
     decode: Time, now, _ => now.totals.decode.busy;
@@ -177,4 +177,13 @@ figures! {
     cpu_wait: Share, now, _ => now.totals.cpu_wait;
     /// How often a worker changed between waiting actively and passively because of other programs.
     wait_switches: Size, now, _ => now.totals.wait_switches;
+    /// Output tokens that were drafted: guessed, and computed before it was known that they come (`speculation`).
+    drafted_tokens: Size, now, _ => now.totals.drafted_tokens;
+    /// Drafted tokens that came.
+    accepted_tokens: Size, now, _ => now.totals.accepted_tokens;
+    /// How requests speculate that do not say: "auto", "off", "lookup" or "draft"; "off" if the configuration is auto, and drafts
+    /// could change texts.
+    speculation: Text, now, _ => now.speculation.as_str();
+    /// Time spent in calls of the draft model.
+    draft_model: Time, now, _ => now.totals.draft_model.busy;
 }

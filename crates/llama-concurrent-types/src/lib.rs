@@ -13,11 +13,13 @@ mod figures;
 mod guide;
 mod ids;
 mod logprobs;
+mod named;
 pub mod parameters;
 mod placement;
 mod products;
 mod request;
 mod sampling;
+mod speculation;
 mod stats;
 mod vocab;
 
@@ -36,6 +38,7 @@ pub use placement::{PlacementPolicy, Replicate, WaitPolicy};
 pub use products::{GGML, ProductShare, describe_products, share_of_kernels};
 pub use request::{Completion, Delta, Event, Finish, MarkedText, Priority, Prompt, PromptProgress, Request};
 pub use sampling::SamplingParams;
+pub use speculation::Speculation;
 pub use stats::{
     CallTotals, EngineStats, MemoryStats, RequestTotals, SlotStats, Timings, WorkerStats, WorkerTotals, quantile,
 };

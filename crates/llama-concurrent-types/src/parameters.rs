@@ -13,6 +13,7 @@ use crate::{
     constraint::Constraint,
     ids::Token,
     placement::{PlacementPolicy, Replicate, WaitPolicy},
+    speculation::Speculation,
 };
 
 /// A field of a struct of parameters, as every interface has to know it.
@@ -307,6 +308,7 @@ choices! {
     PlacementPolicy: &["auto", "node", "l3", "none"];
     Replicate: &["auto", "always", "never"];
     WaitPolicy: &["auto", "active", "passive"];
+    Speculation: &["auto", "off", "lookup", "draft"];
 }
 
 /// Makes types fields that each interface writes in a way of its own.

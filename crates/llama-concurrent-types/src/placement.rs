@@ -1,8 +1,6 @@
 //! How workers and weights may be laid out over a machine.
 
-use std::{fmt, str::FromStr};
-
-use crate::error::{Error, ErrorKind, Result};
+use crate::named::named;
 
 /// How workers are laid out over the machine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -40,37 +38,6 @@ pub enum WaitPolicy {
     Active,
     /// They sleep.
     Passive,
-}
-
-macro_rules! named {
-    ($type:ident, $what:literal, $($value:ident = $name:literal),+) => {
-        impl $type {
-            /// Every value, in the order of the documentation.
-            pub const ALL: [$type; [$($name),+].len()] = [$($type::$value),+];
-
-            /// The name used on the command line.
-            pub fn as_str(self) -> &'static str {
-                match self { $($type::$value => $name),+ }
-            }
-        }
-
-        impl fmt::Display for $type {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(self.as_str())
-            }
-        }
-
-        impl FromStr for $type {
-            type Err = Error;
-
-            fn from_str(name: &str) -> Result<Self> {
-                Self::ALL.into_iter().find(|value| value.as_str() == name).ok_or_else(|| {
-                    let known = Self::ALL.map(Self::as_str).join(", ");
-                    Error::new(ErrorKind::InvalidConfig, format!(concat!("unknown ", $what, " '{}'; use one of {}"), name, known))
-                })
-            }
-        }
-    };
 }
 
 named!(PlacementPolicy, "placement", Auto = "auto", Node = "node", L3 = "l3", None = "none");

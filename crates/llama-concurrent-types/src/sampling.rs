@@ -10,6 +10,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     ids::Token,
     parameters::{above_to, from, from_to, no_number, whole},
+    speculation::Speculation,
 };
 
 crate::parameters! {
@@ -127,6 +128,13 @@ crate::parameters! {
         /// model's own; those of a greedy choice are certain.
         post_sampling_probs: bool = false, no_number()
             .http(&["post_sampling_probs"]).flags(&["post-sampling-probs"], "");
+        /// Whether the next tokens are guessed and computed beforehand: as the engine's `speculation` says (auto), not at all (off),
+        /// whenever they can be looked up in what was written before (lookup), or by the engine's draft model (draft). What is
+        /// generated is the same.
+        speculation: Speculation = Speculation::default(), no_number().http(&["speculation"]);
+        /// Maximum number of tokens guessed at a time; 0 is none. A call has room for 15 beside a single request, and fewer beside
+        /// others.
+        draft_max: u32 = 16, whole().http(&["speculative.n_max"]).flags(&["draft-max", "spec-draft-n-max"], "N");
     }
 }
 

@@ -7,6 +7,7 @@ use crate::{
     choices::Strategy,
     ids::{FinishReason, RequestId},
     products::{describe_products, share_of_kernels},
+    speculation::Speculation,
 };
 
 /// When what happened to one request, and how many tokens it had. All times count from submit.
@@ -27,6 +28,10 @@ pub struct Timings {
     pub n_cached_tokens: usize,
     /// Output tokens, without the end-of-generation token.
     pub n_output_tokens: usize,
+    /// Tokens that were drafted: guessed, and computed before it was known that they come.
+    pub n_drafted_tokens: usize,
+    /// Of these, the ones that came.
+    pub n_accepted_tokens: usize,
 }
 
 impl Timings {
@@ -49,7 +54,7 @@ pub fn quantile(values: &[Duration], q: f64) -> Option<Duration> {
 pub struct CallTotals {
     /// `llama_decode` calls.
     pub calls: u64,
-    /// Rows in them.
+    /// Rows in them, without those of drafts that were wrong.
     pub rows: u64,
     /// Time in them.
     pub busy: Duration,
@@ -138,6 +143,14 @@ pub struct WorkerTotals {
     pub output_tokens: u64,
     /// Prompt tokens that were not computed because their KV was there.
     pub cached_tokens: u64,
+    /// Drafts: guesses of what a sequence goes on with, computed in one call with it.
+    pub drafts: u64,
+    /// Tokens of drafts.
+    pub drafted_tokens: u64,
+    /// Of these, the ones that came.
+    pub accepted_tokens: u64,
+    /// Calls of the draft model; their rows are the tokens that it read.
+    pub draft_model: CallTotals,
     /// Sequences in a slot now.
     pub running: usize,
     /// Requests waiting for a slot now.
@@ -160,6 +173,10 @@ impl WorkerTotals {
         self.requests.merge(&other.requests);
         self.output_tokens += other.output_tokens;
         self.cached_tokens += other.cached_tokens;
+        self.drafts += other.drafts;
+        self.drafted_tokens += other.drafted_tokens;
+        self.accepted_tokens += other.accepted_tokens;
+        self.draft_model.merge(&other.draft_model);
         self.running += other.running;
         self.waiting += other.waiting;
         self.parked += other.parked;
@@ -223,6 +240,8 @@ pub struct EngineStats {
     pub products: Vec<ProductShare>,
     /// Packed weights: "mapped" from the file that an earlier load has written, "written" by this one, or "off".
     pub pack_cache: &'static str,
+    /// How requests speculate that do not say: off where the engine was to decide, and found that it could change texts.
+    pub speculation: Speculation,
     /// Memory.
     pub memory: MemoryStats,
     /// Work done and requests ended since the engine was loaded, and what is going on now.

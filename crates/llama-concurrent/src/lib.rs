@@ -50,7 +50,8 @@ pub use llama_concurrent_types::{
     ErrorKind, Event, Figure, FigureKind, FigureValue, FimTokens, Finish, FinishReason, Guide, Interfaces, KvType,
     LoadProgress, MarkedText, MemoryStats, PackCache, PlacementPolicy, Pooling, Priority, ProductShare, Prompt,
     PromptProgress, PromptToken, Replicate, Request, RequestId, RequestTotals, Result, SamplingParams, SlotStats,
-    Strategy, Timings, Token, TokenLogprob, TokenLogprobs, WaitPolicy, WorkerStats, WorkerTotals, parameters,
+    Speculation, Strategy, Timings, Token, TokenLogprob, TokenLogprobs, WaitPolicy, WorkerStats, WorkerTotals,
+    parameters,
 };
 pub use score::Score;
 pub use stream::{EventSink, Flow};

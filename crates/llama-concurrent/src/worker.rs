@@ -154,7 +154,7 @@ impl<B: Backend> Worker<B> {
 
     /// Carries out a plan; a call waits for this worker's turn.
     fn compute(&mut self, plan: &StepPlan) -> StepOutcome {
-        if plan.call.is_none() && plan.embed.is_none() {
+        if plan.is_idle() {
             self.withdraw();
             return self.backend.run(plan);
         }
@@ -365,6 +365,8 @@ mod tests {
             compact: true,
             reproducible: false,
             embed: EmbedLimits { texts: 1, rows: SHAPE.n_batch, whole: false },
+            speculation: None,
+            has_draft_model: false,
         };
         let vocab = Arc::new(TokenTable::new((0..40).map(|_| b"x"), vec![]));
         let scheduler = Scheduler::new(config, vocab);

@@ -16,7 +16,7 @@ use std::{
     },
 };
 
-use llama_concurrent::{Engine, EngineConfig, Event, Prompt, Request, SamplingParams, Strategy, Token};
+use llama_concurrent::{Engine, EngineConfig, Event, Prompt, Request, SamplingParams, Speculation, Strategy, Token};
 use llama_concurrent_gguf::Header;
 use llama_concurrent_gguf_synth as synth;
 use llama_concurrent_llama::tensors_of;
@@ -244,6 +244,26 @@ fn reproducible(model: &Model) {
     }
 }
 
+/// With drafts the text is the same: to the last bit where a row's results depend on no other row, and everywhere without harm.
+fn drafted(model: &Model, swa_full: bool) {
+    let load = |speculation, reproducible| {
+        let config = slots(2).reproducible(reproducible).swa_full(swa_full).n_ctx(256).threads(1);
+        Engine::load(&model.path, config.speculation(speculation)).expect("it loads")
+    };
+    // What repeats itself is drafted; some texts are longer than a window.
+    let repeating = |i: usize| text(i, 9).repeat(3 + 5 * i);
+    let prompts: Vec<Vec<Token>> = (0..3).map(repeating).collect();
+    for reproducible in [true, false] {
+        let (off, lookup) = (load(Speculation::Off, reproducible), load(Speculation::Lookup, reproducible));
+        let (wanted, found) = (ask_all(&off, &prompts, 24), ask_all(&lookup, &prompts, 24));
+        if reproducible {
+            assert_eq!(found, wanted, "{}: drafts change nothing", model.name);
+        }
+        assert!(found.iter().all(|answer| answer.tokens.len() == 24), "{}", model.name);
+        assert_eq!(lookup.stats().totals.requests.failed, 0);
+    }
+}
+
 fn check(name: &'static str) {
     let model = Model::tiny(name);
     as_plain_llama(&model);
@@ -253,6 +273,7 @@ fn check(name: &'static str) {
         let config = EngineConfig::default().swa_full(swa_full);
         moved_slots(&model, config.clone());
         crowd(&model, config);
+        drafted(&model, swa_full);
     }
     reproducible(&model);
 }

@@ -200,6 +200,7 @@ fn c_enum(names: &[&str]) -> &'static str {
         ["auto", "node", ..] => "llama_engine_placement",
         ["auto", "always", ..] => "llama_engine_replicate",
         ["auto", "active", ..] => "llama_engine_wait_policy",
+        ["auto", "off", ..] => "llama_speculation",
         other => panic!("{other:?} have no enum yet"),
     }
 }
@@ -412,7 +413,12 @@ fn the_documentation_of_the_server_has_the_parameters() {
             value => written(&value),
         };
         let doc = field.doc.replace('|', "\\|");
-        let _ = writeln!(rows, "| {} | `--{}` | {default} | {doc} |", names.join(" "), field.traits.flags[0]);
+        let _ = writeln!(
+            rows,
+            "| {} | `--{}` | {default} | {doc} |",
+            names.join(" "),
+            field.traits.flags.first().unwrap_or(&field.name)
+        );
     }
     stands("docs/server.md", "parameters", &rows);
 }

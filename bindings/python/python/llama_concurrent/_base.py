@@ -77,6 +77,8 @@ class BaseEngine:
         chat_template_kwargs: Mapping[str, Any] | None = None,
         wait_policy: Literal["auto", "active", "passive"] = "auto",
         park_after_ms: int = 250,
+        speculation: Literal["auto", "off", "lookup", "draft"] = "auto",
+        draft_model: str | None = None,
         # keywords: end
         pack_cache: bool | os.PathLike[str] | str = False,
         progress: Callable[[float], bool | None] | None = None,
@@ -151,6 +153,12 @@ class BaseEngine:
                 programs (passive); or as the time that they wait for a core suggests, where the system tells it (auto).
             park_after_ms: How many milliseconds a request whose reader is behind keeps its slot while others wait
                 for one. Then its KV is moved to memory, until the reader has caught up.
+            speculation: Whether the next tokens of a request that does not say are guessed and computed beforehand,
+                where the call has room: as costs and chances suggest (auto), not at all (off), whenever they can be
+                looked up in what was written before (lookup), or by the draft model (draft). Generated tokens are the
+                same, bit for bit, where this library's kernels compute the whole model; elsewhere auto is off.
+            draft_model: Path of a smaller model with the same vocabulary, a GGUF file, that guesses the next
+                tokens. It has a KV cache for as many slots. None: there is none.
             pack_cache: Keep weights as the kernels pack them in a file as large as the model, beside it (True) or in this
                 folder: the first load writes it, later ones map it, and processes share it. Needs `mmap`.
             progress: Called with the completed fraction, 0 to 1. Return False to cancel the load.

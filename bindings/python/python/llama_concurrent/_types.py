@@ -150,6 +150,13 @@ class SamplingParams:
     post_sampling_probs: bool = False
     """Report the log probabilities that the token was drawn with, after bias, constraint and samplers, in the place of
     the model's own; those of a greedy choice are certain."""
+    speculation: Literal["auto", "off", "lookup", "draft"] = "auto"
+    """Whether the next tokens are guessed and computed beforehand: as the engine's `speculation` says (auto), not at
+    all (off), whenever they can be looked up in what was written before (lookup), or by the engine's draft model
+    (draft). What is generated is the same."""
+    draft_max: int = 16
+    """Maximum number of tokens guessed at a time; 0 is none. A call has room for 15 beside a single request, and fewer
+    beside others."""
     # parameters: end
 
     parse_special: bool = True
@@ -207,6 +214,10 @@ class Result:
     """Prompt tokens that were reused instead of computed."""
     n_output_tokens: int = 0
     """Output tokens that were generated."""
+    n_drafted_tokens: int = 0
+    """Tokens that were drafted: guessed, and computed before it was known that they come."""
+    n_accepted_tokens: int = 0
+    """Drafted tokens that came."""
     queue_time: float = 0.0
     """Time until the request got a slot."""
     ttft: float | None = None
@@ -275,7 +286,7 @@ class EngineStats:
     decode_calls: int
     """Number of `llama_decode` calls that generated tokens."""
     decode_rows: int
-    """Rows in these calls, one per token."""
+    """Rows in these calls, one per token, without those of drafts that were wrong."""
     decode_time: float
     """Time spent in these calls, in seconds."""
     prefill_calls: int
@@ -334,6 +345,15 @@ class EngineStats:
     worker that waited most."""
     wait_switches: int
     """How often a worker changed between waiting actively and passively because of other programs."""
+    drafted_tokens: int
+    """Output tokens that were drafted: guessed, and computed before it was known that they come (`speculation`)."""
+    accepted_tokens: int
+    """Drafted tokens that came."""
+    speculation: str
+    """How requests speculate that do not say: "auto", "off", "lookup" or "draft"; "off" if the configuration is auto,
+    and drafts could change texts."""
+    draft_model_time: float
+    """Time spent in calls of the draft model, in seconds."""
     # figures: end
 
     def to_dict(self) -> dict[str, Any]:

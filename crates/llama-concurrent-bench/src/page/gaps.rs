@@ -92,6 +92,8 @@ mod tests {
             outcome: Outcome::Done,
             n_prompt_tokens: 1,
             n_cached_tokens: 0,
+            n_drafted_tokens: 0,
+            n_accepted_tokens: 0,
             n_output_tokens: 4,
             queue: None,
         };

@@ -103,6 +103,7 @@ impl Comparison<'_> {
         if self.setting.slo.is_some() {
             lines.push("good/s: requests per second that met both targets.".into());
         }
+        lines.extend(self.results.iter().filter_map(drafts));
         lines.extend(resources::of(&self.results));
         if let Some((first, others)) = self.results.split_first() {
             lines.extend(others.iter().flat_map(|other| ratios(first, other, &kinds)));
@@ -122,6 +123,15 @@ impl fmt::Display for Comparison<'_> {
         writeln!(f, "\n{table}\n")?;
         self.notes().iter().try_for_each(|line| writeln!(f, "{line}"))
     }
+}
+
+/// What came of the drafts of a system, if it had some.
+fn drafts(runs: &Runs) -> Option<String> {
+    let sum = |of: fn(&Summary) -> usize| runs.runs.iter().map(|run| of(&run.summary)).sum::<usize>();
+    let (drafted, accepted) = (sum(|summary| summary.drafted_tokens), sum(|summary| summary.accepted_tokens));
+    let share = 100.0 * accepted as f64 / sum(|summary| summary.output_tokens).max(1) as f64;
+    (drafted > 0)
+        .then(|| format!("{}: {accepted} of {drafted} drafted tokens came, {share:.0} % of the output.", runs.name))
 }
 
 fn row(name: &str, runs: &[Run], of: impl Fn(&Run) -> &Summary) -> Vec<String> {

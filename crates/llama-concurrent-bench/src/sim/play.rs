@@ -177,6 +177,8 @@ impl Run<'_> {
             outcome: Outcome::Done,
             n_prompt_tokens: prompt.len(),
             n_cached_tokens: 0,
+            n_drafted_tokens: 0,
+            n_accepted_tokens: 0,
             n_output_tokens: 0,
             queue: None,
         };
@@ -233,6 +235,8 @@ impl Run<'_> {
         self.workers[worker].unfinished -= 1;
         record.ended = self.now;
         record.n_cached_tokens = finish.timings.n_cached_tokens;
+        record.n_drafted_tokens = finish.timings.n_drafted_tokens;
+        record.n_accepted_tokens = finish.timings.n_accepted_tokens;
         record.n_output_tokens = finish.timings.n_output_tokens;
         record.queue = Some(finish.timings.queue);
         if !matches!(finish.reason, FinishReason::Stop | FinishReason::Length) {

@@ -63,6 +63,7 @@ impl Target for EngineTarget {
 fn end(mut observer: Observer, finish: &Finish) {
     let timings = &finish.timings;
     observer.tokens(timings.n_prompt_tokens, timings.n_cached_tokens, timings.n_output_tokens);
+    observer.drafts(timings.n_drafted_tokens, timings.n_accepted_tokens);
     observer.queue(timings.queue);
     observer.end(match (finish.reason, &finish.error) {
         (FinishReason::Stop | FinishReason::Length, _) => Outcome::Done,

@@ -154,6 +154,7 @@ fn note(event: &Value, observer: &mut Observer) -> Result<(), String> {
     if let Some(timings) = event.get("timings").filter(|_| event["stop"] == true) {
         let (computed, cached) = (count(&timings["prompt_n"]), count(&timings["cache_n"]));
         observer.tokens(computed + cached, cached, count(&timings["predicted_n"]));
+        observer.drafts(count(&timings["draft_n"]), count(&timings["draft_n_accepted"]));
     } else if let Some(usage) = event.get("usage").filter(|usage| !usage.is_null()) {
         let cached = count(&usage["prompt_tokens_details"]["cached_tokens"]);
         observer.tokens(count(&usage["prompt_tokens"]), cached, count(&usage["completion_tokens"]));

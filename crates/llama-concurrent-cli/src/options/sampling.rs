@@ -128,7 +128,9 @@ impl Form {
 }
 
 fn fields<C: Asks>() -> impl Iterator<Item = &'static Field<SamplingParams>> {
-    SamplingParams::FIELDS.iter().filter(|field| C::has(field) && field.kind != Kind::Constraint)
+    // Those without a name are set for the whole engine by an option of the same name.
+    let is_option = |field: &&Field<SamplingParams>| !field.traits.flags.is_empty() && field.kind != Kind::Constraint;
+    SamplingParams::FIELDS.iter().filter(|field| C::has(field)).filter(is_option)
 }
 
 fn has_form<C: Asks>() -> bool {

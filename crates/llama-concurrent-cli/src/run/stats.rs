@@ -119,6 +119,12 @@ fn table(stats: &EngineStats, output_tokens: usize, wall: Duration) -> Table {
     }
     table.add_row(["output", &format!("{output_tokens} tokens in {seconds:.2} s: {} tok/s", rate(total))]);
     table.add_row(["decode calls", &format!("{} tok/s", rate(stats.totals.decode.rate()))]);
+    let totals = &stats.totals;
+    if totals.drafted_tokens > 0 {
+        let per_call = totals.decode.rows as f64 / totals.decode.calls.max(1) as f64;
+        let came = format!("{} of {} tokens came", totals.accepted_tokens, totals.drafted_tokens);
+        table.add_row(["drafts", &format!("{came}; {per_call:.1} tokens per call")]);
+    }
     table.add_row(["prefill calls", &format!("{} tok/s", rate(stats.totals.prefill.rate()))]);
     table.add_row([
         "memory",

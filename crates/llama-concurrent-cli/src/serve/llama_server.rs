@@ -81,18 +81,30 @@ const SHORT: &[(&str, &str)] = &[
     ("-hfrd", "--hf-repo-draft"),
 ];
 
+/// What guesses come from there, by how the name begins, and the same here.
+const SPEC_TYPES: &[(&str, &str)] = &[("none", "off"), ("draft", "draft"), ("ngram", "lookup")];
+
 /// Options whose value may be anything, also what looks like an option.
 const TAKE_ANYTHING: &[&str] = &["--api-key", "--stop", "--dry-sequence-breaker", "--chat-template"];
 
 /// The arguments of the process, with llama-server's short names after `serve` expanded.
 pub fn long_names(args: impl Iterator<Item = OsString>) -> Vec<OsString> {
-    let (mut of_serve, mut is_value, mut is_over) = (false, false, false);
+    let (mut of_serve, mut is_value, mut is_over, mut is_spec_type) = (false, false, false, false);
     let mut all: Vec<(OsString, bool)> = args
         .map(|arg| {
             of_serve |= arg == "serve";
             is_over |= of_serve && arg == "--";
             if is_over || std::mem::take(&mut is_value) {
                 return (arg, true);
+            }
+            if std::mem::take(&mut is_spec_type) {
+                let known = |name: &str| SPEC_TYPES.iter().find(|(theirs, _)| name.starts_with(theirs));
+                let ours = arg.to_str().and_then(known).map(|(_, ours)| OsString::from(ours));
+                return (ours.unwrap_or(arg), true);
+            }
+            if of_serve && arg == "--spec-type" {
+                is_spec_type = true;
+                return (OsString::from("--speculation"), false);
             }
             let long = SHORT.iter().find(|(short, _)| of_serve && arg == *short).map(|(_, long)| OsString::from(long));
             // llama-server reads `--ctx_size` as `--ctx-size`.
@@ -133,7 +145,7 @@ pub struct Ignored {
     cont_batching: u8,
     /// As these, with a value.
     #[arg(long, hide = true, value_name = "N", allow_hyphen_values = true, aliases = ["cache-ram", "cache-reuse",
-        "checkpoint-min-step", "ctx-checkpoints", "defrag-thold", "keep", "kv-unified-per-slot", "log-colors",
+        "checkpoint-min-step", "ctx-checkpoints", "defrag-thold", "keep", "spec-draft-n-min", "spec-draft-p-min", "spec-draft-p-split", "kv-unified-per-slot", "log-colors",
         "slot-prompt-similarity", "swa-checkpoints"])]
     threads_http: Vec<String>,
     /// Of no effect without a GPU.
@@ -188,6 +200,10 @@ mod tests {
     #[test]
     fn only_arguments_of_serve_are_written_out() {
         let long = |args: &[&str]| long_names(args.iter().map(OsString::from));
+        assert_eq!(
+            long(&["x", "serve", "--spec-type", "ngram-mod", "-md", "a.gguf", "--spec-type", "draft-simple"]),
+            ["x", "serve", "--speculation", "lookup", "--model-draft", "a.gguf", "--speculation", "draft"]
+        );
         assert_eq!(
             long(&["x", "serve", "-np", "4", "-ub", "8"]),
             ["x", "serve", "--parallel", "4", "--ubatch-size", "8"]

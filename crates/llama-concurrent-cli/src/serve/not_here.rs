@@ -22,9 +22,9 @@ const NOT_HERE: &[(&[&str], &str)] = &[
     (&["mmproj", "mmproj-url", "mmproj-auto", "mmproj-device", "image-min-tokens", "image-max-tokens",
         "mtmd-batch-max-tokens", "video-fps", "video-timestamp-interval", "video-ffmpeg-dir", "media-path"],
         "this server reads text only"),
-    (&["draft", "draft-n", "draft-max", "draft-min", "draft-n-min", "draft-p-min", "draft-p-split",
-        "lookup-cache-static", "lookup-cache-dynamic"],
-        "there is no speculative decoding; many requests at once are what makes this server fast"),
+    (&["draft", "draft-n", "draft-min", "draft-n-min", "draft-p-min", "draft-p-split", "lookup-cache-static",
+        "lookup-cache-dynamic"],
+        "use --speculation, --draft-model and --draft-max; what guesses are worth is learned while the server runs"),
     (&["rope-scaling", "rope-scale", "rope-freq-base", "rope-freq-scale", "yarn-orig-ctx", "yarn-ext-factor",
         "yarn-attn-factor", "yarn-beta-slow", "yarn-beta-fast", "override-kv"],
         "the model's file says how it is computed; change the file (gguf_set_metadata.py)"),
@@ -100,6 +100,6 @@ mod tests {
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), n);
-        assert!(names.iter().all(|name| reason(name).is_some()) && reason("spec-draft-n-max").is_some());
+        assert!(names.iter().all(|name| reason(name).is_some()) && reason("spec-ngram-mod-n-min").is_some());
     }
 }

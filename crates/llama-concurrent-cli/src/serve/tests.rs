@@ -79,10 +79,10 @@ fn an_option_that_is_not_here_says_what_is() {
     for (line, expected) in [
         ("--lora a.gguf", "merge"),
         ("-hf a/b", "downloads nothing"),
-        ("--spec-draft-n-max 3", "speculative"),
+        ("--spec-ngram-mod-n-min 3", "--speculation"),
         ("--no-jinja", "--chat-template"),
         ("-lv 3", "--log info"),
-        ("-td 3", "speculative"),
+        ("-td 3", "--draft-model"),
         ("--ssl-key-file x", "reverse proxy"),
     ] {
         let error = explained(parse(line).err().unwrap()).to_string();

@@ -284,3 +284,25 @@ fn special_tokens_are_written_where_one_asks_for_them() {
     assert_eq!(run(&[&args[..], &["--special"]].concat()).well().out.trim(), "<|user|>hi");
     assert_eq!(run(&[&args[..], &["--stop", "<|user|>"]].concat()).well().out.trim(), "");
 }
+
+#[test]
+fn drafts_are_counted() {
+    let prompt = "Tom had a red ball. Tom had a red ball. Tom had a red ball. Tom had";
+    let of = |speculation: &str| {
+        let done = run(&["-p", prompt, "--json", "--stats", "--max-tokens", "40", "--speculation", speculation]);
+        let lines = done.well().json();
+        (lines[0]["text"].clone(), lines.last().expect("a line of stats")["stats"].clone())
+    };
+    let (plain, off) = of("off");
+    assert_eq!((number(&off, "drafted_tokens"), &off["speculation"]), (0.0, &Value::from("off")));
+    let (drafted, lookup) = of("lookup");
+    assert!(number(&lookup, "drafted_tokens") >= number(&lookup, "accepted_tokens"));
+    assert!(number(&lookup, "drafted_tokens") > 0.0);
+    if lookup["kernels"] != "off" {
+        assert_eq!(plain, drafted);
+    }
+    let table = run(&["-p", prompt, "--stats", "--max-tokens", "40", "--speculation", "lookup"]);
+    assert!(table.well().out.contains("tokens per call"));
+    let none = run(&["-p", prompt, "--speculation", "draft"]);
+    assert!(none.err.contains("draft_model"), "{}", none.err);
+}

@@ -13,7 +13,7 @@ fn load(change: impl FnOnce(&mut Parts)) -> Result<LlamaBackend> {
     std::fs::write(&path, parts.encode()).unwrap();
     let config = EngineConfig::default().kernels(false);
     let model = Arc::new(Model::load(&path, &config, None)?);
-    LlamaBackend::new(model, SHAPE, &config, &WorkerPlan::anywhere(1))
+    LlamaBackend::new(model, None, SHAPE, &config, &WorkerPlan::anywhere(1))
 }
 
 #[test]

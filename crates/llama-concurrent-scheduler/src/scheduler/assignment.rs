@@ -113,6 +113,7 @@ impl Scheduler {
             params: sequence.params.clone(),
             history: sequence.penalty_history(),
             matcher: sequence.matcher.take(),
+            drafts: sequence.drafts.is_some(),
         });
     }
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use llama_concurrent_types::{Error, ErrorKind, Event, FinishReason, TokenLogprobs};
 
-use super::{Effect, Scheduler, cost::PrefillCost, queue::QueueKey, sequence::Advance};
-use crate::backend::{Call, CallKind, EmbedCall, Op, Row, Sampled, SeqKey, SlotId, TILE_ROWS, scored_rows};
+use super::{Effect, Scheduler, cost::PrefillCost, drafts::Ahead, queue::QueueKey, sequence::Advance};
+use crate::backend::{Call, CallKind, DraftCall, EmbedCall, Op, Row, Sampled, SeqKey, SlotId, TILE_ROWS, scored_rows};
 
 /// Prompt tokens that a turn computes at least, however slow the machine, so that prefill never starves.
 const MIN_CHUNK: usize = 16;
@@ -21,10 +21,22 @@ const FUSED_ROWS: usize = 32;
 /// Chunk of reproducible mode: fixed, because the shape of a call decides the rounding of its results.
 const REPRODUCIBLE_CHUNK: usize = 32;
 
+/// What is computed next.
+pub(super) enum NextCall {
+    /// Rows of sequences in slots.
+    Rows(Call),
+    /// Texts to embed.
+    Embed(EmbedCall),
+    /// Guesses of the draft model.
+    Draft(DraftCall),
+}
+
 /// Where the present turn stands.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Turn {
     next_context: usize,
+    /// The context for whose sequences the draft model was asked by the last call.
+    asked: Option<usize>,
     embedded: bool,
     prefill_calls: usize,
     prefill_time: Duration,
@@ -52,48 +64,58 @@ pub(super) struct InFlight {
 impl Scheduler {
     /// The next call of this turn, or of the next one: first each context decodes, then texts are embedded, then comes prefill
     /// within its limits.
-    pub(super) fn next_call(&mut self) -> (Option<Call>, Option<EmbedCall>) {
+    pub(super) fn next_call(&mut self) -> Option<NextCall> {
         // The second pass is the turn after this one: this one may have nothing left to do.
         for _ in 0..2 {
             while self.turn.next_context < self.config.shape.contexts {
                 let context = self.turn.next_context;
                 self.turn.next_context += 1;
                 if let Some(call) = self.decode_call(context) {
-                    return (Some(call), None);
+                    return Some(call);
                 }
             }
             if !std::mem::replace(&mut self.turn.embedded, true)
                 && let n = self.rows_within(&self.embed_cost, self.config.max_stall / 2)
                 && let Some(call) = self.embeddings.next_call(n, self.config.embed)
             {
-                return (None, Some(call));
+                return Some(NextCall::Embed(call));
             }
             if let Some(call) = self.prefill_call() {
-                return (Some(call), None);
+                return Some(NextCall::Rows(call));
             }
             self.turn = Turn::default();
         }
-        (None, None)
+        None
     }
 
-    /// One row for each sequence of the context that decodes, in ascending order of `seq`.
-    fn decode_call(&self, context: usize) -> Option<Call> {
-        let rows: Vec<Row> = self
-            .slots
-            .of_context(context)
-            .filter_map(|(id, slot)| {
-                let key = slot.owner?;
-                let sequence = &self.sequences[key];
-                sequence.is_runnable().then(|| Row {
-                    seq: id.seq,
-                    token: sequence.tokens[sequence.computed],
-                    pos: sequence.computed,
-                    sample: Some(key),
-                    score: None,
-                })
-            })
-            .collect();
-        (!rows.is_empty()).then_some(Call { context, kind: CallKind::Decode, rows })
+    /// One row for each sequence of the context that decodes, in ascending order of `seq`, and behind it those of its draft. Before
+    /// that the draft model may have a call.
+    fn decode_call(&mut self, context: usize) -> Option<NextCall> {
+        let owners = self.slots.of_context(context).filter_map(|(id, slot)| Some((id, slot.owner?)));
+        let decoding: Vec<(SlotId, SeqKey)> = owners.filter(|&(_, key)| self.sequences[key].is_runnable()).collect();
+        if decoding.is_empty() {
+            return None;
+        }
+        let has_asked = self.turn.asked.take() == Some(context);
+        let n_drafted = match self.look_ahead(&decoding, has_asked) {
+            Ahead::Draft(n) => n,
+            Ahead::Ask(call) => {
+                (self.turn.next_context, self.turn.asked) = (context, Some(context));
+                return Some(NextCall::Draft(call));
+            }
+        };
+        let mut rows = Vec::with_capacity(decoding.len() * (1 + n_drafted));
+        for (id, key) in decoding {
+            let sequence = &mut self.sequences[key];
+            let (token, pos) = (sequence.tokens[sequence.computed], sequence.computed);
+            let draft = sequence.drafts.as_mut().map(|drafts| drafts.draft(n_drafted));
+            let sampled = std::iter::once(token).chain(draft.into_iter().flatten()).map(|token| (token, Some(key)));
+            // Where a draft is shorter than others', anything fills the rows.
+            let filled = sampled.chain(std::iter::repeat((token, None))).take(1 + n_drafted).enumerate();
+            let row = |(i, (token, sample))| Row { seq: id.seq, token, pos: pos + i, sample, score: None };
+            rows.extend(filled.map(row));
+        }
+        Some(NextCall::Rows(Call { context, kind: CallKind::Decode, rows }))
     }
 
     /// The next part of the prompt that is first in line, and of the ones after it while the call is small.
@@ -150,7 +172,7 @@ impl Scheduler {
     }
 
     /// Rows that take `limit` at most while anyone decodes, otherwise no longer than a new arrival may wait.
-    fn rows_within(&self, cost: &PrefillCost, limit: Duration) -> usize {
+    pub(super) fn rows_within(&self, cost: &PrefillCost, limit: Duration) -> usize {
         let (limit, unknown, least) = match self.anyone_decodes() || self.crowded {
             true => (limit, FIRST_CHUNK, MIN_CHUNK),
             false => (MAX_IDLE_CALL, MIN_IDLE_CHUNK, MIN_IDLE_CHUNK),
@@ -191,8 +213,22 @@ impl Scheduler {
         elapsed: Duration,
         now: Duration,
     ) {
+        let (mut tokens, mut scored) = (tokens.into_iter(), scored.into_iter());
+        let mut n_kept = 0;
+        for part in &call.parts {
+            debug_assert!(self.sequences[part.key].slot.is_some_and(|slot| slot.context == call.context));
+            n_kept += match call.kind {
+                CallKind::Decode => self.apply_decoded(part, &mut tokens, now),
+                CallKind::Prefill => self.apply_prefilled(part, &mut tokens, &mut scored, now),
+            };
+        }
         match call.kind {
-            CallKind::Decode => self.totals.decode.add(call.n_rows, elapsed),
+            CallKind::Decode => {
+                self.totals.decode.add(n_kept, elapsed);
+                if call.learn {
+                    self.decode_cost.observe(call.n_rows, elapsed);
+                }
+            }
             CallKind::Prefill => {
                 self.totals.prefill.add(call.n_rows, elapsed);
                 self.turn.prefill_calls += 1;
@@ -202,53 +238,104 @@ impl Scheduler {
                 }
             }
         }
-        let (mut tokens, mut scored) = (tokens.into_iter(), scored.into_iter());
-        for Part { key, n_rows, n_scored, sampled } in call.parts {
-            let sequence = &mut self.sequences[key];
-            let first = sequence.computed;
-            sequence.computed += n_rows;
-            if call.kind == CallKind::Prefill {
-                let prompt = sequence.take_scores(first, scored.by_ref().take(n_scored)).map(Event::Prompt);
-                let events = sequence.progress().into_iter().chain(prompt);
-                let id = sequence.id;
-                self.effects.extend(events.map(|event| Effect::Event { id, event }));
-            }
-            debug_assert!(sequence.slot.is_some_and(|slot| slot.context == call.context));
-            if !sampled {
-                continue;
-            }
-            let (token, logprobs, last) = match tokens.next() {
-                Some(Sampled::Token { token, logprobs, last }) => (token, logprobs, last),
-                Some(Sampled::Complete) => {
-                    self.finish(key, FinishReason::Stop, None, None, now);
-                    continue;
+    }
+
+    fn apply_prefilled(
+        &mut self,
+        part: &Part,
+        tokens: &mut impl Iterator<Item = Sampled>,
+        scored: &mut impl Iterator<Item = TokenLogprobs>,
+        now: Duration,
+    ) -> usize {
+        let sequence = &mut self.sequences[part.key];
+        let first = sequence.computed;
+        sequence.computed += part.n_rows;
+        let prompt = sequence.take_scores(first, scored.take(part.n_scored)).map(Event::Prompt);
+        let events = sequence.progress().into_iter().chain(prompt);
+        let id = sequence.id;
+        self.effects.extend(events.map(|event| Effect::Event { id, event }));
+        if part.sampled {
+            self.take_token(part.key, tokens.next(), now);
+        }
+        part.n_rows
+    }
+
+    /// Takes the tokens that were chosen behind a row and its draft, and cuts what was not chosen out of the KV. How many of the
+    /// rows are kept.
+    fn apply_decoded(&mut self, part: &Part, tokens: &mut impl Iterator<Item = Sampled>, now: Duration) -> usize {
+        let key = part.key;
+        let sequence = &mut self.sequences[key];
+        let Some(slot) = sequence.slot else { return 0 };
+        // As many as `sample_rows` gave for this sequence, though an earlier one may end it.
+        let mut chosen = Vec::new();
+        loop {
+            let sampled = tokens.next();
+            let goes_on = match (&sampled, &mut sequence.drafts) {
+                (Some(Sampled::Token { token, last, .. }), Some(drafts)) => {
+                    drafts.chosen(*token, &mut self.rates) && !last
                 }
-                Some(Sampled::Impossible(why)) => {
-                    let error = Error::new(ErrorKind::Decode, format!("no token could be chosen: {why}"));
-                    self.finish(key, FinishReason::Error, None, Some(error), now);
-                    continue;
-                }
-                None => {
-                    let error = Error::new(ErrorKind::Internal, "the backend chose too few tokens; please report this");
-                    self.finish(key, FinishReason::Error, None, Some(error), now);
-                    continue;
-                }
+                _ => false,
             };
-            let id = sequence.id;
-            let slot = sequence.slot.map_or(0, |slot| self.slots.index(slot));
-            let effects = &mut self.effects;
-            let before = sequence.timings.n_output_tokens;
-            let advance = sequence.accept(token, logprobs, slot, now, &self.vocab, |delta| {
-                effects.push(Effect::Event { id, event: Event::Delta(delta) });
-            });
-            self.totals.output_tokens += (sequence.timings.n_output_tokens - before) as u64;
-            match advance {
-                Advance::Continue | Advance::Full if last => self.finish(key, FinishReason::Stop, None, None, now),
-                Advance::Continue => {}
-                Advance::EndOfGeneration => self.finish(key, FinishReason::Stop, None, None, now),
-                Advance::StopString(which) => self.finish(key, FinishReason::Stop, Some(which), None, now),
-                Advance::Full => self.finish(key, FinishReason::Length, None, None, now),
+            chosen.push(sampled);
+            if !goes_on {
+                break;
             }
+        }
+        let n_drafted = sequence.drafts.as_ref().map_or(0, |drafts| drafts.n_drafted());
+        sequence.timings.n_drafted_tokens += n_drafted;
+        self.totals.drafts += u64::from(n_drafted > 0);
+        self.totals.drafted_tokens += n_drafted as u64;
+
+        let mut n_kept = 0;
+        for sampled in chosen {
+            let sequence = &mut self.sequences[key];
+            sequence.computed += 1;
+            if n_kept > 0 {
+                sequence.timings.n_accepted_tokens += 1;
+                self.totals.accepted_tokens += 1;
+            }
+            n_kept += 1;
+            self.take_token(key, sampled, now);
+            if !self.sequences.contains(key) {
+                break;
+            }
+        }
+        if n_kept < part.n_rows {
+            let keep = self.sequences.get(key).map_or(self.slots.get(slot).held.len(), |sequence| sequence.computed);
+            self.pending_ops.push(Op::Truncate { slot, keep });
+        }
+        n_kept
+    }
+
+    /// Takes what was chosen for a sequence, which may end it.
+    fn take_token(&mut self, key: SeqKey, sampled: Option<Sampled>, now: Duration) {
+        let (token, logprobs, last) = match sampled {
+            Some(Sampled::Token { token, logprobs, last }) => (token, logprobs, last),
+            Some(Sampled::Complete) => return self.finish(key, FinishReason::Stop, None, None, now),
+            Some(Sampled::Impossible(why)) => {
+                let error = Error::new(ErrorKind::Decode, format!("no token could be chosen: {why}"));
+                return self.finish(key, FinishReason::Error, None, Some(error), now);
+            }
+            None => {
+                let error = Error::new(ErrorKind::Internal, "the backend chose too few tokens; please report this");
+                return self.finish(key, FinishReason::Error, None, Some(error), now);
+            }
+        };
+        let sequence = &mut self.sequences[key];
+        let id = sequence.id;
+        let slot = sequence.slot.map_or(0, |slot| self.slots.index(slot));
+        let effects = &mut self.effects;
+        let before = sequence.timings.n_output_tokens;
+        let advance = sequence.accept(token, logprobs, slot, now, &self.vocab, |delta| {
+            effects.push(Effect::Event { id, event: Event::Delta(delta) });
+        });
+        self.totals.output_tokens += (sequence.timings.n_output_tokens - before) as u64;
+        match advance {
+            Advance::Continue | Advance::Full if last => self.finish(key, FinishReason::Stop, None, None, now),
+            Advance::Continue => {}
+            Advance::EndOfGeneration => self.finish(key, FinishReason::Stop, None, None, now),
+            Advance::StopString(which) => self.finish(key, FinishReason::Stop, Some(which), None, now),
+            Advance::Full => self.finish(key, FinishReason::Length, None, None, now),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What prefill costs on this machine, learned from the steps themselves.
+//! What calls cost on this machine, learned from the steps themselves.
 
 use std::time::Duration;
 
@@ -21,9 +21,82 @@ impl PrefillCost {
 
     /// Prompt tokens that fit into `budget`; `None` before the first observation.
     pub(super) fn tokens_within(&self, budget: Duration) -> Option<usize> {
-        (self.tokens > 0.0).then(|| {
-            let per_token = (self.seconds / self.tokens).max(1e-9);
-            (budget.as_secs_f64() / per_token) as usize
+        self.seconds_per_token().map(|per_token| (budget.as_secs_f64() / per_token) as usize)
+    }
+
+    /// What a token costs in seconds; `None` before the first observation.
+    pub(super) fn seconds_per_token(&self) -> Option<f64> {
+        (self.tokens > 0.0).then(|| (self.seconds / self.tokens).max(1e-9))
+    }
+}
+
+/// What a row adds to a decode call of one row, where nothing better is known.
+const USUAL_SLOPE: f64 = 0.1;
+/// What an observation moves the time of its own number of rows, once that is known well.
+const GAIN: f64 = 0.2;
+/// What it moves the times of other numbers of rows towards what it lets expect of them: what has not been tried for long is
+/// forgotten, and tried again.
+const FORGET: f64 = 0.01;
+/// A call that a busy machine held up counts as if it had taken this much longer than usual.
+const MOST_CHANGE: f64 = 1.5;
+/// Observations that are enough to know a time well.
+const WELL_KNOWN: f64 = 5.0;
+
+/// The time of decode calls by their number of rows: a curve, since at first more rows cost next to nothing.
+#[derive(Clone, Debug, Default)]
+pub(super) struct DecodeCost {
+    /// By rows, ascending.
+    points: Vec<Point>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Point {
+    rows: usize,
+    seconds: f64,
+    /// Observations, of which old ones fade.
+    known: f64,
+}
+
+impl Point {
+    /// What this lets expect of another number of rows.
+    fn suggests(&self, rows: usize) -> f64 {
+        let usual = |rows: usize| 1.0 + USUAL_SLOPE * rows as f64;
+        self.seconds * usual(rows) / usual(self.rows)
+    }
+}
+
+impl DecodeCost {
+    /// Learns from one decode call.
+    pub(super) fn observe(&mut self, rows: usize, elapsed: Duration) {
+        let seconds = elapsed.as_secs_f64().max(1e-9);
+        let at = self.points.partition_point(|point| point.rows < rows);
+        if self.points.get(at).is_none_or(|point| point.rows != rows) {
+            self.points.insert(at, Point { rows, seconds, known: 0.0 });
+        }
+        let point = &mut self.points[at];
+        let change = seconds / point.seconds;
+        let change = if point.known < 2.0 { change } else { change.clamp(1.0 / MOST_CHANGE, MOST_CHANGE) };
+        point.seconds *= change.powf(GAIN.max(1.0 / (1.0 + point.known)));
+        point.known = (point.known + 1.0).min(WELL_KNOWN);
+        let now = *point;
+        for other in self.points.iter_mut().filter(|other| other.rows != rows) {
+            other.known *= 1.0 - FORGET;
+            other.seconds *= (now.suggests(other.rows) / other.seconds).powf(FORGET);
+        }
+    }
+
+    /// Seconds that a call of so many rows takes; `None` before the first observation.
+    pub(super) fn seconds(&self, rows: usize) -> Option<f64> {
+        let above = self.points.partition_point(|point| point.rows < rows);
+        let (after, before) = (self.points.get(above), above.checked_sub(1).map(|below| self.points[below]));
+        Some(match (before, after) {
+            (_, Some(after)) if after.rows == rows => after.seconds,
+            (Some(before), Some(after)) => {
+                let share = (rows - before.rows) as f64 / (after.rows - before.rows) as f64;
+                before.seconds + share * (after.seconds - before.seconds)
+            }
+            (Some(nearest), None) => nearest.suggests(rows),
+            (None, nearest) => nearest?.suggests(rows),
         })
     }
 }
@@ -46,5 +119,51 @@ mod tests {
         }
         assert!((10..=11).contains(&cost.tokens_within(budget).unwrap()));
         assert!(cost.tokens_within(Duration::MAX).unwrap() > 1_000_000);
+    }
+
+    fn close(found: Option<f64>, expected: f64) {
+        assert!(found.is_some_and(|found| (found / expected - 1.0).abs() < 0.1), "{found:?}, not {expected}");
+    }
+
+    #[test]
+    fn the_curve_goes_through_what_was_seen() {
+        let ms = Duration::from_millis;
+        let mut cost = DecodeCost::default();
+        assert_eq!(cost.seconds(1), None);
+        cost.observe(1, ms(100));
+        close(cost.seconds(1), 0.1);
+        assert!(cost.seconds(5) > cost.seconds(2) && cost.seconds(2) > cost.seconds(1), "more rows cost more");
+        for _ in 0..20 {
+            cost.observe(1, ms(100));
+            cost.observe(9, ms(300));
+        }
+        close(cost.seconds(1), 0.1);
+        close(cost.seconds(5), 0.2);
+        close(cost.seconds(9), 0.3);
+        assert!(cost.seconds(16) > cost.seconds(9));
+    }
+
+    #[test]
+    fn a_stall_counts_little_and_a_slower_machine_soon() {
+        let ms = Duration::from_millis;
+        let mut cost = DecodeCost::default();
+        (0..20).for_each(|_| cost.observe(1, ms(100)));
+        cost.observe(1, ms(5000));
+        close(cost.seconds(1), 0.1);
+        (0..40).for_each(|_| cost.observe(1, ms(200)));
+        close(cost.seconds(1), 0.2);
+    }
+
+    #[test]
+    fn what_was_seen_once_under_bad_luck_is_tried_again() {
+        let ms = Duration::from_millis;
+        let mut cost = DecodeCost::default();
+        (0..20).for_each(|_| cost.observe(1, ms(100)));
+        cost.observe(4, ms(2000));
+        close(cost.seconds(4), 2.0);
+        (0..400).for_each(|_| cost.observe(1, ms(100)));
+        assert!(cost.seconds(4).is_some_and(|seconds| seconds < 0.2), "{:?}", cost.seconds(4));
+        cost.observe(4, ms(130));
+        close(cost.seconds(4), 0.13);
     }
 }

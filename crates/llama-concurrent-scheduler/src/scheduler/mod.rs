@@ -10,6 +10,7 @@
 mod assignment;
 mod calls;
 mod cost;
+mod drafts;
 mod embeddings;
 mod parking;
 mod prefix;
@@ -25,19 +26,20 @@ use slab::Slab;
 
 pub use self::{embeddings::NewEmbedding, sequence::NewSequence};
 use llama_concurrent_types::{
-    EngineConfig, Error, ErrorKind, Event, Finish, FinishReason, PoolShape, Priority, RequestId, SlotStats, TokenTable,
-    WorkerTotals,
+    EngineConfig, Error, ErrorKind, Event, Finish, FinishReason, PoolShape, Priority, RequestId, SlotStats,
+    Speculation, TokenTable, WorkerTotals,
 };
 
 use self::{
-    calls::{InFlight, Part, Turn},
-    cost::PrefillCost,
+    calls::{InFlight, NextCall, Part, Turn},
+    cost::{DecodeCost, PrefillCost},
+    drafts::{Memory, Rates, Seats},
     embeddings::Embeddings,
     queue::{QueueKey, WaitQueue},
     sequence::Sequence,
     slots::SlotTable,
 };
-use crate::backend::{Backend, EmbedLimits, Op, SeqKey, StepOutcome, StepPlan};
+use crate::backend::{Backend, CallError, DraftCall, EmbedLimits, Op, SeqKey, StepOutcome, StepPlan};
 
 /// What a scheduler is told about its worker.
 #[derive(Clone, Copy, Debug)]
@@ -60,6 +62,10 @@ pub struct SchedulerConfig {
     pub reproducible: bool,
     /// How texts are embedded.
     pub embed: EmbedLimits,
+    /// How requests speculate that do not say; `None` where the backend cannot cut drafts out of its KV.
+    pub speculation: Option<Speculation>,
+    /// Whether there is a draft model: see [`Backend::has_draft_model`](crate::backend::Backend::has_draft_model).
+    pub has_draft_model: bool,
 }
 
 impl SchedulerConfig {
@@ -78,6 +84,8 @@ impl SchedulerConfig {
             compact: backend.can_swap(),
             reproducible: fixed_calls,
             embed: backend.embed_limits(),
+            speculation: (backend.can_reuse_prefix() && !fixed_calls).then_some(config.speculation),
+            has_draft_model: backend.has_draft_model(),
         }
     }
 }
@@ -109,6 +117,18 @@ pub struct Scheduler {
     slots: SlotTable,
     embeddings: Embeddings,
     prefill_cost: PrefillCost,
+    decode_cost: DecodeCost,
+    /// How often guesses of all sequences were right.
+    rates: Rates,
+    /// What requests wrote that have ended.
+    memory: Memory,
+    /// Of the draft model's context.
+    seats: Seats,
+    /// The time of one guess of the draft model, by sequences.
+    draft_cost: DecodeCost,
+    /// The time in which it reads.
+    draft_prefill: PrefillCost,
+    drafting: Option<DraftCall>,
     embed_cost: PrefillCost,
     /// Where the next chunk of a prompt must end at the latest.
     prefill_stops: HashMap<SeqKey, usize>,
@@ -138,6 +158,13 @@ impl Scheduler {
             waiting: WaitQueue::default(),
             embeddings: Embeddings::default(),
             prefill_cost: PrefillCost::default(),
+            decode_cost: DecodeCost::default(),
+            rates: Rates::of_all(),
+            memory: Memory::default(),
+            seats: Seats::new(if config.has_draft_model { config.shape.contexts * config.shape.slots } else { 0 }),
+            draft_cost: DecodeCost::default(),
+            draft_prefill: PrefillCost::default(),
+            drafting: None,
             embed_cost: PrefillCost::default(),
             prefill_stops: HashMap::new(),
             turn: Turn::default(),
@@ -159,7 +186,7 @@ impl Scheduler {
         self.totals.requests.submitted += 1;
         let queue_key = QueueKey::new(new.priority, new.submitted, self.arrivals, self.config.batch_aging);
         let id = new.id;
-        let sequence = Sequence::new(new, queue_key, self.config.shape.n_ctx, &self.vocab);
+        let sequence = Sequence::new(new, queue_key, &self.config, &self.vocab);
         self.next_deadline = self.next_deadline.into_iter().chain(sequence.next_deadline()).min();
         let key = self.sequences.insert(sequence);
         self.keys.insert(id, key);
@@ -224,11 +251,21 @@ impl Scheduler {
             }
         }
         // What cannot be brought back must not be computed with.
-        let (call, embed) = if unparked { (None, None) } else { self.next_call() };
-        if let Some(call) = &call {
-            self.in_flight = Some(self.note_in_flight(call, &ops));
+        let next = if unparked { None } else { self.next_call() };
+        let (mut call, mut embed, mut draft) = (None, None, None);
+        match next {
+            Some(NextCall::Rows(rows)) => {
+                self.in_flight = Some(self.note_in_flight(&rows, &ops));
+                call = Some(rows);
+            }
+            Some(NextCall::Embed(texts)) => embed = Some(texts),
+            Some(NextCall::Draft(guesses)) => {
+                self.drafting = Some(guesses.clone());
+                draft = Some(guesses);
+            }
+            None => {}
         }
-        StepPlan { ops, call, embed }
+        StepPlan { ops, call, embed, draft }
     }
 
     /// Takes what the backend made of the last plan and returns what callers should hear.
@@ -246,6 +283,12 @@ impl Scheduler {
                 Ok(tokens) => {
                     self.copying[call.context] = false;
                     self.apply_tokens(call, tokens, outcome.scored, outcome.elapsed, now);
+                    for (key, tokens) in outcome.forced {
+                        let sequence = self.sequences.get_mut(key);
+                        if let Some(drafts) = sequence.and_then(|sequence| sequence.drafts.as_mut()) {
+                            drafts.set_forced(tokens);
+                        }
+                    }
                 }
                 Err(error) => {
                     let error = Error::new(ErrorKind::Decode, format!("llama.cpp failed: {}", error.message));
@@ -254,6 +297,9 @@ impl Scheduler {
                     }
                 }
             }
+        }
+        if let (Some(call), Some(drafted)) = (self.drafting.take(), outcome.drafted) {
+            self.apply_drafted(call, drafted, outcome.elapsed);
         }
         if let Some(vectors) = outcome.vectors {
             self.apply_vectors(vectors, outcome.elapsed, now);
@@ -321,6 +367,10 @@ impl Scheduler {
         if sequence.admitted.is_some() {
             self.pending_ops.push(Op::End { key });
         }
+        if sequence.drafts.is_some() {
+            self.memory.add(sequence.written());
+            self.seats.leave(&mut sequence.drafts);
+        }
         match sequence.slot {
             Some(slot) => {
                 let held = if reason == FinishReason::Error {
@@ -366,6 +416,10 @@ impl Scheduler {
                 assert_eq!(self.sequences[key].slot, Some(id), "a slot is owned once");
             }
         }
+        let seated =
+            self.sequences.iter().filter(|(_, s)| s.drafts.as_ref().is_some_and(|drafts| drafts.has_seat())).count();
+        let n_seats = if self.config.has_draft_model { shape.contexts * shape.slots } else { 0 };
+        assert_eq!(seated + self.seats.n_free(), n_seats, "each seat is somebody's or free");
         let (mut waiting, mut unread) = (0, 0);
         for (key, sequence) in &self.sequences {
             sequence.check_invariants(shape.n_ctx);

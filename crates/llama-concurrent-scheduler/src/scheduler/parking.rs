@@ -23,6 +23,7 @@ impl Scheduler {
             ops.push(Op::Park { key, slot });
             let sequence = &mut self.sequences[key];
             sequence.slot = None;
+            self.seats.leave(&mut sequence.drafts);
             sequence.parked = Some(self.slots.get(slot).first);
             let held = sequence.tokens[..sequence.computed].to_vec();
             self.slots.release(slot, held);

@@ -7,7 +7,7 @@ use llama_concurrent_types::{
     TokenLogprobs, TokenTable,
 };
 
-use super::queue::QueueKey;
+use super::{SchedulerConfig, drafts::Drafts, queue::QueueKey};
 use crate::{
     backend::{Score, SlotId},
     text::TokenText,
@@ -41,6 +41,9 @@ pub struct NewSequence {
     /// When to give up altogether.
     pub deadline: Option<Duration>,
 }
+
+/// Tokens of the prompt by which the beginning of an output is recognised.
+const LEAD_IN: usize = 8;
 
 /// What a sampled token did to a sequence.
 pub(super) enum Advance {
@@ -87,11 +90,14 @@ pub(super) struct Sequence {
     text: TokenText<Shown>,
     /// Special tokens that are stop strings, by the place of those.
     stop_tokens: Vec<(Token, usize)>,
+    /// `None`: it has no drafts.
+    pub(super) drafts: Option<Box<Drafts>>,
     pub(super) timings: Timings,
 }
 
 impl Sequence {
-    pub(super) fn new(new: NewSequence, queue_key: QueueKey, n_ctx: usize, vocab: &TokenTable) -> Self {
+    pub(super) fn new(new: NewSequence, queue_key: QueueKey, config: &SchedulerConfig, vocab: &TokenTable) -> Self {
+        let n_ctx = config.shape.n_ctx;
         let n_prompt = new.prompt.len();
         let max_output = new.params.max_tokens.map_or(usize::MAX, |n| n as usize);
         let mut timings = Timings::default();
@@ -113,6 +119,7 @@ impl Sequence {
             last_token: None,
             text: TokenText::new(&new.params.stop),
             stop_tokens: stop_tokens(&new.params.stop, vocab),
+            drafts: config.speculation.and_then(|engine| Drafts::new(&new.params, engine, config.has_draft_model)),
             timings,
             tokens: new.prompt,
             params: new.params,
@@ -128,6 +135,16 @@ impl Sequence {
     /// The tokens of the prompt whose KV may come from elsewhere: logits are needed of what follows them.
     pub(super) fn reusable(&self) -> &[Token] {
         &self.tokens[..self.first_logits()]
+    }
+
+    /// Tokens that a draft of it may have: the one behind them is sampled, too.
+    pub(super) fn room_for_draft(&self) -> usize {
+        (self.max_total - self.tokens.len()).saturating_sub(1)
+    }
+
+    /// The output, behind the end of the prompt.
+    pub(super) fn written(&self) -> &[Token] {
+        &self.tokens[self.n_prompt.saturating_sub(LEAD_IN)..]
     }
 
     /// The first row of the prompt whose logits are needed.

@@ -1,5 +1,6 @@
 //! The scheduler against the simulated backend: thousands of steps in milliseconds, every rule checked after each.
 
+mod drafts;
 mod random;
 mod rig;
 

@@ -7,7 +7,7 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
-use llama_concurrent::SlotStats;
+use llama_concurrent::{SlotStats, Speculation};
 use serde_json::{Value, json};
 
 use crate::{
@@ -23,10 +23,11 @@ pub(crate) async fn slots(State(app): State<Arc<App>>, RawQuery(query): RawQuery
         return ApiError::new(StatusCode::NOT_IMPLEMENTED, "not_supported_error", message).into_response();
     }
     let n_ctx = app.engine.n_ctx();
+    let speculates = app.engine.stats().speculation != Speculation::Off;
     let (slots, assigned) = app.slots();
     let each = slots.iter().zip(&assigned).enumerate();
     let list: Vec<Value> =
-        each.map(|(id, (slot, in_flight))| describe(id, n_ctx, slot, in_flight.as_deref())).collect();
+        each.map(|(id, (slot, in_flight))| describe(id, n_ctx, speculates, slot, in_flight.as_deref())).collect();
     let is_full = slots.iter().all(|slot| slot.request.is_some());
     if query.is_some_and(|query| query.contains("fail_on_no_slot")) && is_full {
         return ApiError::unavailable("no slot is free").into_response();
@@ -35,9 +36,9 @@ pub(crate) async fn slots(State(app): State<Arc<App>>, RawQuery(query): RawQuery
 }
 
 /// Under llama-server's names; `state` and `elapsed_ms` are ours.
-fn describe(id: usize, n_ctx: usize, slot: &SlotStats, in_flight: Option<&InFlightRequest>) -> Value {
+fn describe(id: usize, n_ctx: usize, speculates: bool, slot: &SlotStats, in_flight: Option<&InFlightRequest>) -> Value {
     let mut described =
-        json!({"id": id, "n_ctx": n_ctx, "speculative": false, "is_processing": slot.request.is_some()});
+        json!({"id": id, "n_ctx": n_ctx, "speculative": speculates, "is_processing": slot.request.is_some()});
     if slot.request.is_none() {
         return described;
     }

@@ -394,3 +394,37 @@ fn figures_count_what_happened() {
     assert_eq!(text.matches("# EOF").count(), 1);
     assert!(text.contains("# TYPE llamacpp:tokens_predicted counter\n"), "{text}");
 }
+
+#[test]
+fn drafts_are_told_in_the_timings_and_change_nothing() {
+    let server = start();
+    let prompt = "Tom had a red ball. Tom had a red ball. Tom had a red ball. Tom had";
+    let ask = |extra: Value| {
+        let mut body = json!({"prompt": prompt, "n_predict": 40, "temperature": 0, "ignore_eos": true});
+        body.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        server.post("/completion", &body)
+    };
+    let (_, plain) = ask(json!({"speculation": "off"}));
+    assert!(plain["timings"].get("draft_n").is_none(), "{plain}");
+    let (_, drafted) = ask(json!({"speculation": "lookup", "speculative.n_max": 4}));
+    let count = |name: &str| drafted["timings"][name].as_u64().unwrap();
+    assert!(count("draft_n") > 0 && count("draft_n_accepted") <= count("draft_n"), "{drafted}");
+    assert_eq!(drafted["timings"]["predicted_n"], 40);
+    assert_eq!(drafted["generation_settings"]["speculation"], "lookup");
+    if server.engine.stats().kernels != "off" {
+        assert_eq!(drafted["content"], plain["content"]);
+    }
+    let (_, Value::String(metrics)) = server.get("/metrics") else { panic!("text is expected") };
+    let told = metrics.lines().filter(|line| line.starts_with("llamacpp:spec_decode_num_draft_tokens"));
+    let told: Vec<f64> = told.filter_map(|line| line.split(' ').next_back()?.parse().ok()).collect();
+    assert_eq!(told, [count("draft_n") as f64]);
+    for (extra, expected) in [
+        (json!({"speculation": "draft"}), "draft model"),
+        (json!({"speculation": "often"}), "auto, off, lookup, draft"),
+        (json!({"speculative.n_max": -1}), "speculative.n_max"),
+    ] {
+        let (status, answer) = ask(extra);
+        assert_eq!(status, 400, "{answer}");
+        assert!(answer.to_string().contains(expected), "{answer}");
+    }
+}

@@ -334,6 +334,20 @@ impl Matcher for Steered {
         }
     }
 
+    fn forced(&self) -> Vec<u8> {
+        let text =
+            |tokens: &[Token]| tokens.iter().flat_map(|&token| self.plan.table.text(token, true)).copied().collect();
+        match &self.state {
+            State::Closing(tokens, at) => text(&tokens[*at..]),
+            State::Form(branches) => match &branches[..] {
+                [Branch::Tokens(tokens, at, _)] => text(&tokens[*at..]),
+                [Branch::Grammar(grammar)] => grammar.forced(),
+                _ => Vec::new(),
+            },
+            State::Thought | State::Open | State::Done => Vec::new(),
+        }
+    }
+
     fn boxed_clone(&self) -> Box<dyn Matcher> {
         Box::new(self.clone())
     }

@@ -23,8 +23,8 @@ use llama_concurrent_template::{Capabilities as ChatCapabilities, ChatMessage, C
 use llama_concurrent_topology::{Placement, WorkerPlan};
 use llama_concurrent_types::{
     Collector, Completion, EngineConfig, EngineStats, Error, ErrorKind, Event, FimTokens, Guide, MemoryStats,
-    PoolShape, ProductShare, Prompt, Request, RequestId, Result, SamplingParams, SlotStats, Strategy, Token,
-    TokenTable, WorkerStats, WorkerTotals,
+    PoolShape, ProductShare, Prompt, Request, RequestId, Result, SamplingParams, SlotStats, Speculation, Strategy,
+    Token, TokenTable, WorkerStats, WorkerTotals,
 };
 
 use self::{replicas::Replicas, start::Started, submit::Use, templates::Templates};
@@ -53,6 +53,8 @@ struct Inner {
     templates: Templates,
     grammars: OnceLock<Result<Compiler>>,
     strategy: Strategy,
+    speculation: Speculation,
+    has_draft_model: bool,
     shape: PoolShape,
     placement: Placement,
     memory: MemoryStats,
@@ -128,7 +130,7 @@ impl Engine {
     /// # Errors
     /// [`ErrorKind::InvalidRequest`] for a value out of range or a constraint that cannot be held to.
     pub fn check_params(&self, params: &SamplingParams) -> Result<()> {
-        params.validate(self.inner.model.table().len())?;
+        self.inner.check(params)?;
         params.constraint.as_ref().map_or(Ok(()), |constraint| self.inner.compile(constraint).map(drop))
     }
 
@@ -401,6 +403,7 @@ impl Inner {
         let n_workers = self.placement.workers.len();
         let mut stats = EngineStats::default();
         stats.strategy = self.strategy;
+        stats.speculation = self.speculation;
         stats.workers = n_workers;
         stats.contexts = n_workers * self.shape.contexts;
         stats.slots = n_workers * self.shape.contexts * self.shape.slots;

@@ -8,10 +8,12 @@ use std::{
 
 use crossbeam_channel::{bounded, unbounded};
 use llama_concurrent_gguf::{Header, ModelSummary};
-use llama_concurrent_llama::{LlamaBackend, PackedFile, batch_invariance_obstacle, bind_worker};
+use llama_concurrent_llama::{
+    LlamaBackend, Model, PackedFile, batch_invariance_obstacle, bind_worker, check_draft_model,
+};
 use llama_concurrent_scheduler::{Admission, Router, Scheduler, SchedulerConfig};
 use llama_concurrent_topology::{Machine, MemoryPolicy, ModelSize, WeightCopy, WorkerPlan, plan};
-use llama_concurrent_types::{EngineConfig, Error, ErrorKind, MemoryStats, PoolShape, Result, Strategy};
+use llama_concurrent_types::{EngineConfig, Error, ErrorKind, MemoryStats, PoolShape, Result, Speculation, Strategy};
 
 use super::{Inner, WorkerHandle, lock, replicas::Replicas, templates::Templates};
 use crate::{
@@ -28,7 +30,8 @@ impl Inner {
         let header = Header::read(path)?;
         let summary = header.check_model()?;
         let (config, unmapped) = &readable(config, &summary);
-        let strategy = choose_strategy(config, &summary, batch_invariance_obstacle(config, &summary))?;
+        let variance = batch_invariance_obstacle(config, &summary);
+        let strategy = choose_strategy(config, &summary, variance.clone())?;
         let machine = Machine::detect();
         let size = ModelSize::of(&summary, config);
         let mut placement = plan(&machine, config, Some(&size))?;
@@ -51,22 +54,45 @@ impl Inner {
                 shape.n_ctx
             ));
         }
-        check_kv_fits(&shape, n_workers, size.kv_of_slot(shape.n_ctx), machine.free_memory)?;
+        let draft = config.draft_model.as_ref().map(|path| draft_model_file(Path::new(path), &summary)).transpose()?;
+        let kv_of_draft = draft.as_ref().map_or(0.0, |(_, draft)| ModelSize::of(draft, config).kv_of_slot(shape.n_ctx));
+        check_kv_fits(&shape, n_workers, size.kv_of_slot(shape.n_ctx) + kv_of_draft, machine.free_memory)?;
 
         let packed = config.pack_cache.as_ref().map(|place| PackedFile::of(place, &header)).transpose()?;
         let cpus: Vec<usize> = placement.workers.iter().flat_map(|worker| worker.cpus.iter().copied()).collect();
-        let replicas = {
+        let (replicas, draft_model) = {
             // llama.cpp loads one model at a time. Whoever waits for that must not hold a turn, which the present load waits for.
             static LOADS: Mutex<()> = Mutex::new(());
             let _one_at_a_time = lock(&LOADS);
-            Replicas::load(path, &taking_turns(config, &cpus), packed.as_ref(), &placement)?
+            let taking_turns = taking_turns(config, &cpus);
+            let replicas = Replicas::load(path, &taking_turns, packed.as_ref(), &placement)?;
+            (replicas, draft.map(|(header, _)| load_draft_model(&header, &taking_turns)).transpose()?)
         };
         let model = replicas.first().clone();
+        draft_model.iter().try_for_each(|draft| check_draft_model(draft, model.table()))?;
         let relies_on_kernels = config.reproducible && strategy == Strategy::Batched && !summary.is_encoder;
         if relies_on_kernels && !model.has_our_attention() {
             let why = "an engine without kernels was loaded at the same moment; load this one again";
             return Err(Error::new(ErrorKind::InvalidConfig, format!("reproducible cannot be had: {why}")));
         }
+        let variance = variance.or_else(|| {
+            (!model.has_our_attention()).then(|| "an engine without kernels was loaded at the same moment".to_owned())
+        });
+        let speculation = match (config.speculation, variance) {
+            (Speculation::Off, _) => Speculation::Off,
+            (asked, _) if !model.has_plain_kv() => {
+                if asked != Speculation::Auto || draft_model.is_some() {
+                    let why = "the state of this model cannot be cut, as wrong guesses need";
+                    placement.warnings.push(format!("speculation is off: {why}"));
+                }
+                Speculation::Off
+            }
+            (Speculation::Auto, Some(why)) => {
+                tracing::info!("speculation is off, since it could change what is generated: {why}");
+                Speculation::Off
+            }
+            (asked, _) => asked,
+        };
         placement.warnings.extend(summary.warnings.iter().chain(unmapped).chain(model.warnings()).cloned());
         placement.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
         let templates = Templates::new(&model, config)?;
@@ -82,6 +108,8 @@ impl Inner {
             templates,
             grammars: OnceLock::new(),
             strategy,
+            speculation,
+            has_draft_model: draft_model.is_some(),
             shape,
             placement,
             memory: MemoryStats::default(),
@@ -93,7 +121,7 @@ impl Inner {
             next_id: AtomicU64::new(1),
             epoch,
         };
-        inner.start_workers(config)?;
+        inner.start_workers(&config.clone().speculation(speculation), draft_model.as_ref())?;
         if config.mmap && inner.memory.repack_bytes > 0 {
             inner.replicas.release_files();
         }
@@ -101,7 +129,7 @@ impl Inner {
     }
 
     /// Each worker builds its backend on its own thread, because that thread becomes a compute thread.
-    fn start_workers(&mut self, config: &EngineConfig) -> Result<()> {
+    fn start_workers(&mut self, config: &EngineConfig, draft_model: Option<&Arc<Model>>) -> Result<()> {
         let vocab = Arc::new(self.model.table().clone());
         let mut starting = Vec::new();
         for (index, plan) in self.placement.workers.iter().enumerate() {
@@ -109,13 +137,14 @@ impl Inner {
             let (report, ready) = bounded(1);
             let n_slots = self.shape.contexts * self.shape.slots;
             let shared = Arc::new(WorkerShared::new(index * n_slots, n_slots));
-            let parts = (self.replicas.of(plan), self.shape, config.clone(), plan.clone(), vocab.clone());
+            let models = (self.replicas.of(plan), draft_model.cloned());
+            let parts = (models, self.shape, config.clone(), plan.clone(), vocab.clone());
             let (admission, epoch, worker_shared) = (self.admission.clone(), self.epoch, shared.clone());
             let thread = std::thread::Builder::new().name(format!("llama-worker-{index}")).spawn(move || {
                 leave_signals_to_others();
-                let (model, shape, config, plan, vocab) = parts;
+                let ((model, draft_model), shape, config, plan, vocab) = parts;
                 bind_worker(&plan);
-                let backend = match LlamaBackend::new(model, shape, &config, &plan) {
+                let backend = match LlamaBackend::new(model, draft_model, shape, &config, &plan) {
                     Ok(backend) => backend,
                     Err(error) => {
                         let _ = report.send(Err(error));
@@ -166,6 +195,26 @@ impl Inner {
             }
         }
     }
+}
+
+/// The draft model's file, of which is known now that it can be loaded.
+fn draft_model_file(path: &Path, model: &ModelSummary) -> Result<(Header, ModelSummary)> {
+    let refuse =
+        |why: String| Error::new(ErrorKind::InvalidConfig, format!("the draft model {}: {why}", path.display()));
+    let header = Header::read(path)?;
+    let draft = header.check_model()?;
+    if model.is_encoder {
+        return Err(refuse("the model is an encoder, which generates nothing; leave the draft model out".into()));
+    }
+    if draft.faults.one_sequence.is_some() {
+        return Err(refuse("llama.cpp decodes only one sequence of it at a time; use another one".into()));
+    }
+    Ok((header, draft))
+}
+
+fn load_draft_model(header: &Header, config: &EngineConfig) -> Result<Arc<Model>> {
+    let packed = config.pack_cache.as_ref().map(|place| PackedFile::of(place, header)).transpose()?;
+    Model::load(header.path(), &config.clone().progress(None), packed.as_ref()).map(Arc::new)
 }
 
 /// The configuration for a load that takes turns with the workers of other engines, between two of its steps.

@@ -8,7 +8,7 @@ use llama_concurrent_llama::TokenizeOptions;
 use llama_concurrent_scheduler::{NewEmbedding, NewSequence, Permit, WorkerLoad};
 use llama_concurrent_types::{
     Constraint, EmbedOptions, Error, ErrorKind, Matcher, Pooling, Prompt, Request, RequestId, Result, SamplingParams,
-    Token,
+    Speculation, Token,
 };
 
 use super::{Inner, WorkerHandle, shutting_down};
@@ -36,9 +36,20 @@ impl Inner {
         }
     }
 
+    /// Refuses parameters that this engine cannot follow, apart from constraints.
+    pub(super) fn check(&self, params: &SamplingParams) -> Result<()> {
+        params.validate(self.model.table().len())?;
+        if params.speculation == Speculation::Draft && !self.has_draft_model {
+            let message =
+                "speculation is draft, but the engine has no draft model; load it with one, or use auto or lookup";
+            return Err(Error::new(ErrorKind::InvalidRequest, message));
+        }
+        Ok(())
+    }
+
     fn generate(&self, request: &Request, sink: Box<dyn EventSink>) -> Result<Ticket> {
         let submitted = self.epoch.elapsed();
-        request.params.validate(self.model.table().len())?;
+        self.check(&request.params)?;
         if self.summary.is_encoder {
             return Err(Error::new(
                 ErrorKind::InvalidRequest,
@@ -132,7 +143,11 @@ impl Inner {
 
     /// Compiles a constraint on this thread; the first one of an engine also prepares the vocabulary.
     pub(super) fn compile(&self, constraint: &Constraint) -> Result<Grammar> {
-        let new = || Compiler::new(self.model.table());
+        let new = || {
+            // Drafts spell what a constraint demands. What that needs is made here, and not while others wait for tokens.
+            self.model.table().spelled(b"");
+            Compiler::new(self.model.table())
+        };
         self.grammars.get_or_init(new).as_ref().map_err(Error::clone)?.compile(constraint)
     }
 

@@ -2,12 +2,12 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use llama_concurrent_types::{Pooling, Priority, SamplingParams, Token};
+use llama_concurrent_types::{Pooling, Priority, SamplingParams, Speculation, Token};
 use proptest::prelude::*;
 
 use super::{
     super::*,
-    rig::{Heard, Rig, Setup, alone, prompt, scored_alone},
+    rig::{Heard, Rig, Setup, alone_repeating, prompt, scored_alone},
 };
 use crate::sim::SimWindow;
 
@@ -65,7 +65,7 @@ fn act() -> impl Strategy<Value = Act> {
 
 /// Runs random acts on a tiny pool, then lets everything end and checks that nothing was lost or said twice.
 fn survive(setup: Setup, fail_every: Option<u64>, acts: &[Act]) {
-    let whole = setup.whole_texts.is_some();
+    let (whole, repeats) = (setup.whole_texts.is_some(), setup.repeats);
     let mut rig = Rig::new(Setup { n_ctx: 64, max_stall_ms: 300, ..setup });
     rig.backend.fail_every = fail_every;
     rig.backend.lose_every = fail_every.map(|n| n - 2);
@@ -152,7 +152,10 @@ fn survive(setup: Setup, fail_every: Option<u64>, acts: &[Act]) {
         let heard = &rig.heard[id];
         assert!(heard.finish.is_some(), "one terminal event each");
         assert_eq!(heard.left_queue, 1, "each request leaves the queue once");
-        assert_eq!(heard.tokens, alone(tokens, heard.tokens.len()), "the tokens of a run alone, as far as they go");
+        let expected = alone_repeating(tokens, heard.tokens.len(), repeats);
+        assert_eq!(heard.tokens, expected, "the tokens of a run alone, as far as they go");
+        let timings = rig.timings(*id);
+        assert!(timings.n_accepted_tokens <= timings.n_drafted_tokens.min(timings.n_output_tokens + 1));
         match (asked.get(id), &heard.scored) {
             (Some(&from), Some(scored)) => assert_eq!(scored, &scored_alone(tokens, from), "and their likelihoods"),
             (Some(_), None) => assert!(heard.tokens.is_empty(), "whoever has a token has heard of the prompt"),
@@ -171,10 +174,20 @@ proptest! {
         window in prop::option::of((1usize..24, 0usize..24)),
         whole_texts in prop::option::of(1usize..5),
         fail_every in prop::option::weighted(0.3, 5u64..40),
+        speculation in prop::sample::select(vec![
+            None,
+            Some(Speculation::Off),
+            Some(Speculation::Auto),
+            Some(Speculation::Lookup),
+            Some(Speculation::Draft),
+        ]),
+        draft_model in prop::option::of(0u64..9),
+        repeats in prop::option::weighted(0.7, 1usize..3),
         acts in prop::collection::vec(act(), 1..80),
     ) {
         let window = window.map(|(positions, spare)| SimWindow { positions, spare });
-        survive(Setup { contexts, slots, window, whole_texts, ..Setup::default() }, fail_every, &acts);
+        let setup = Setup { contexts, slots, window, whole_texts, speculation, repeats, draft_model, ..Setup::default() };
+        survive(setup, fail_every, &acts);
     }
 }
 
@@ -209,6 +222,10 @@ fn survive_seed(seed: u64) {
     let (contexts, slots) = (1 + (seed % 2) as usize, 2 + (seed % 3) as usize);
     let window = (seed % 5 < 3).then_some(window);
     let whole_texts = (seed % 7 < 3).then_some(1 + (seed % 4) as usize);
-    let setup = Setup { contexts, slots, window, whole_texts, ..Setup::default() };
+    let modes = [None, Some(Speculation::Auto), Some(Speculation::Lookup), Some(Speculation::Draft)];
+    let speculation = modes[(seed % 4) as usize];
+    let draft_model = (seed % 8 < 5).then_some(seed % 9);
+    let repeats = (seed % 11 < 7).then_some(1 + (seed % 2) as usize);
+    let setup = Setup { contexts, slots, window, whole_texts, speculation, repeats, draft_model, ..Setup::default() };
     survive(setup, seed.is_multiple_of(4).then_some(37), &acts);
 }

@@ -2,11 +2,11 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use llama_concurrent_types::{Delta, Embedding, Pooling, Priority, PromptProgress, SamplingParams, Token};
+use llama_concurrent_types::{Delta, Embedding, Pooling, Priority, PromptProgress, SamplingParams, Speculation, Token};
 
 use super::super::*;
 use crate::{
-    backend::{Backend, Call, EmbedCall, EmbedLimits},
+    backend::{Backend, Call, DraftCall, EmbedCall, EmbedLimits},
     sim::{SimBackend, SimCost, SimWindow},
 };
 
@@ -29,6 +29,7 @@ pub struct Rig {
     pub vectors: HashMap<RequestId, (usize, Vec<Result<Embedding, FinishReason>>)>,
     pub calls: Vec<(Call, Duration)>,
     pub embed_calls: Vec<(EmbedCall, Duration)>,
+    pub draft_calls: Vec<DraftCall>,
     pub swaps: usize,
 }
 
@@ -54,6 +55,11 @@ pub struct Setup {
     pub reproducible: bool,
     /// So many whole texts are embedded in a call, instead of parts of one.
     pub whole_texts: Option<usize>,
+    pub speculation: Option<Speculation>,
+    /// As [`SimBackend::repeats`].
+    pub repeats: Option<usize>,
+    /// As [`SimBackend::draft_model`].
+    pub draft_model: Option<u64>,
 }
 
 impl Default for Setup {
@@ -67,6 +73,9 @@ impl Default for Setup {
             window: None,
             reproducible: false,
             whole_texts: None,
+            speculation: None,
+            repeats: None,
+            draft_model: None,
         }
     }
 }
@@ -88,10 +97,15 @@ impl Rig {
             compact: true,
             reproducible: setup.reproducible,
             embed,
+            speculation: setup.speculation,
+            has_draft_model: setup.draft_model.is_some(),
         };
         let mut backend = SimBackend::new(shape, SimCost::default(), N_VOCAB);
         backend.window = setup.window;
         backend.embed_limits = embed;
+        backend.repeats = setup.repeats;
+        backend.draft_model = setup.draft_model;
+        backend.forces = setup.speculation.is_some();
         Self {
             scheduler: Scheduler::new(config, vocab()),
             backend,
@@ -100,6 +114,7 @@ impl Rig {
             vectors: HashMap::new(),
             calls: Vec::new(),
             embed_calls: Vec::new(),
+            draft_calls: Vec::new(),
             swaps: 0,
         }
     }
@@ -186,7 +201,8 @@ impl Rig {
         let effects = self.scheduler.apply(outcome, self.now);
         self.scheduler.check_invariants();
         self.hear(effects);
-        let worked = plan.call.is_some() || plan.embed.is_some();
+        let worked = !plan.is_idle();
+        self.draft_calls.extend(plan.draft);
         self.embed_calls.extend(plan.embed.map(|call| (call, self.now)));
         self.swaps += plan.ops.iter().filter(|op| matches!(op, Op::Swap { .. })).count();
         self.calls.extend(plan.call.map(|call| (call, self.now)));
@@ -270,9 +286,14 @@ pub fn scored_alone(prompt: &[Token], from: usize) -> Vec<(Token, Option<f32>)> 
 
 /// What a prompt continues with when nothing interferes.
 pub fn alone(prompt: &[Token], n: usize) -> Vec<Token> {
+    alone_repeating(prompt, n, None)
+}
+
+/// The same with a text that [repeats](SimBackend::repeats) like this.
+pub fn alone_repeating(prompt: &[Token], n: usize, repeats: Option<usize>) -> Vec<Token> {
     let mut tokens = prompt.to_vec();
     for _ in 0..n {
-        tokens.push(SimBackend::next_token(&tokens, N_VOCAB));
+        tokens.push(SimBackend::next_token(&tokens, repeats, N_VOCAB));
     }
     tokens.split_off(prompt.len())
 }
