@@ -7,7 +7,8 @@
 //! for a larger one with random weights: it computes every token, and is held to what the trace says. The calls and their
 //! cost are then those of the larger model, and the hits and misses those of the smaller one.
 //!
-//! A fresh engine, because one that has written a text remembers it.
+//! A fresh engine, because one that has written a text remembers it. `--draft-model` has one guess; `--accept` says how often it
+//! is right, with `--replay`.
 
 use std::{
     fs,
@@ -53,6 +54,15 @@ struct Args {
     /// How to speculate on the side that does.
     #[arg(long, default_value = "auto")]
     speculation: Speculation,
+    /// Draft model.
+    #[arg(long)]
+    draft_model: Option<String>,
+    /// Tokens of a draft at most.
+    #[arg(long, default_value_t = 16)]
+    draft_max: u32,
+    /// With --replay, so many of the draft model's guesses are right, from 0 to 1.
+    #[arg(long, default_value_t = 1.0)]
+    accept: f64,
     /// Compute threads; all cores unless given.
     #[arg(long)]
     threads: Option<usize>,
@@ -81,17 +91,30 @@ struct Trace {
     output: Vec<Token>,
 }
 
-/// Lets only the tokens of a trace follow.
+/// Lets only the tokens of a trace follow. Copies for the draft model are wrong now and then.
 #[derive(Clone, Debug)]
 struct Replayed {
     tokens: Arc<[Token]>,
     at: usize,
     n_vocab: usize,
+    /// Of guesses.
+    accept: f64,
+    /// How often it was copied: for the request, for its sampler, and then for guesses.
+    n_copies: u32,
+}
+
+impl Replayed {
+    fn is_wrong(&self) -> bool {
+        let mixed = (self.at as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let share = ((mixed ^ mixed >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 40) as f64 / (1u64 << 24) as f64;
+        self.n_copies > 2 && share >= self.accept
+    }
 }
 
 impl Matcher for Replayed {
     fn allowed(&mut self) -> Result<Allowed, String> {
         let Some(&token) = self.tokens.get(self.at) else { return Ok(Allowed::Nothing) };
+        let token = if self.is_wrong() { 300 + (token + 1) % (self.n_vocab as Token - 300) } else { token };
         let mut mask = TokenMask::none(self.n_vocab);
         mask.set(token, true);
         Ok(Allowed::Tokens { mask, may_end: false })
@@ -103,7 +126,7 @@ impl Matcher for Replayed {
     }
 
     fn boxed_clone(&self) -> Box<dyn Matcher> {
-        Box::new(self.clone())
+        Box::new(Self { n_copies: self.n_copies + 1, ..self.clone() })
     }
 }
 
@@ -121,8 +144,9 @@ impl Task {
         }
     }
 
-    fn request(&self, engine: &Engine, max_tokens: u32) -> Request {
-        let params = SamplingParams::default().max_tokens(max_tokens);
+    fn request(&self, engine: &Engine, args: &Args) -> Request {
+        let max_tokens = args.max_tokens;
+        let params = SamplingParams::default().max_tokens(max_tokens).draft_max(args.draft_max);
         match self {
             Task::Text(text) => {
                 let prompt = engine.chat_prompt(&text.messages, &ChatOptions::default()).expect("a chat template");
@@ -135,7 +159,7 @@ impl Task {
                 let place = |&token: &Token| 300 + token % (n_vocab as Token - 300);
                 let tokens: Arc<[Token]> = trace.output.iter().take(max_tokens as usize).map(place).collect();
                 let prompt: Vec<Token> = trace.prompt.iter().map(place).collect();
-                let matcher = Replayed { tokens, at: 0, n_vocab };
+                let matcher = Replayed { tokens, at: 0, n_vocab, accept: args.accept, n_copies: 0 };
                 Request::new(Prompt::Tokens(prompt))
                     .params(params.ignore_eos(true))
                     .guide(Guide::new(Box::new(matcher)))
@@ -157,8 +181,9 @@ struct Run {
 
 fn run(args: &Args, tasks: &[&Task], speculation: Speculation) -> Run {
     let config = EngineConfig::default().strategy(Strategy::Batched).slots(args.slots).threads(args.threads);
+    let config = config.draft_model(args.draft_model.clone().filter(|_| speculation != Speculation::Off));
     let engine = Engine::load(&args.model, config.speculation(speculation)).expect("the model loads");
-    let requests: Vec<Request> = tasks.iter().map(|task| task.request(&engine, args.max_tokens)).collect();
+    let requests: Vec<Request> = tasks.iter().map(|task| task.request(&engine, args)).collect();
     let prompts: Vec<Prompt> = requests.iter().map(|request| request.prompt.clone()).collect();
     let begin = Instant::now();
     let done: Vec<_> = engine.run_all(requests, |_, _| ()).into_iter().map(|d| d.expect("generated")).collect();

@@ -592,16 +592,19 @@ def test_tokens_that_end_a_text_and_seeds_that_nobody_gave(engine):
         assert engine.generate(PROMPT, changed).text == engine.generate(PROMPT, changed).text
 
 
-REPEATING = "Tom had a red ball. " * 4
+REPEATING = (
+    "Once upon a time there was a fox named Tom. Tom liked to play in the garden. One day Tom the fox found a red ball. "
+    "Tom liked to play with the red ball. One day Tom the fox"
+)
 
 
 def test_drafts_change_nothing_and_are_counted():
     results = {}
     for speculation in ["off", "lookup"]:
         with Engine(threads=1, slots=2, speculation=speculation) as engine:
-            results[speculation] = engine.generate(REPEATING, SamplingParams(max_tokens=40, ignore_eos=True))
+            results[speculation] = engine.generate(REPEATING, SamplingParams(max_tokens=80, ignore_eos=True))
             assert engine.stats().speculation == speculation
-            none = engine.generate(REPEATING, SamplingParams(max_tokens=40, ignore_eos=True, speculation="off"))
+            none = engine.generate(REPEATING, SamplingParams(max_tokens=80, ignore_eos=True, speculation="off"))
             has_kernels = engine.stats().kernels != "off"
         assert none.n_drafted_tokens == 0
     assert results["off"].n_drafted_tokens == 0

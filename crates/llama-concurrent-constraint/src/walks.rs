@@ -172,3 +172,22 @@ fn random_texts_under_random_schemas_end_and_are_valid() {
     assert!(refused < 100, "{refused} of 400 schemas were refused");
     assert!(whole > 1000 && endless < whole / 10, "{whole} whole texts, {endless} without an end");
 }
+
+#[test]
+fn what_is_forced_follows_and_asking_for_it_changes_nothing() {
+    let fox = json!({"type": "object", "required": ["name"], "additionalProperties": false,
+        "properties": {"name": {"const": "red fox"}}});
+    let mut grammar = compiler().compile(&Constraint::JsonSchema(fox.to_string())).expect("a schema");
+    for byte in b"{\"" {
+        assert!(!grammar.accept(Token::from(*byte)).expect("it may come"));
+    }
+    let before = grammar.allowed();
+    let forced = grammar.forced();
+    assert!(forced.starts_with(b"name\""), "{:?}", String::from_utf8_lossy(&forced));
+    assert_eq!(grammar.allowed(), before);
+    for byte in forced {
+        let Ok(Allowed::Tokens { mask, .. }) = grammar.allowed() else { panic!("some tokens may follow") };
+        assert!(mask.allows(Token::from(byte)));
+        grammar.accept(Token::from(byte)).expect("it may come");
+    }
+}

@@ -120,7 +120,8 @@ impl DraftModel {
         let Some(sampler) = &mut writer.sampler else { return Ok(()) };
         match sampler.sample(&mut self.logits, &mut self.candidates) {
             Sampled::Token { token, last, .. } => {
-                let chance = TokenLogprobs::of(found, token, 0).logprob.exp();
+                // Among those that bias and constraint leave.
+                let chance = TokenLogprobs::of(&self.logits, token, 0).logprob.exp();
                 writer.likely *= f64::from(chance);
                 writer.guesses.push(Drafted { token, chance });
                 if last {

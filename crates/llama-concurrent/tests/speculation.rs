@@ -140,7 +140,7 @@ fn what_is_generated_is_the_same() {
 #[test]
 #[ignore = "takes minutes"]
 fn what_is_generated_is_the_same_for_five_hundred_requests() {
-    same_with_and_without(500, 250);
+    same_with_and_without(500, 300);
 }
 
 #[test]

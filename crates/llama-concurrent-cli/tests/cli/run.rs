@@ -287,9 +287,20 @@ fn special_tokens_are_written_where_one_asks_for_them() {
 
 #[test]
 fn drafts_are_counted() {
-    let prompt = "Tom had a red ball. Tom had a red ball. Tom had a red ball. Tom had";
+    let prompt = "Once upon a time there was a fox named Tom. Tom liked to play in the garden. One day Tom the fox found a red \
+                  ball. Tom liked to play with the red ball. One day Tom the fox";
     let of = |speculation: &str| {
-        let done = run(&["-p", prompt, "--json", "--stats", "--max-tokens", "40", "--speculation", speculation]);
+        let done = run(&[
+            "-p",
+            prompt,
+            "--json",
+            "--stats",
+            "--max-tokens",
+            "80",
+            "--ignore-eos",
+            "--speculation",
+            speculation,
+        ]);
         let lines = done.well().json();
         (lines[0]["text"].clone(), lines.last().expect("a line of stats")["stats"].clone())
     };
@@ -301,7 +312,7 @@ fn drafts_are_counted() {
     if lookup["kernels"] != "off" {
         assert_eq!(plain, drafted);
     }
-    let table = run(&["-p", prompt, "--stats", "--max-tokens", "40", "--speculation", "lookup"]);
+    let table = run(&["-p", prompt, "--stats", "--max-tokens", "80", "--ignore-eos", "--speculation", "lookup"]);
     assert!(table.well().out.contains("tokens per call"));
     let none = run(&["-p", prompt, "--speculation", "draft"]);
     assert!(none.err.contains("draft_model"), "{}", none.err);

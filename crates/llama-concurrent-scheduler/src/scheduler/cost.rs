@@ -30,8 +30,10 @@ impl PrefillCost {
     }
 }
 
-/// What a row adds to a decode call of one row, where nothing better is known.
+/// What a row adds to the time of a decode call without rows, before more than one number of rows was seen.
 const USUAL_SLOPE: f64 = 0.1;
+/// What an observation moves that slope.
+const SLOPE_GAIN: f64 = 0.2;
 /// What an observation moves the time of its own number of rows, once that is known well.
 const GAIN: f64 = 0.2;
 /// What it moves the times of other numbers of rows towards what it lets expect of them: what has not been tried for long is
@@ -43,10 +45,18 @@ const MOST_CHANGE: f64 = 1.5;
 const WELL_KNOWN: f64 = 5.0;
 
 /// The time of decode calls by their number of rows: a curve, since at first more rows cost next to nothing.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct DecodeCost {
     /// By rows, ascending.
     points: Vec<Point>,
+    /// What a row adds to the time without rows: what is not known follows from what is.
+    slope: f64,
+}
+
+impl Default for DecodeCost {
+    fn default() -> Self {
+        Self { points: Vec::new(), slope: USUAL_SLOPE }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -59,9 +69,17 @@ struct Point {
 
 impl Point {
     /// What this lets expect of another number of rows.
-    fn suggests(&self, rows: usize) -> f64 {
-        let usual = |rows: usize| 1.0 + USUAL_SLOPE * rows as f64;
+    fn suggests(&self, rows: usize, slope: f64) -> f64 {
+        let usual = |rows: usize| 1.0 + slope * rows as f64;
         self.seconds * usual(rows) / usual(self.rows)
+    }
+
+    /// The slope between this one and one with more rows.
+    fn slope_to(&self, more: &Point) -> f64 {
+        let ratio = more.seconds / self.seconds;
+        let rest = more.rows as f64 - ratio * self.rows as f64;
+        // As steep as can be told: more rows take as many times as long.
+        if rest <= 0.0 { 1.0 } else { ((ratio - 1.0) / rest).clamp(0.0, 1.0) }
     }
 }
 
@@ -79,9 +97,17 @@ impl DecodeCost {
         point.seconds *= change.powf(GAIN.max(1.0 / (1.0 + point.known)));
         point.known = (point.known + 1.0).min(WELL_KNOWN);
         let now = *point;
+        let best_known = |a: &&Point, b: &&Point| a.known.total_cmp(&b.known);
+        if let Some(other) = self.points.iter().filter(|other| other.rows != rows).max_by(best_known)
+            && other.known.min(now.known) >= 1.0
+        {
+            let slope = if other.rows < rows { other.slope_to(&now) } else { now.slope_to(other) };
+            self.slope += SLOPE_GAIN * (slope - self.slope);
+        }
+        let slope = self.slope;
         for other in self.points.iter_mut().filter(|other| other.rows != rows) {
             other.known *= 1.0 - FORGET;
-            other.seconds *= (now.suggests(other.rows) / other.seconds).powf(FORGET);
+            other.seconds *= (now.suggests(other.rows, slope) / other.seconds).powf(FORGET);
         }
     }
 
@@ -95,8 +121,8 @@ impl DecodeCost {
                 let share = (rows - before.rows) as f64 / (after.rows - before.rows) as f64;
                 before.seconds + share * (after.seconds - before.seconds)
             }
-            (Some(nearest), None) => nearest.suggests(rows),
-            (None, nearest) => nearest?.suggests(rows),
+            (Some(nearest), None) => nearest.suggests(rows, self.slope),
+            (None, nearest) => nearest?.suggests(rows, self.slope),
         })
     }
 }
@@ -141,6 +167,21 @@ mod tests {
         close(cost.seconds(5), 0.2);
         close(cost.seconds(9), 0.3);
         assert!(cost.seconds(16) > cost.seconds(9));
+    }
+
+    #[test]
+    fn what_was_not_seen_is_as_steep_as_what_was() {
+        let ms = |n| Duration::from_millis(n);
+        let mut cost = DecodeCost::default();
+        // A call takes 80 ms, and 40 for each row.
+        for _ in 0..20 {
+            cost.observe(1, ms(120));
+            cost.observe(4, ms(240));
+        }
+        close(cost.seconds(9), 0.44);
+        (0..500).for_each(|_| cost.observe(1, ms(120)));
+        close(cost.seconds(4), 0.24);
+        close(cost.seconds(9), 0.44);
     }
 
     #[test]

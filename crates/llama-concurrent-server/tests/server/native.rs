@@ -398,9 +398,10 @@ fn figures_count_what_happened() {
 #[test]
 fn drafts_are_told_in_the_timings_and_change_nothing() {
     let server = start();
-    let prompt = "Tom had a red ball. Tom had a red ball. Tom had a red ball. Tom had";
+    let prompt = "Once upon a time there was a fox named Tom. Tom liked to play in the garden. One day Tom the fox found a red \
+                  ball. Tom liked to play with the red ball. One day Tom the fox";
     let ask = |extra: Value| {
-        let mut body = json!({"prompt": prompt, "n_predict": 40, "temperature": 0, "ignore_eos": true});
+        let mut body = json!({"prompt": prompt, "n_predict": 80, "temperature": 0, "ignore_eos": true});
         body.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
         server.post("/completion", &body)
     };
@@ -409,7 +410,7 @@ fn drafts_are_told_in_the_timings_and_change_nothing() {
     let (_, drafted) = ask(json!({"speculation": "lookup", "speculative.n_max": 4}));
     let count = |name: &str| drafted["timings"][name].as_u64().unwrap();
     assert!(count("draft_n") > 0 && count("draft_n_accepted") <= count("draft_n"), "{drafted}");
-    assert_eq!(drafted["timings"]["predicted_n"], 40);
+    assert_eq!(drafted["timings"]["predicted_n"], 80);
     assert_eq!(drafted["generation_settings"]["speculation"], "lookup");
     if server.engine.stats().kernels != "off" {
         assert_eq!(drafted["content"], plain["content"]);

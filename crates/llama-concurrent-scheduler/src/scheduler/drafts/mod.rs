@@ -26,7 +26,7 @@ use self::{
 use crate::backend::Drafted;
 
 /// A draft has to promise so much more tokens per second: what is learned of costs and chances is not exact.
-const WORTHWHILE: f64 = 1.03;
+const WORTHWHILE: f64 = 1.05;
 /// No sequence of a call may expect less than this share of its tokens per second, for the drafts of the others.
 const FAIR_SHARE: f64 = 0.9;
 

@@ -18,7 +18,7 @@ pub(super) enum Source {
 /// Numbers of tokens that agree, from which on guesses are counted together.
 const LENGTHS: [usize; 6] = [2, 3, 4, 6, 10, 20];
 /// What is expected of guesses before any was tried, by the same numbers.
-const EXPECTED: [f64; LENGTHS.len()] = [0.25, 0.4, 0.5, 0.65, 0.8, 0.9];
+const EXPECTED: [f64; LENGTHS.len()] = [0.1, 0.2, 0.35, 0.55, 0.8, 0.9];
 const EXPECTED_OF_FORCED: f64 = 0.9;
 /// Chances, by the draft model, from which on its guesses are counted together, and what is expected of them.
 const CHANCES: [f32; 6] = [0.0, 0.2, 0.4, 0.6, 0.8, 0.95];
@@ -102,13 +102,13 @@ mod tests {
     fn chances_follow_the_sequence_and_begin_with_what_others_had() {
         let (mut own, mut others) = (Rates::of_sequence(), Rates::of_all());
         let source = Source::Lookup(3);
-        assert_eq!(own.chance(source, &others), 0.4, "what is expected");
+        assert_eq!(own.chance(source, &others), 0.2, "what is expected");
         (0..2000).for_each(|i| others.count(source, i % 10 == 0));
         let fresh = own.chance(source, &others);
         assert!((0.08..0.12).contains(&fresh), "{fresh}");
         (0..50).for_each(|_| own.count(source, true));
         assert!(own.chance(source, &others) > 0.8);
-        assert_eq!(own.chance(Source::Memory(3), &others), 0.4, "each source by itself");
+        assert_eq!(own.chance(Source::Memory(3), &others), 0.2, "each source by itself");
         (0..50).for_each(|_| own.count(source, false));
         assert!(own.chance(source, &others) < 0.3, "what was is forgotten");
     }
