@@ -325,6 +325,7 @@ pub(crate) fn settings(params: &SamplingParams, stream: bool) -> Value {
             Parameter::Number(number) => number.into(),
             Parameter::Count(number) => number.into(),
             Parameter::Flag(flag) => flag.into(),
+            Parameter::Choice(name) => name.into(),
             Parameter::Texts(texts) => texts.into(),
             Parameter::Tokens(tokens) => tokens.into(),
             // Optional numbers are handled above, and lists of biases may be long.
