@@ -44,6 +44,7 @@ _CHOICES = {
     "placement": "llama_engine_placement",
     "replicate": "llama_engine_replicate",
     "wait_policy": "llama_engine_wait_policy",
+    "speculation": "llama_speculation",
     "priority": "llama_infer_priority",
 }
 """Fields that are numbers in the library and words here."""
@@ -482,8 +483,8 @@ class NativeEngine:
         check(library().llama_engine_get_stats(self._get(), byref(raw)))
         stats = {name: getattr(raw, name) for name, *_ in CEngineStats._fields_ if name != "size"}
         stats = {name: value.decode() if isinstance(value, bytes) else value for name, value in stats.items()}
-        for name in ("decode", "prefill"):
-            stats[f"{name}_time"] = stats.pop(f"{name}_ms") / 1000
+        for name in [name for name in stats if name.endswith("_ms")]:
+            stats[f"{name.removesuffix('_ms')}_time"] = stats.pop(name) / 1000
         stats["strategy"] = _name_of(raw.strategy, "llama_engine_strategy")
         stats["local_fraction"] = raw.local_fraction if raw.local_fraction >= 0 else None
         stats["cpus"] = _numbers(stats["cpus"])
