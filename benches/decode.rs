@@ -8,13 +8,14 @@
 use std::path::Path;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use llama_concurrent::{Engine, EngineConfig, SamplingParams, Strategy};
+use llama_concurrent::{Engine, EngineConfig, SamplingParams, Speculation, Strategy};
 
 const OUTPUT: u32 = 64;
 
 fn decode(c: &mut Criterion) {
     let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/demo.gguf");
-    let params = SamplingParams::default().max_tokens(OUTPUT).ignore_eos(true);
+    // A row for each token.
+    let params = SamplingParams::default().max_tokens(OUTPUT).ignore_eos(true).speculation(Speculation::Off);
     let mut group = c.benchmark_group("decode");
     group.sample_size(20);
     for (strategy, slots) in [

@@ -16,7 +16,7 @@ use std::{
 };
 
 use clap::Parser;
-use llama_concurrent::{Engine, EngineConfig, Request, SamplingParams, Strategy, Token};
+use llama_concurrent::{Engine, EngineConfig, Request, SamplingParams, Speculation, Strategy, Token};
 use llama_concurrent_kernels::{Mode, install};
 use llama_cpp_sys_2 as sys;
 
@@ -220,7 +220,9 @@ fn main() {
             .threads(args.threads)
             // The bare loop knows no stalls: it computes all prompts first.
             .max_stall(Duration::MAX)
-            .prefix_reuse(false);
+            .prefix_reuse(false)
+            // Nor any drafts.
+            .speculation(Speculation::Off);
         let engine = Engine::load(&args.model, config).expect("the engine loads the model");
         run_engine(&engine, &args, slots);
         raw.run();

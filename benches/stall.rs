@@ -8,7 +8,7 @@
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use llama_concurrent::{Engine, EngineConfig, Request, SamplingParams, Strategy, Token};
+use llama_concurrent::{Engine, EngineConfig, Request, SamplingParams, Speculation, Strategy, Token};
 use llama_concurrent_types::quantile;
 
 #[derive(Parser)]
@@ -56,7 +56,8 @@ fn tokens(seed: usize, n: usize) -> Vec<Token> {
 }
 
 fn params(max_tokens: u32) -> SamplingParams {
-    SamplingParams::default().max_tokens(max_tokens).ignore_eos(true)
+    // Gaps of single tokens: drafts would come in bunches.
+    SamplingParams::default().max_tokens(max_tokens).ignore_eos(true).speculation(Speculation::Off)
 }
 
 fn run(args: &Args, max_stall: Duration) -> Run {

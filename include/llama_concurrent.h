@@ -707,7 +707,8 @@ typedef struct llama_infer_params {
     /**
      * Whether the next tokens are guessed and computed beforehand: as the engine's `speculation` says (auto), not at
      * all (off), whenever they can be looked up in what was written before (lookup), or by the engine's draft model
-     * (draft). What is generated is the same. One of `llama_speculation`. Default: AUTO.
+     * (draft). The latter two weigh no costs, unless requests run beside this one that did not ask for that. What is
+     * generated is the same. One of `llama_speculation`. Default: AUTO.
      */
     int32_t speculation;
     /**

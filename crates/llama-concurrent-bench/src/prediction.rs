@@ -1,6 +1,6 @@
 //! Predictions for an engine on another machine.
 
-use llama_concurrent::{EngineConfig, Strategy};
+use llama_concurrent::{EngineConfig, Speculation, Strategy};
 
 use crate::{
     setting::Setting,
@@ -105,7 +105,8 @@ impl Planner<'_> {
 
     /// The configuration of the engine for a number of slots.
     pub fn config(&self, strategy: Strategy, slots: usize) -> EngineConfig {
-        let mut config = self.engine.clone();
+        // Simulated texts never repeat themselves, so what is compared with them does not draft.
+        let mut config = self.engine.clone().speculation(Speculation::Off);
         config.strategy = strategy;
         config.n_ctx = config.n_ctx.or(Some(self.setting.workload.n_ctx(self.setting.load.scale)));
         config.slots = (strategy != Strategy::Sequential).then(|| config.slots.unwrap_or(slots));

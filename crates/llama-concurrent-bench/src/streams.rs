@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use llama_concurrent::{Engine, Event, Request, Result, SamplingParams};
+use llama_concurrent::{Engine, Event, Request, Result, SamplingParams, Speculation};
 
 /// After a change, before something is measured: longer than any engine takes to notice it.
 pub(crate) const SETTLE: Duration = Duration::from_millis(1200);
@@ -88,6 +88,8 @@ fn read(engine: &Engine, stream: usize, times: &Mutex<Vec<Instant>>, stop: &Atom
     let mut seed = stream as u32;
     while !stop.load(Ordering::Relaxed) {
         let params = SamplingParams::default().max_tokens(LENGTH).ignore_eos(true).seed(seed);
+        // How often drafts hit is chance, and not what is measured here.
+        let params = params.speculation(Speculation::Off);
         let request = Request::new(format!("Stream number {stream} begins here")).params(params);
         let mut generation = engine.submit(request)?;
         while !generation.is_finished() && !stop.load(Ordering::Relaxed) {

@@ -211,7 +211,8 @@ pub struct llama_infer_params {
     pub post_sampling_probs: c_bool,
     /// Whether the next tokens are guessed and computed beforehand: as the engine's `speculation` says (auto), not at
     /// all (off), whenever they can be looked up in what was written before (lookup), or by the engine's draft model
-    /// (draft). What is generated is the same. One of `llama_speculation`. Default: AUTO.
+    /// (draft). The latter two weigh no costs, unless requests run beside this one that did not ask for that. What is
+    /// generated is the same. One of `llama_speculation`. Default: AUTO.
     pub speculation: i32,
     /// Maximum number of tokens guessed at a time; 0 is none. A call has room for 15 beside a single request, and fewer
     /// beside others. Default: 16.

@@ -24,7 +24,6 @@ pub(super) struct DraftModel {
     n_vocab: usize,
     logits: Vec<f32>,
     candidates: Candidates,
-    memory: MemoryStats,
 }
 
 impl DraftModel {
@@ -38,12 +37,11 @@ impl DraftModel {
         let slots = pool.contexts * pool.slots;
         let shape = PoolShape { contexts: 1, slots, n_batch: pool.n_batch.max(slots), ..pool };
         let context = Context::new(model, shape, config, threads, Output::Logits)?;
-        let memory = context.memory();
-        Ok(Self { context, n_vocab, logits: Vec::new(), candidates: Candidates::new(), memory })
+        Ok(Self { context, n_vocab, logits: Vec::new(), candidates: Candidates::new() })
     }
 
     pub(super) fn memory(&self) -> MemoryStats {
-        self.memory
+        self.context.memory()
     }
 
     /// Reads the tokens of each part and guesses on. `sampler` gives a copy of the sampler of a sequence.
@@ -98,11 +96,9 @@ impl DraftModel {
             tokens.iter().enumerate().map(row).collect::<Vec<Row>>()
         };
         let rows: Vec<Row> = writers.iter().flat_map(of).collect();
-        let n_batch = self.context.n_batch();
-        for (number, chunk) in rows.chunks(n_batch).enumerate() {
+        for chunk in rows.chunks(self.context.n_batch()) {
             self.context.decode(chunk, threads)?;
             for (index, row) in chunk.iter().enumerate().filter(|(_, row)| row.sample.is_some()) {
-                debug_assert!(number * n_batch + index < rows.len());
                 if let Some(writer) = writers.iter_mut().find(|writer| writer.part.seat == row.seq) {
                     self.guess(index, writer)?;
                 }

@@ -35,7 +35,7 @@ use std::{
 
 use llama_concurrent_scheduler::{
     Backend, Call, CallError, Contention, DraftCall, Drafted, EmbedCall, EmbedLimits, EmbedPart, Held, Op, Row,
-    Sampled, Score, SeqKey, SlotId, StepOutcome, StepPlan, TILE_ROWS, sample_rows,
+    Sampled, Score, SeqKey, SlotId, StepOutcome, StepPlan, TILE_ROWS, rows_for_each, sample_rows,
 };
 use llama_concurrent_topology::{MemoryPolicy, WorkerPlan};
 use llama_concurrent_types::{EngineConfig, MemoryStats, PoolShape, Result, Token, TokenLogprobs};
@@ -227,11 +227,18 @@ impl LlamaBackend {
                 None => Sampled::Impossible("llama.cpp gave no logits".into()),
             }
         });
-        let of_sequences =
-            call.rows.chunk_by(|a, b| a.seq == b.seq).filter_map(|rows| rows.iter().find_map(|row| row.sample));
-        let forced = |key: SeqKey| Some((key, self.samplers[key].as_ref()?.forced(self.model.table())?));
-        let forced = of_sequences.filter_map(forced).collect();
-        Ok(Computed { sampled, forced, scored })
+        Ok(Computed { sampled, forced: self.forced(call), scored })
+    }
+
+    /// What the constraints of a call's sequences let follow in any case, if there is room to draft it.
+    fn forced(&self, call: &Call) -> Vec<(SeqKey, Vec<Token>)> {
+        let sequences: Vec<&[Row]> = call.rows.chunk_by(|a, b| a.seq == b.seq).collect();
+        if rows_for_each(self.shape, sequences.len()) < 2 {
+            return Vec::new();
+        }
+        let keys = sequences.iter().filter_map(|rows| rows.iter().find_map(|row| row.sample));
+        let forced = |key: SeqKey| Some((key, self.samplers.get(key)?.as_ref()?.forced(self.model.table())?));
+        keys.filter_map(forced).collect()
     }
 
     fn draft(&mut self, call: &DraftCall) -> Result<Vec<Vec<Drafted>>, CallError> {

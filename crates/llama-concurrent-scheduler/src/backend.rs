@@ -129,6 +129,11 @@ pub fn scored_rows(shape: PoolShape) -> usize {
     shape.slots.max(TILE_ROWS).min(shape.n_batch)
 }
 
+/// Of these, the rows for each of `n` sequences that are decoded together. With one there is no room for drafts.
+pub fn rows_for_each(shape: PoolShape, n: usize) -> usize {
+    scored_rows(shape) / n.max(1)
+}
+
 /// ggml's kernels, and ours, work on tiles of so many rows: on a 1.1B model 15 rows took 162 ms and 16 rows 126 ms, and a ragged
 /// chunk of 19 or 25 rows cost an eighth of all throughput.
 pub const TILE_ROWS: usize = 16;
@@ -312,8 +317,8 @@ pub struct StepOutcome {
     pub elapsed: Duration,
     /// What [`sample_rows`] gives for the rows of the call.
     pub sampled: Result<Vec<Sampled>, CallError>,
-    /// For sequences of the call that [draft](Op::Begin::drafts) and have a constraint: the tokens that it lets follow the last
-    /// one, as far as there is only one way.
+    /// For sequences of the call that [draft](Op::Begin::drafts) and have a constraint, where there is
+    /// [room](rows_for_each) for drafts: the tokens that it lets follow the last one, as far as there is only one way.
     pub forced: Vec<(SeqKey, Vec<Token>)>,
     /// One for each row with `score`, in the order of the rows; empty after an error.
     pub scored: Vec<TokenLogprobs>,

@@ -4,6 +4,9 @@
 //! plans valid calls. Because the next token depends on all KV of the slot, reusing a wrong prefix changes the output; with
 //! a sliding window, computing behind positions that were dropped panics.
 
+mod stream;
+mod timing;
+
 use std::{collections::HashMap, time::Duration};
 
 use llama_concurrent_types::{PoolShape, Token, TokenLogprob, TokenLogprobs};
@@ -14,93 +17,9 @@ use super::{
     backend::{sample_rows, scored_rows},
 };
 
-/// What simulated work takes.
-pub trait SimTiming {
-    /// One `llama_decode`. llama.cpp splits it into `parts`, each of which reads all weights.
-    fn call(&self, call: &Call, parts: usize) -> Duration;
-
-    /// One copy of a KV stream.
-    fn copy(&self) -> Duration;
-
-    /// An exchange of two slots that hold so many positions together.
-    fn swap(&self, positions: usize) -> Duration;
-
-    /// A call of the draft model that reads so many tokens and guesses so many for each sequence.
-    fn draft(&self, n_read: usize, n_guessed: usize) -> Duration {
-        Duration::from_millis((n_read + 8 * n_guessed) as u64)
-    }
-}
-
-/// The simplest timing: a share for reading the weights, and a share for each row.
-#[derive(Clone, Copy, Debug)]
-pub struct SimCost {
-    /// Once for each part into which llama.cpp would split the call.
-    pub per_part: Duration,
-    /// For each row.
-    pub per_row: Duration,
-    /// For each copy of a KV stream.
-    pub per_copy: Duration,
-}
-
-impl Default for SimCost {
-    /// About a 1.1B model on two cores.
-    fn default() -> Self {
-        Self {
-            per_part: Duration::from_millis(60),
-            per_row: Duration::from_millis(15),
-            per_copy: Duration::from_millis(8),
-        }
-    }
-}
-
-impl SimTiming for SimCost {
-    fn call(&self, call: &Call, parts: usize) -> Duration {
-        self.per_part * parts as u32 + self.per_row * call.rows.len() as u32
-    }
-
-    fn copy(&self) -> Duration {
-        self.per_copy
-    }
-
-    fn swap(&self, _positions: usize) -> Duration {
-        self.per_copy
-    }
-}
-
-/// A sliding window as llama.cpp keeps it.
-#[derive(Clone, Copy, Debug)]
-pub struct SimWindow {
-    /// Positions that a token attends to, its own included.
-    pub positions: usize,
-    /// Positions before these that are kept.
-    pub spare: usize,
-}
-
-/// What a slot holds.
-#[derive(Clone, Debug, Default)]
-struct Stream {
-    /// What stands for all tokens up to each position.
-    hashes: Vec<u64>,
-    tokens: Vec<Token>,
-    /// Positions before this one have been dropped from the window.
-    first: usize,
-}
-
-impl Stream {
-    fn truncate(&mut self, keep: usize) {
-        assert!(keep <= self.hashes.len(), "only what is there can be kept");
-        assert!(keep == 0 || keep >= self.first, "the window still holds what is kept");
-        self.hashes.truncate(keep);
-        self.tokens.truncate(keep);
-        if keep == 0 {
-            self.first = 0;
-        }
-    }
-
-    fn keep_last(&mut self, positions: usize) {
-        self.first = self.first.max(self.hashes.len().saturating_sub(positions));
-    }
-}
+pub use self::stream::SimWindow;
+use self::stream::{EMPTY, Stream, followed_by, hash_of, next_of};
+pub use self::timing::{SimCost, SimTiming};
 
 /// The simulated backend.
 #[derive(Clone, Debug)]
@@ -148,30 +67,6 @@ fn rows_of(call: &EmbedCall) -> Call {
         (*computed..).zip(tokens).map(move |(pos, &token)| Row { seq, token, pos, sample: None, score: None })
     });
     Call { context: 0, kind: CallKind::Prefill, rows: rows.collect() }
-}
-
-/// What stands for no tokens at all.
-const EMPTY: u64 = 0xcbf2_9ce4_8422_2325;
-
-fn followed_by(hash: u64, token: Token) -> u64 {
-    (hash ^ (token as u64).wrapping_add(1)).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(23)
-}
-
-fn token_of(hash: u64, n_vocab: Token) -> Token {
-    ((hash >> 17) % n_vocab as u64) as Token
-}
-
-fn hash_of(tokens: &[Token]) -> u64 {
-    tokens.iter().fold(EMPTY, |hash, &token| followed_by(hash, token))
-}
-
-/// What follows a text whose last tokens are `last` and whose whole stands behind `hash`.
-fn next_of(hash: u64, last: &[Token], repeats: Option<usize>, n_vocab: Token) -> Token {
-    match repeats {
-        // Now and then all that was before decides.
-        Some(n) if !(hash >> 40).is_multiple_of(8) => token_of(hash_of(&last[last.len().saturating_sub(n)..]), n_vocab),
-        _ => token_of(hash, n_vocab),
-    }
 }
 
 impl SimBackend {

@@ -129,8 +129,9 @@ crate::parameters! {
         post_sampling_probs: bool = false, no_number()
             .http(&["post_sampling_probs"]).flags(&["post-sampling-probs"], "");
         /// Whether the next tokens are guessed and computed beforehand: as the engine's `speculation` says (auto), not at all (off),
-        /// whenever they can be looked up in what was written before (lookup), or by the engine's draft model (draft). What is
-        /// generated is the same.
+        /// whenever they can be looked up in what was written before (lookup), or by the engine's draft model (draft).
+        /// The latter two weigh no costs, unless requests run beside this one that did not ask for that. What is generated is
+        /// the same.
         speculation: Speculation = Speculation::default(), no_number().http(&["speculation"]);
         /// Maximum number of tokens guessed at a time; 0 is none. A call has room for 15 beside a single request, and fewer beside
         /// others.

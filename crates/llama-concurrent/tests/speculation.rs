@@ -1,6 +1,9 @@
 //! With drafts every request gets what it would get without, bit for bit.
 
-use std::path::PathBuf;
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex},
+};
 
 use llama_concurrent::{
     Completion, Constraint, Engine, EngineConfig, ErrorKind, FinishReason, Request, SamplingParams, Speculation,
@@ -159,6 +162,24 @@ fn a_draft_model_has_to_fit() {
     let refused = engine.generate("Once", params).expect_err("there is none");
     assert_eq!(*refused.kind(), ErrorKind::InvalidRequest);
     assert!(refused.to_string().contains("draft model"), "{refused}");
+}
+
+#[test]
+fn the_progress_of_a_load_covers_both_models() {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let listener = told.clone();
+    let progress = move |share: f32| {
+        listener.lock().unwrap().push(share);
+        true
+    };
+    let with_draft = || config(1, Speculation::Draft).draft_model(model("demo.gguf").to_string_lossy().into_owned());
+    drop(Engine::load(model("demo.gguf"), with_draft().progress(Arc::new(progress))).expect("both load"));
+    let told = told.lock().unwrap();
+    assert!(told.is_sorted() && told.last() == Some(&1.0), "{told:?}");
+    // Between the two, which are of one size.
+    let stopped = with_draft().progress(Arc::new(|share: f32| share <= 0.5));
+    let error = Engine::load(model("demo.gguf"), stopped).expect_err("it was stopped");
+    assert_eq!(*error.kind(), ErrorKind::LoadCancelled);
 }
 
 #[test]

@@ -153,7 +153,8 @@ class SamplingParams:
     speculation: Literal["auto", "off", "lookup", "draft"] = "auto"
     """Whether the next tokens are guessed and computed beforehand: as the engine's `speculation` says (auto), not at
     all (off), whenever they can be looked up in what was written before (lookup), or by the engine's draft model
-    (draft). What is generated is the same."""
+    (draft). The latter two weigh no costs, unless requests run beside this one that did not ask for that. What is
+    generated is the same."""
     draft_max: int = 16
     """Maximum number of tokens guessed at a time; 0 is none. A call has room for 15 beside a single request, and fewer
     beside others."""

@@ -10,7 +10,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use llama_concurrent::{Engine, EngineConfig, Event, Flow, Prompt, Request, Result, SamplingParams, Strategy, Token};
+use llama_concurrent::{
+    Engine, EngineConfig, Event, Flow, Prompt, Request, Result, SamplingParams, Speculation, Strategy, Token,
+};
 use llama_concurrent_gguf::Header;
 
 use super::{Calibration, ModelCost, Rates, Timing, WorkerResources, calibration::REMOTE, probe, timing::rate};
@@ -237,6 +239,8 @@ impl Bench {
     /// When each token of each request arrived.
     fn run(&self, prompts: Vec<Vec<Token>>, max_tokens: usize) -> Result<Vec<Vec<Instant>>> {
         let params = SamplingParams::default().max_tokens(max_tokens as u32).ignore_eos(true);
+        // A row for each sequence, whatever it writes.
+        let params = params.speculation(Speculation::Off);
         let (ended, ends) = mpsc::channel();
         let mut all = Vec::new();
         for prompt in prompts {

@@ -97,7 +97,7 @@ impl Scheduler {
             return None;
         }
         let has_asked = self.turn.asked.take() == Some(context);
-        let n_drafted = match self.look_ahead(&decoding, has_asked) {
+        let n_drafted = match self.look_ahead(context, &decoding, has_asked) {
             Ahead::Draft(n) => n,
             Ahead::Ask(call) => {
                 (self.turn.next_context, self.turn.asked) = (context, Some(context));

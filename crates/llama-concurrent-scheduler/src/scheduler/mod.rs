@@ -368,7 +368,9 @@ impl Scheduler {
             self.pending_ops.push(Op::End { key });
         }
         if sequence.drafts.is_some() {
-            self.memory.add(sequence.written());
+            if sequence.timings.n_output_tokens > 0 {
+                self.memory.add(sequence.written());
+            }
             self.seats.leave(&mut sequence.drafts);
         }
         match sequence.slot {

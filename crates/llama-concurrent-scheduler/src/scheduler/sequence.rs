@@ -119,7 +119,9 @@ impl Sequence {
             last_token: None,
             text: TokenText::new(&new.params.stop),
             stop_tokens: stop_tokens(&new.params.stop, vocab),
-            drafts: config.speculation.and_then(|engine| Drafts::new(&new.params, engine, config.has_draft_model)),
+            drafts: config
+                .speculation
+                .and_then(|engine| Drafts::new(&new.params, n_prompt, engine, config.has_draft_model)),
             timings,
             tokens: new.prompt,
             params: new.params,

@@ -13,7 +13,9 @@ use llama_concurrent_llama::{
 };
 use llama_concurrent_scheduler::{Admission, Router, Scheduler, SchedulerConfig};
 use llama_concurrent_topology::{Machine, MemoryPolicy, ModelSize, WeightCopy, WorkerPlan, plan};
-use llama_concurrent_types::{EngineConfig, Error, ErrorKind, MemoryStats, PoolShape, Result, Speculation, Strategy};
+use llama_concurrent_types::{
+    EngineConfig, Error, ErrorKind, LoadProgress, MemoryStats, PoolShape, Result, Speculation, Strategy,
+};
 
 use super::{Inner, WorkerHandle, lock, replicas::Replicas, templates::Templates};
 use crate::{
@@ -64,9 +66,11 @@ impl Inner {
             // llama.cpp loads one model at a time. Whoever waits for that must not hold a turn, which the present load waits for.
             static LOADS: Mutex<()> = Mutex::new(());
             let _one_at_a_time = lock(&LOADS);
-            let taking_turns = taking_turns(config, &cpus);
-            let replicas = Replicas::load(path, &taking_turns, packed.as_ref(), &placement)?;
-            (replicas, draft.map(|(header, _)| load_draft_model(&header, &taking_turns)).transpose()?)
+            let config = taking_turns(config, &cpus);
+            let of_draft = draft.as_ref().map_or(0, |(_, draft)| draft.tensor_bytes);
+            let share = size.weights as f32 / (size.weights + of_draft).max(1) as f32;
+            let replicas = Replicas::load(path, &reporting(&config, 0.0, share), packed.as_ref(), &placement)?;
+            (replicas, draft.map(|(header, _)| load_draft_model(&header, &reporting(&config, share, 1.0))).transpose()?)
         };
         let model = replicas.first().clone();
         draft_model.iter().try_for_each(|draft| check_draft_model(draft, model.table()))?;
@@ -87,8 +91,13 @@ impl Inner {
                 }
                 Speculation::Off
             }
-            (Speculation::Auto, Some(why)) => {
-                tracing::info!("speculation is off, since it could change what is generated: {why}");
+            (asked, Some(why)) if asked == Speculation::Auto || (config.reproducible && shape.slots == 1) => {
+                let off = format!("speculation is off, since it could change what is generated: {why}");
+                if asked == Speculation::Auto && draft_model.is_none() {
+                    tracing::info!("{off}");
+                } else {
+                    placement.warnings.push(off);
+                }
                 Speculation::Off
             }
             (asked, _) => asked,
@@ -124,6 +133,7 @@ impl Inner {
         inner.start_workers(&config.clone().speculation(speculation), draft_model.as_ref())?;
         if config.mmap && inner.memory.repack_bytes > 0 {
             inner.replicas.release_files();
+            draft_model.iter().for_each(|draft| draft.release_file());
         }
         Ok(inner)
     }
@@ -214,7 +224,13 @@ fn draft_model_file(path: &Path, model: &ModelSummary) -> Result<(Header, ModelS
 
 fn load_draft_model(header: &Header, config: &EngineConfig) -> Result<Arc<Model>> {
     let packed = config.pack_cache.as_ref().map(|place| PackedFile::of(place, header)).transpose()?;
-    Model::load(header.path(), &config.clone().progress(None), packed.as_ref()).map(Arc::new)
+    Model::load(header.path(), config, packed.as_ref()).map(Arc::new)
+}
+
+/// The configuration for a load that is a part of all, from one share to another.
+fn reporting(config: &EngineConfig, from: f32, to: f32) -> EngineConfig {
+    let part = |all: LoadProgress| -> LoadProgress { Arc::new(move |share| all(from + share * (to - from))) };
+    config.clone().progress(config.progress.clone().map(part))
 }
 
 /// The configuration for a load that takes turns with the workers of other engines, between two of its steps.

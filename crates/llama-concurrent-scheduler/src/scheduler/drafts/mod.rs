@@ -50,7 +50,7 @@ struct Seat {
 /// How a sequence drafts.
 #[derive(Debug)]
 pub(super) struct Drafts {
-    /// As many as there is room for, whatever they cost.
+    /// As many as there is room for, whatever they cost, as long as that is so for all that run.
     always: bool,
     /// What was written before is looked up.
     looks_up: bool,
@@ -75,8 +75,13 @@ pub(super) struct Drafts {
 }
 
 impl Drafts {
-    /// For a sequence with these parameters, in an engine that speculates like this where a request does not say.
-    pub(super) fn new(params: &SamplingParams, engine: Speculation, has_model: bool) -> Option<Box<Self>> {
+    /// For a sequence with these parameters and so many tokens in its prompt, in an engine that speculates like this where a request does not say.
+    pub(super) fn new(
+        params: &SamplingParams,
+        n_prompt: usize,
+        engine: Speculation,
+        has_model: bool,
+    ) -> Option<Box<Self>> {
         let speculation = match params.speculation {
             Speculation::Auto => engine,
             asked => asked,
@@ -95,7 +100,7 @@ impl Drafts {
                 n_right: 0,
                 seat: None,
                 answered_at: None,
-                asked_at: 0,
+                asked_at: n_prompt,
             })
         })
     }
@@ -246,7 +251,7 @@ mod tests {
     use super::*;
 
     fn drafts(speculation: Speculation) -> Box<Drafts> {
-        Drafts::new(&SamplingParams::default().speculation(speculation), Speculation::Off, true).expect("it is on")
+        Drafts::new(&SamplingParams::default().speculation(speculation), 0, Speculation::Off, true).expect("it is on")
     }
 
     fn guessed(drafts: &Drafts) -> Vec<Token> {
@@ -256,13 +261,13 @@ mod tests {
     #[test]
     fn a_request_decides_and_otherwise_the_engine() {
         let is_on =
-            |request, engine| Drafts::new(&SamplingParams::default().speculation(request), engine, false).is_some();
+            |request, engine| Drafts::new(&SamplingParams::default().speculation(request), 0, engine, false).is_some();
         assert!(is_on(Speculation::Auto, Speculation::Auto));
         assert!(is_on(Speculation::Lookup, Speculation::Off));
         assert!(!is_on(Speculation::Auto, Speculation::Off));
         assert!(!is_on(Speculation::Off, Speculation::Lookup));
         let none = SamplingParams::default().draft_max(0u32);
-        assert!(Drafts::new(&none, Speculation::Lookup, true).is_none());
+        assert!(Drafts::new(&none, 0, Speculation::Lookup, true).is_none());
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::{
     Best, Drafts, Seat, best_length,
     rates::Source,
 };
-use crate::backend::{DraftCall, DraftPart, Drafted, SeqKey, SlotId, scored_rows};
+use crate::backend::{DraftCall, DraftPart, Drafted, SeqKey, SlotId, rows_for_each};
 
 /// What a token of a draft model costs beside one of the model, before the first was seen.
 const USUAL_COST_OF_GUESS: f64 = 0.15;
@@ -17,6 +17,8 @@ const PAYBACK: f64 = 64.0;
 const MAX_BEHIND: usize = 32;
 /// After so many tokens the draft model is asked again, even if it was of no use before.
 const ASK_AGAIN: usize = 512;
+/// Guesses that it is asked for then.
+const TRIAL: usize = 4;
 
 /// KV streams of the draft model's context.
 #[derive(Debug, Default)]
@@ -46,121 +48,147 @@ pub(in super::super) enum Ahead {
     Draft(usize),
 }
 
+/// The next decode call of a context, and the turn around it.
+#[derive(Clone, Copy, Debug)]
+struct Round {
+    /// Sequences of the call.
+    n: usize,
+    /// Rows that each may have behind its first.
+    room: usize,
+    /// Seconds of the call without drafts.
+    plain: f64,
+    /// Seconds of the decode calls of other contexts in the turn.
+    others: f64,
+}
+
+/// A sequence that the draft model may be asked for, and how many guesses it has use for.
+struct Asked {
+    key: SeqKey,
+    most: usize,
+}
+
 impl Scheduler {
     /// Has sequences that are decoded together guess how they go on. `has_asked`: the draft model has been asked just now.
-    pub(in super::super) fn look_ahead(&mut self, decoding: &[(SlotId, SeqKey)], has_asked: bool) -> Ahead {
+    pub(in super::super) fn look_ahead(
+        &mut self,
+        context: usize,
+        decoding: &[(SlotId, SeqKey)],
+        has_asked: bool,
+    ) -> Ahead {
         let n = decoding.len();
-        let n_ctx = self.config.shape.n_ctx;
-        let room = (scored_rows(self.config.shape) / n).saturating_sub(1);
-        let room = decoding.iter().map(|&(_, key)| n_ctx - 1 - self.sequences[key].computed).fold(room, usize::min);
-        let (mut always, mut chances) = (0, Vec::with_capacity(n));
+        let left = decoding.iter().map(|&(_, key)| self.config.shape.n_ctx - 1 - self.sequences[key].computed).min();
+        let room = (rows_for_each(self.config.shape, n) - 1).min(left.unwrap_or(0));
+        // Who drafts whatever it costs must not slow down those who do not.
+        let in_slots = || self.sequences.iter().map(|(_, s)| s).filter(|s| s.slot.is_some());
+        let all_want = in_slots().all(|s| s.drafts.as_ref().is_some_and(|drafts| drafts.always));
+        // Rows are idle only while nothing else waits to be computed.
+        let is_idle = in_slots().all(|s| !s.is_prefilling()) && self.embeddings.is_empty();
+        let (mut longest, mut chances) = (0, Vec::with_capacity(n));
         for &(_, key) in decoding {
             let sequence = &mut self.sequences[key];
-            let left = sequence.room_for_draft();
+            let most = room.min(sequence.room_for_draft());
             let Some(drafts) = &mut sequence.drafts else {
                 chances.push(Vec::new());
                 continue;
             };
             if drafts.answered_at != Some(sequence.tokens.len()) {
-                drafts.guess(&sequence.tokens, room.min(left), &self.memory);
+                drafts.guess(&sequence.tokens, most, &self.memory);
             }
-            if drafts.always {
-                always = always.max(drafts.guesses.len());
-            }
+            longest = longest.max(drafts.guesses.len());
             chances.push(drafts.chances(&self.rates));
         }
-        // Rows are idle only while nothing else waits to be computed; and the first call tells what one costs.
-        let is_idle = self.sequences.iter().all(|(_, s)| !s.is_prefilling()) && self.embeddings.is_empty();
-        let cost = self.decode_cost.seconds(n).filter(|_| is_idle && room > 0);
-        let Some(plain) = cost else { return Ahead::Draft(always.min(room)) };
-        let best = best_length(&chances, room, |length| self.seconds(n, length, plain));
-        if !has_asked && let Some(call) = self.ask(decoding, &chances, room, plain, best) {
+        let always = if all_want { longest.min(room) } else { 0 };
+        // The first call tells what one costs.
+        let plain = self.decode_cost.seconds(n).filter(|_| room > 0 && is_idle);
+        let Some(plain) = plain else { return Ahead::Draft(always) };
+        let mut round = Round { n, room, plain, others: 0.0 };
+        for other in (0..self.config.shape.contexts).filter(|&other| other != context) {
+            let owners = self.slots.of_context(other).filter_map(|(_, slot)| slot.owner);
+            let n = owners.filter(|&key| self.sequences[key].is_runnable()).count();
+            if n > 0 {
+                round.others += self.decode_cost.seconds(n).unwrap_or(plain);
+                chances.extend(std::iter::repeat_n(Vec::new(), n));
+            }
+        }
+        let best = best_length(&chances, room, |length| self.seconds(&round, length));
+        if !has_asked && let Some(call) = self.ask(decoding, chances, &round, best, all_want) {
             return Ahead::Ask(call);
         }
-        Ahead::Draft(always.max(best.length).min(room))
+        Ahead::Draft(always.max(best.length))
     }
 
-    /// What a call of `n` sequences takes with drafts of a length, where it takes `plain` without.
-    fn seconds(&self, n: usize, length: usize, plain: f64) -> f64 {
-        self.decode_cost.seconds(n * (length + 1)).unwrap_or(plain)
+    /// What the decode calls of a turn take with drafts of a length.
+    fn seconds(&self, round: &Round, length: usize) -> f64 {
+        round.others + self.decode_cost.seconds(round.n * (length + 1)).unwrap_or(round.plain)
     }
 
-    /// What to ask the draft model, if that promises more than the `best` without it, whose guesses have these `chances`.
+    /// What to ask the draft model, if that promises more than the `best` without it, or everybody `wants` it. The guesses
+    /// without it have these `chances`.
     fn ask(
         &mut self,
         decoding: &[(SlotId, SeqKey)],
-        chances: &[Vec<f64>],
-        room: usize,
-        plain: f64,
+        mut chances: Vec<Vec<f64>>,
+        round: &Round,
         best: Best,
+        wants: bool,
     ) -> Option<DraftCall> {
         if !self.config.has_draft_model {
             return None;
         }
-        let n = decoding.len();
-        let (mut asked, mut hoped, mut n_behind) = (Vec::new(), chances.to_vec(), 0);
-        let (mut always, mut is_due) = (0, false);
-        for (&(_, key), chances) in decoding.iter().zip(&mut hoped) {
+        let (mut asked, mut n_behind, mut is_due) = (Vec::new(), 0, false);
+        for (&(_, key), chances) in decoding.iter().zip(&mut chances) {
             let sequence = &self.sequences[key];
-            let most = room.min(sequence.room_for_draft());
-            let Some(drafts) = sequence.drafts.as_ref().filter(|drafts| drafts.asks && most > 0) else { continue };
-            if drafts.answered_at == Some(sequence.tokens.len()) {
-                continue;
-            }
-            let chance = drafts.rates.chance(Source::AnyModel, &self.rates);
-            let by_model = vec![chance; most.min(drafts.most)];
-            if drafts.always || tokens(&by_model) > tokens(chances) {
-                asked.push((key, by_model.len()));
-                always = always.max(if drafts.always { by_model.len() } else { 0 });
-                n_behind += sequence.tokens.len() - drafts.seat.map_or(0, |seat| seat.held);
-                is_due |= sequence.tokens.len() >= drafts.asked_at + ASK_AGAIN;
+            let n_tokens = sequence.tokens.len();
+            let can_ask = |drafts: &&Drafts| drafts.asks && drafts.answered_at != Some(n_tokens);
+            let Some(drafts) = sequence.drafts.as_deref().filter(can_ask) else { continue };
+            let most = round.room.min(sequence.room_for_draft()).min(drafts.most);
+            let by_model = vec![drafts.rates.chance(Source::AnyModel, &self.rates); most];
+            if most > 0 && (wants || expected_tokens(&by_model) > expected_tokens(chances)) {
+                asked.push(Asked { key, most });
+                n_behind += n_tokens - drafts.seat.map_or(0, |seat| seat.held);
+                is_due |= n_tokens >= drafts.asked_at + ASK_AGAIN;
                 *chances = by_model;
             }
         }
-        if asked.is_empty() {
-            return None;
-        }
-        let step = self.draft_cost.seconds(asked.len()).unwrap_or(plain * USUAL_COST_OF_GUESS);
+        let longest = asked.iter().map(|one| one.most).max()?;
+        let step = self.draft_cost.seconds(asked.len()).unwrap_or(round.plain * USUAL_COST_OF_GUESS);
         let per_token = self.draft_prefill.seconds_per_token().unwrap_or(step / 4.0);
-        let seconds = |length: usize| match length {
-            0 => plain,
-            _ => self.seconds(n, length, plain) + step * length as f64,
-        };
-        let with_model = best_length(&hoped, room, seconds);
+        let seconds = |length: usize| self.seconds(round, length) + step * length as f64;
+        let with_model = best_length(&chances, round.room, seconds);
         let mut rate = with_model.rate;
         if n_behind > asked.len() * MAX_BEHIND {
             rate = 1.0 / (1.0 / rate + n_behind as f64 * per_token / PAYBACK);
         }
         let length = match with_model.length {
-            _ if always > 0 => always,
+            _ if wants => longest,
             length if length > 0 && rate > best.rate => length,
-            _ if is_due => room.min(4),
+            _ if is_due => longest.min(TRIAL),
             _ => return None,
         };
         // A guess more has to be worth the time that it and its row take.
-        let further = step + (self.seconds(n, length, plain) - self.seconds(n, length - 1, plain)).max(0.0);
-        let least = if always > 0 { 0.0 } else { (further * best.rate.max(rate) / asked.len() as f64).min(0.5) };
+        let further = (seconds(length) - seconds(length - 1)).max(step);
+        let least = if wants { 0.0 } else { (further * best.rate.max(rate) / asked.len() as f64).min(0.5) };
+        self.draft_call(&asked, length, least)
+    }
+
+    /// Has the draft model read what it has missed, as much as others can wait for, and guess so far.
+    fn draft_call(&mut self, asked: &[Asked], length: usize, least: f64) -> Option<DraftCall> {
         let mut room_to_read = self.rows_within(&self.draft_prefill, self.config.max_stall / 2);
         let mut parts = Vec::new();
-        for (key, most) in asked {
+        for &Asked { key, most } in asked {
             let sequence = &mut self.sequences[key];
             let Some(drafts) = &mut sequence.drafts else { continue };
             drafts.clear();
-            let Some(seat) = drafts.seat.or_else(|| {
-                let index = self.seats.0.pop_first()?;
-                Some(Seat { index, held: 0, guessed: 0 })
-            }) else {
-                continue;
-            };
+            let free = || self.seats.0.pop_first().map(|index| Seat { index, held: 0, guessed: 0 });
+            let Some(seat) = drafts.seat.or_else(free) else { continue };
             drafts.seat = Some(seat);
             drafts.asked_at = sequence.tokens.len();
             // The last token is always read: what follows it is asked.
             let keep = seat.held.min(sequence.tokens.len() - 1);
             let behind = &sequence.tokens[keep..];
-            let read = &behind[..behind.len().min(room_to_read.max(MAX_BEHIND))];
-            let n = if read.len() == behind.len() { length.min(most) } else { 0 };
-            room_to_read = room_to_read.saturating_sub(read.len());
-            let tokens = read.to_vec();
+            let tokens = behind[..behind.len().min(room_to_read.max(MAX_BEHIND))].to_vec();
+            let n = if tokens.len() == behind.len() { length.min(most) } else { 0 };
+            room_to_read = room_to_read.saturating_sub(tokens.len());
             parts.push(DraftPart { key, seat: seat.index, keep, tokens, n, least });
         }
         parts.sort_unstable_by_key(|part| part.seat);
@@ -210,7 +238,7 @@ impl Scheduler {
 }
 
 /// Tokens that guesses with these chances are worth.
-fn tokens(chances: &[f64]) -> f64 {
+fn expected_tokens(chances: &[f64]) -> f64 {
     let right = chances.iter().scan(1.0, |right, chance| {
         *right *= chance;
         Some(*right)

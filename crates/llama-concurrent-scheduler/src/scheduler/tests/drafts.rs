@@ -240,3 +240,35 @@ fn a_draft_model_that_fails_is_done_without() {
     assert_eq!(rig.heard[&0].tokens, alone_repeating(&prompt(0, 20), 100, None));
     assert_eq!(rig.draft_calls.len(), 2, "it is not asked again");
 }
+
+/// The time in which a request without drafts writes 400 tokens beside one that drafts like this, on so many contexts of so many
+/// slots.
+fn seconds_beside(contexts: usize, slots: usize, speculation: Speculation) -> f64 {
+    let mut rig = Rig::new(Setup {
+        contexts,
+        slots,
+        n_ctx: 2048,
+        speculation: Some(Speculation::Auto),
+        repeats: REPEATS,
+        ..Setup::default()
+    });
+    rig.backend.forces = false;
+    let params = |n: u32| SamplingParams::default().max_tokens(n).ignore_eos(true);
+    rig.submit_with(0, prompt(0, 20), Priority::Interactive, params(1900).speculation(speculation));
+    rig.submit_with(1, prompt(1, 20), Priority::Interactive, params(400).speculation(Speculation::Off));
+    while rig.heard[&1].finish.is_none() {
+        rig.step();
+    }
+    rig.timings(1).e2e.as_secs_f64()
+}
+
+#[test]
+fn nobody_waits_much_longer_for_the_drafts_of_others() {
+    for (contexts, slots) in [(1, 2), (2, 1), (2, 2)] {
+        let without = seconds_beside(contexts, slots, Speculation::Off);
+        for speculation in [Speculation::Auto, Speculation::Lookup] {
+            let with = seconds_beside(contexts, slots, speculation);
+            assert!(with < without / 0.88, "{contexts} x {slots}, {speculation}: {with} instead of {without} s");
+        }
+    }
+}
